@@ -1,0 +1,139 @@
+# Thin: every target makes what it needs and nothing that is there already. PYTHON=python3.12 chooses the interpreter.
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+
+ROOT := $(CURDIR)
+BIN := $(ROOT)/.venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PINS := -c requirements/constraints.txt
+RECEIVERS := $(ROOT)/build/receivers
+C_PREFIX := $(ROOT)/build/c/prefix
+C_EXAMPLE := $(ROOT)/build/c/example
+
+# The tools of .venv before the system's; nothing of the caller's Python reaches ours.
+export PATH := $(BIN):$(PATH)
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+# Where the tests find what was built for them.
+export EDGE_RAI_WHEELS := $(ROOT)/build/wheels
+export EDGE_RAI_NATIVE_BUILD := $(ROOT)/build/native
+export EDGE_RAI_C_PREFIX := $(C_PREFIX)
+export EDGE_RAI_C_EXAMPLE := $(C_EXAMPLE)/edge_rai_example
+export EDGE_RAI_RECEIVERS := $(RECEIVERS)
+
+say = @echo "make: $(1)"
+
+.PHONY: demo test bench lint format proof clean install ctest example FORCE
+.NOTPARALLEL:
+
+# ---- What people type ------------------------------------------------------------------------------------------------
+
+demo: .venv/.installed
+	$(call say,running examples/breast_cancer/demo.py)
+	@$(BIN)/python examples/breast_cancer/demo.py
+
+test: lint ctest example .venv/.test $(RECEIVERS)/.made
+	$(call say,pytest against the installed wheels)
+	@$(BIN)/pytest
+
+bench: .venv/.installed .venv/.test
+	$(call say,benchmarks)
+	@$(BIN)/pytest benchmarks
+
+lint: .venv/.installed .venv/.test
+	$(call say,ruff)
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	$(call say,mypy --strict)
+	@$(BIN)/mypy --no-error-summary
+	$(call say,import-linter)
+	@$(BIN)/lint-imports --no-cache >build/import-linter.txt || { cat build/import-linter.txt; exit 1; }
+	$(call say,clang-format)
+	@find $(C_FILES) -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
+
+format: .venv/.test
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+	@find $(C_FILES) -name '*.[ch]' | xargs $(BIN)/clang-format -i
+
+# Both commands of the README in a fresh clone of the last commit: what is not committed is not there.
+proof:
+	$(call say,make demo and make test in a fresh clone)
+	@rm -rf build/proof && git clone --quiet . build/proof
+	@$(MAKE) --no-print-directory -C build/proof demo && $(MAKE) --no-print-directory -C build/proof test
+
+clean:
+	rm -rf build .venv
+
+C_FILES := native/include native/src native/bindings $(wildcard native/fuzz) examples/c
+
+# ---- The environment: .venv holds built wheels, never the tree -------------------------------------------------------
+
+install: .venv/.installed
+
+.venv/.build: requirements/build.txt requirements/constraints.txt
+	$(call say,creating .venv with $(PYTHON) and installing build tools)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install $(PINS) -r requirements/build.txt
+	@touch $@
+
+# The list of a distribution's files changes when one is added or removed; the files themselves when edited.
+DEVICE_FILES := $(shell find edge_rai native -type f -not -name '*.pyc' | sort) pyproject.toml LICENSE README.md
+CONVERTER_FILES := $(shell find converters -type f -not -name '*.pyc' | sort)
+
+build/%.list: FORCE
+	@mkdir -p build && echo '$(sort $(FILES))' | cmp -s - $@ || echo '$(sort $(FILES))' >$@
+build/device.list: FILES = $(DEVICE_FILES)
+build/converters.list: FILES = $(CONVERTER_FILES)
+
+build/wheels/.device: $(DEVICE_FILES) build/device.list .venv/.build
+	$(call say,building the wheel of edge-rai)
+	@mkdir -p build/wheels && rm -f build/wheels/edge_rai-*.whl
+	@CMAKE_GENERATOR=Ninja $(PIP) wheel --no-deps --no-build-isolation -C build-dir=build/wheel -w build/wheels .
+	@touch $@
+
+build/wheels/.converters: $(CONVERTER_FILES) build/converters.list .venv/.build
+	$(call say,building the wheel of edge-rai-converters)
+	@mkdir -p build/wheels && rm -f build/wheels/edge_rai_converters-*.whl
+	@$(PIP) wheel --no-deps --no-build-isolation -w build/wheels ./converters
+	@touch $@
+
+.venv/.installed: build/wheels/.device build/wheels/.converters requirements/demo.txt requirements/constraints.txt
+	$(call say,installing both wheels and what they need in .venv)
+	@$(PIP) install --no-deps --force-reinstall build/wheels/*.whl
+	@$(PIP) install $(PINS) -r requirements/demo.txt $$(ls build/wheels/edge_rai-*.whl)[fleet] \
+	  build/wheels/edge_rai_converters-*.whl
+	@touch $@
+
+.venv/.test: requirements/test.txt requirements/constraints.txt .venv/.build
+	$(call say,installing test tools in .venv)
+	@$(PIP) install $(PINS) -r requirements/test.txt
+	@touch $@
+
+# Receivers written by others, apart because their dependencies are not ours. Tests that find none say so.
+$(RECEIVERS)/.made: requirements/receivers.txt
+	$(call say,installing OTLP receivers in build/receivers)
+	@test -x $(RECEIVERS)/bin/python || $(PYTHON) -m venv $(RECEIVERS)
+	@grep -v '^#' $< | while read -r receiver; do \
+	  $(RECEIVERS)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary=:all: "$$receiver" \
+	    || echo "make: no wheel of $$receiver for this Python and machine; its tests are skipped"; \
+	done
+	@touch $@
+
+# ---- The C library by itself: tests plain and under sanitizers, installed library, example ---------------------------
+
+CONFIGURE = $(BIN)/cmake -G Ninja --log-level=WARNING
+
+ctest: .venv/.build
+	$(call say,C tests)
+	@$(CONFIGURE) -S native -B build/native -DERAI_TESTS=ON -DERAI_WERROR=ON >/dev/null
+	@$(BIN)/cmake --build build/native -j $(JOBS) -- --quiet
+	@$(BIN)/ctest --test-dir build/native --output-on-failure -j $(JOBS)
+	$(call say,C tests under address and undefined behaviour sanitizers)
+	@$(CONFIGURE) -S native -B build/sanitize -DERAI_TESTS=ON -DERAI_SANITIZE=address,undefined >/dev/null
+	@$(BIN)/cmake --build build/sanitize -j $(JOBS) -- --quiet
+	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
+
+example: ctest
+	$(call say,C example against the installed library)
+	@$(BIN)/cmake --install build/native --prefix $(C_PREFIX) --component native >/dev/null
+	@$(CONFIGURE) -S examples/c -B $(C_EXAMPLE) -DCMAKE_PREFIX_PATH=$(C_PREFIX) >/dev/null
+	@$(BIN)/cmake --build $(C_EXAMPLE) -- --quiet

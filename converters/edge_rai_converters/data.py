@@ -1,0 +1,215 @@
+"""Reference data from .npz or .npy: rows on axis 0, cast to float32, finite, one array a model input."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.types import TensorSpec
+
+MIN_ROWS = 32
+HELD_BACK_EVERY = 4
+FEATURE_NAMES = "feature_names"
+
+Array = npt.NDArray[Any]
+Rows = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Dataset:
+    """Reference rows.
+
+    Attributes:
+        rows: Per input (N, *call): what one call of one row takes, so that a model of rank r has r + 1 axes here.
+        row_is_slice: Every row is one index of the model's axis 0, whose extent in a call is then 1.
+        labels: (N,) classes, when given.
+        feature_names: Of the only input, when given.
+        sha256: Of the data file, hex.
+        labels_sha256: Of a label file of its own, hex; empty without one.
+    """
+
+    rows: Rows
+    row_is_slice: bool
+    labels: npt.NDArray[np.int64] | None
+    feature_names: tuple[str, ...] | None
+    sha256: str
+    labels_sha256: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Indices of the rows that calibrate, and of those held back for comparison: every fourth."""
+        index = np.arange(len(self), dtype=np.int64)
+        held_back = index % HELD_BACK_EVERY == HELD_BACK_EVERY - 1
+        return index[~held_back], index[held_back]
+
+
+def load(path: str | Path, inputs: Sequence[TensorSpec], labels: str | Path | None = None) -> Dataset:
+    """Reads the data for a model.
+
+    Args:
+        path: .npz with one array an input, by name (any name when there is one input), or .npy for one input. An
+            array ``feature_names`` names the features of a single input.
+        inputs: Of the model.
+        labels: A key of the .npz, or a .npy file.
+
+    Raises:
+        ValueError: An array is missing, not numeric, not finite, of the wrong shape, or has too few rows.
+        OSError: A file cannot be read.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    label_array, labels_sha256, label_key = _find_labels(path, arrays, labels)
+    names = _feature_names(path, arrays.pop(FEATURE_NAMES, None))
+    arrays.pop(label_key, None)
+    found = {spec.name: _find(path, arrays, spec.name, len(inputs)) for spec in inputs}
+    slices = {_is_slice(path, spec, found[spec.name]) for spec in inputs}
+    if len(slices) > 1:
+        raise ValueError(
+            f"{path}: some arrays have one axis more than their inputs and some have not; give all or none"
+        )
+    row_is_slice = slices.pop()
+    if names is not None:
+        _check_feature_names(path, names, inputs)
+    rows = {spec.name: _clean(path, spec, found[spec.name], row_is_slice, names) for spec in inputs}
+    count = _check_counts(path, rows, label_array)
+    if count < MIN_ROWS:
+        raise ValueError(f"{path}: {count} rows; at least {MIN_ROWS} are needed, and a few hundred are better")
+    return Dataset(
+        rows=rows,
+        row_is_slice=row_is_slice,
+        labels=None if label_array is None else _classes(label_array),
+        feature_names=names,
+        sha256=_sha256(path),
+        labels_sha256=labels_sha256,
+    )
+
+
+def _read(path: Path) -> dict[str, Array]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a .npz or .npy file of plain arrays: {error}") from error
+    if isinstance(loaded, np.ndarray):
+        return {path.stem: loaded}
+    with loaded:
+        try:
+            return {key: loaded[key] for key in loaded.files}
+        except ValueError as error:
+            raise ValueError(f"{path}: holds something other than plain arrays: {error}") from error
+
+
+def _find_labels(path: Path, arrays: dict[str, Array], labels: str | Path | None) -> tuple[Array | None, str, str]:
+    if labels is None:
+        return None, "", ""
+    if str(labels) in arrays:
+        return arrays[str(labels)], "", str(labels)
+    file = Path(labels)
+    if not file.is_file():
+        raise ValueError(f"labels {str(labels)!r} are neither a file nor a key of {path}; it has {_keys(arrays)}")
+    found = _read(file)
+    if len(found) != 1:
+        raise ValueError(f"{file}: holds {_keys(found)}; a label file holds one array")
+    return next(iter(found.values())), _sha256(file), ""
+
+
+def _find(path: Path, arrays: Mapping[str, Array], name: str, inputs: int) -> Array:
+    if name in arrays:
+        return arrays[name]
+    if inputs == 1 and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise ValueError(f"{path}: no array for input {name!r}; it has {_keys(arrays)}")
+
+
+def _is_slice(path: Path, spec: TensorSpec, array: Array) -> bool:
+    rank = len(spec.shape)
+    if array.ndim == rank and rank > 0 and spec.shape[0] in (None, 1):
+        return True
+    if array.ndim == rank + 1:
+        return False
+    wanted = ", ".join("any" if extent is None else str(extent) for extent in spec.shape)
+    raise ValueError(
+        f"{path}: the array for input {spec.name!r} has shape {array.shape}; the input is ({wanted}), so give rows on "
+        f"axis 0, {'of the remaining axes' if rank and spec.shape[0] in (None, 1) else 'each a whole input'}"
+    )
+
+
+def _clean(
+    path: Path, spec: TensorSpec, array: Array, row_is_slice: bool, names: Sequence[str] | None
+) -> npt.NDArray[np.float32]:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; numbers are needed")
+    wanted = spec.shape[1:] if row_is_slice else spec.shape
+    for axis, (extent, came) in enumerate(zip(wanted, array.shape[1:], strict=True)):
+        if came == 0 or extent not in (None, came):
+            raise ValueError(
+                f"{path}: the array for input {spec.name!r} has {came} values on axis {axis + 1}; the model takes "
+                f"{'at least 1' if extent is None else extent}"
+            )
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(cast)
+    if not finite.all():
+        first = tuple(int(index) for index in np.argwhere(~finite)[0])
+        bad_rows = int((~finite.reshape(len(cast), -1).all(axis=1)).sum())
+        feature = f"{spec.name}{list(first[1:])}" if names is None or cast.ndim != 2 else names[first[1]]
+        raise ValueError(
+            f"{path}: feature {feature!r} is {array[first]} in row {first[0]}, and {bad_rows} of {len(cast)} rows hold "
+            "values that are not finite in float32; remove or impute them: limits are learned from this data"
+        )
+    return cast[:, np.newaxis] if row_is_slice else cast
+
+
+def _check_counts(path: Path, rows: Rows, labels: Array | None) -> int:
+    counts = {name: len(array) for name, array in rows.items()}
+    if labels is not None:
+        counts["the labels"] = labels.size
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise ValueError(f"{path}: the arrays differ in their number of rows ({listed})")
+    return next(iter(counts.values()))
+
+
+def _classes(labels: Array) -> npt.NDArray[np.int64]:
+    flat = labels.reshape(-1)
+    if flat.dtype.kind not in "fiub" or not np.array_equal(flat, flat.astype(np.int64)):
+        raise ValueError(
+            f"labels hold {flat.dtype} such as {flat[0]!r}; they must be whole numbers, the class of each row"
+        )
+    return flat.astype(np.int64)
+
+
+def _feature_names(path: Path, array: Array | None) -> tuple[str, ...] | None:
+    if array is None:
+        return None
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise ValueError(f"{path}: {FEATURE_NAMES} must be a one-dimensional array of text, not {array.dtype}")
+    return tuple(str(name) for name in array)
+
+
+def _check_feature_names(path: Path, names: Sequence[str], inputs: Sequence[TensorSpec]) -> None:
+    if len(inputs) != 1 or len(inputs[0].shape) != 2 or inputs[0].shape[1] != len(names):
+        raise ValueError(
+            f"{path}: {FEATURE_NAMES} has {len(names)} names; they can only name the columns of a model's single input "
+            f"(rows, {len(names)})"
+        )
+
+
+def _keys(arrays: Mapping[str, Array]) -> str:
+    return ", ".join(repr(key) for key in arrays) or "no arrays"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""Golden vectors: a few clean rows with the plain runtime's answers, replayed whenever the bundle is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.bundle import Golden, GoldenTensor
+from edge_rai.errors import PolicyError
+from edge_rai.policy import Policy
+from edge_rai_converters.data import Array, Rows
+from edge_rai_converters.profile import rows_within
+from edge_rai_converters.runner import Runner, feeds
+
+ROWS = 4
+# Shares of the largest output that another CPU may differ by; int8 rounds, so one step of its output can flip.
+_TOLERANCE = {"none": 1e-3, "static_int8_qdq": 2e-2}
+_SMALLEST_TOLERANCE = 1e-6
+
+
+def golden(
+    runner: Runner, policy: Policy, rows: Rows, held_back: npt.NDArray[np.int64], quantization: str
+) -> tuple[Golden, dict[str, bytes]]:
+    """Chooses the first held-back rows within all limits and answers them.
+
+    Args:
+        runner: Of the model that goes into the bundle.
+        policy: Of the bundle.
+        rows: Per input (N, *call).
+        held_back: Indices of rows to choose from.
+        quantization: Of the model; sets the tolerance.
+
+    Returns:
+        What the manifest says of the vectors, and their files.
+
+    Raises:
+        PolicyError: No held-back row lies within the limits.
+    """
+    clean = held_back[rows_within(policy, {name: array[held_back] for name, array in rows.items()})]
+    if not len(clean):
+        raise PolicyError(f"none of the {len(held_back)} held-back rows lies within the policy's limits; widen them")
+    feed = next(feeds(rows, clean[: ROWS if policy.batched else 1], batched=policy.batched))
+    answers = runner.call(feed)
+    largest = max((float(np.abs(array).max()) for array in answers.values() if array.dtype.kind == "f"), default=0.0)
+    atol = max(_SMALLEST_TOLERANCE, float(f"{_TOLERANCE[quantization] * largest:.3g}"))
+    files: dict[str, bytes] = {}
+    inputs = _tensors("input", {rule.name: feed[rule.name] for rule in policy.inputs}, files)
+    outputs = _tensors("output", {rule.name: answers[rule.name] for rule in policy.outputs}, files)
+    return Golden(atol=atol, inputs=inputs, outputs=outputs), files
+
+
+def _tensors(kind: str, arrays: Mapping[str, Array], files: dict[str, bytes]) -> tuple[GoldenTensor, ...]:
+    tensors = []
+    for index, (name, array) in enumerate(arrays.items()):
+        path = f"reference/golden/{kind}_{index}.bin"
+        files[path] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+        tensors.append(GoldenTensor(name=name, path=path, dtype=array.dtype.name, shape=array.shape))
+    return tuple(tensors)

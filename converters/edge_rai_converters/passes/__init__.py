@@ -1,0 +1,1 @@
+"""Model to model: each pass says what it requires and what it ensures."""

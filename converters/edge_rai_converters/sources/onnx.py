@@ -1,0 +1,145 @@
+"""Reads an ONNX file, never touching it, and refuses early what a device could not run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+
+from edge_rai.errors import BundleError, UnsupportedModelError
+from edge_rai.types import TensorSpec
+
+MIN_OPSET = 11
+
+_DTYPES = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT16: "uint16",
+    TensorProto.INT16: "int16",
+    TensorProto.UINT32: "uint32",
+    TensorProto.INT32: "int32",
+    TensorProto.UINT64: "uint64",
+    TensorProto.INT64: "int64",
+    TensorProto.BOOL: "bool",
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceModel:
+    """A checked ONNX model; not to be modified.
+
+    Attributes:
+        path: Where it was read from.
+        data: The file's bytes.
+        proto: The same, parsed.
+        inputs: What a caller gives, without initializers.
+        outputs: What comes back; a shape that the file does not state is inferred.
+    """
+
+    path: Path
+    data: bytes
+    proto: onnx.ModelProto
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read(path: str | Path) -> SourceModel:
+    """Reads and checks a model.
+
+    Raises:
+        BundleError: The file is not a valid ONNX model.
+        UnsupportedModelError: It uses something that is not supported; names it.
+        OSError: It cannot be read.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        proto = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise BundleError(f"{path}: not an ONNX model: {error}") from error
+    _refuse_external_data(path, proto)
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError, IndexError) as error:
+        raise BundleError(f"{path}: not a valid ONNX model: {str(error).strip().splitlines()[0]}") from error
+    _refuse_old_opset(path, proto)
+    inputs = tuple(_specs(path, "input", _given(proto.graph)))
+    for spec in inputs:
+        if spec.dtype != "float32":
+            raise UnsupportedModelError(
+                f"{path}: input {spec.name!r} is {spec.dtype}; only float32 inputs are supported"
+            )
+    outputs = tuple(_specs(path, "output", _with_shapes(proto)))
+    if not inputs or not outputs:
+        raise UnsupportedModelError(f"{path}: the model has no {'input' if not inputs else 'output'}")
+    return SourceModel(path, data, proto, inputs, outputs)
+
+
+def opset_of(proto: onnx.ModelProto) -> int | None:
+    """The version of the standard operators, None when the model imports none."""
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
+
+
+def _refuse_external_data(path: Path, proto: onnx.ModelProto) -> None:
+    for initializer in proto.graph.initializer:
+        if initializer.data_location == TensorProto.EXTERNAL:
+            raise UnsupportedModelError(
+                f"{path}: initializer {initializer.name!r} is in a file of its own; save the model with its data inside"
+            )
+
+
+def _refuse_old_opset(path: Path, proto: onnx.ModelProto) -> None:
+    opset = opset_of(proto)
+    if opset is not None and opset < MIN_OPSET:
+        raise UnsupportedModelError(
+            f"{path}: the model uses opset {opset}; at least {MIN_OPSET} is needed: export it again with a newer one"
+        )
+
+
+def _given(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    known = {initializer.name for initializer in graph.initializer}
+    return [value for value in graph.input if value.name not in known]
+
+
+def _with_shapes(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    outputs = list(proto.graph.output)
+    if all(value.type.tensor_type.HasField("shape") for value in outputs):
+        return outputs
+    return list(onnx.shape_inference.infer_shapes(proto).graph.output)
+
+
+def _specs(path: Path, kind: str, values: list[onnx.ValueInfoProto]) -> Iterator[TensorSpec]:
+    for value in values:
+        what = value.type.WhichOneof("value")
+        if what != "tensor_type":
+            form = (what or "untyped").removesuffix("_type")
+            hint = "; for scikit-learn export with options={'zipmap': False}" if form == "sequence" else ""
+            raise UnsupportedModelError(f"{path}: {kind} {value.name!r} is a {form}; only tensors are supported{hint}")
+        tensor = value.type.tensor_type
+        if tensor.elem_type not in _DTYPES:
+            element = TensorProto.DataType.Name(tensor.elem_type).lower()
+            raise UnsupportedModelError(f"{path}: {kind} {value.name!r} holds {element}, which is not supported")
+        if not tensor.HasField("shape"):
+            raise UnsupportedModelError(
+                f"{path}: {kind} {value.name!r} has no shape, not even a rank; export it with one"
+            )
+        shape = tuple(_extent(dimension) for dimension in tensor.shape.dim)
+        yield TensorSpec(value.name, _DTYPES[tensor.elem_type], shape)
+
+
+def _extent(dimension: onnx.TensorShapeProto.Dimension) -> int | None:
+    # Some exporters write 0 or -1 for a free axis.
+    fixed = dimension.HasField("dim_value") and dimension.dim_value > 0
+    return int(dimension.dim_value) if fixed else None

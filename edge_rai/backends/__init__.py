@@ -1,0 +1,1 @@
+"""The inference runtimes a session can use."""

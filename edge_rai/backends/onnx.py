@@ -1,0 +1,30 @@
+"""ONNX models, through the C API of whatever ONNX Runtime is installed."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from edge_rai._native import NativeSession
+
+
+def runtime_path() -> str | None:
+    """The library inside the installed onnxruntime package, which is not imported.
+
+    None leaves the search to the C library: $ERAI_ONNXRUNTIME, then the system's loader.
+    """
+    if os.environ.get("ERAI_ONNXRUNTIME"):
+        return None
+    spec = find_spec("onnxruntime")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    for location in spec.submodule_search_locations:
+        for library in sorted(Path(location, "capi").glob("libonnxruntime.so*")):
+            return str(library)
+    return None
+
+
+def open_session(path: str, *, spool: str | None, threads: int) -> NativeSession:
+    """Opens a bundle or a bare .onnx model."""
+    return NativeSession(path, runtime_path=runtime_path(), spool_path=spool, threads=threads)

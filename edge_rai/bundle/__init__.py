@@ -1,0 +1,28 @@
+"""Bundles: models, guard program, reference, evidence and card, each file under a digest (docs/formats/bundle.md)."""
+
+from edge_rai.bundle.manifest import (
+    FORMAT_VERSION,
+    Golden,
+    GoldenTensor,
+    Manifest,
+    ModelFile,
+    Provenance,
+    parse_manifest,
+)
+from edge_rai.bundle.read import Bundle, read
+from edge_rai.bundle.write import SUFFIX, stored_zip, write_bundle
+
+__all__ = [
+    "FORMAT_VERSION",
+    "SUFFIX",
+    "Bundle",
+    "Golden",
+    "GoldenTensor",
+    "Manifest",
+    "ModelFile",
+    "Provenance",
+    "parse_manifest",
+    "read",
+    "stored_zip",
+    "write_bundle",
+]

@@ -1,0 +1,157 @@
+"""The manifest: what a bundle holds and what each file's digest is (docs/formats/bundle.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import prod
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from edge_rai.errors import BundleError
+from edge_rai.findings import explain
+from edge_rai.types import TensorSpec
+
+FORMAT_VERSION = 1
+
+_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NUMPY_SIZES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float32": 4}
+_DTYPE_SIZES = {**_NUMPY_SIZES, "int64": 8, "uint64": 8, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One model of the bundle.
+
+    Attributes:
+        role: What it answers for.
+        path: Within the bundle.
+        format: Of the file.
+        quantization: How its weights and activations are stored.
+        rows_independent: A row's answer was bit-identical whatever its batch mates were.
+        sha256: Of the file, hex.
+        size: Of the file, bytes.
+    """
+
+    role: Literal["primary"]
+    path: str
+    format: Literal["onnx"]
+    quantization: Literal["none", "static_int8_qdq"]
+    rows_independent: bool
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTensor:
+    """A tensor in a raw file of the bundle: little-endian, C order."""
+
+    name: str
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Inputs with the outputs that the converter saw; replayed at load within ``atol``, absolute."""
+
+    atol: float
+    inputs: tuple[GoldenTensor, ...]
+    outputs: tuple[GoldenTensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the model and its statistics came from: file names, digests (hex) and tool versions."""
+
+    source_name: str
+    source_sha256: str
+    data_sha256: str
+    tools: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All of manifest.json; ``files`` has the digest of every other file and is filled by ``write_bundle``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    format_version: Literal[1]
+    name: str
+    models: tuple[ModelFile, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    golden: Golden
+    provenance: Provenance
+    requirements: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if [model.role for model in self.models] != ["primary"]:
+            raise ValueError("models must hold exactly one of role 'primary'")
+        for path in self.files:
+            if not is_path(path):
+                raise ValueError(f"files has {path!r}, which is not a path of letters, digits, '.', '_' and '-'")
+        for tensor in (*self.golden.inputs, *self.golden.outputs):
+            if tensor.dtype not in _DTYPE_SIZES:
+                raise ValueError(f"golden tensor {tensor.name!r} has the unknown dtype {tensor.dtype!r}")
+            if any(extent < 0 for extent in tensor.shape):
+                raise ValueError(f"golden tensor {tensor.name!r} has a negative extent")
+        for digest in (*self.files.values(), *(model.sha256 for model in self.models)):
+            if not _DIGEST.fullmatch(digest):
+                raise ValueError(f"{digest!r} is not a sha256 of 64 lower-case hexadecimal digits")
+
+    @property
+    def primary(self) -> ModelFile:
+        """The model that answers."""
+        return self.models[0]
+
+    def to_json(self) -> bytes:
+        """Sorted keys, ASCII, no time stamps: equal manifests give equal bytes."""
+        return (json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def is_path(path: str) -> bool:
+    """Whether a bundle may hold a file of this name."""
+    return _PATH.fullmatch(path) is not None
+
+
+def parse_manifest(text: bytes, where: str = "manifest.json") -> Manifest:
+    """Checks the text of a manifest.
+
+    Raises:
+        BundleError: It is not a manifest, or one of a newer format; names ``where`` and the field.
+    """
+    try:
+        return TypeAdapter(Manifest).validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"{where}: {explain(error)}") from error
+
+
+def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Holds what the manifest says of models and golden vectors against the files.
+
+    Args:
+        manifest: Of the bundle.
+        files: Content by path.
+
+    Raises:
+        BundleError: A file that the manifest speaks of is missing or of another size or digest.
+    """
+    for model in manifest.models:
+        if len(files.get(model.path, b"")) != model.size:
+            raise BundleError(f"{model.path}: missing, or not the {model.size} bytes that manifest.json says")
+        if manifest.files.get(model.path) != model.sha256:
+            raise BundleError(f"{model.path}: manifest.json gives two digests for it")
+    for tensor in (*manifest.golden.inputs, *manifest.golden.outputs):
+        expected = prod(tensor.shape) * _DTYPE_SIZES[tensor.dtype]
+        if len(files.get(tensor.path, b"")) != expected:
+            raise BundleError(f"{tensor.path}: missing, or not the {expected} bytes of its dtype and shape")
+    for required in ("guard.bin", "policy.toml"):
+        if required not in files:
+            raise BundleError(f"{required}: missing from the bundle")

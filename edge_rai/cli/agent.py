@@ -1,0 +1,89 @@
+"""`edge-rai agent`: uploads the spool."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_rai.telemetry.agent import UploadReport
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Registers the command."""
+    parser = subparsers.add_parser(
+        "agent",
+        help="upload batch files over OTLP/HTTP",
+        description="Uploads the batch files of a spool to an OpenTelemetry backend or to `edge-rai collect`, oldest "
+        "first, and removes each only after the receipt. Exit code 1: some are still in the spool or were refused.",
+    )
+    parser.add_argument("--spool", type=Path, required=True, metavar="DIR", help="directory the session writes to")
+    parser.add_argument("--endpoint", required=True, metavar="URL", help="such as https://collector.example:4318")
+    parser.add_argument("--once", action="store_true", help="one pass, then exit")
+    parser.add_argument("--interval", type=_seconds, default=60.0, metavar="S", help="between passes (default: 60)")
+    parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="S", help="of the network (default: 10)")
+    parser.add_argument("--json", action="store_true", help="one line of JSON a pass")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from edge_rai.telemetry.agent import upload, upload_forever
+
+    def one_pass() -> UploadReport:
+        report = upload(args.spool, args.endpoint, timeout_s=args.timeout)
+        _print_json(report) if args.json else _print_text(report)
+        return report
+
+    # An interrupted pass has lost nothing: whatever has no receipt is still in the spool.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if args.once:
+            report = one_pass()
+            return 1 if report.error or report.refused or report.corrupt else 0
+        upload_forever(one_pass, interval_s=args.interval)
+    except KeyboardInterrupt:
+        return 1 if args.once else 0
+    except ValueError as error:
+        print(f"edge-rai agent: {error}", file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _print_text(report: UploadReport) -> None:
+    print(
+        f"sent {report.sent}, kept {report.kept}, refused {len(report.refused)}, corrupt {len(report.corrupt)}",
+        flush=True,
+    )
+    for reason in report.refused:
+        print(f"refused, moved aside: {reason}", file=sys.stderr)
+    for reason in report.corrupt:
+        print(f"corrupt, moved aside: {reason}", file=sys.stderr)
+    if report.error:
+        print(f"{report.error}; {report.kept} batch files are kept in the spool", file=sys.stderr)
+
+
+def _print_json(report: UploadReport) -> None:
+    fields = {
+        "sent": report.sent,
+        "kept": report.kept,
+        "refused": report.refused,
+        "corrupt": report.corrupt,
+        "error": str(report.error) if report.error else None,
+        "retryable": report.error.retryable if report.error else None,
+        "retry_after_s": report.retry_after_s,
+    }
+    print(json.dumps(fields), flush=True)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value

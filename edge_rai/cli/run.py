@@ -1,0 +1,107 @@
+"""``edge-rai run``: answers for the rows of a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_rai.types import Answer
+
+
+def add(commands: Any) -> None:
+    """Registers the command."""
+    parser = commands.add_parser("run", help="Answer the rows of a file, guarded.", description=__doc__)
+    parser.add_argument("model", help="a bundle, or an .onnx model with the default policy")
+    parser.add_argument("--data", required=True, help=".npz with one array per input, or .npy for a single input")
+    parser.add_argument("--spool", help="directory to write what was counted to, as one batch file")
+    parser.add_argument("--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exits 1 when a row was rejected."""
+    from edge_rai import Verdict, load
+
+    with load(arguments.model, spool=arguments.spool, threads=arguments.threads) as session:
+        names = [spec.name for spec in session.inputs]
+        answer = session.predict(_read(Path(arguments.data), names))
+        batch = session.flush() if arguments.spool else None
+    if arguments.json:
+        print(json.dumps(_as_json(answer, batch), allow_nan=False))
+    else:
+        _print(answer, batch)
+    return 1 if answer.verdict is Verdict.REJECT else 0
+
+
+def _read(path: Path, names: list[str]) -> dict[str, Any]:
+    """The arrays of a file, by input name; a single array serves a single input whatever its name."""
+    import numpy as np
+
+    loaded = np.load(path, allow_pickle=False)
+    arrays = {names[0]: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
+        arrays = {names[0]: next(iter(arrays.values()))}
+    if missing := [name for name in names if name not in arrays]:
+        raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
+    floats = {name: arrays[name] for name in names}
+    return {
+        name: values.astype(np.float32) if values.dtype.kind in "fiu" else values for name, values in floats.items()
+    }
+
+
+def _number(value: float) -> float | str:
+    """JSON has no NaN or infinity."""
+    return value if math.isfinite(value) else str(value)
+
+
+def _nested(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_nested(item) for item in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _as_json(answer: Answer, batch: str | None) -> dict[str, Any]:
+    return {
+        "verdict": answer.verdict.name.lower(),
+        "source": answer.source.name.lower(),
+        "row_verdicts": answer.row_verdicts.tolist(),
+        "row_sources": answer.row_sources.tolist(),
+        "outputs": {name: _nested(values.tolist()) for name, values in answer.outputs.items()},
+        "reasons": [
+            {
+                "code": reason.code.name.lower(),
+                "subject": reason.subject,
+                "value": _number(reason.value),
+                "limit": _number(reason.limit),
+                "row": reason.row,
+                "element": reason.element,
+            }
+            for reason in answer.reasons
+        ],
+        "batch": batch,
+    }
+
+
+def _print(answer: Answer, batch: str | None) -> None:
+    from edge_rai import Verdict
+
+    rows = answer.row_verdicts
+    counts = ", ".join(f"{int((rows == verdict).sum())} {verdict.name.lower()}" for verdict in Verdict)
+    print(f"{len(rows)} rows: {counts}; answered by {answer.source.name.lower()}")
+    for name, values in answer.outputs.items():
+        print(f"{name} {values.dtype}{list(values.shape)}")
+        for row in values[:8] if values.ndim else [values]:
+            print(f"  {str(row).replace(chr(10), ' ')[:110]}")
+        if values.ndim and len(values) > 8:
+            print(f"  … and {len(values) - 8} more")
+    for reason in answer.reasons[:20]:
+        print(f"  {reason}")
+    if len(answer.reasons) > 20:
+        print(f"  … and {len(answer.reasons) - 20} more reasons")
+    if batch:
+        print(f"counted in {batch}")

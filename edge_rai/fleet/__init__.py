@@ -1,0 +1,1 @@
+"""What runs beside the fleet, not on a device: the collector, its store and the status of all devices."""

@@ -1,0 +1,24 @@
+"""The written policy: TOML and reference JSON in, guard program bytes out.
+
+What people write is checked by pydantic here and turned at once into frozen dataclasses; what a device executes is
+the guard program.
+"""
+
+from edge_rai.policy.program import check_guard, compile_policy
+from edge_rai.policy.reference import FeatureReference, Reference
+from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
+from edge_rai.policy.text import load_policy, parse_policy, policy_to_toml
+
+__all__ = [
+    "FeatureReference",
+    "FeatureRule",
+    "InputRule",
+    "OutputRule",
+    "Policy",
+    "Reference",
+    "check_guard",
+    "compile_policy",
+    "load_policy",
+    "parse_policy",
+    "policy_to_toml",
+]

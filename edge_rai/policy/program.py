@@ -1,0 +1,84 @@
+"""From written rules to the guard program, which the native library alone writes (docs/formats/guard.md)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edge_rai import _native
+from edge_rai.errors import IntegrityError, PolicyError
+from edge_rai.policy.reference import FeatureReference, Reference
+from edge_rai.policy.rules import FeatureRule, Policy
+from edge_rai.policy.text import parse_policy
+
+
+def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
+    """The guard program of these rules; the same rules give the same bytes.
+
+    Args:
+        policy: The rules.
+        reference: Matched by input and feature name; None: no drift sketches. A feature it does not know has none.
+
+    Raises:
+        PolicyError: The native library refuses a rule, or the reference has a feature that the policy has not.
+    """
+    known = {(entry.input, entry.name): entry for entry in reference.features} if reference else {}
+    builder = _native.PolicyBuilder(batched=policy.batched)
+    for rule in policy.inputs:
+        builder.add_input(
+            name=rule.name,
+            dtype=rule.dtype,
+            shape=[None if extent < 0 else extent for extent in rule.shape],
+            max_shape=rule.max_shape,
+            finite=rule.finite,
+            flag_range=rule.out_of_range == "flag",
+            feature_axis=rule.feature_axis,
+            sketch_stride=rule.sketch_stride,
+        )
+        for feature in rule.features:
+            _add_feature(builder, feature, known.pop((rule.name, feature.name), None))
+    if known:
+        raise PolicyError(
+            f"the reference has feature {next(iter(known))[1]!r}, which the policy has not; name features as the "
+            "reference does, or learn it again"
+        )
+    for output in policy.outputs:
+        builder.add_output(
+            name=output.name,
+            dtype=output.dtype,
+            shape=[None if extent < 0 else extent for extent in output.shape],
+            finite=output.finite,
+            default=output.default or None,
+        )
+    return builder.write()
+
+
+def check_guard(policy_toml: bytes, reference_json: bytes | None, guard: bytes) -> None:
+    """Compiles the written policy again and compares.
+
+    Raises:
+        IntegrityError: The guard program is not what the policy and the reference compile to.
+        PolicyError: The policy is not valid.
+        BundleError: The reference is not valid.
+    """
+    policy = parse_policy(policy_toml.decode("utf-8", errors="replace"))
+    reference = None if reference_json is None else Reference.from_json(reference_json)
+    if compile_policy(policy, reference) != guard:
+        raise IntegrityError("guard.bin is not what policy.toml and reference/reference.json compile to")
+
+
+def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: FeatureReference | None) -> None:
+    low = -math.inf if rule.low is None else rule.low
+    high = math.inf if rule.high is None else rule.high
+    # Without a reference the stand-in for a rejected row's value is the allowed value nearest to zero.
+    builder.add_feature(
+        name=rule.name,
+        low=low,
+        high=high,
+        mean=reference.mean if reference else min(max(0.0, low), high),
+        stddev=reference.stddev if reference else 0.0,
+        reference_rows=reference.rows if reference else 0,
+        edges=reference.edges if reference else np.empty(0, np.float32),
+        counts=reference.counts if reference else np.empty(0, np.uint64),
+    )

@@ -1,0 +1,119 @@
+"""What drift is measured against, and its form in a bundle: reference/reference.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from edge_rai.errors import BundleError
+from edge_rai.findings import explain
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FeatureReference:
+    """What the reference data said of one feature.
+
+    Attributes:
+        input: Name of the input it belongs to.
+        name: As in the policy.
+        rows: Rows it was learned from.
+        mean: Of its values.
+        stddev: Of its values; 0 when constant.
+        edges: (bins - 1,) strictly increasing; bin i holds ``edges[i-1] < value <= edges[i]``.
+        counts: (bins,) values in each bin.
+    """
+
+    input: str
+    name: str
+    rows: int
+    mean: float
+    stddev: float
+    edges: npt.NDArray[np.float32]
+    counts: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class _FeatureRecord:
+    input: str
+    name: str
+    rows: int
+    mean: float
+    stddev: float
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.counts and len(self.edges) + 1 != len(self.counts):
+            raise ValueError(f"{self.name!r} has {len(self.edges)} edges for {len(self.counts)} bins")
+        if any(not 0 <= count < 2**64 for count in self.counts):
+            raise ValueError(f"{self.name!r} has a count outside 0 to 2**64 - 1")
+
+
+@dataclass(frozen=True, slots=True)
+class _ReferenceRecord:
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    format_version: Literal[1]
+    features: tuple[_FeatureRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What drift is measured against: one entry a feature."""
+
+    features: tuple[FeatureReference, ...]
+
+    def to_json(self) -> bytes:
+        """One line a feature; floats in the shortest form that reads back exactly."""
+        lines = ",\n".join(json.dumps(_record(feature), ensure_ascii=True) for feature in self.features)
+        return f'{{"format_version": 1, "features": [\n{lines}\n]}}\n'.encode("ascii")
+
+    @classmethod
+    def from_json(cls, text: bytes, where: str = "reference.json") -> Reference:
+        """Reads what ``to_json`` wrote.
+
+        Raises:
+            BundleError: The text is not a reference; names ``where`` and the field.
+        """
+        try:
+            record = TypeAdapter(_ReferenceRecord).validate_json(text)
+        except ValidationError as error:
+            raise BundleError(f"{where}: {explain(error)}") from error
+        return cls(
+            tuple(
+                FeatureReference(
+                    entry.input,
+                    entry.name,
+                    entry.rows,
+                    entry.mean,
+                    entry.stddev,
+                    np.array(entry.edges, dtype=np.float32),
+                    np.array(entry.counts, dtype=np.uint64),
+                )
+                for entry in record.features
+            )
+        )
+
+
+def _record(feature: FeatureReference) -> dict[str, Any]:
+    return {
+        "input": feature.input,
+        "name": feature.name,
+        "rows": feature.rows,
+        "mean": feature.mean,
+        "stddev": feature.stddev,
+        "edges": [shortest_float32(float(edge)) for edge in feature.edges],
+        "counts": [int(count) for count in feature.counts],
+    }
+
+
+def shortest_float32(value: float) -> float:
+    """The float with the fewest digits that is the same float32, when `value` is one; else `value`."""
+    with np.errstate(over="ignore"):
+        short = float(str(np.float32(value)))
+        return short if float(np.float32(value)) == value and np.float32(short) == np.float32(value) else value

@@ -1,0 +1,126 @@
+"""Reads the spool: the directory of immutable batch files that the native library writes (docs/formats/batch.md).
+
+Files are only ever removed or moved aside as a whole, never modified. A file that cannot be read is moved into
+`corrupt/` inside the spool, where its bytes stay for whoever looks into it, and never holds back the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from edge_rai import _native
+from edge_rai.errors import BundleError, SpoolError
+from edge_rai.types import Feature, Snapshot
+
+CORRUPT: Final = "corrupt"
+REFUSED: Final = "refused"
+
+_BATCH_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.batch")
+# Far above any real file: a snapshot of 10,000 features with 32 bins is 3 MB.
+_LARGEST_FILE_BYTES: Final = 64 << 20
+
+
+class BatchFile(NamedTuple):
+    """One batch file; tuples sort by (epoch, sequence), the order of upload. The wall clock has no say in it."""
+
+    epoch: int
+    sequence: int
+    path: Path
+
+
+class Spool:
+    """A spool directory seen by its reader. One thread at a time.
+
+    A session may write to the same directory meanwhile: a batch file appears under its name only when it is complete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a spool.
+
+        Raises:
+            SpoolError: There is no such directory.
+        """
+        if not path.is_dir():
+            raise SpoolError(f"no spool directory at {path}; give the directory that the session writes to")
+        self.path = path
+        self._guards: dict[str, tuple[Feature, ...]] = {}
+
+    def batches(self) -> list[BatchFile]:
+        """Complete batch files, oldest first."""
+        matches = filter(None, map(_BATCH_NAME.fullmatch, os.listdir(self.path)))
+        return sorted(BatchFile(int(match[1], 16), int(match[2], 16), self.path / match[0]) for match in matches)
+
+    def read(self, batch: BatchFile) -> Snapshot:
+        """Decodes a batch file.
+
+        Raises:
+            SpoolError: Its bytes are corrupt, or belong under another name.
+            OSError: It cannot be read.
+        """
+        snapshot = _native.read_snapshot(_read_bounded(batch.path))
+        if (snapshot.epoch, snapshot.sequence) != (batch.epoch, batch.sequence):
+            raise SpoolError(
+                f"{batch.path} holds epoch {snapshot.epoch:x}, sequence {snapshot.sequence:x}: "
+                "not the batch that its name says"
+            )
+        return snapshot
+
+    def features(self, guard_digest: str) -> tuple[Feature, ...]:
+        """The features of the guard program with this SHA-256 (hex), which the session put beside its batch files.
+
+        Raises:
+            SpoolError: The guard program is missing or is not the one its name says.
+            OSError: It cannot be read.
+        """
+        if guard_digest not in self._guards:
+            path = self.path / f"guard-{guard_digest}.bin"
+            try:
+                guard = _native.GuardProgram(_read_bounded(path))
+            except FileNotFoundError:
+                raise SpoolError(f"{path} is missing: without it nobody knows which feature is which") from None
+            except BundleError as error:
+                raise SpoolError(f"{path}: {error}") from error
+            if guard.digest != guard_digest:
+                raise SpoolError(f"{path} has SHA-256 {guard.digest}: not the guard program that its name says")
+            self._guards[guard_digest] = guard.features
+        return self._guards[guard_digest]
+
+    def remove(self, batch: BatchFile) -> None:
+        """Removes a batch file, durably. Call it only with a receipt. One that is gone already is no error."""
+        batch.path.unlink(missing_ok=True)
+        _sync_directory(self.path)
+
+    def set_aside(self, batch: BatchFile, folder: str) -> None:
+        """Moves a batch file into CORRUPT or REFUSED inside the spool, durably, with its bytes as they are."""
+        target = self.path / folder
+        target.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another agent was quicker
+            batch.path.rename(target / batch.path.name)
+        _sync_directory(target)
+        _sync_directory(self.path)
+
+
+def _read_bounded(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise SpoolError(f"{path} cannot be read: the medium has a fault") from error  # others may well be readable
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise SpoolError(f"{path} is larger than {_LARGEST_FILE_BYTES} bytes; no file of a spool is")
+    return data
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

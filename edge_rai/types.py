@@ -1,0 +1,236 @@
+"""The values that cross the public interface: verdicts, answers, snapshots, tensor and feature descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Verdict(IntEnum):
+    """What the guard says of a row, in order of severity."""
+
+    ACCEPT = 0
+    FLAG = 1
+    REJECT = 2
+
+
+class Source(IntEnum):
+    """Who answered a row; NONE means that no rule had an answer and floats are NaN, integers zero."""
+
+    PRIMARY = 0
+    FALLBACK_MODEL = 1
+    LAST_GOOD = 2
+    DEFAULT = 3
+    ABSTAIN = 4
+    NONE = 5
+
+
+class ReasonCode(IntEnum):
+    """Why a row or a whole call was flagged or rejected."""
+
+    DTYPE = 0
+    RANK = 1
+    SHAPE = 2
+    ROWS = 3
+    NOT_FINITE = 4
+    BELOW_RANGE = 5
+    ABOVE_RANGE = 6
+    OUTPUT_NOT_FINITE = 7
+    OUTPUT_SHAPE = 8
+
+
+class Reason(NamedTuple):
+    """One finding of the guard.
+
+    Attributes:
+        code: What was found.
+        subject: Name of the feature, input or output.
+        value: What came.
+        limit: What it was held to; NaN where there is no limit.
+        row: Row within the batch, -1 for the whole call.
+        element: Index of the first offending value within the row, in C order.
+    """
+
+    code: ReasonCode
+    subject: str
+    value: float
+    limit: float
+    row: int
+    element: int
+
+    def __str__(self) -> str:
+        where = "" if self.row < 0 else f"row {self.row}: "
+        what = self.code.name.lower().replace("_", " ")
+        held = "" if np.isnan(self.limit) else f" (limit {self.limit:g})"
+        return f"{where}{self.subject} {what}: {self.value:g}{held}"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A model's input or output: name, numpy dtype name, shape with None for a free axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What a guard program knows of one feature.
+
+    Attributes:
+        name: As in the policy.
+        low: Inclusive lower limit, -inf when there is none.
+        high: Inclusive upper limit, inf when there is none.
+        mean: Of the reference.
+        stddev: Of the reference, 0 when constant.
+        reference_rows: Rows the reference was learned from, 0 without a reference.
+        edges: (bins - 1,) upper inclusive edges of all bins but the last.
+        counts: (bins,) values of the reference in each bin; empty without a reference.
+    """
+
+    name: str
+    low: float
+    high: float
+    mean: float
+    stddev: float
+    reference_rows: int
+    edges: npt.NDArray[np.float32]
+    counts: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCounts:
+    """What a snapshot counted of one feature.
+
+    Attributes:
+        histogram: (bins,) finite values in each reference bin, of accepted and rejected rows alike.
+        not_finite: NaN and infinite values.
+        sum: Sum of z = (value - mean) / stddev, clipped to +-8, in units of 1/256.
+        sum_squares: Sum of the squares of the same integers, in units of 1/65536.
+    """
+
+    histogram: npt.NDArray[np.uint64]
+    not_finite: int
+    sum: int
+    sum_squares: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything counted since the last flush. All counts are integers; merging two is addition.
+
+    Attributes:
+        instance: Random hex name of the device's spool, zeros without one.
+        epoch: One a session, increasing within a spool.
+        sequence: From 0 within an epoch.
+        start_unix_ns: Wall clock at the start of the window, for people only.
+        end_unix_ns: Wall clock at its end.
+        duration_ns: Monotonic length of the window.
+        model_digest: SHA-256 of the model file, hex.
+        guard_digest: SHA-256 of the guard program, hex.
+        calls: Calls of predict.
+        errors: Calls that raised.
+        rows_by_verdict: (3,) rows, indexed by Verdict.
+        rows_by_source: (6,) rows, indexed by Source.
+        reasons: Reasons given, indexed by ReasonCode.
+        latency: Calls by duration: slot 0 at most 1 ns, slot i in (2^((i-1)/8), 2^(i/8)] ns.
+        latency_sum_ns: Sum of all durations.
+        features: One entry a feature, in the guard program's order.
+    """
+
+    instance: str
+    epoch: int
+    sequence: int
+    start_unix_ns: int
+    end_unix_ns: int
+    duration_ns: int
+    model_digest: str
+    guard_digest: str
+    calls: int
+    errors: int
+    rows_by_verdict: npt.NDArray[np.uint64]
+    rows_by_source: npt.NDArray[np.uint64]
+    reasons: npt.NDArray[np.uint64]
+    latency: npt.NDArray[np.uint64]
+    latency_sum_ns: int
+    features: tuple[FeatureCounts, ...]
+
+    @property
+    def rows(self) -> int:
+        """All rows judged."""
+        return int(self.rows_by_verdict.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDrift:
+    """Population stability index of one feature's window against its reference.
+
+    Attributes:
+        name: The feature.
+        psi: See ``erai_psi`` in edge_rai.h for the formula.
+        expected: What psi would be on average if nothing had changed: (bins - 1) (1 / values + 1 / reference).
+        values: Finite values in the window.
+    """
+
+    name: str
+    psi: float
+    expected: float
+    values: int
+
+
+class Answer:
+    """What one call of predict said.
+
+    Attributes:
+        verdict: The worst over the rows.
+        source: The one furthest from the model over the rows.
+        outputs: The model's outputs by name; rejected rows hold the fallback's answer. The caller's to keep.
+    """
+
+    __slots__ = ("_reasons", "_rows", "_sources", "_verdicts", "outputs", "source", "verdict")
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        source: Source,
+        outputs: dict[str, npt.NDArray[Any]],
+        rows: int,
+        verdicts: npt.NDArray[np.uint8] | None = None,
+        sources: npt.NDArray[np.uint8] | None = None,
+        reasons: Sequence[Reason] = (),
+    ) -> None:
+        self.verdict = verdict
+        self.source = source
+        self.outputs = outputs
+        self._rows = rows
+        self._verdicts = verdicts
+        self._sources = sources
+        self._reasons = reasons
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Every finding: one a row, feature and kind."""
+        return tuple(self._reasons)
+
+    @property
+    def row_verdicts(self) -> npt.NDArray[np.uint8]:
+        """(rows,) Verdict of each row; one row when the policy is not batched."""
+        if self._verdicts is None:
+            self._verdicts = np.zeros(self._rows, dtype=np.uint8)
+        return self._verdicts
+
+    @property
+    def row_sources(self) -> npt.NDArray[np.uint8]:
+        """(rows,) Source of each row."""
+        if self._sources is None:
+            self._sources = np.zeros(self._rows, dtype=np.uint8)
+        return self._sources
+
+    def __repr__(self) -> str:
+        return f"Answer({self.verdict.name}, {self.source.name}, rows={self._rows}, reasons={len(self._reasons)})"

@@ -1,0 +1,94 @@
+/* Runs a bundle from C: edge_rai_example BUNDLE ROWS WIDTH. SPDX-License-Identifier: Apache-2.0
+ *
+ * ROWS is a file of float32 values in the machine's byte order, WIDTH of them a row. All rows are predicted as one
+ * batch. One line a row says verdict, source and every float32 output value, as hexadecimal floats, which are exact:
+ *
+ *     row 0 accept primary 0x1.fffb4p-1 0x1.3p-16
+ *
+ * followed by one line a reason. Exit status: 0 when every row was answered, whatever the verdicts. */
+#include <edge_rai.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const verdicts[] = {"accept", "flag", "reject"};
+static const char *const sources[] = {"primary", "fallback_model", "last_good", "default", "abstain", "none"};
+
+static float *read_floats(const char *path, size_t *count) {
+    FILE *file = fopen(path, "rb");
+    float *values = NULL;
+    long size;
+
+    if (file && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) > 0) {
+        *count = (size_t)size / sizeof *values;
+        values = malloc((size_t)size);
+        rewind(file);
+        if (values && fread(values, sizeof *values, *count, file) != *count) {
+            free(values);
+            values = NULL;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return values;
+}
+
+static void print_answer(const erai_answer *answer) {
+    const uint8_t *row_verdicts, *row_sources;
+    size_t rows = erai_answer_rows(answer, &row_verdicts, &row_sources);
+    erai_tensor output;
+
+    for (size_t row = 0; row < rows; row++) {
+        printf("row %zu %s %s", row, verdicts[row_verdicts[row]], sources[row_sources[row]]);
+        for (size_t index = 0; erai_answer_output(answer, index, &output) == ERAI_OK; index++) {
+            size_t width = 1;
+
+            for (uint32_t axis = 1; axis < output.rank; axis++) {
+                width *= (size_t)output.shape[axis];
+            }
+            for (size_t i = 0; output.dtype == ERAI_DTYPE_FLOAT32 && i < width; i++) {
+                printf(" %a", (double)((const float *)output.data)[row * width + i]);
+            }
+        }
+        putchar('\n');
+    }
+
+    const erai_reason *reason;
+    size_t reasons = erai_answer_reasons(answer, &reason);
+
+    for (size_t i = 0; i < reasons; i++, reason++) {
+        printf("reason row %" PRId64 " %s %s value %a limit %a\n", reason->row, reason->subject,
+               erai_reason_name(reason->code), reason->value, reason->limit);
+    }
+}
+
+int main(int argc, char **argv) {
+    char detail[ERAI_DETAIL_SIZE] = "";
+    erai_session *session = NULL;
+    erai_answer *answer = NULL;
+    size_t count = 0;
+    int64_t width = argc == 4 ? atoll(argv[3]) : 0;
+    float *values = width > 0 ? read_floats(argv[2], &count) : NULL;
+    int failed = 1;
+
+    if (!values) {
+        fprintf(stderr, "usage: edge_rai_example BUNDLE ROWS WIDTH\n");
+        return 2;
+    }
+    int64_t shape[] = {(int64_t)count / width, width};
+    erai_tensor input = {.data = values, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+
+    if (erai_session_open(argv[1], NULL, &session, detail) || erai_answer_open(session, &answer)) {
+        fprintf(stderr, "%s\n", detail);
+    } else if (erai_session_predict(session, &input, 1, answer)) {
+        fprintf(stderr, "%s\n", erai_answer_detail(answer));
+    } else {
+        print_answer(answer);
+        failed = 0;
+    }
+    erai_answer_close(answer);
+    erai_session_close(session);
+    free(values);
+    return failed;
+}

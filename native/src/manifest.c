@@ -1,0 +1,252 @@
+/* Reads manifest.json (docs/formats/bundle.md): its own digest, its version, the digests of all files, and of the rest
+ * only what a device needs. Unknown keys are skipped. SPDX-License-Identifier: Apache-2.0 */
+#include "manifest.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sha256.h"
+#include "status.h"
+
+#define MANIFEST "manifest.json"
+#define MANIFEST_DIGEST "manifest.sha256"
+#define GUARD "guard.bin"
+#define MAX_LIST 64
+
+static erai_status damaged(const erai_bundle *bundle, const char *file, const char *what, char *detail) {
+    return er_fail(detail, ERAI_E_BUNDLE_INTEGRITY, "%s: %s; copy the bundle again (%s)", file, what, bundle->label);
+}
+
+static erai_status malformed(const erai_bundle *bundle, const char *what, char *detail) {
+    return er_fail(detail, ERAI_E_BUNDLE_FORMAT, MANIFEST ": %s (in %s)", what, bundle->label);
+}
+
+static erai_status verify_manifest(erai_bundle *bundle, const er_bundle_file **found, char *detail) {
+    er_bundle_file *manifest = er_bundle_find(bundle, MANIFEST), *digest = er_bundle_find(bundle, MANIFEST_DIGEST);
+    if (manifest == NULL)
+        return damaged(bundle, MANIFEST, "the file is missing", detail);
+    if (digest == NULL)
+        return damaged(bundle, MANIFEST_DIGEST, "the file is missing", detail);
+    erai_sha256(manifest->data, manifest->size, manifest->digest);
+    erai_sha256(digest->data, digest->size, digest->digest);
+    char hex[ER_DIGEST_HEX_SIZE + 1];
+    er_digest_hex(manifest->digest, hex);
+    hex[ER_DIGEST_HEX_SIZE] = '\n';
+    if (digest->size != sizeof hex || digest->data[sizeof hex - 1] != '\n')
+        return damaged(bundle, MANIFEST_DIGEST, "expected 64 hexadecimal digits and a line feed", detail);
+    if (memcmp(digest->data, hex, sizeof hex) != 0)
+        return damaged(bundle, MANIFEST, "its SHA-256 differs from manifest.sha256", detail);
+    manifest->listed = digest->listed = true;
+    *found = manifest;
+    return ERAI_OK;
+}
+
+static erai_status check_version(const erai_bundle *bundle, const er_json_value *root, char *detail) {
+    int64_t version;
+    if (!er_json_is(root, ER_JSON_OBJECT))
+        return malformed(bundle, "expected a JSON object", detail);
+    if (!er_json_int64(er_json_get(root, "format_version"), &version) || version < 1)
+        return malformed(bundle, "expected \"format_version\" to be an integer of at least 1", detail);
+    if (version > ER_BUNDLE_VERSION)
+        return er_fail(
+            detail, ERAI_E_BUNDLE_NEWER,
+            "%s has bundle format version %lld and this build reads up to %d; update edge-rai on this device",
+            bundle->label, (long long)version, ER_BUNDLE_VERSION);
+    return ERAI_OK;
+}
+
+static erai_status verify_file(erai_bundle *bundle, const er_json_value *key, char *detail) {
+    const char *name = key->text, *expected = er_json_text(key + 1);
+    if (!er_bundle_path_valid(name, key->length))
+        return malformed(bundle, "\"files\" has an invalid path", detail);
+    if (strcmp(name, MANIFEST) == 0 || strcmp(name, MANIFEST_DIGEST) == 0)
+        return malformed(bundle, "\"files\" must not list manifest.json or manifest.sha256", detail);
+    er_bundle_file *file = er_bundle_find(bundle, name);
+    if (file == NULL)
+        return damaged(bundle, name, "the file is missing", detail);
+    erai_sha256(file->data, file->size, file->digest);
+    char hex[ER_DIGEST_HEX_SIZE];
+    er_digest_hex(file->digest, hex);
+    if (expected == NULL || strlen(expected) != sizeof hex || memcmp(expected, hex, sizeof hex) != 0)
+        return damaged(bundle, name, "its SHA-256 differs from the one in manifest.json", detail);
+    file->listed = true;
+    return ERAI_OK;
+}
+
+static erai_status verify_files(erai_bundle *bundle, const er_json_value *root, char *detail) {
+    const er_json_value *files = er_json_get(root, "files");
+    if (!er_json_is(files, ER_JSON_OBJECT))
+        return malformed(bundle, "expected \"files\" to be an object", detail);
+    for (const er_json_value *key = er_json_first(files); key != NULL; key = er_json_next(files, key)) {
+        erai_status status = verify_file(bundle, key, detail);
+        if (status != ERAI_OK)
+            return status;
+    }
+    for (size_t i = 0; i < bundle->count; i++)
+        if (!bundle->files[i].listed)
+            return damaged(bundle, bundle->files[i].name, "the manifest does not list this file", detail);
+    return ERAI_OK;
+}
+
+static const char *get_text(const er_json_value *object, const char *key) {
+    const char *text = er_json_text(er_json_get(object, key));
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static erai_status read_model(erai_bundle *bundle, const er_json_value *root, char *detail) {
+    const er_json_value *models = er_json_get(root, "models"), *primary = NULL;
+    if (!er_json_is(models, ER_JSON_ARRAY) || models->count == 0 || models->count > MAX_LIST)
+        return malformed(bundle, "expected \"models\" to be an array of 1 to 64 models", detail);
+    for (const er_json_value *model = er_json_first(models); model != NULL; model = er_json_next(models, model)) {
+        const char *role = get_text(model, "role");
+        if (role == NULL)
+            return malformed(bundle, "expected every model to have a \"role\"", detail);
+        if (strcmp(role, "primary") != 0)
+            continue;
+        if (primary != NULL)
+            return malformed(bundle, "more than one model has the role \"primary\"", detail);
+        primary = model;
+    }
+    const char *path = get_text(primary, "path"), *format = get_text(primary, "format");
+    if (primary == NULL)
+        return malformed(bundle, "no model has the role \"primary\"", detail);
+    if (path == NULL || format == NULL)
+        return malformed(bundle, "expected the primary model to have a \"path\" and a \"format\"", detail);
+    const er_bundle_file *file = er_bundle_find(bundle, path), *guard = er_bundle_find(bundle, GUARD);
+    if (file == NULL)
+        return damaged(bundle, path, "the file of the primary model is missing", detail);
+    if (guard == NULL)
+        return damaged(bundle, GUARD, "the file is missing", detail);
+    er_manifest *manifest = &bundle->manifest;
+    manifest->model_name = file->name;
+    manifest->model_format = format;
+    manifest->model = file->data;
+    manifest->model_size = file->size;
+    memcpy(manifest->model_digest, file->digest, sizeof manifest->model_digest);
+    manifest->guard = guard->data;
+    manifest->guard_size = guard->size;
+    return ERAI_OK;
+}
+
+/* The erai_dtype with numpy's name, 0 when there is none. */
+static uint32_t dtype_named(const char *name) {
+    static const struct {
+        const char *name;
+        uint32_t dtype;
+    } dtypes[] = {
+        {"float32", ERAI_DTYPE_FLOAT32}, {"float64", ERAI_DTYPE_FLOAT64}, {"bool", ERAI_DTYPE_BOOL},
+        {"uint8", ERAI_DTYPE_UINT8},     {"uint16", ERAI_DTYPE_UINT16},   {"uint32", ERAI_DTYPE_UINT32},
+        {"uint64", ERAI_DTYPE_UINT64},   {"int8", ERAI_DTYPE_INT8},       {"int16", ERAI_DTYPE_INT16},
+        {"int32", ERAI_DTYPE_INT32},     {"int64", ERAI_DTYPE_INT64},
+    };
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
+        if (strcmp(dtypes[i].name, name) == 0)
+            return dtypes[i].dtype;
+    return 0;
+}
+
+/* Reads the shape and stores the size in bytes; false when it is not a shape or exceeds what any bundle can hold. */
+static bool read_shape(const er_json_value *shape, er_golden *golden) {
+    if (!er_json_is(shape, ER_JSON_ARRAY) || shape->count > ERAI_MAX_RANK)
+        return false;
+    golden->rank = shape->count;
+    golden->size = erai_dtype_size(golden->dtype);
+    uint32_t axis = 0;
+    for (const er_json_value *item = er_json_first(shape); item != NULL; item = er_json_next(shape, item), axis++) {
+        int64_t extent;
+        if (!er_json_int64(item, &extent) || extent < 1)
+            return false;
+        if ((uint64_t)extent > ER_BUNDLE_MAX_SIZE / golden->size)
+            return false;
+        golden->shape[axis] = extent;
+        golden->size *= (size_t)extent;
+    }
+    return true;
+}
+
+static erai_status read_golden(const erai_bundle *bundle, const er_json_value *item, er_golden *golden, char *detail) {
+    const char *name = get_text(item, "name"), *path = get_text(item, "path"), *dtype = get_text(item, "dtype");
+    if (name == NULL || path == NULL || dtype == NULL)
+        return malformed(bundle, "expected every golden tensor to have a \"name\", a \"path\" and a \"dtype\"", detail);
+    golden->name = name;
+    golden->dtype = dtype_named(dtype);
+    if (golden->dtype == 0)
+        return malformed(bundle, "a golden tensor has an unknown \"dtype\"", detail);
+    if (!read_shape(er_json_get(item, "shape"), golden))
+        return malformed(bundle, "expected the \"shape\" of a golden tensor to be 0 to 8 integers of at least 1",
+                         detail);
+    const er_bundle_file *file = er_bundle_find(bundle, path);
+    if (file == NULL)
+        return damaged(bundle, path, "the file of a golden tensor is missing", detail);
+    if (file->size != golden->size)
+        return er_fail(detail, ERAI_E_BUNDLE_FORMAT, "%s: %zu bytes; the shape in manifest.json asks for %zu (in %s)",
+                       file->name, file->size, golden->size, bundle->label);
+    uint8_t *copy = malloc(file->size); /* files in a zip are not aligned */
+    if (copy == NULL)
+        return er_fail(detail, ERAI_E_MEMORY, "no memory for %s of %s", file->name, bundle->label);
+    memcpy(copy, file->data, file->size);
+    golden->data = copy;
+    return ERAI_OK;
+}
+
+static erai_status read_golden_list(const erai_bundle *bundle, const er_json_value *list, er_golden **golden,
+                                    size_t *count, char *detail) {
+    if (!er_json_is(list, ER_JSON_ARRAY) || list->count == 0 || list->count > MAX_LIST)
+        return malformed(bundle, "expected golden \"inputs\" and \"outputs\" to be arrays of 1 to 64 tensors", detail);
+    *golden = calloc(list->count, sizeof **golden);
+    if (*golden == NULL)
+        return er_fail(detail, ERAI_E_MEMORY, "no memory for the manifest of %s", bundle->label);
+    *count = list->count;
+    er_golden *next = *golden;
+    for (const er_json_value *item = er_json_first(list); item != NULL; item = er_json_next(list, item), next++) {
+        erai_status status = read_golden(bundle, item, next, detail);
+        if (status != ERAI_OK)
+            return status;
+    }
+    return ERAI_OK;
+}
+
+static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value *root, char *detail) {
+    er_manifest *manifest = &bundle->manifest;
+    const er_json_value *golden = er_json_get(root, "golden");
+    if (!er_json_double(er_json_get(golden, "atol"), &manifest->golden_atol) || manifest->golden_atol < 0)
+        return malformed(bundle, "expected \"golden\" with an \"atol\" of at least 0", detail);
+    erai_status status = read_golden_list(bundle, er_json_get(golden, "inputs"), &manifest->golden_inputs,
+                                          &manifest->golden_input_count, detail);
+    if (status != ERAI_OK)
+        return status;
+    return read_golden_list(bundle, er_json_get(golden, "outputs"), &manifest->golden_outputs,
+                            &manifest->golden_output_count, detail);
+}
+
+erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
+    const er_bundle_file *file = NULL;
+    erai_status status = verify_manifest(bundle, &file, detail);
+    if (status != ERAI_OK)
+        return status;
+    char why[ERAI_DETAIL_SIZE];
+    status = er_json_open(file->data, file->size, &bundle->json, why);
+    if (status != ERAI_OK)
+        return er_fail(detail, status, MANIFEST ": not the JSON expected: %s (in %s)", why, bundle->label);
+    const er_json_value *root = er_json_root(bundle->json);
+    status = check_version(bundle, root, detail);
+    if (status == ERAI_OK)
+        status = verify_files(bundle, root, detail);
+    if (status == ERAI_OK)
+        status = read_model(bundle, root, detail);
+    if (status == ERAI_OK)
+        status = read_golden_vectors(bundle, root, detail);
+    return status;
+}
+
+static void clear_golden(er_golden *golden, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        free((void *)(uintptr_t)golden[i].data);
+    free(golden);
+}
+
+void er_manifest_clear(er_manifest *manifest) {
+    clear_golden(manifest->golden_inputs, manifest->golden_input_count);
+    clear_golden(manifest->golden_outputs, manifest->golden_output_count);
+}

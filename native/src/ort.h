@@ -1,0 +1,35 @@
+/* Running a model through the ONNX Runtime C API. Only ort.c knows that interface. */
+#ifndef ER_ORT_H
+#define ER_ORT_H
+
+#include "edge_rai.h"
+
+typedef struct er_model er_model;     /* immutable; any thread */
+typedef struct er_binding er_binding; /* one thread at a time */
+struct er_buffer;
+
+typedef struct er_tensor_spec {
+    const char *name; /* lives as long as the model */
+    int64_t shape[ERAI_MAX_RANK];
+    uint32_t rank;
+    uint32_t dtype;
+} er_tensor_spec;
+
+/* From memory, which is not needed afterwards, or, when bytes is NULL, from a file. */
+erai_status er_model_open(const char *runtime_path, uint32_t threads, const char *path, const void *bytes, size_t size,
+                          er_model **model, char *detail);
+void er_model_close(er_model *model);
+size_t er_model_inputs(const er_model *model);
+size_t er_model_outputs(const er_model *model);
+const er_tensor_spec *er_model_input(const er_model *model, size_t index);
+const er_tensor_spec *er_model_output(const er_model *model, size_t index);
+
+/* A binding keeps the runtime's views of one thread's inputs and outputs from call to call. */
+erai_status er_binding_open(er_model *model, er_binding **binding);
+void er_binding_close(er_binding *binding);
+
+/* Runs the model. The inputs' memory must live through the call; `outputs` (one an output) receive shape and values and
+ * grow as needed. Costs nothing beyond the run itself while addresses and shapes stay the same. */
+erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, struct er_buffer *outputs, char *detail);
+
+#endif

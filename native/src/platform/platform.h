@@ -1,0 +1,71 @@
+/* What the library asks of an operating system. Everything that knows one is in this directory.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef ER_PLATFORM_H
+#define ER_PLATFORM_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edge_rai.h"
+
+/* ---- Reading files and directories (posix_file.c) ---------------------------------------------------------------
+ * Any thread. Failures: ERAI_E_BUNDLE_READ (not there, not readable, changed meanwhile), ERAI_E_BUNDLE_FORMAT (a tree
+ * with links or special files, or past its limits), ERAI_E_SIZE, ERAI_E_MEMORY. */
+
+typedef enum er_path_kind { ER_PATH_MISSING, ER_PATH_FILE, ER_PATH_DIRECTORY, ER_PATH_OTHER } er_path_kind;
+
+/* Follows links. OTHER: neither a regular file nor a directory, or it cannot be examined. */
+er_path_kind er_path_look(const char *path);
+
+/* "directory/name" in memory that the caller frees; NULL when there is none. */
+char *er_path_join(const char *directory, const char *name);
+
+/* Reads a regular file of at most `limit` bytes into memory that the caller frees. */
+erai_status er_file_read(const char *path, size_t limit, uint8_t **data, size_t *size, char *detail);
+
+typedef struct er_tree {
+    char **paths; /* of the regular files, relative to the root, separated by '/', in the order of their bytes */
+    size_t count;
+} er_tree;
+
+typedef struct er_tree_limits {
+    size_t files; /* and as many directories */
+    size_t depth; /* components of a relative path */
+    size_t path_size;
+} er_tree_limits;
+
+/* Lists a directory and those below it. er_tree_free what it filled. On failure `tree` is left as it was. */
+erai_status er_tree_list(const char *root, const er_tree_limits *limits, er_tree *tree, char *detail);
+void er_tree_free(er_tree *tree);
+
+/* ---- Writing files durably (posix_durable.c) --------------------------------------------------------------------
+ * Single steps, whose order is the spool's business. 0 is success, otherwise an errno value. Any thread. */
+
+int er_directory_make(const char *path);                                      /* 0 too when it exists already */
+int er_file_create(const char *path, const void *data, size_t size, int *made); /* new file, written and fsynced */
+int er_file_rename(const char *from, const char *to);
+int er_file_remove(const char *path);
+int er_directory_sync(const char *path);
+/* Calls `visit` with each name but "." and ".."; stops when it returns non-zero. */
+int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context);
+const char *er_error_text(int error, char *buffer, size_t size);
+
+/* ---- Clocks, randomness, locks, libraries (posix_system.c) ------------------------------------------------------ */
+
+uint64_t er_monotonic_ns(void);
+int64_t er_unix_ns(void);
+int er_random(void *bytes, size_t size); /* from the operating system; 0 is success */
+
+typedef pthread_mutex_t er_mutex;
+int er_mutex_init(er_mutex *mutex); /* 0 is success */
+void er_mutex_destroy(er_mutex *mutex);
+void er_mutex_lock(er_mutex *mutex);
+void er_mutex_unlock(er_mutex *mutex);
+
+/* A shared library, loaded until the process ends: free() the handle, the library stays. */
+typedef struct er_library er_library;
+er_library *er_library_open(const char *path, char *why, size_t why_size); /* NULL: `why` says why */
+void *er_library_symbol(er_library *library, const char *name);            /* NULL when it has none */
+
+#endif

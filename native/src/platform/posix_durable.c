@@ -1,0 +1,79 @@
+/* Writing files durably on POSIX systems. A file is durable after fsync of it and of the directory that names it
+ * (POSIX.1-2017 fsync; Linux fsync(2)). */
+#define _GNU_SOURCE
+#include "platform.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int er_directory_make(const char *path) {
+    struct stat info;
+    if (mkdir(path, 0777) == 0) return 0;
+    int error = errno;
+    if (stat(path, &info) == 0) return S_ISDIR(info.st_mode) ? 0 : ENOTDIR;
+    return error;
+}
+
+static int write_all(int file, const uint8_t *data, size_t size) {
+    while (size) {
+        ssize_t written = write(file, data, size);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return errno;
+        data += written;
+        size -= (size_t)written;
+    }
+    return 0;
+}
+
+int er_file_create(const char *path, const void *data, size_t size, int *made) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (made) *made = file >= 0;
+    if (file < 0) return errno;
+    int error = write_all(file, data, size);
+    if (!error && fsync(file) != 0) error = errno;
+    if (close(file) != 0 && !error) error = errno;
+    return error;
+}
+
+int er_file_rename(const char *from, const char *to) {
+    return rename(from, to) == 0 ? 0 : errno;
+}
+
+int er_file_remove(const char *path) {
+    return unlink(path) == 0 ? 0 : errno;
+}
+
+int er_directory_sync(const char *path) {
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return errno;
+    int error = fsync(directory) == 0 ? 0 : errno;
+    close(directory);
+    return error;
+}
+
+int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context) {
+    DIR *directory = opendir(path);
+    if (!directory) return errno;
+    int error = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(directory);
+        if (!entry) {
+            error = errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (visit(entry->d_name, context)) break;
+    }
+    closedir(directory);
+    return error;
+}
+
+const char *er_error_text(int error, char *buffer, size_t size) {
+    return strerror_r(error, buffer, size);
+}

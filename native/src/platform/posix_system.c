@@ -1,0 +1,71 @@
+/* Clocks, randomness, locks and shared libraries on Linux with glibc. */
+#define _GNU_SOURCE
+#include "platform.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+static uint64_t read_clock(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t er_monotonic_ns(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t er_unix_ns(void) {
+    return (int64_t)read_clock(CLOCK_REALTIME);
+}
+
+int er_random(void *bytes, size_t size) {
+    uint8_t *at = bytes;
+    while (size) {
+        ssize_t got = getrandom(at, size, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return errno;
+        at += got;
+        size -= (size_t)got;
+    }
+    return 0;
+}
+
+int er_mutex_init(er_mutex *mutex) {
+    return pthread_mutex_init(mutex, NULL);
+}
+
+void er_mutex_destroy(er_mutex *mutex) {
+    pthread_mutex_destroy(mutex);
+}
+
+void er_mutex_lock(er_mutex *mutex) {
+    pthread_mutex_lock(mutex);
+}
+
+void er_mutex_unlock(er_mutex *mutex) {
+    pthread_mutex_unlock(mutex);
+}
+
+struct er_library {
+    void *handle;
+};
+
+er_library *er_library_open(const char *path, char *why, size_t why_size) {
+    er_library *library = malloc(sizeof *library);
+    if (!library) return NULL;
+    library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library->handle) return library;
+    const char *error = dlerror();
+    snprintf(why, why_size, "%s", error ? error : path);
+    free(library);
+    return NULL;
+}
+
+void *er_library_symbol(er_library *library, const char *name) {
+    return dlsym(library->handle, name);
+}

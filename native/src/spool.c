@@ -1,0 +1,216 @@
+/* The spool, docs/formats/spool.md: a directory of files that are written once and never changed. A file appears under its
+ * name by rename, after its bytes were fsynced, and the directory is fsynced after that; whatever a power cut leaves is
+ * either a whole file or a temporary one, which the next opening removes. */
+#include "spool.h"
+
+#include "platform/platform.h"
+#include "status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INSTANCE_FILE "instance"
+#define EPOCH_PREFIX "epoch-"
+#define TEMPORARY_PREFIX ".writing-"
+
+struct erai_spool {
+    char *path;
+    uint8_t instance[16];
+    uint64_t epoch;
+    uint64_t writes; /* under lock; makes temporary names unique */
+    er_mutex lock;
+};
+
+static erai_status fail_io(char *detail, const char *what, const char *path, int error) {
+    char text[128];
+    return er_fail(detail, ERAI_E_SPOOL, "spool: %s %s: %s", what, path, er_error_text(error, text, sizeof text));
+}
+
+static int name_allowed(const char *name) {
+    if (!name[0] || name[0] == '.' || strlen(name) > 200) return 0;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(name);
+}
+
+static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail) {
+    char temporary[64];
+    snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch, spool->writes++);
+    char *from = er_path_join(spool->path, temporary), *to = er_path_join(spool->path, name);
+    erai_status status = ERAI_OK;
+    if (!from || !to) {
+        status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    } else {
+        int made = 0;
+        int error = er_file_create(from, bytes, size, &made);
+        if (!error) error = er_file_rename(from, to);
+        if (!error) error = er_directory_sync(spool->path);
+        /* After a failed sync of the directory the file may or may not last; it goes, and its contents are written anew
+         * under the same name later, so that nothing is delivered twice. */
+        if (error && made && er_file_remove(from) != 0) er_file_remove(to);
+        if (error) status = fail_io(detail, "writing", to, error);
+    }
+    free(from);
+    free(to);
+    return status;
+}
+
+erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail) {
+    if (!spool || !name || (!bytes && size)) return er_fail(detail, ERAI_E_ARGUMENT, "erai_spool_put: NULL");
+    if (!name_allowed(name))
+        return er_fail(detail, ERAI_E_ARGUMENT,
+                       "spool: '%s' is not a file name of letters, digits, '-', '_' and '.' that begins with none", name);
+    er_mutex_lock(&spool->lock);
+    erai_status status = put(spool, name, bytes, size, detail);
+    er_mutex_unlock(&spool->lock);
+    return status;
+}
+
+erai_status er_spool_put_once(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail) {
+    char *path = er_path_join(spool->path, name);
+    if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    int there = er_path_look(path) == ER_PATH_FILE;
+    free(path);
+    return there ? ERAI_OK : erai_spool_put(spool, name, bytes, size, detail);
+}
+
+/* ---- Opening ---- */
+
+/* The number in "epoch-0000001f", or 0 for any other name. */
+static uint32_t epoch_number(const char *name) {
+    size_t prefix = strlen(EPOCH_PREFIX);
+    if (strncmp(name, EPOCH_PREFIX, prefix) != 0 || strlen(name) != prefix + 8) return 0;
+    char *end;
+    unsigned long number = strtoul(name + prefix, &end, 16);
+    return *end || number > INT32_MAX ? 0 : (uint32_t)number;
+}
+
+static int find_last_epoch(const char *name, void *last) {
+    uint32_t number = epoch_number(name);
+    if (number > *(uint32_t *)last) *(uint32_t *)last = number;
+    return 0;
+}
+
+typedef struct sweep_context {
+    const char *path;
+    uint32_t last;
+} sweep_context;
+
+/* Leftovers of earlier epochs. Should their session still be open in another process, the worst is that one flush of it
+ * fails, loses nothing, and is repeated. */
+static int sweep_name(const char *name, void *context) {
+    const sweep_context *sweep = context;
+    uint32_t number = epoch_number(name);
+    int old_marker = number > 0 && number < sweep->last;
+    size_t prefix = strlen(TEMPORARY_PREFIX);
+    int old_temporary = strncmp(name, TEMPORARY_PREFIX, prefix) == 0 &&
+                        strtoull(name + prefix, NULL, 16) >> 32 < sweep->last &&
+                        strlen(name) > prefix + 16;
+    if (!old_marker && !old_temporary) return 0;
+    char *path = er_path_join(sweep->path, name);
+    if (path) er_file_remove(path);
+    free(path);
+    return 0;
+}
+
+/* Takes the next epoch: the number after the greatest marker, made exclusively, so that two processes never share one.
+ * Its low half is random: a spool restored from an old copy does not repeat an epoch. */
+static erai_status begin_epoch(erai_spool *spool, char *detail) {
+    uint32_t last = 0, random = 0;
+    int error = er_directory_each(spool->path, find_last_epoch, &last);
+    if (!error) error = er_random(&random, sizeof random);
+    if (error) return fail_io(detail, "reading", spool->path, error);
+    do {
+        if (last == INT32_MAX) return er_fail(detail, ERAI_E_SPOOL, "spool: %s has used up its epochs", spool->path);
+        char name[32];
+        snprintf(name, sizeof name, EPOCH_PREFIX "%08" PRIx32, ++last);
+        char *path = er_path_join(spool->path, name);
+        if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+        error = er_file_create(path, "", 0, NULL);
+        free(path);
+    } while (error == EEXIST);
+    if (!error) error = er_directory_sync(spool->path);
+    if (error) return fail_io(detail, "writing an epoch marker in", spool->path, error);
+    spool->epoch = (uint64_t)last << 32 | random;
+    sweep_context sweep = {.path = spool->path, .last = last};
+    er_directory_each(spool->path, sweep_name, &sweep);
+    return ERAI_OK;
+}
+
+static int parse_instance(const uint8_t *text, size_t size, uint8_t *instance) {
+    if (size != 33 || text[32] != '\n') return 0;
+    for (size_t i = 0; i < 32; i++) {
+        const char *digits = "0123456789abcdef", *digit = text[i] ? strchr(digits, text[i]) : NULL;
+        if (!digit) return 0;
+        instance[i / 2] = (uint8_t)(instance[i / 2] << 4 | (digit - digits));
+    }
+    return 1;
+}
+
+/* Reads the instance's name, or makes one: random, so that it says nothing of the device. */
+static erai_status find_instance(erai_spool *spool, char *detail) {
+    char *path = er_path_join(spool->path, INSTANCE_FILE);
+    if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    erai_status status = ERAI_OK;
+    if (er_path_look(path) == ER_PATH_MISSING) {
+        uint8_t random[16];
+        char text[34];
+        int error = er_random(random, sizeof random);
+        if (error) status = fail_io(detail, "random numbers for", path, error);
+        for (size_t i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
+        text[32] = '\n';
+        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, detail);
+    }
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (!status && er_file_read(path, 64, &data, &size, detail)) status = ERAI_E_SPOOL;
+    if (!status && !parse_instance(data, size, spool->instance))
+        status = er_fail(detail, ERAI_E_SPOOL, "spool: %s is damaged: expected 32 hexadecimal digits; remove it to get a "
+                         "new name", path);
+    free(data);
+    free(path);
+    return status;
+}
+
+erai_status erai_spool_open(const char *path, erai_spool **out, char *detail) {
+    if (!path || !out) return er_fail(detail, ERAI_E_ARGUMENT, "erai_spool_open: NULL");
+    erai_spool *spool = calloc(1, sizeof *spool);
+    if (!spool) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    if (er_mutex_init(&spool->lock)) {
+        free(spool);
+        return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    }
+    spool->path = malloc(strlen(path) + 1);
+    erai_status status = ERAI_OK;
+    if (!spool->path) {
+        status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    } else {
+        memcpy(spool->path, path, strlen(path) + 1);
+        int error = er_directory_make(path);
+        if (error) status = fail_io(detail, "making", path, error);
+    }
+    if (!status) status = begin_epoch(spool, detail);
+    if (!status) status = find_instance(spool, detail);
+    if (status) {
+        erai_spool_close(spool);
+        return status;
+    }
+    *out = spool;
+    return ERAI_OK;
+}
+
+void erai_spool_close(erai_spool *spool) {
+    if (!spool) return;
+    er_mutex_destroy(&spool->lock);
+    free(spool->path);
+    free(spool);
+}
+
+const uint8_t *er_spool_instance(const erai_spool *spool) {
+    return spool->instance;
+}
+
+uint64_t er_spool_epoch(const erai_spool *spool) {
+    return spool->epoch;
+}

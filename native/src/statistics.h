@@ -1,0 +1,49 @@
+/* Everything counted, as one vector of 64-bit integers, so that merging two is addition (modulo 2^64) and nothing else:
+ * exact, associative and independent of order. The signed sums are in two's complement. The layout is internal; the
+ * form that leaves the process is docs/formats/batch.md. */
+#ifndef ER_STATISTICS_H
+#define ER_STATISTICS_H
+
+#include "edge_rai.h"
+
+#define ER_VERDICTS 3u
+#define ER_SOURCES 6u
+#define ER_REASONS 9u
+/* Latency: eight slots an octave up to 2^40 ns (18 minutes); longer calls share the last slot. */
+#define ER_LATENCY_SLOTS 321u
+
+enum er_count {
+    ER_COUNT_CALLS = 0,
+    ER_COUNT_ERRORS = 1,
+    ER_COUNT_LATENCY_SUM = 2,
+    ER_COUNT_VERDICTS = 3,
+    ER_COUNT_SOURCES = ER_COUNT_VERDICTS + ER_VERDICTS,
+    ER_COUNT_REASONS = ER_COUNT_SOURCES + ER_SOURCES,
+    ER_COUNT_LATENCY = ER_COUNT_REASONS + ER_REASONS,
+    ER_COUNT_FEATURES = ER_COUNT_LATENCY + ER_LATENCY_SLOTS
+};
+
+/* Per feature: histogram, then these. 280 bytes. */
+enum er_feature_count {
+    ER_FEATURE_NOT_FINITE = ERAI_MAX_BINS,
+    ER_FEATURE_SUM,
+    ER_FEATURE_SUM_SQUARES,
+    ER_FEATURE_COUNTS
+};
+
+static inline size_t er_statistics_size(size_t features) {
+    return ER_COUNT_FEATURES + features * ER_FEATURE_COUNTS;
+}
+
+static inline uint64_t *er_feature_statistics(uint64_t *statistics, size_t feature) {
+    return statistics + ER_COUNT_FEATURES + feature * ER_FEATURE_COUNTS;
+}
+
+static inline void er_statistics_add(uint64_t *into, const uint64_t *from, size_t size) {
+    for (size_t i = 0; i < size; i++) into[i] += from[i];
+}
+
+/* The slot of a duration: 0 up to 1 ns, i for 2^((i-1)/8) < ns <= 2^(i/8). */
+unsigned er_latency_slot(uint64_t ns);
+
+#endif

@@ -1,0 +1,17 @@
+/* Filling a caller's detail buffer. SPDX-License-Identifier: Apache-2.0 */
+#ifndef ER_STATUS_H
+#define ER_STATUS_H
+
+#include "edge_rai.h"
+
+#if defined(__GNUC__)
+#define ER_PRINTF(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
+#else
+#define ER_PRINTF(format_index, first_index)
+#endif
+
+/* Writes the sentence to `detail` (NULL, or ERAI_DETAIL_SIZE bytes) and returns `status`. Texts from hostile files may
+ * be among the arguments: control characters become '?', and a cut never splits a UTF-8 sequence. */
+erai_status er_fail(char *detail, erai_status status, const char *format, ...) ER_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,184 @@
+/* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into its
+ * feature's sketch, in one pass. A value is inside its limits exactly when `low <= value && value <= high`, which is false
+ * for NaN; where NaN and infinities are not allowed the limits are at least +-FLT_MAX, so the usual value costs two
+ * comparisons and everything else leaves the fast path. */
+#include "answer.h"
+#include "sketch.h"
+#include "status.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { KINDS = 3 }; /* not finite, below, above: one reason a row, feature and kind */
+
+static int extent_allowed(const er_input *input, uint32_t axis, int64_t extent) {
+    return input->shape[axis] < 0 ? extent >= 1 && extent <= input->max_shape[axis] : extent == input->shape[axis];
+}
+
+/* The first thing wrong with a whole tensor, or nothing. Zero-size axes are refused: ONNX Runtime 1.31 ends the process
+ * when an LSTM or GRU gets one. */
+static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows) {
+    erai_reason reason = {.subject = input->name, .row = -1};
+    if (tensor->dtype != input->dtype) {
+        reason.code = ERAI_REASON_DTYPE;
+        reason.value = tensor->dtype;
+        reason.limit = input->dtype;
+    } else if (tensor->rank != input->rank) {
+        reason.code = ERAI_REASON_RANK;
+        reason.value = tensor->rank;
+        reason.limit = input->rank;
+    } else {
+        for (uint32_t i = 0; i < input->rank; i++) {
+            if (extent_allowed(input, i, tensor->shape[i])) continue;
+            reason.code = ERAI_REASON_SHAPE;
+            reason.value = (double)tensor->shape[i];
+            reason.limit = (double)input->max_shape[i];
+            reason.element = i;
+            er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
+            return 0;
+        }
+        if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
+        reason.code = ERAI_REASON_ROWS;
+        reason.value = (double)tensor->shape[0];
+        reason.limit = (double)rows;
+    }
+    er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
+    return 0;
+}
+
+/* A value outside its limits. */
+static void find_value(erai_answer *answer, const er_input *input, size_t feature, float value, size_t row,
+                       size_t element) {
+    const er_limits *limits = &answer->guard->limits[feature];
+    int finite_rule = (input->flags & ERAI_RULE_FINITE) != 0;
+    uint64_t *counts = er_feature_statistics(answer->statistics, feature);
+    if (!isfinite(value)) counts[ER_FEATURE_NOT_FINITE]++;
+    int kind;
+    if (!isfinite(value) && finite_rule)
+        kind = 0;
+    else if (value < limits->low)
+        kind = 1;
+    else if (value > limits->high)
+        kind = 2;
+    else
+        return; /* NaN where it is allowed */
+    uint32_t *seen = &answer->seen[feature * KINDS + (size_t)kind];
+    if (*seen == answer->tag) return;
+    *seen = answer->tag;
+    erai_reason reason = {.subject = answer->guard->features[feature].name,
+                          .row = (int64_t)row,
+                          .value = (double)value,
+                          .limit = kind == 0 ? (double)NAN : (double)(kind == 1 ? limits->low : limits->high),
+                          .code = (uint32_t)(ERAI_REASON_NOT_FINITE + kind),
+                          .element = (uint32_t)element};
+    int flag_only = kind != 0 && (input->flags & ERAI_RULE_FLAG_RANGE);
+    er_answer_find(answer, flag_only ? ERAI_VERDICT_FLAG : ERAI_VERDICT_REJECT, reason);
+}
+
+static inline int inside(const er_limits *limits, float value) {
+    return (value >= limits->low) & (value <= limits->high); /* & and not &&: no branch, so that runs vectorize */
+}
+
+/* One row of named columns: each value is a feature. */
+static void admit_columns(erai_answer *answer, const er_input *input, const float *values, size_t row) {
+    const er_limits *limits = answer->guard->limits + input->first_feature;
+    uint64_t *counts = er_feature_statistics(answer->statistics, input->first_feature);
+    for (size_t f = 0; f < input->feature_count; f++, counts += ER_FEATURE_COUNTS) {
+        float value = values[f];
+        if (!inside(&limits[f], value)) {
+            find_value(answer, input, input->first_feature + f, value, row, f);
+            if (!isfinite(value)) continue;
+        }
+        if (limits[f].sketched) er_sketch_add(counts, &limits[f], value);
+    }
+}
+
+/* A run of values of one feature, of which every stride-th within the row enters the sketch. `first` is the index of the
+ * run's first value among the feature's values in this row, `element` its index in the row. */
+static void admit_run(erai_answer *answer, const er_input *input, size_t feature, const float *values, size_t count,
+                      size_t row, size_t first, size_t element) {
+    const er_limits *limits = &answer->guard->limits[feature];
+    int outside = 0;
+    for (size_t i = 0; i < count; i++) outside |= !inside(limits, values[i]);
+    if (outside)
+        for (size_t i = 0; i < count; i++)
+            if (!inside(limits, values[i])) find_value(answer, input, feature, values[i], row, element + i);
+    if (!limits->sketched) return;
+    uint64_t *counts = er_feature_statistics(answer->statistics, feature);
+    size_t stride = input->sketch_stride, skip = first % stride;
+    for (size_t i = skip ? stride - skip : 0; i < count; i += stride)
+        if (isfinite(values[i])) er_sketch_add(counts, limits, values[i]);
+}
+
+static void next_tag(erai_answer *answer) {
+    if (++answer->tag) return;
+    memset(answer->seen, 0, answer->guard->feature_count * KINDS * sizeof *answer->seen);
+    answer->tag = 1;
+}
+
+static void admit_input(erai_answer *answer, const er_input *input, const erai_tensor *tensor) {
+    size_t outer = 1, features = 1, inner = 1;
+    for (uint32_t i = answer->guard->batched ? 1 : 0; i < tensor->rank; i++) {
+        size_t extent = (size_t)tensor->shape[i];
+        if ((int32_t)i < input->feature_axis)
+            outer *= extent;
+        else if ((int32_t)i == input->feature_axis)
+            features = extent;
+        else
+            inner *= extent;
+    }
+    const float *values = tensor->data;
+    size_t row_size = outer * features * inner;
+    for (size_t row = 0; row < answer->rows; row++, values += row_size) {
+        next_tag(answer);
+        if (outer == 1 && inner == 1 && features > 1) {
+            admit_columns(answer, input, values, row);
+            continue;
+        }
+        for (size_t o = 0; o < outer; o++)
+            for (size_t f = 0; f < features; f++) {
+                size_t element = (o * features + f) * inner;
+                admit_run(answer, input, input->first_feature + f, values + element, inner, row, o * inner, element);
+            }
+    }
+}
+
+erai_status er_validate(erai_answer *answer, const erai_tensor *inputs) {
+    const erai_guard *guard = answer->guard;
+    /* The rows of a call whose shape is refused: as many as the caller meant, where that can be believed. */
+    const er_input *first = &guard->inputs[0];
+    size_t rows = 1;
+    if (guard->batched && inputs[0].rank > 0 && extent_allowed(first, 0, inputs[0].shape[0]))
+        rows = (size_t)inputs[0].shape[0];
+    erai_status status = er_answer_begin(answer, rows, ERAI_VERDICT_ACCEPT);
+    if (status) return status;
+    for (size_t i = 0; i < guard->input_count; i++)
+        if (!check_tensor(answer, &guard->inputs[i], &inputs[i], rows)) return ERAI_OK;
+    er_mutex_lock(&answer->lock);
+    for (size_t i = 0; i < guard->input_count; i++) admit_input(answer, &guard->inputs[i], &inputs[i]);
+    er_mutex_unlock(&answer->lock);
+    return ERAI_OK;
+}
+
+erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t index, erai_tensor *staged) {
+    const er_input *input = &answer->guard->inputs[index];
+    size_t elements = 1, inner = 1, features = 1;
+    for (uint32_t i = 0; i < tensor->rank; i++) {
+        elements *= (size_t)tensor->shape[i];
+        if ((int32_t)i > input->feature_axis && (i > 0 || !answer->guard->batched)) inner *= (size_t)tensor->shape[i];
+        if ((int32_t)i == input->feature_axis) features = (size_t)tensor->shape[i];
+    }
+    er_buffer *buffer = &answer->staging[index];
+    if (!er_buffer_reserve(buffer, elements * sizeof(float))) return ERAI_E_MEMORY;
+    float *values = buffer->data;
+    memcpy(values, tensor->data, elements * sizeof(float));
+    size_t row_size = elements / answer->rows;
+    for (size_t row = 0; row < answer->rows; row++) {
+        if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
+        for (size_t i = 0; i < row_size; i++)
+            values[row * row_size + i] = answer->guard->limits[input->first_feature + i / inner % features].mean;
+    }
+    *staged = *tensor;
+    staged->data = values;
+    return ERAI_OK;
+}

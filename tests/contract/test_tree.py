@@ -1,0 +1,61 @@
+"""The distributions, their versions and the one door to the compiled library."""
+
+from __future__ import annotations
+
+import ast
+import re
+import site
+import sys
+from importlib import metadata
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+import edge_rai
+import edge_rai_converters
+
+
+def test_tests_run_against_the_installed_wheels(root: Path) -> None:
+    packages = [Path(path).resolve() for path in site.getsitepackages()]
+    for module in (edge_rai, edge_rai_converters):
+        home = Path(str(module.__file__)).resolve().parent.parent
+        assert home in packages, f"{module.__name__} was imported from {home}"
+    assert str(root) not in sys.path
+
+
+def test_versions_of_cmake_and_both_distributions_agree(root: Path) -> None:
+    cmake = re.search(r"project\(edge_rai VERSION ([\d.]+)", (root / "native/CMakeLists.txt").read_text())
+    converters = tomllib.loads((root / "converters/pyproject.toml").read_text())
+    assert cmake is not None
+    assert metadata.version("edge-rai") == cmake[1]
+    assert metadata.version("edge-rai-converters") == cmake[1]
+    assert converters["project"].get("version", cmake[1]) == cmake[1]
+
+
+def test_only_the_native_module_imports_the_compiled_library(root: Path) -> None:
+    importers = set()
+    sources = [*root.glob("edge_rai/**/*.py"), *root.glob("converters/edge_rai_converters/**/*.py")]
+    assert len(sources) > 10
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+            elif isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            else:
+                continue
+            if any(name.split(".")[-1] == "_ffi" for name in names):
+                importers.add(path.relative_to(root).as_posix())
+    assert importers == {"edge_rai/_native.py"}
+
+
+def test_stable_abi_header_declares_only_functions_of_the_running_interpreter(root: Path) -> None:
+    import ctypes
+
+    text = (root / "native/bindings/stable_abi/Python.h").read_text(encoding="utf-8")
+    declared = re.findall(r"^[\w* ]+?\b(Py\w+)\([^;]*\)[^;]*;", text, flags=re.MULTILINE)
+    assert len(declared) > 15
+    assert [name for name in declared if not hasattr(ctypes.pythonapi, name)] == []

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import http.server
+import json
+import signal
+import socket
+import subprocess
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from support.telemetry import PROTOBUF, command_line
+
+from edge_rai.errors import DeliveryError, SpoolError
+from edge_rai.telemetry import otlp
+from edge_rai.telemetry.agent import LONGEST_WAIT_S, UploadReport, next_wait_s, upload, upload_forever
+from edge_rai.telemetry.spool import CORRUPT, REFUSED, Spool
+
+Reply = tuple[int, dict[str, str], bytes]
+RECEIPT: Reply = (200, PROTOBUF, b"")
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Answers with the replies it is given, one a request, then with receipts; keeps what came."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.replies: list[Reply] = []
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.spool: Path | None = None
+        self.files_at_request: list[int] = []
+        self.hang_up_after_reply = False
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def sequences(self) -> list[int]:
+        scopes = (
+            ExportMetricsServiceRequest.FromString(zlib.decompress(body, wbits=31)).resource_metrics[0].scope_metrics[0]
+            for body in self.bodies
+        )
+        return [pair.value.int_value for scope in scopes for pair in scope.scope.attributes if pair.key == "edge.sequence"]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Receiver
+
+    def do_POST(self) -> None:
+        receiver = self.server
+        receiver.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        receiver.headers.append(dict(self.headers))
+        receiver.paths.append(self.path)
+        if receiver.spool:
+            receiver.files_at_request.append(len(Spool(receiver.spool).batches()))
+        status, headers, body = receiver.replies.pop(0) if receiver.replies else RECEIPT
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        if receiver.hang_up_after_reply:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def kept(spool: Path) -> list[int]:
+    return [batch.sequence for batch in Spool(spool).batches()]
+
+
+def set_aside(spool: Path, folder: str) -> list[int]:
+    return [batch.sequence for batch in Spool(spool / folder).batches()] if (spool / folder).exists() else []
+
+
+def reply(status: int, **headers: str) -> Reply:
+    return (status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+
+
+def test_batches_are_sent_in_order_and_removed_only_after_their_receipts(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.spool = batch_spool
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.error) == (3, 0, None)
+    assert receiver.sequences == [0, 1, 2]
+    assert receiver.files_at_request == [3, 2, 1]
+    assert kept(batch_spool) == []
+
+
+def test_request_is_what_otlp_over_http_asks_for(batch_spool: Path, receiver: Receiver) -> None:
+    upload(batch_spool, f"{receiver.url}/otlp/")
+    assert receiver.paths == ["/otlp/v1/metrics"] * 3
+    assert receiver.headers[0]["Content-Type"] == "application/x-protobuf"
+    assert receiver.headers[0]["Content-Encoding"] == "gzip"
+
+
+def test_batch_sent_twice_is_the_same_request_twice(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [reply(503)]
+    upload(batch_spool, receiver.url)
+    upload(batch_spool, receiver.url)
+    assert receiver.sequences == [0, 0, 1, 2]
+    assert receiver.bodies[0] == receiver.bodies[1]
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_busy_receiver_ends_the_pass_and_keeps_every_file(batch_spool: Path, receiver: Receiver, status: int) -> None:
+    receiver.replies = [RECEIPT, reply(status, Retry_After="17")]
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.retry_after_s) == (1, 2, 17.0)
+    assert report.error is not None
+    assert report.error.retryable
+    assert kept(batch_spool) == [1, 2]
+    assert len(receiver.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
+def test_wrong_address_or_rights_end_the_pass_and_keep_every_file(
+    batch_spool: Path, receiver: Receiver, status: int
+) -> None:
+    receiver.replies = [reply(status, Location="http://127.0.0.1:1/")]
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept) == (0, 3)
+    assert report.error is not None
+    assert not report.error.retryable
+    assert f"answered {status}" in str(report.error)
+    assert len(receiver.bodies) == 1
+
+
+def test_batch_that_a_receiver_chokes_on_does_not_hold_back_the_others(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [reply(500)]
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept) == (2, 1)
+    assert kept(batch_spool) == [0]
+    assert report.error is not None
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_refused_batch_is_set_aside_and_the_others_are_sent(
+    batch_spool: Path, receiver: Receiver, status: int
+) -> None:
+    receiver.replies = [(status, PROTOBUF, otlp.write_status("bad bucket"))]
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.error) == (2, 0, None)
+    assert set_aside(batch_spool, REFUSED) == [0]
+    assert "bad bucket" in report.refused[0]
+
+
+def test_partially_refused_batch_is_set_aside_and_never_sent_again(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [(200, PROTOBUF, otlp.write_answer(otlp.Answer(3, "no deltas here")))]
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, len(report.refused)) == (2, 1)
+    assert "3 data points rejected, 'no deltas here'" in report.refused[0]
+    assert set_aside(batch_spool, REFUSED) == [0]
+    upload(batch_spool, receiver.url)
+    assert receiver.sequences == [0, 1, 2]
+
+
+def test_warning_without_rejected_points_is_a_receipt(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [(200, PROTOBUF, otlp.write_answer(otlp.Answer(0, "deprecated")))]
+    assert upload(batch_spool, receiver.url).sent == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"Content-Type": "text/html"}, b"<html>Accept our terms</html>"),
+        (200, {"Content-Type": "text/html"}, b""),
+        (200, PROTOBUF, b"<html>"),
+        (200, PROTOBUF, b"\0" * 100_000),
+        (204, {}, b""),
+    ],
+    ids=["portal", "empty page", "mislabelled page", "huge", "no content"],
+)
+def test_success_without_a_receipt_keeps_every_file(batch_spool: Path, receiver: Receiver, answer: Reply) -> None:
+    receiver.replies = [answer]
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept) == (0, 3)
+    assert kept(batch_spool) == [0, 1, 2]
+    assert report.error is not None
+
+
+def test_corrupt_batch_is_set_aside_and_never_holds_back_the_others(batch_spool: Path, receiver: Receiver) -> None:
+    first = Spool(batch_spool).batches()[0].path
+    first.write_bytes(first.read_bytes()[:-1])
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.error) == (2, 0, None)
+    assert report.corrupt[0].startswith(first.name)
+    assert set_aside(batch_spool, CORRUPT) == [0]
+
+
+def test_receiver_that_closes_idle_connections_gets_everything_once(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.hang_up_after_reply = True
+    assert upload(batch_spool, receiver.url).sent == 3
+    assert receiver.sequences == [0, 1, 2]
+
+
+def test_absent_receiver_keeps_every_file(batch_spool: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    report = upload(batch_spool, f"http://127.0.0.1:{port}")
+    assert (report.sent, report.kept) == (0, 3)
+    assert report.error is not None
+    assert report.error.retryable
+
+
+def test_silent_receiver_keeps_every_file_after_the_timeout(batch_spool: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        report = upload(batch_spool, f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
+    assert (report.sent, report.kept) == (0, 3)
+    assert report.error is not None
+    assert "timed out" in str(report.error)
+
+
+def test_receiver_that_hangs_up_before_answering_gives_no_receipt(batch_spool: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        thread = threading.Thread(target=lambda: rude.accept()[0].close())
+        thread.start()
+        report = upload(batch_spool, f"http://127.0.0.1:{rude.getsockname()[1]}")
+        thread.join()
+    assert (report.sent, report.kept) == (0, 3)
+
+
+@pytest.mark.parametrize("endpoint", ["ftp://host", "host:4318", "http://", "http://host:port", "http://u:p@host", ""])
+def test_endpoint_that_is_no_url_is_named(batch_spool: Path, endpoint: str) -> None:
+    with pytest.raises(ValueError, match=r"endpoint must be like|Port could not be"):
+        upload(batch_spool, endpoint)
+
+
+def test_missing_spool_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError):
+        upload(tmp_path / "absent", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "99999999999999999999"}, LONGEST_WAIT_S),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        # The device's clock has no say: a date counts from the receiver's own.
+        ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT", "Date": "Thu, 01 Jan 1970 00:00:30 GMT"}, 90.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT", "Date": "Thu, 01 Jan 1970 00:00:30 GMT"}, 0.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00", "Date": "Thu, 01 Jan 1970 00:00:30 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_date(
+    batch_spool: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float | None
+) -> None:
+    if "Date" in headers:  # http.server writes its own Date first, and the first one counts
+        date = headers.pop("Date")
+        monkeypatch.setattr(_Handler, "date_time_string", lambda *_: date)
+    receiver.replies = [(503, headers, b"")]
+    assert upload(batch_spool, receiver.url).retry_after_s == seconds
+
+
+def test_waits_double_after_failures_up_to_the_longest_and_start_again_after_a_success() -> None:
+    failed = UploadReport(error=DeliveryError("away", retryable=True))
+    reports = iter([failed] * 8 + [UploadReport(), failed])
+    waits: list[float] = []
+
+    def one_pass() -> UploadReport:
+        try:
+            return next(reports)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    with pytest.raises(KeyboardInterrupt):
+        upload_forever(one_pass, interval_s=60.0, sleep=waits.append, uniform=lambda _, high: high)
+    assert waits == pytest.approx([120, 240, 480, 960, 1920, 3600, 3600, 3600, 66, 120])
+
+
+def test_wait_is_spread_and_never_shorter_than_the_receiver_asks() -> None:
+    assert next_wait_s(60.0, 1, None, lambda low, _: low) == 60.0
+    assert next_wait_s(60.0, 0, None, lambda low, _: low) == pytest.approx(54.0)
+    assert next_wait_s(60.0, 1, 500.0, lambda low, _: low) == 500.0
+    assert next_wait_s(60.0, 1, 1e9, lambda low, _: low) == LONGEST_WAIT_S
+    assert next_wait_s(7200.0, 5000, None, lambda _, high: high) == 7200.0
+
+
+def test_command_exits_1_and_says_how_many_files_are_kept(batch_spool: Path) -> None:
+    command = command_line("agent", "--spool", batch_spool, "--endpoint", "http://127.0.0.1:1", "--once")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout == "sent 0, kept 3, refused 0, corrupt 0\n"
+    assert "3 batch files are kept in the spool" in done.stderr
+    assert kept(batch_spool) == [0, 1, 2]
+
+
+def test_command_exits_0_with_json_when_all_is_delivered(batch_spool: Path, receiver: Receiver) -> None:
+    command = command_line("agent", "--spool", batch_spool, "--endpoint", receiver.url, "--once", "--json")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "sent": 3,
+        "kept": 0,
+        "refused": [],
+        "corrupt": [],
+        "error": None,
+        "retryable": None,
+        "retry_after_s": None,
+    }
+
+
+def test_command_exits_2_for_an_endpoint_that_is_no_url(batch_spool: Path) -> None:
+    command = command_line("agent", "--spool", batch_spool, "--endpoint", "collector:4318", "--once")
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
+def test_repeating_command_ends_cleanly_on_a_signal(batch_spool: Path, receiver: Receiver, signal_name: str) -> None:
+    command = command_line("agent", "--spool", batch_spool, "--endpoint", receiver.url, "--interval", "600")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "sent 3, kept 0, refused 0, corrupt 0\n"
+        process.send_signal(getattr(signal, signal_name))
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
+from support.telemetry import FEATURES, INSTANCE, counts, snapshot
+
+from edge_rai.errors import SpoolError
+from edge_rai.fleet.decode import decode
+from edge_rai.telemetry import otlp
+from edge_rai.types import FeatureCounts
+
+
+def scope_of(body: bytes) -> ScopeMetrics:
+    (resource_metrics,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+    (scope_metrics,) = resource_metrics.scope_metrics
+    return scope_metrics
+
+
+def metrics_of(body: bytes) -> dict[str, Metric]:
+    return {metric.name: metric for metric in scope_of(body).metrics}
+
+
+def encode(**changes: object) -> bytes:
+    return otlp.encode(snapshot(**changes), FEATURES, "1.2.3")
+
+
+def by_attribute(metric: Metric) -> dict[str, int]:
+    return {point.attributes[0].value.string_value: point.as_int for point in metric.sum.data_points}
+
+
+def test_same_snapshot_gives_same_compressed_bytes_without_time_stamp() -> None:
+    first, second = otlp.compress(encode()), otlp.compress(encode())
+    assert first == second
+    assert first[4:8] == bytes(4)  # RFC 1952: MTIME
+
+
+def test_identity_travels_in_resource_and_scope() -> None:
+    (resource_metrics,) = ExportMetricsServiceRequest.FromString(encode()).resource_metrics
+    about = {pair.key: pair.value.string_value for pair in resource_metrics.resource.attributes}
+    assert about == {
+        "service.name": "edge_rai",
+        "service.instance.id": "00112233-4455-6677-8899-aabbccddeeff",
+        "edge.model.digest": "ab" * 32,
+        "edge.guard.digest": "cd" * 32,
+    }
+    scope = resource_metrics.scope_metrics[0].scope
+    numbers = {pair.key: pair.value.int_value for pair in scope.attributes}
+    assert (scope.name, scope.version) == ("edge_rai", "1.2.3")
+    assert (numbers["edge.epoch"], numbers["edge.sequence"]) == (7, 0)
+
+
+def test_promised_number_of_points_is_the_number_sent() -> None:
+    scope = scope_of(encode())
+    promised = {pair.key: pair.value.int_value for pair in scope.scope.attributes}["edge.points"]
+    sent = sum(len(getattr(metric, metric.WhichOneof("data")).data_points) for metric in scope.metrics)
+    assert promised == sent > 0
+
+
+def test_zero_verdicts_are_sent_and_zero_reasons_and_sources_are_not() -> None:
+    metrics = metrics_of(encode())
+    assert by_attribute(metrics["edge.rows"]) == {"accept": 20, "flag": 0, "reject": 4}
+    assert by_attribute(metrics["edge.reasons"]) == {"not_finite": 3, "above_range": 1}
+    assert by_attribute(metrics["edge.rows.by_source"]) == {"primary": 20, "default": 4}
+    assert "edge.reasons" not in metrics_of(encode(reasons=counts([0] * 9)))
+
+
+def test_reason_of_a_newer_library_keeps_its_number() -> None:
+    assert by_attribute(metrics_of(encode(reasons=counts([0] * 11 + [5])))["edge.reasons"]) == {"code_11": 5}
+
+
+def test_latency_buckets_have_the_bounds_that_otlp_defines_for_them() -> None:
+    (point,) = metrics_of(encode())["edge.predict.duration"].exponential_histogram.data_points
+    base = 2 ** (2**-point.scale)
+    upper = [base ** (point.positive.offset + i + 1) for i in range(len(point.positive.bucket_counts))]
+    assert list(point.positive.bucket_counts) == [9, 0, 0, 3]
+    np.testing.assert_allclose([upper[0], upper[3]], [2 ** (120 / 8), 2 ** (123 / 8)])
+    assert (point.zero_count, point.zero_threshold) == (1, 1.0)
+    assert (point.count, point.sum) == (13, 456_789)
+
+
+def test_snapshot_without_calls_has_an_empty_latency_histogram() -> None:
+    body = encode(latency=np.zeros(400, np.uint64), latency_sum_ns=0)
+    (point,) = metrics_of(body)["edge.predict.duration"].exponential_histogram.data_points
+    assert (point.count, list(point.positive.bucket_counts)) == (0, [])
+
+
+def test_every_metric_is_a_delta_and_only_z_sum_may_fall() -> None:
+    for name, metric in metrics_of(encode()).items():
+        data = getattr(metric, metric.WhichOneof("data"))
+        assert data.aggregation_temporality == 1, name  # AGGREGATION_TEMPORALITY_DELTA
+        if metric.WhichOneof("data") == "sum":
+            assert data.is_monotonic == (name != "edge.feature.z_sum"), name
+
+
+def test_reference_travels_with_the_bounds_of_the_values() -> None:
+    metrics = metrics_of(encode())
+    values = metrics["edge.feature.value"].histogram.data_points
+    references = metrics["edge.feature.reference"].histogram.data_points
+    assert [list(point.bucket_counts) for point in values] == [[5, 6, 7, 3], [20, 4]]
+    assert [list(point.bucket_counts) for point in references] == [[25, 25, 26, 24], [50, 50]]
+    for value, reference in zip(values, references, strict=True):
+        assert value.explicit_bounds == reference.explicit_bounds
+        assert not value.HasField("sum")
+    assert list(values[1].explicit_bounds) == [float(np.float32(0.1))]
+
+
+def test_feature_without_reference_reports_only_what_was_not_finite() -> None:
+    carrying = [
+        metric.name
+        for metric in scope_of(encode()).metrics
+        for point in getattr(metric, metric.WhichOneof("data")).data_points
+        if any(pair.value.string_value == "flags" for pair in point.attributes)
+    ]
+    assert carrying == ["edge.feature.not_finite"]
+
+
+def test_clock_set_back_during_the_window_gives_times_in_order() -> None:
+    (point,) = metrics_of(encode(start_unix_ns=5_000, end_unix_ns=1_000))["edge.calls"].sum.data_points
+    assert (point.start_time_unix_nano, point.time_unix_nano) == (1_000, 1_000)
+    (point,) = metrics_of(encode(start_unix_ns=-9, end_unix_ns=-3))["edge.calls"].sum.data_points
+    assert (point.start_time_unix_nano, point.time_unix_nano) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calls": 2**63},
+        {"epoch": 2**63},
+        {"rows_by_verdict": counts([2**63, 0, 0])},
+        {"latency": counts([2**63])},
+        {"features": (FeatureCounts(counts([2**63, 0, 0, 0]), 0, 0, 0), *snapshot().features[1:])},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_count_that_otlp_cannot_hold_is_an_error_of_the_spool(changes: dict[str, object]) -> None:
+    with pytest.raises(SpoolError, match="does not fit"):
+        encode(**changes)
+
+
+def test_snapshot_of_another_guard_program_is_refused() -> None:
+    with pytest.raises(SpoolError, match="3 features, its guard program has 2"):
+        otlp.encode(snapshot(), FEATURES[:2], "1.2.3")
+    with pytest.raises(SpoolError, match="'radius' has 4 bins in the snapshot and 2"):
+        otlp.encode(snapshot(), (dataclasses.replace(FEATURES[1], name="radius"), *FEATURES[1:]), "1.2.3")
+
+
+small = st.integers(0, 2**40)
+
+
+@settings(deadline=None)
+@given(
+    calls=small,
+    latency=st.lists(small, max_size=60),
+    verdicts=st.lists(small, min_size=3, max_size=3),
+    reasons=st.lists(small, max_size=14),
+    bins=st.lists(small, min_size=4, max_size=4),
+    z_sum=st.integers(-(2**62), 2**62),
+    identity=st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)),
+)
+def test_collector_reads_exactly_what_the_device_counted(
+    calls: int,
+    latency: list[int],
+    verdicts: list[int],
+    reasons: list[int],
+    bins: list[int],
+    z_sum: int,
+    identity: tuple[int, int],
+) -> None:
+    body = encode(
+        calls=calls,
+        latency=counts(latency),
+        rows_by_verdict=counts(verdicts),
+        reasons=counts(reasons),
+        epoch=identity[0],
+        sequence=identity[1],
+        features=(FeatureCounts(counts(bins), 3, z_sum, 17), *snapshot().features[1:]),
+    )
+    [(batch, points)], refusals = decode(body)
+    assert refusals == []
+    assert points == sum(map(otlp.count_points, scope_of(body).metrics))
+    assert (batch.instance, batch.epoch, batch.sequence) == (INSTANCE, *identity)
+    assert (batch.calls, batch.errors, batch.latency_sum_ns) == (calls, 1, 456_789)
+    assert [batch.tallies["verdict", name] for name in ("accept", "flag", "reject")] == verdicts
+    assert sorted(n for (kind, _), n in batch.tallies.items() if kind == "reason") == sorted(filter(None, reasons))
+    assert batch.latency == tuple(np.trim_zeros(latency, "b"))
+    radius = batch.features["radius"]
+    assert (radius.counts, radius.not_finite, radius.z_sum, radius.z_sum_squares) == (tuple(bins), 3, z_sum, 17)
+    assert radius.reference == (25, 25, 26, 24)
+    assert batch.features["flags"].counts == ()
+
+
+def test_empty_body_is_a_receipt_and_a_web_page_is_none() -> None:
+    assert otlp.read_answer(b"") == (0, "")
+    for body in (b"<html>Welcome to the hotel</html>", b'{"partialSuccess":{}}', b"OK"):
+        with pytest.raises(ValueError, match="not an OTLP"):
+            otlp.read_answer(body)
+
+
+def test_answer_and_status_survive_the_wire() -> None:
+    assert otlp.read_answer(otlp.write_answer(otlp.Answer(3, "split"))) == (3, "split")
+    assert otlp.write_answer(otlp.Answer(0, "")) == b""
+    assert otlp.write_status("hi") == b"\x12\x02hi"  # google.rpc.Status: string message = 2
+    assert otlp.read_status(b"\x08\x03\x12\x02no") == "no"  # with int32 code = 1 before it
+    assert otlp.read_status(b"plain text") == ""
