@@ -5,6 +5,7 @@ JOBS ?= $(shell nproc)
 ROOT := $(CURDIR)
 BIN := $(ROOT)/.venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+WHEEL := $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheels
 PINS := -c requirements/constraints.txt
 RECEIVERS := $(ROOT)/build/receivers
 C_PREFIX := $(ROOT)/build/c/prefix
@@ -46,7 +47,7 @@ lint: .venv/.installed .venv/.test
 	$(call say,mypy --strict)
 	@$(BIN)/mypy --no-error-summary
 	$(call say,import-linter)
-	@$(BIN)/lint-imports --no-cache >build/import-linter.txt || { cat build/import-linter.txt; exit 1; }
+	@$(BIN)/lint-imports --no-cache --no-logo >build/import-linter.txt || { cat build/import-linter.txt; exit 1; }
 	$(call say,clang-format)
 	@find $(C_FILES) -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
 
@@ -76,8 +77,10 @@ install: .venv/.installed
 	@touch $@
 
 # The list of a distribution's files changes when one is added or removed; the files themselves when edited.
-DEVICE_FILES := $(shell find edge_rai native -type f -not -name '*.pyc' | sort) pyproject.toml LICENSE README.md
-CONVERTER_FILES := $(shell find converters -type f -not -name '*.pyc' | sort)
+SOURCES = $(shell find $(1) -type f -not -name '*.pyc' -not -name '*.so' -not -name '*_test.c' | sort)
+DEVICE_DIRS := edge_rai native/CMakeLists.txt native/bindings native/cmake native/include native/src
+DEVICE_FILES := $(call SOURCES,$(DEVICE_DIRS)) pyproject.toml LICENSE README.md
+CONVERTER_FILES := $(call SOURCES,converters)
 
 build/%.list: FORCE
 	@mkdir -p build && echo '$(sort $(FILES))' | cmp -s - $@ || echo '$(sort $(FILES))' >$@
@@ -87,13 +90,13 @@ build/converters.list: FILES = $(CONVERTER_FILES)
 build/wheels/.device: $(DEVICE_FILES) build/device.list .venv/.build
 	$(call say,building the wheel of edge-rai)
 	@mkdir -p build/wheels && rm -f build/wheels/edge_rai-*.whl
-	@CMAKE_GENERATOR=Ninja $(PIP) wheel --no-deps --no-build-isolation -C build-dir=build/wheel -w build/wheels .
+	@CMAKE_GENERATOR=Ninja $(WHEEL) --config-settings build-dir=build/wheel .
 	@touch $@
 
 build/wheels/.converters: $(CONVERTER_FILES) build/converters.list .venv/.build
 	$(call say,building the wheel of edge-rai-converters)
 	@mkdir -p build/wheels && rm -f build/wheels/edge_rai_converters-*.whl
-	@$(PIP) wheel --no-deps --no-build-isolation -w build/wheels ./converters
+	@$(WHEEL) ./converters
 	@touch $@
 
 .venv/.installed: build/wheels/.device build/wheels/.converters requirements/demo.txt requirements/constraints.txt

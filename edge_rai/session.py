@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -69,10 +69,20 @@ class Session:
             InputRejectedError: With ``strict`` only.
             InferenceError: ONNX Runtime failed.
         """
-        if self._single and isinstance(inputs, np.ndarray):
-            answer = self._native.predict((inputs,))
-        else:
-            answer = self._native.predict(self._in_order(inputs))
+        others: Sequence[Array] = ()
+        if not (self._single and isinstance(inputs, np.ndarray)):
+            inputs, *others = self._in_order(inputs)
+        native = self._native
+        try:
+            call = native.idle.pop()
+        except IndexError:
+            call = native.open_call()
+        try:
+            answer = call.run(inputs, others)
+        finally:
+            native.idle.append(call)
+            if native.closed:
+                native.close_idle()
         if strict and answer.verdict is Verdict.REJECT:
             raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
         return answer
@@ -122,4 +132,8 @@ class Session:
         if missing or unknown:
             found = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(unknown)
             raise ValueError(f"inputs by name: {'; '.join(found)}; the model has: {', '.join(names)}")
-        return [inputs[name] for name in names]
+        arrays = [inputs[name] for name in names]
+        for name, values in zip(names, arrays, strict=True):
+            if not isinstance(values, np.ndarray):
+                raise TypeError(f"input '{name}': expected a numpy array of float32, got {type(values).__name__}")
+        return arrays

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -191,46 +192,33 @@ class Answer:
         verdict: The worst over the rows.
         source: The one furthest from the model over the rows.
         outputs: The model's outputs by name; rejected rows hold the fallback's answer. The caller's to keep.
+        rows: Rows judged; 1 when the policy is not batched.
+        row_verdicts: (rows,) uint8, the Verdict of each row.
+        row_sources: (rows,) uint8, the Source of each row.
+        reasons: Every finding: one a row, feature and kind.
     """
 
-    __slots__ = ("_reasons", "_rows", "_sources", "_verdicts", "outputs", "source", "verdict")
-
-    def __init__(
-        self,
-        verdict: Verdict,
-        source: Source,
-        outputs: dict[str, npt.NDArray[Any]],
-        rows: int,
-        verdicts: npt.NDArray[np.uint8] | None = None,
-        sources: npt.NDArray[np.uint8] | None = None,
-        reasons: Sequence[Reason] = (),
-    ) -> None:
-        self.verdict = verdict
-        self.source = source
-        self.outputs = outputs
-        self._rows = rows
-        self._verdicts = verdicts
-        self._sources = sources
-        self._reasons = reasons
+    # An answer begins as a plain acceptance: nothing but rows and outputs has to be set.
+    outputs: dict[str, npt.NDArray[Any]]
+    rows: int
+    verdict: Verdict = Verdict.ACCEPT
+    source: Source = Source.PRIMARY
+    findings: Sequence[Reason] = ()
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Every finding: one a row, feature and kind."""
-        return tuple(self._reasons)
+        return tuple(self.findings)
 
-    @property
+    @cached_property
     def row_verdicts(self) -> npt.NDArray[np.uint8]:
-        """(rows,) Verdict of each row; one row when the policy is not batched."""
-        if self._verdicts is None:
-            self._verdicts = np.zeros(self._rows, dtype=np.uint8)
-        return self._verdicts
+        """(rows,) Verdict of each row."""
+        return np.zeros(self.rows, dtype=np.uint8)
 
-    @property
+    @cached_property
     def row_sources(self) -> npt.NDArray[np.uint8]:
         """(rows,) Source of each row."""
-        if self._sources is None:
-            self._sources = np.zeros(self._rows, dtype=np.uint8)
-        return self._sources
+        return np.zeros(self.rows, dtype=np.uint8)
 
     def __repr__(self) -> str:
-        return f"Answer({self.verdict.name}, {self.source.name}, rows={self._rows}, reasons={len(self._reasons)})"
+        return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self.findings)})"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ class Candidate:
         accuracy: Share of rows whose class is the label; None without labels or without classes.
         agreement: Share of rows with the float model's class; None when the model answers no classes.
         share_within: Share of values within 5 % of the output's range of the float model's; None with classes.
-        largest_difference: From the float model, absolute, over all float outputs.
+        largest_difference: From the float model, absolute, over all float outputs; inf when one of two is not finite.
         mean_difference: The same, mean.
         relative_difference: Largest difference over its output's range, the worst output.
     """
@@ -44,6 +45,10 @@ class Candidate:
     largest_difference: float
     mean_difference: float
     relative_difference: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For documents: JSON has no infinity, so that is null."""
+        return {key: None if value in (math.inf, -math.inf) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,12 @@ class Decision:
         """The class of each row, (N,)."""
         flat = answers[self.output].reshape(len(answers[self.output]), -1)
         if self.kind == "class":
-            return flat[:, 0].astype(np.int64)
-        if self.kind == "arg_max":
-            return np.argmax(flat, axis=1).astype(np.int64)
-        return (flat[:, 0] > self.threshold).astype(np.int64)
+            decided = flat[:, 0]
+        elif self.kind == "arg_max":
+            decided = np.argmax(flat, axis=1)
+        else:
+            decided = flat[:, 0] > self.threshold
+        return np.asarray(decided, dtype=np.int64)
 
 
 def find_decision(reference: Answers, labels: npt.NDArray[np.int64] | None) -> Decision | None:

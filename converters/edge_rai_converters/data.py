@@ -94,17 +94,14 @@ def load(path: str | Path, inputs: Sequence[TensorSpec], labels: str | Path | No
 
 
 def _read(path: Path) -> dict[str, Array]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a .npz or .npy file of plain arrays: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        return {path.stem: loaded}
-    with loaded:
+    with path.open("rb") as file:
         try:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {path.stem: loaded}
             return {key: loaded[key] for key in loaded.files}
-        except ValueError as error:
-            raise ValueError(f"{path}: holds something other than plain arrays: {error}") from error
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: not a .npz or .npy file of plain arrays: {error}") from error
 
 
 def _find_labels(path: Path, arrays: dict[str, Array], labels: str | Path | None) -> tuple[Array | None, str, str]:

@@ -14,7 +14,9 @@ from edge_rai_converters.data import Array, Rows
 from edge_rai_converters.profile import rows_within
 from edge_rai_converters.runner import Runner, feeds
 
-ROWS = 4
+MAX_ROWS = 4
+# They are replayed at every load: wide rows are fewer.
+_MAX_VALUES = 1 << 18
 # Shares of the largest output that another CPU may differ by; int8 rounds, so one step of its output can flip.
 _TOLERANCE = {"none": 1e-3, "static_int8_qdq": 2e-2}
 _SMALLEST_TOLERANCE = 1e-6
@@ -41,7 +43,9 @@ def golden(
     clean = held_back[rows_within(policy, {name: array[held_back] for name, array in rows.items()})]
     if not len(clean):
         raise PolicyError(f"none of the {len(held_back)} held-back rows lies within the policy's limits; widen them")
-    feed = next(feeds(rows, clean[: ROWS if policy.batched else 1], batched=policy.batched))
+    per_row = sum(array[0].size for array in rows.values())
+    count = max(1, min(MAX_ROWS, _MAX_VALUES // per_row)) if policy.batched else 1
+    feed = next(feeds(rows, clean[:count], batched=policy.batched))
     answers = runner.call(feed)
     largest = max((float(np.abs(array).max()) for array in answers.values() if array.dtype.kind == "f"), default=0.0)
     atol = max(_SMALLEST_TOLERANCE, float(f"{_TOLERANCE[quantization] * largest:.3g}"))

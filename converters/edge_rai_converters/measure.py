@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_rai_converters.runner import Runner
 
+_Name = TypeVar("_Name", bound=str)
 _WARM_UP = 10
 _MAX_ROUNDS = 2000
 _BUDGET_NS = 700_000_000
@@ -25,7 +27,7 @@ class Latency:
     p90_ns: int
 
 
-def latencies(runners: Mapping[str, Runner], feed: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, Latency]:
+def latencies(runners: Mapping[_Name, Runner], feed: Mapping[str, npt.NDArray[np.float32]]) -> dict[_Name, Latency]:
     """Calls the models in turn until the time budget is spent.
 
     Args:
@@ -35,7 +37,7 @@ def latencies(runners: Mapping[str, Runner], feed: Mapping[str, npt.NDArray[np.f
     for _ in range(_WARM_UP):
         for runner in runners.values():
             runner.call(feed)
-    samples: dict[str, list[int]] = {name: [] for name in runners}
+    samples: dict[_Name, list[int]] = {name: [] for name in runners}
     deadline = time.perf_counter_ns() + _BUDGET_NS
     for _ in range(_MAX_ROUNDS):
         for name, runner in runners.items():

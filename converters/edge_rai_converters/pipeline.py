@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import edge_rai
 from edge_rai.bundle import FORMAT_VERSION, Manifest, ModelFile, Provenance, write_bundle
+from edge_rai.errors import UnsupportedModelError
 from edge_rai.policy import Policy, Reference, compile_policy, load_policy, policy_to_toml
 from edge_rai_converters import card, data
 from edge_rai_converters.compare import (
@@ -36,9 +38,10 @@ from edge_rai_converters.rehearsal import FalseRejections, rehearse
 from edge_rai_converters.runner import Runner, feeds, is_batched, rows_are_independent
 from edge_rai_converters.sources import onnx as onnx_source
 from edge_rai_converters.sources.onnx import SourceModel
+from edge_rai_converters.version import VERSION
 
 DEFAULT_MAX_DROP = 1.0
-_TOOLS = ("edge-rai", "edge-rai-converters", "numpy", "onnx", "onnxruntime")
+_TOOLS = ("numpy", "onnx", "onnxruntime")
 _REQUIREMENTS = {"edge_rai": ">=0.1", "onnxruntime": ">=1.17"}
 
 Progress = Callable[[str], None]
@@ -70,7 +73,7 @@ class ConversionReport:
     candidates: tuple[Candidate, ...]
     choice: Choice
     false_rejections: FalseRejections
-    latency: Mapping[str, Latency]
+    latency: Mapping[Quantization, Latency]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -232,7 +235,10 @@ def _forms(learned: Learned, mode: Mode, max_drop: float, progress: Progress) ->
 def _quantized(learned: Learned) -> tuple[bytes, Runner]:
     calibration = feeds(learned.dataset.rows, learned.calibration, batched=learned.policy.batched)
     int8 = quantize(learned.source.proto, calibration)
-    return int8, Runner(int8, f"int8 form of {learned.source.path.name}")
+    try:
+        return int8, Runner(int8, "the int8 form")
+    except UnsupportedModelError as error:
+        raise NotQuantizableError(f"the quantizer wrote what does not load: {error}") from error
 
 
 def _contents(learned: Learned, forms: _Forms, name: str, independent: bool) -> tuple[Manifest, dict[str, bytes]]:
@@ -267,7 +273,11 @@ def _contents(learned: Learned, forms: _Forms, name: str, independent: bool) -> 
             source_name=learned.source.path.name,
             source_sha256=learned.source.sha256,
             data_sha256=learned.dataset.sha256,
-            tools={tool: version(tool) for tool in _TOOLS},
+            tools={
+                "edge-rai": edge_rai.__version__,
+                "edge-rai-converters": VERSION,
+                **{tool: version(tool) for tool in _TOOLS},
+            },
         ),
         requirements=_REQUIREMENTS,
     )
@@ -282,7 +292,7 @@ def _evidence(learned: Learned, forms: _Forms, verdicts: FalseRejections, max_dr
         "held_back_every": data.HELD_BACK_EVERY,
         "labels_sha256": learned.dataset.labels_sha256,
         "max_drop_points": max_drop,
-        "candidates": [asdict(candidate) for candidate in forms.candidates],
+        "candidates": [candidate.as_json() for candidate in forms.candidates],
         "chosen": asdict(forms.choice),
         "guard_on_held_back": asdict(verdicts),
     }

@@ -74,17 +74,8 @@ def check_policy(policy: Policy, inputs: Sequence[TensorSpec], outputs: Sequence
     """
     if policy.batched and not batched:
         raise PolicyError("the policy says batched = true, but the model does not answer one row for each input row")
-    for kind, rules, specs in (("inputs", policy.inputs, inputs), ("outputs", policy.outputs, outputs)):
-        mine, theirs = [rule.name for rule in rules], [spec.name for spec in specs]
-        if mine != theirs:
-            raise PolicyError(f"{kind} of the policy are {mine}, of the model {theirs}")
-        for rule, spec in zip(rules, specs, strict=True):
-            shape = _written(spec.shape)
-            if rule.dtype != spec.dtype or len(rule.shape) != len(shape) or not _narrows(rule.shape, shape):
-                raise PolicyError(
-                    f"{kind}.{rule.name} is {rule.dtype} {list(rule.shape)} in the policy and {spec.dtype} "
-                    f"{list(shape)} in the model; a policy may fix free axes and nothing else"
-                )
+    _check_rules("inputs", policy.inputs, inputs)
+    _check_rules("outputs", policy.outputs, outputs)
 
 
 def rows_within(policy: Policy, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -101,6 +92,19 @@ def rows_within(policy: Policy, rows: Rows) -> npt.NDArray[np.bool_]:
     return within
 
 
+def _check_rules(kind: str, rules: Sequence[InputRule | OutputRule], specs: Sequence[TensorSpec]) -> None:
+    mine, theirs = [rule.name for rule in rules], [spec.name for spec in specs]
+    if mine != theirs:
+        raise PolicyError(f"{kind} of the policy are {mine}, of the model {theirs}")
+    for rule, spec in zip(rules, specs, strict=True):
+        shape = _written(spec.shape)
+        if rule.dtype != spec.dtype or len(rule.shape) != len(shape) or not _narrows(rule.shape, shape):
+            raise PolicyError(
+                f"{kind}.{rule.name} is {rule.dtype} {list(rule.shape)} in the policy and {spec.dtype} {list(shape)} "
+                "in the model; a policy may fix free axes and nothing else"
+            )
+
+
 def _input_rule(spec: TensorSpec, array: Values, batched: bool, names: Sequence[str] | None) -> InputRule:
     observed = array.shape[1:]
     axis = _feature_axis(spec.shape)
@@ -108,7 +112,7 @@ def _input_rule(spec: TensorSpec, array: Values, batched: bool, names: Sequence[
     if batched:
         limits[0] = MAX_ROWS
     if axis is None:
-        features = (_feature_rule(spec.name, array.min(), array.max()),)
+        features: tuple[FeatureRule, ...] = (_feature_rule(spec.name, array.min(), array.max()),)
     else:
         others = tuple(index for index in range(array.ndim) if index != axis + 1)
         lows, highs = array.min(axis=others), array.max(axis=others)

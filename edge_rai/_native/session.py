@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,9 @@ from edge_rai._native.programs import read_rules
 from edge_rai.types import Answer, Reason, ReasonCode, Snapshot, Source, Verdict
 
 _FLOAT32 = np.dtype(np.float32)
-_ACCEPT, _PRIMARY = Verdict.ACCEPT, Source.PRIMARY
+# Bound once: a prediction's own overhead is a microsecond, and a module lookup a twentieth of that.
+_predict, _new = lib.erai_binding_predict, object.__new__
+_COPY_BYTES = 4096  # below this, copying an input costs less than pinning it
 _REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
 _REASON = np.dtype(
     {
@@ -51,90 +54,120 @@ class _Reasons(Sequence[Reason]):
 
 
 class _Call:
-    """The memory of one thread of calls: C's answer, the tensor descriptions and views of the outputs."""
-
-    __slots__ = ("answer", "layout", "rows", "session", "shapes", "tensors", "views")
+    """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs."""
 
     def __init__(self, session: NativeSession) -> None:
         out = ffi.new("erai_answer **")
         Detail().check(lib.erai_answer_open(session.handle, out))
+        count = len(session.inputs)
         self.session = session
         self.answer = out[0]
-        self.tensors = ffi.new("erai_tensor[]", len(session.inputs))
-        self.shapes: list[tuple[tuple[int, ...], Any] | None] = [None] * len(session.inputs)
-        self.layout = -1
+        self.tensors = ffi.new("erai_tensor[]", count)
+        self.call = ffi.new("erai_binding_call *", (session.handle, self.answer, self.tensors, count))
+        self.extents = [ffi.new("int64_t[]", lib.ERAI_MAX_RANK) for _ in range(count)]
+        for i, extents in enumerate(self.extents):
+            self.tensors[i].shape, self.tensors[i].dtype = extents, lib.ERAI_DTYPE_FLOAT32
+        self.shapes: list[tuple[int, ...] | None] = [None] * count
+        self.small = False
+        self.seen = 0
         self.rows = 1
         self.views: list[tuple[str, npt.NDArray[Any]]] = []
+        self.name = session.outputs[0].name
+        self.view: npt.NDArray[Any] | None = None  # of the only output, where there is one
 
-    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
-        """One prediction. arrays stand in the model's order."""
-        buffers = []  # must outlive the C call
-        tensors = self.tensors
-        for i, values in enumerate(arrays):
-            if values.dtype is not _FLOAT32:
-                values = self.session.as_float32(values, i)
-            known = self.shapes[i]
-            if known is None or known[0] != values.shape:
-                self.describe(i, values.shape)
-            try:
-                buffer = ffi.from_buffer(values)
-            except ValueError:  # not C-contiguous
-                buffer = ffi.from_buffer(np.ascontiguousarray(values))
-            tensors[i].data = buffer
-            buffers.append(buffer)
-        answer = self.answer
-        status = lib.erai_session_predict(self.session.handle, tensors, len(arrays), answer)
-        if status:
-            raise_status(status, text(lib.erai_answer_detail(answer)))
-        if lib.erai_answer_layout(answer) != self.layout:
-            self.look()
-        outputs = {name: view.copy() for name, view in self.views}
-        if lib.erai_answer_verdict(answer) == 0:
-            return Answer(_ACCEPT, _PRIMARY, outputs, self.rows)
-        return self.explain(outputs)
+    def run(self, first: npt.NDArray[Any], others: Sequence[npt.NDArray[Any]]) -> Answer:
+        """One prediction; the inputs stand in the model's order, and the usual model has one."""
+        kept = [self.place(i, values) for i, values in enumerate(others, 1)] if others else None
+        if first.dtype is not _FLOAT32:
+            first = as_float32(first, self.session.inputs[0].name)
+        if first.shape != self.shapes[0]:
+            self.describe(0, first.shape)
+        data = first.tobytes() if self.small else pin(first)
+        accepted = _predict(self.call, data)
+        del kept  # the arrays' memory had to stay until C was done
+        if accepted != self.seen or not accepted:
+            self.look(accepted)
+        result = _new(Answer)
+        result.rows = self.rows
+        if self.view is not None:
+            result.outputs = {self.name: self.view.copy()}
+        else:
+            result.outputs = {name: view.copy() for name, view in self.views}
+        return result if accepted else self.explain(result)
+
+    def place(self, index: int, values: npt.NDArray[Any]) -> Any:
+        """Points a tensor description at an array; returns what holds its memory."""
+        if values.dtype is not _FLOAT32:
+            values = as_float32(values, self.session.inputs[index].name)
+        if values.shape != self.shapes[index]:
+            self.describe(index, values.shape)
+        buffer = pin(values)
+        self.tensors[index].data = buffer
+        return buffer
 
     def describe(self, index: int, shape: tuple[int, ...]) -> None:
-        """Gives C an input's shape."""
-        dims = ffi.new("int64_t[]", list(shape))
-        self.shapes[index] = (shape, dims)
-        tensor = self.tensors[index]
-        tensor.shape, tensor.rank, tensor.dtype = dims, len(shape), lib.ERAI_DTYPE_FLOAT32
+        """Tells C an input's shape. Of a rank that C refuses anyway the first extents do."""
+        self.shapes[index] = shape
+        self.tensors[index].rank = len(shape)
+        extents = self.extents[index]
+        for axis, extent in enumerate(shape[: lib.ERAI_MAX_RANK]):
+            extents[axis] = extent
+        if index == 0:
+            self.small = math.prod(shape) * 4 <= _COPY_BYTES
 
-    def look(self) -> None:
-        """Makes views of the outputs where they stand now."""
+    def look(self, accepted: int) -> None:
+        """Makes views of the outputs where they stand now, or raises what C says of a failed call."""
+        self.seen = accepted
+        if accepted < 0:
+            raise_status(-accepted, text(lib.erai_answer_detail(self.answer)))
         output = ffi.new("erai_tensor *")
-        views = []
+        self.views = []
         for i, spec in enumerate(self.session.outputs):
             Detail().check(lib.erai_answer_output(self.answer, i, output))
             dtype = np.dtype(DTYPES[output.dtype])
             shape = tuple(output.shape[axis] for axis in range(output.rank))
-            size = int(np.prod(shape, dtype=np.int64))
+            size = math.prod(shape)
             view = np.frombuffer(ffi.buffer(output.data, size * dtype.itemsize), dtype) if size else np.empty(0, dtype)
-            views.append((spec.name, view.reshape(shape)))
-        self.views = views
+            self.views.append((spec.name, view.reshape(shape)))
+        self.view = self.views[0][1] if len(self.views) == 1 else None
         self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
-        self.layout = lib.erai_answer_layout(self.answer)
 
-    def explain(self, outputs: dict[str, npt.NDArray[Any]]) -> Answer:
-        """An answer that is not a plain acceptance."""
+    def explain(self, result: Answer) -> Answer:
+        """Says what makes an answer more than a plain acceptance."""
         answer = self.answer
         verdicts, sources = ffi.new("const uint8_t **"), ffi.new("const uint8_t **")
         rows = lib.erai_answer_rows(answer, verdicts, sources)
         first = ffi.new("const erai_reason **")
         count = lib.erai_answer_reasons(answer, first)
-        return Answer(
-            Verdict(lib.erai_answer_verdict(answer)),
-            Source(lib.erai_answer_source(answer)),
-            outputs,
-            rows,
-            array(verdicts[0], rows, np.uint8),
-            array(sources[0], rows, np.uint8),
-            _Reasons(array(first[0], count, _REASON), self.session.subjects),
+        result.verdict = Verdict(lib.erai_answer_verdict(answer))
+        result.source = Source(lib.erai_answer_source(answer))
+        result.row_verdicts = array(verdicts[0], rows, np.uint8)
+        result.row_sources = array(sources[0], rows, np.uint8)
+        result.findings = _Reasons(array(first[0], count, _REASON), self.session.subjects)
+        return result
+
+
+def pin(values: npt.NDArray[Any]) -> Any:
+    """The memory of an array in C order, for as long as what is returned lives."""
+    try:
+        return ffi.from_buffer("uint8_t[]", values)
+    except (ValueError, BufferError):
+        return ffi.from_buffer("uint8_t[]", np.ascontiguousarray(values))
+
+
+def as_float32(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
+    """An array of an unusual type: byte-swapped float32 is turned round, anything else is the caller's to convert."""
+    if values.dtype.newbyteorder("=") != _FLOAT32:
+        raise TypeError(
+            f"input '{name}': expected float32, got {values.dtype}; convert it with .astype(numpy.float32)"
         )
+    return values.astype(np.float32)
 
 
 class NativeSession:
     """A model with its guard, statistics and spool, as C holds them. Any thread.
+
+    A prediction takes a call from ``idle`` (or opens one), runs it and puts it back; after ``close``, ``close_idle``.
 
     Args:
         path: A bundle or a bare .onnx model.
@@ -144,7 +177,7 @@ class NativeSession:
     """
 
     def __init__(self, path: str, *, runtime_path: str | None, spool_path: str | None, threads: int) -> None:
-        self._closed = True  # until everything below stands
+        self.closed = True  # until everything below stands
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
         strings = [ffi.new("char[]", value.encode()) if value else ffi.NULL for value in (runtime_path, spool_path)]
@@ -159,32 +192,9 @@ class NativeSession:
         self.inputs, self.outputs, self.features = read_rules(guard)
         self.subjects = _subjects(guard)
         self._lock = threading.Lock()
-        self._idle: list[_Call] = []
+        self.idle: list[_Call] = []
         self._calls = 0  # open ones, under the lock
-        self._closed = False
-
-    def predict(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
-        """One C call; arrays stand in the model's order."""
-        try:
-            call = self._idle.pop()
-        except IndexError:
-            call = self._open_call()
-        try:
-            return call.run(arrays)
-        finally:
-            self._idle.append(call)
-            if self._closed:
-                self._close_idle()
-
-    def as_float32(self, values: npt.NDArray[Any], index: int) -> npt.NDArray[np.float32]:
-        """An array whose type is not the usual one: byte-swapped float32 is turned, anything else is the caller's."""
-        if not isinstance(values, np.ndarray) or values.dtype.newbyteorder("=") != _FLOAT32:
-            came = f"{values.dtype} values" if isinstance(values, np.ndarray) else type(values).__name__
-            raise TypeError(
-                f"input '{self.inputs[index].name}': expected a numpy array of float32, got {came}"
-                + ("; convert them with .astype(numpy.float32)" if isinstance(values, np.ndarray) else "")
-            )
-        return values.astype(np.float32)
+        self.closed = False
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""
@@ -204,29 +214,30 @@ class NativeSession:
 
     def close(self) -> None:
         """Frees everything; calls still running in other threads finish first."""
-        if not self._closed:
-            self._closed = True
-            self._close_idle()
+        if not self.closed:
+            self.closed = True
+            self.close_idle()
 
     def __del__(self) -> None:
         self.close()
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ValueError("the session is closed")
 
-    def _open_call(self) -> _Call:
+    def open_call(self) -> _Call:
+        """One more call, for the caller to use and put among the idle ones."""
         with self._lock:
             self._check_open()
             call = _Call(self)
             self._calls += 1
             return call
 
-    def _close_idle(self) -> None:
+    def close_idle(self) -> None:
         """After close: the last call to become idle takes the session with it."""
         with self._lock:
-            while self._idle:
-                lib.erai_answer_close(self._idle.pop().answer)
+            while self.idle:
+                lib.erai_answer_close(self.idle.pop().answer)
                 self._calls -= 1
             if self._calls == 0 and self.handle is not None:
                 lib.erai_session_close(self.handle)

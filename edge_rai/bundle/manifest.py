@@ -15,7 +15,7 @@ from edge_rai.errors import BundleError
 from edge_rai.findings import explain
 from edge_rai.types import TensorSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -48,9 +48,6 @@ def run(args: argparse.Namespace) -> int:
         upload_forever(one_pass, interval_s=args.interval)
     except KeyboardInterrupt:
         return 1 if args.once else 0
-    except ValueError as error:
-        print(f"edge-rai agent: {error}", file=sys.stderr)
-        return 2
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0

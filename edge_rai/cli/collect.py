@@ -32,24 +32,19 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     missing = [name for name in ("starlette", "uvicorn", "h11") if find_spec(name) is None]
     if missing:
-        print(f"edge-rai collect needs {' and '.join(missing)}: pip install 'edge-rai[fleet]'", file=sys.stderr)
+        print(f"edge-rai collect needs {', '.join(missing)}: pip install 'edge-rai[fleet]'", file=sys.stderr)
         return 3
     from edge_rai.fleet.collector import listen, make_app, serve
     from edge_rai.fleet.store import Store
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        listener = listen(args.listen)
-    except ValueError as error:
-        print(f"edge-rai collect: {error}", file=sys.stderr)
-        return 2
-    with listener:
+    with listen(args.listen) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        line = json.dumps({"listening": url}) if args.json else f"listening on {url}"
         store = Store(args.store)
         try:
-            host, port = listener.getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            print(json.dumps({"listening": url}) if args.json else f"listening on {url}", flush=True)
-            serve(make_app(store), listener)
+            serve(make_app(store), listener, ready=lambda: print(line, flush=True))
         finally:
             store.close()
     return 0

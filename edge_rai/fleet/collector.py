@@ -149,8 +149,14 @@ def listen(address: str) -> socket.socket:
     return socket.create_server((host, int(port)), family=family)
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes the requests at hand and returns. Main thread only."""
+def serve(app: Starlette, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes the requests at hand and returns. Main thread only.
+
+    Args:
+        app: From ``make_app``.
+        listener: From ``listen``.
+        ready: Called once, when a signal already means a clean end.
+    """
     config = uvicorn.Config(
         app,
         http="h11",
@@ -172,6 +178,7 @@ def serve(app: Starlette, listener: socket.socket) -> None:
     # uvicorn handles both signals while it runs and raises them again afterwards: then, too, they mean a clean end.
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        ready()
         server.run(sockets=[listener])
     finally:
         for number, handler in previous.items():

@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai import _native
 from edge_rai.fleet.store import StoreError, open_read_only
+from edge_rai.telemetry.drift import feature_drift
 
 _TALLY_KINDS: Final = ("verdict", "source", "reason")
 
@@ -59,7 +59,7 @@ class FeatureStatus:
         guard_digest: SHA-256 of the guard program, hex.
         feature: Its name.
         psi: Population stability index against the reference; None for a feature without one.
-        expected: What psi would be on average without any change; None likewise, or when nothing was counted.
+        expected: What psi would be on average without any change, 0 when nothing was counted; None likewise.
         values: Finite values counted.
         reference_values: Values of the reference.
         not_finite: NaN and infinite values.
@@ -201,16 +201,14 @@ def _feature(
         window += _integers(counts)
         not_finite += not_finite_here
         instances.add(instance)
-    values, reference_values = int(window.sum()), int(reference.sum())
-    known = len(reference) > 0
-    expected = (len(reference) - 1) * (1 / values + 1 / reference_values) if values and reference_values else None
+    drift = feature_drift(name, reference, window) if len(reference) else None
     return FeatureStatus(
         guard_digest=guard_digest,
         feature=name,
-        psi=_native.psi(reference, window) if known else None,
-        expected=expected,
-        values=values,
-        reference_values=reference_values,
+        psi=drift.psi if drift else None,
+        expected=drift.expected if drift else None,
+        values=int(window.sum()),
+        reference_values=int(reference.sum()),
         not_finite=not_finite,
         devices=len(instances),
     )

@@ -154,9 +154,10 @@ class Store:
                 outcomes = [self._add_one(batch, received_unix_ns) for batch in batches]
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.rollback()
                 raise StoreError(f"the store cannot be written: {error}") from error
+            finally:
+                if self._connection.in_transaction:  # whatever it was that went wrong
+                    self._connection.rollback()
         return outcomes
 
     def _add_one(self, batch: Batch, received_unix_ns: int) -> Outcome:

@@ -140,14 +140,17 @@ class Policy:
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
             raise ValueError("a policy needs at least one [[inputs]] and one [[outputs]]")
-        _check_unique("input", (rule.name for rule in self.inputs))
-        _check_unique("output", (rule.name for rule in self.outputs))
+        _check_unique("inputs", (rule.name for rule in self.inputs))
+        _check_unique("outputs", (rule.name for rule in self.outputs))
         for rule in self.inputs:
-            _check_unique(f"feature of input {rule.name!r}", (feature.name for feature in rule.features))
+            _check_unique(f"features of input {rule.name!r}", (feature.name for feature in rule.features))
         if self.batched:
-            for tensor in (*self.inputs, *self.outputs):
-                if not tensor.shape or tensor.shape[0] != -1:
-                    raise ValueError(f"batched is true, but axis 0 of {tensor.name!r} is not -1")
+            shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
+                (rule.name, rule.shape) for rule in self.outputs
+            ]
+            for name, shape in shapes:
+                if not shape or shape[0] != -1:
+                    raise ValueError(f"batched is true, but axis 0 of {name!r} is not -1")
             if any(rule.feature_axis == 0 for rule in self.inputs):
                 raise ValueError("batched is true, so axis 0 holds rows and cannot be a feature_axis")
 
@@ -169,5 +172,5 @@ def _check_unique(kind: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"two {kind}s are called {name!r}")
+            raise ValueError(f"two {kind} are called {name!r}")
         seen.add(name)

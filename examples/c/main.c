@@ -1,13 +1,14 @@
 /* Runs a bundle from C: edge_rai_example BUNDLE ROWS WIDTH. SPDX-License-Identifier: Apache-2.0
  *
  * ROWS is a file of float32 values in the machine's byte order, WIDTH of them a row. All rows are predicted as one
- * batch. One line a row says verdict, source and every float32 output value, as hexadecimal floats, which are exact:
+ * batch. One line a row says verdict, source and every output value, as hexadecimal floats, which are exact:
  *
  *     row 0 accept primary 0x1.fffb4p-1 0x1.3p-16
  *
  * followed by one line a reason. Exit status: 0 when every row was answered, whatever the verdicts. */
 #include <edge_rai.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,10 +29,17 @@ static float *read_floats(const char *path, size_t *count) {
             values = NULL;
         }
     }
-    if (file) {
-        fclose(file);
-    }
+    if (file) fclose(file);
     return values;
+}
+
+static double value_of(const erai_tensor *tensor, size_t index) {
+    switch (tensor->dtype) {
+    case ERAI_DTYPE_FLOAT32: return (double)((const float *)tensor->data)[index];
+    case ERAI_DTYPE_FLOAT64: return ((const double *)tensor->data)[index];
+    case ERAI_DTYPE_INT64: return (double)((const int64_t *)tensor->data)[index];
+    default: return NAN;
+    }
 }
 
 static void print_answer(const erai_answer *answer) {
@@ -44,12 +52,8 @@ static void print_answer(const erai_answer *answer) {
         for (size_t index = 0; erai_answer_output(answer, index, &output) == ERAI_OK; index++) {
             size_t width = 1;
 
-            for (uint32_t axis = 1; axis < output.rank; axis++) {
-                width *= (size_t)output.shape[axis];
-            }
-            for (size_t i = 0; output.dtype == ERAI_DTYPE_FLOAT32 && i < width; i++) {
-                printf(" %a", (double)((const float *)output.data)[row * width + i]);
-            }
+            for (uint32_t axis = 1; axis < output.rank; axis++) width *= (size_t)output.shape[axis];
+            for (size_t i = 0; i < width; i++) printf(" %a", value_of(&output, row * width + i));
         }
         putchar('\n');
     }

@@ -17,5 +17,6 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/edge_rai-config.cmake
 
 # The prefix is relative to the file, so that an installed tree may be moved.
 file(RELATIVE_PATH ERAI_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" ERAI_PC_PREFIX ${ERAI_PC_PREFIX})
 configure_file(cmake/edge_rai.pc.in edge_rai.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/edge_rai.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT native)

@@ -15,15 +15,13 @@ static void open_image(uint8_t *image, size_t size) {
     char detail[ERAI_DETAIL_SIZE] = "";
     erai_status status = er_bundle_open_image(image, size, "fuzzed", &bundle, detail);
     /* A failure without a sentence, or a success with one, is a fault as well. */
-    if ((status == ERAI_OK) != (bundle != NULL) || (status == ERAI_OK) != (detail[0] == '\0'))
-        abort();
+    if ((status == ERAI_OK) != (bundle != NULL) || (status == ERAI_OK) != (detail[0] == '\0')) abort();
     erai_bundle_close(bundle);
 }
 
 static void open_json(const uint8_t *data, size_t size) {
     er_json *json = NULL;
-    if (er_json_open(data, size, &json, NULL) != ERAI_OK)
-        return;
+    if (er_json_open(data, size, &json, NULL) != ERAI_OK) return;
     const er_json_value *root = er_json_root(json);
     for (const er_json_value *item = er_json_first(root); item != NULL; item = er_json_next(root, item)) {
         int64_t integer;
@@ -37,10 +35,8 @@ static void open_json(const uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t *image = malloc(size > 0 ? size : 1);
-    if (image == NULL)
-        return 0;
-    if (size > 0)
-        memcpy(image, data, size);
+    if (image == NULL) return 0;
+    if (size > 0) memcpy(image, data, size);
     open_image(image, size);
     open_json(data, size);
 

@@ -35,8 +35,7 @@ static long replay_directory(const char *root) {
     long count = 0;
     for (size_t i = 0; i < tree.count; i++) {
         char *path = er_path_join(root, tree.paths[i]);
-        if (path != NULL)
-            count += replay_file(path);
+        if (path != NULL) count += replay_file(path);
         free(path);
     }
     long expected = (long)tree.count;
@@ -48,8 +47,7 @@ int main(int argc, char **argv) {
     long total = 0;
     for (int i = 1; i < argc; i++) {
         long count = er_path_look(argv[i]) == ER_PATH_DIRECTORY ? replay_directory(argv[i]) : replay_file(argv[i]);
-        if (count <= 0)
-            return 1; /* a corpus that was not found must not look like one that passed */
+        if (count <= 0) return 1; /* a corpus that was not found must not look like one that passed */
         total += count;
     }
     printf("%ld inputs\n", total);

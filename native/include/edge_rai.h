@@ -305,8 +305,10 @@ ERAI_API size_t erai_answer_rows(const erai_answer *answer, const uint8_t **verd
 ERAI_API size_t erai_answer_reasons(const erai_answer *answer, const erai_reason **first);
 ERAI_API erai_status erai_answer_output(const erai_answer *answer, size_t index, erai_tensor *output);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);
-/* A number that changes whenever an output's address, shape or type does: readers may cache views of them. */
-ERAI_API uint64_t erai_answer_layout(const erai_answer *answer);
+/* Points to a number that every call writes, in memory that lives as long as the answer: 0 when a row was flagged or
+ * rejected, otherwise a number, at least 1, that changes whenever an output's address, shape or type does. A reader may
+ * keep views of the outputs as long as it stays. */
+ERAI_API const uint64_t *erai_answer_accepted(const erai_answer *answer);
 
 /* ---- Snapshot and spool ------------------------------------------------------------------------------------------
  * A snapshot is everything counted since the last flush: integers only, so that merging is addition

@@ -41,6 +41,7 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
     answer->verdict = verdict;
     answer->source = ERAI_SOURCE_PRIMARY;
     answer->ran = 0;
+    answer->accepted = 0;
     return ERAI_OK;
 }
 
@@ -88,8 +89,7 @@ size_t erai_answer_reasons(const erai_answer *answer, const erai_reason **first)
 erai_status erai_answer_output(const erai_answer *answer, size_t index, erai_tensor *output) {
     if (index >= answer->guard->output_count || !answer->rows) return ERAI_E_ARGUMENT;
     const er_buffer *buffer = &answer->outputs[index];
-    *output = (erai_tensor){
-        .data = buffer->data, .shape = buffer->shape, .rank = buffer->rank, .dtype = buffer->dtype};
+    *output = (erai_tensor){.data = buffer->data, .shape = buffer->shape, .rank = buffer->rank, .dtype = buffer->dtype};
     return ERAI_OK;
 }
 
@@ -97,6 +97,6 @@ const char *erai_answer_detail(const erai_answer *answer) {
     return answer->detail;
 }
 
-uint64_t erai_answer_layout(const erai_answer *answer) {
-    return answer->layout;
+const uint64_t *erai_answer_accepted(const erai_answer *answer) {
+    return &answer->accepted;
 }

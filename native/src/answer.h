@@ -36,7 +36,8 @@ struct erai_answer {
 
     erai_verdict verdict;
     erai_source source;
-    uint64_t layout;
+    uint64_t layout;   /* counts changes of `shown` */
+    uint64_t accepted; /* layout, or 0 when a row was not accepted */
     uint64_t start_ns;
     int admitted; /* between erai_admit and erai_judge */
     int ran;      /* the outputs are the model's, of this call */
@@ -58,7 +59,7 @@ void er_answer_find(erai_answer *answer, erai_verdict verdict, erai_reason reaso
 /* validate.c: judges every row of the inputs and adds their values to the sketches, in one pass. Takes the lock. */
 erai_status er_validate(erai_answer *answer, const erai_tensor *inputs);
 
-/* validate.c: copies an input into its staging buffer with rejected rows replaced by the reference's means. */
+/* validate.c: copies an input into its staging buffer, rejected rows replaced by the reference's means. */
 erai_status er_stage(erai_answer *answer, const erai_tensor *input, size_t index, erai_tensor *staged);
 
 /* judge.c: checks the model's outputs, which stand in answer->outputs. */

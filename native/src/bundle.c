@@ -10,27 +10,23 @@
 #include "zip.h"
 
 static bool component_valid(const char *component, size_t size) {
-    if (size == 0 || component[0] == '.')
-        return false;
+    if (size == 0 || component[0] == '.') return false;
     for (size_t i = 0; i < size; i++) {
         char c = component[i];
         bool allowed = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
                        c == '_' || c == '-';
-        if (!allowed)
-            return false;
+        if (!allowed) return false;
     }
     return true;
 }
 
 bool er_bundle_path_valid(const char *path, size_t size) {
-    if (size > ER_BUNDLE_MAX_PATH)
-        return false;
+    if (size > ER_BUNDLE_MAX_PATH) return false;
     size_t depth = 0;
     for (size_t start = 0; start <= size; depth++) {
         const char *slash = memchr(path + start, '/', size - start);
         size_t end = slash != NULL ? (size_t)(slash - path) : size;
-        if (!component_valid(path + start, end - start))
-            return false;
+        if (!component_valid(path + start, end - start)) return false;
         start = end + 1;
     }
     return depth <= ER_BUNDLE_MAX_DEPTH;
@@ -41,8 +37,7 @@ static int compare_name(const void *name, const void *file) {
 }
 
 er_bundle_file *er_bundle_find(const erai_bundle *bundle, const char *name) {
-    if (bundle->count == 0)
-        return NULL;
+    if (bundle->count == 0) return NULL;
     return bsearch(name, bundle->files, bundle->count, sizeof *bundle->files, compare_name);
 }
 
@@ -73,8 +68,7 @@ static erai_status read_zip(erai_bundle *bundle, uint8_t *image, size_t size, ch
     if (size > ER_BUNDLE_MAX_SIZE)
         return er_fail(detail, ERAI_E_SIZE, "%s has %zu bytes; a bundle has at most %zu", bundle->label, size,
                        ER_BUNDLE_MAX_SIZE);
-    if (!er_zip_recognise(image, size))
-        return not_a_bundle(bundle->label, "a file of another kind", detail);
+    if (!er_zip_recognise(image, size)) return not_a_bundle(bundle->label, "a file of another kind", detail);
     erai_status status = er_zip_read(bundle, size, detail);
     return status == ERAI_OK ? refuse_nested_files(bundle, detail) : status;
 }
@@ -90,12 +84,10 @@ static erai_status read_inner_file(const erai_bundle *bundle, er_bundle_file *fi
         return er_fail(detail, ERAI_E_SIZE, "%s: the bundle is larger than %zu bytes (in %s)", file->name,
                        ER_BUNDLE_MAX_SIZE, bundle->label);
     char *path = er_path_join(bundle->label, file->name);
-    if (path == NULL)
-        return er_fail(detail, ERAI_E_MEMORY, "no memory to read %s", bundle->label);
+    if (path == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory to read %s", bundle->label);
     erai_status status = er_file_read(path, *left - overhead, &file->owned, &file->size, detail);
     free(path);
-    if (status != ERAI_OK)
-        return status;
+    if (status != ERAI_OK) return status;
     file->data = file->owned;
     *left -= overhead + file->size;
     return ERAI_OK;
@@ -114,11 +106,9 @@ static erai_status read_directory(erai_bundle *bundle, char *detail) {
     const er_tree_limits limits = {
         .files = ER_BUNDLE_MAX_FILES, .depth = ER_BUNDLE_MAX_DEPTH, .path_size = ER_BUNDLE_MAX_PATH};
     erai_status status = er_tree_list(bundle->label, &limits, &bundle->tree, detail);
-    if (status != ERAI_OK)
-        return status;
+    if (status != ERAI_OK) return status;
     bundle->files = calloc(bundle->tree.count + 1, sizeof *bundle->files);
-    if (bundle->files == NULL)
-        return er_fail(detail, ERAI_E_MEMORY, "no memory for the files of %s", bundle->label);
+    if (bundle->files == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for the files of %s", bundle->label);
     size_t left = ER_BUNDLE_MAX_SIZE - ER_ZIP_END_SIZE;
     for (size_t i = 0; i < bundle->tree.count && status == ERAI_OK; i++) {
         bundle->files[i].name = bundle->tree.paths[i];
@@ -145,8 +135,7 @@ static erai_status make_bundle(const char *label, erai_bundle **made, char *deta
 
 /* Verifies what a container held and hands the bundle out, or closes it. */
 static erai_status finish(erai_bundle *bundle, erai_status status, erai_bundle **opened, char *detail) {
-    if (status == ERAI_OK)
-        status = er_manifest_read(bundle, detail);
+    if (status == ERAI_OK) status = er_manifest_read(bundle, detail);
     if (status != ERAI_OK) {
         erai_bundle_close(bundle);
         return status;
@@ -180,12 +169,10 @@ erai_status erai_bundle_open(const char *path, erai_bundle **bundle, char *detai
 }
 
 void erai_bundle_close(erai_bundle *bundle) {
-    if (bundle == NULL)
-        return;
+    if (bundle == NULL) return;
     er_manifest_clear(&bundle->manifest);
     er_json_close(bundle->json);
-    for (size_t i = 0; i < bundle->count; i++)
-        free(bundle->files[i].owned);
+    for (size_t i = 0; i < bundle->count; i++) free(bundle->files[i].owned);
     free(bundle->files);
     er_tree_free(&bundle->tree);
     free(bundle->names);
@@ -200,8 +187,7 @@ size_t erai_bundle_files(const erai_bundle *bundle) {
 
 erai_status erai_bundle_file(const erai_bundle *bundle, size_t index, const char **name, const uint8_t **data,
                              size_t *size) {
-    if (index >= bundle->count)
-        return ERAI_E_ARGUMENT;
+    if (index >= bundle->count) return ERAI_E_ARGUMENT;
     *name = bundle->files[index].name;
     *data = bundle->files[index].data;
     *size = bundle->files[index].size;

@@ -49,7 +49,6 @@ uint32_t er_crc32(uint32_t crc, const void *data, size_t size) {
               tables[5].remainder[low >> 16 & 255] ^ tables[4].remainder[low >> 24] ^ tables[3].remainder[p[4]] ^
               tables[2].remainder[p[5]] ^ tables[1].remainder[p[6]] ^ tables[0].remainder[p[7]];
     }
-    for (; size > 0; size--, p++)
-        crc = crc >> 8 ^ tables[0].remainder[(crc ^ *p) & 255];
+    for (; size > 0; size--, p++) crc = crc >> 8 ^ tables[0].remainder[(crc ^ *p) & 255];
     return ~crc;
 }

@@ -21,18 +21,16 @@ static int er_test_count;
         fputc('\n', stderr);                                             \
     } while (0)
 
-#define ER_CHECK(condition)                            \
-    do {                                               \
-        if (!(condition))                              \
-            ER_FAILED("%s does not hold", #condition); \
+#define ER_CHECK(condition)                                          \
+    do {                                                             \
+        if (!(condition)) ER_FAILED("%s does not hold", #condition); \
     } while (0)
 
 /* For anything that fits a long long. */
-#define ER_CHECK_INT(actual, expected)                                                  \
-    do {                                                                                \
-        long long er_actual = (long long)(actual), er_expected = (long long)(expected); \
-        if (er_actual != er_expected)                                                   \
-            ER_FAILED("%s is %lld, expected %lld", #actual, er_actual, er_expected);    \
+#define ER_CHECK_INT(actual, expected)                                                                         \
+    do {                                                                                                       \
+        long long er_actual = (long long)(actual), er_expected = (long long)(expected);                        \
+        if (er_actual != er_expected) ER_FAILED("%s is %lld, expected %lld", #actual, er_actual, er_expected); \
     } while (0)
 
 #define ER_CHECK_STR(actual, expected)                                                                          \

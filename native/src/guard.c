@@ -61,17 +61,28 @@ erai_status er_check_feature(const er_feature *feature, char *detail) {
 static int storable(uint32_t dtype, double value) {
     switch (dtype) {
     case ERAI_DTYPE_FLOAT32:
-    case ERAI_DTYPE_FLOAT64: return 1;
-    case ERAI_DTYPE_INT8: return value >= INT8_MIN && value <= INT8_MAX;
-    case ERAI_DTYPE_INT16: return value >= INT16_MIN && value <= INT16_MAX;
-    case ERAI_DTYPE_INT32: return value >= INT32_MIN && value <= INT32_MAX;
-    case ERAI_DTYPE_INT64: return value >= -0x1p63 && value < 0x1p63;
-    case ERAI_DTYPE_UINT8: return value >= 0 && value <= UINT8_MAX;
-    case ERAI_DTYPE_UINT16: return value >= 0 && value <= UINT16_MAX;
-    case ERAI_DTYPE_UINT32: return value >= 0 && value <= UINT32_MAX;
-    case ERAI_DTYPE_UINT64: return value >= 0 && value < 0x1p64;
-    case ERAI_DTYPE_BOOL: return value == 0 || value == 1;
-    default: return 0;
+    case ERAI_DTYPE_FLOAT64:
+        return 1;
+    case ERAI_DTYPE_INT8:
+        return value >= INT8_MIN && value <= INT8_MAX;
+    case ERAI_DTYPE_INT16:
+        return value >= INT16_MIN && value <= INT16_MAX;
+    case ERAI_DTYPE_INT32:
+        return value >= INT32_MIN && value <= INT32_MAX;
+    case ERAI_DTYPE_INT64:
+        return value >= -0x1p63 && value < 0x1p63;
+    case ERAI_DTYPE_UINT8:
+        return value >= 0 && value <= UINT8_MAX;
+    case ERAI_DTYPE_UINT16:
+        return value >= 0 && value <= UINT16_MAX;
+    case ERAI_DTYPE_UINT32:
+        return value >= 0 && value <= UINT32_MAX;
+    case ERAI_DTYPE_UINT64:
+        return value >= 0 && value < 0x1p64;
+    case ERAI_DTYPE_BOOL:
+        return value == 0 || value == 1;
+    default:
+        return 0;
     }
 }
 
@@ -99,8 +110,10 @@ erai_status er_check_output(const er_output *output, int batched, char *detail) 
     int has_default = (output->flags & ERAI_RULE_HAS_DEFAULT) != 0;
     if (has_default != (output->default_size > 0) || output->default_size > ER_MAX_DEFAULT ||
         (output->default_size > 1 && elements != (int64_t)output->default_size))
-        return er_fail(detail, ERAI_E_POLICY, "output '%s': a default of %u values; expected 1 or one for each element "
-                       "of a row", output->name, output->default_size);
+        return er_fail(detail, ERAI_E_POLICY,
+                       "output '%s': a default of %u values; expected 1 or one for each element "
+                       "of a row",
+                       output->name, output->default_size);
     return ERAI_OK;
 }
 

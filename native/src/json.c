@@ -41,12 +41,10 @@ static void skip_space(reader *r) {
 
 static erai_status add_value(reader *r, er_json_kind kind, const char *text, size_t length) {
     if (r->count == r->capacity) {
-        if (r->capacity >= ER_JSON_MAX_VALUES)
-            return malformed(r, r->at, "too many values");
+        if (r->capacity >= ER_JSON_MAX_VALUES) return malformed(r, r->at, "too many values");
         size_t capacity = r->capacity > 0 ? 2 * r->capacity : 256;
         er_json_value *values = realloc(r->values, capacity * sizeof *values);
-        if (values == NULL)
-            return er_fail(r->detail, ERAI_E_MEMORY, "no memory for %zu JSON values", capacity);
+        if (values == NULL) return er_fail(r->detail, ERAI_E_MEMORY, "no memory for %zu JSON values", capacity);
         r->values = values;
         r->capacity = capacity;
     }
@@ -57,18 +55,14 @@ static erai_status add_value(reader *r, er_json_kind kind, const char *text, siz
 
 /* Bytes of the well-formed UTF-8 sequence (Unicode 15, table 3-7) at p, 0 when it is not one. */
 static size_t utf8_sequence(const unsigned char *p, size_t left) {
-    if (p[0] < 0x80)
-        return 1;
+    if (p[0] < 0x80) return 1;
     size_t size = p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 0;
-    if (size == 0 || size > left)
-        return 0;
+    if (size == 0 || size > left) return 0;
     unsigned char low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80;
     unsigned char high = p[0] == 0xED ? 0x9F : p[0] == 0xF4 ? 0x8F : 0xBF;
-    if (p[1] < low || p[1] > high)
-        return 0;
+    if (p[1] < low || p[1] > high) return 0;
     for (size_t i = 2; i < size; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
+        if ((p[i] & 0xC0) != 0x80) return 0;
     return size;
 }
 
@@ -78,16 +72,14 @@ static size_t utf8_write(char *out, uint32_t point) {
         return 1;
     }
     size_t size = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-    for (size_t i = size - 1; i > 0; i--, point >>= 6)
-        out[i] = (char)(0x80 | (point & 0x3F));
+    for (size_t i = size - 1; i > 0; i--, point >>= 6) out[i] = (char)(0x80 | (point & 0x3F));
     out[0] = (char)(0xF00u >> size | point); /* 0xC0, 0xE0, 0xF0 in the low byte */
     return size;
 }
 
 /* Reads the four digits of a \u escape; 0x110000 when they are not there. */
 static uint32_t read_hex4(reader *r) {
-    if (r->size - r->at < 4)
-        return 0x110000;
+    if (r->size - r->at < 4) return 0x110000;
     uint32_t unit = 0;
     for (size_t i = 0; i < 4; i++) {
         char c = r->text[r->at + i];
@@ -95,8 +87,7 @@ static uint32_t read_hex4(reader *r) {
                          : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
                          : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
                                                 : 16;
-        if (digit == 16)
-            return 0x110000;
+        if (digit == 16) return 0x110000;
         unit = unit << 4 | digit;
     }
     r->at += 4;
@@ -106,22 +97,18 @@ static uint32_t read_hex4(reader *r) {
 /* Reads what follows a backslash and returns the code point, 0x110000 when it is not an escape. */
 static uint32_t read_escape(reader *r) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    if (r->at >= r->size)
-        return 0x110000;
+    if (r->at >= r->size) return 0x110000;
     char c = r->text[r->at++];
     if (c != 'u') {
         const char *letter = c != '\0' ? strchr(letters, c) : NULL;
         return letter != NULL ? (uint32_t)meanings[letter - letters] : 0x110000;
     }
     uint32_t unit = read_hex4(r);
-    if (unit < 0xD800 || unit > 0xDFFF)
-        return unit;
-    if (unit > 0xDBFF || r->size - r->at < 6 || r->text[r->at] != '\\' || r->text[r->at + 1] != 'u')
-        return 0x110000;
+    if (unit < 0xD800 || unit > 0xDFFF) return unit;
+    if (unit > 0xDBFF || r->size - r->at < 6 || r->text[r->at] != '\\' || r->text[r->at + 1] != 'u') return 0x110000;
     r->at += 2;
     uint32_t low = read_hex4(r);
-    if (low < 0xDC00 || low > 0xDFFF)
-        return 0x110000;
+    if (low < 0xDC00 || low > 0xDFFF) return 0x110000;
     return 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
 }
 
@@ -133,22 +120,18 @@ static erai_status read_string(reader *r) {
         if (r->text[here] == '\\') {
             r->at++;
             uint32_t point = read_escape(r);
-            if (point >= 0x110000)
-                return malformed(r, here, "an invalid escape in a string");
+            if (point >= 0x110000) return malformed(r, here, "an invalid escape in a string");
             out += utf8_write(out, point);
             continue;
         }
         size_t length = utf8_sequence((const unsigned char *)r->text + here, r->size - here);
-        if (length == 0)
-            return malformed(r, here, "invalid UTF-8 in a string");
-        if ((unsigned char)r->text[here] < 0x20)
-            return malformed(r, here, "a control character in a string");
+        if (length == 0) return malformed(r, here, "invalid UTF-8 in a string");
+        if ((unsigned char)r->text[here] < 0x20) return malformed(r, here, "a control character in a string");
         memmove(out, r->text + here, length);
         out += length;
         r->at += length;
     }
-    if (r->at >= r->size)
-        return malformed(r, start - 1, "a string that does not end");
+    if (r->at >= r->size) return malformed(r, start - 1, "a string that does not end");
     r->at++;
     *out = '\0';
     return add_value(r, ER_JSON_STRING, r->text + start, (size_t)(out - (r->text + start)));
@@ -156,30 +139,24 @@ static erai_status read_string(reader *r) {
 
 static size_t skip_digits(reader *r) {
     size_t start = r->at;
-    while (r->at < r->size && r->text[r->at] >= '0' && r->text[r->at] <= '9')
-        r->at++;
+    while (r->at < r->size && r->text[r->at] >= '0' && r->text[r->at] <= '9') r->at++;
     return r->at - start;
 }
 
 static erai_status read_number(reader *r) {
     size_t start = r->at;
-    if (r->text[r->at] == '-')
-        r->at++;
+    if (r->text[r->at] == '-') r->at++;
     size_t first = r->at;
     size_t digits = skip_digits(r);
-    if (digits == 0 || (digits > 1 && r->text[first] == '0'))
-        return malformed(r, start, "an invalid number");
+    if (digits == 0 || (digits > 1 && r->text[first] == '0')) return malformed(r, start, "an invalid number");
     if (r->at < r->size && r->text[r->at] == '.') {
         r->at++;
-        if (skip_digits(r) == 0)
-            return malformed(r, start, "an invalid number");
+        if (skip_digits(r) == 0) return malformed(r, start, "an invalid number");
     }
     if (r->at < r->size && (r->text[r->at] == 'e' || r->text[r->at] == 'E')) {
         r->at++;
-        if (r->at < r->size && (r->text[r->at] == '+' || r->text[r->at] == '-'))
-            r->at++;
-        if (skip_digits(r) == 0)
-            return malformed(r, start, "an invalid number");
+        if (r->at < r->size && (r->text[r->at] == '+' || r->text[r->at] == '-')) r->at++;
+        if (skip_digits(r) == 0) return malformed(r, start, "an invalid number");
     }
     return add_value(r, ER_JSON_NUMBER, r->text + start, r->at - start);
 }
@@ -191,8 +168,7 @@ static erai_status read_word(reader *r) {
     } words[] = {{"null", ER_JSON_NULL}, {"true", ER_JSON_TRUE}, {"false", ER_JSON_FALSE}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         size_t length = strlen(words[i].word);
-        if (r->size - r->at < length || memcmp(r->text + r->at, words[i].word, length) != 0)
-            continue;
+        if (r->size - r->at < length || memcmp(r->text + r->at, words[i].word, length) != 0) continue;
         r->at += length;
         return add_value(r, words[i].kind, NULL, 0);
     }
@@ -200,8 +176,7 @@ static erai_status read_word(reader *r) {
 }
 
 static erai_status open_container(reader *r, er_json_kind kind) {
-    if (r->depth == ER_JSON_MAX_DEPTH)
-        return malformed(r, r->at, "too many nested arrays and objects");
+    if (r->depth == ER_JSON_MAX_DEPTH) return malformed(r, r->at, "too many nested arrays and objects");
     r->open[r->depth++] = r->count;
     r->at++;
     return add_value(r, kind, NULL, 0);
@@ -209,14 +184,11 @@ static erai_status open_container(reader *r, er_json_kind kind) {
 
 /* Reads a key with its colon, up to where the member's value begins. */
 static erai_status read_key(reader *r) {
-    if (r->at >= r->size || r->text[r->at] != '"')
-        return malformed(r, r->at, "expected a key in quotes");
+    if (r->at >= r->size || r->text[r->at] != '"') return malformed(r, r->at, "expected a key in quotes");
     erai_status status = read_string(r);
-    if (status != ERAI_OK)
-        return status;
+    if (status != ERAI_OK) return status;
     skip_space(r);
-    if (r->at >= r->size || r->text[r->at] != ':')
-        return malformed(r, r->at, "expected ':' after a key");
+    if (r->at >= r->size || r->text[r->at] != ':') return malformed(r, r->at, "expected ':' after a key");
     r->at++;
     return ERAI_OK;
 }
@@ -224,22 +196,17 @@ static erai_status read_key(reader *r) {
 static erai_status read_value(reader *r) {
     skip_space(r);
     char c = r->at < r->size ? r->text[r->at] : '\0';
-    if (c == '{')
-        return open_container(r, ER_JSON_OBJECT);
-    if (c == '[')
-        return open_container(r, ER_JSON_ARRAY);
-    if (c == '"')
-        return read_string(r);
-    if (c == '-' || (c >= '0' && c <= '9'))
-        return read_number(r);
+    if (c == '{') return open_container(r, ER_JSON_OBJECT);
+    if (c == '[') return open_container(r, ER_JSON_ARRAY);
+    if (c == '"') return read_string(r);
+    if (c == '-' || (c >= '0' && c <= '9')) return read_number(r);
     return read_word(r);
 }
 
 /* A member or element was completed: counts it and, in an object, lets its key's span cover it. */
 static void complete_item(reader *r, er_json_value *container, size_t item) {
     container->count++;
-    if (container->kind == ER_JSON_OBJECT)
-        r->values[item].span = (uint32_t)(r->count - item);
+    if (container->kind == ER_JSON_OBJECT) r->values[item].span = (uint32_t)(r->count - item);
 }
 
 /* After a value that is complete: closes containers and reads separators up to where the next value begins, or to the
@@ -248,8 +215,7 @@ static erai_status read_between(reader *r, size_t items[ER_JSON_MAX_DEPTH], bool
     while (r->depth > 0) {
         er_json_value *container = &r->values[r->open[r->depth - 1]];
         bool is_object = container->kind == ER_JSON_OBJECT;
-        if (!opened)
-            complete_item(r, container, items[r->depth - 1]);
+        if (!opened) complete_item(r, container, items[r->depth - 1]);
         skip_space(r);
         char c = r->at < r->size ? r->text[r->at] : '\0';
         if (c == (is_object ? '}' : ']')) {
@@ -260,8 +226,7 @@ static erai_status read_between(reader *r, size_t items[ER_JSON_MAX_DEPTH], bool
             continue;
         }
         if (!opened) {
-            if (c != ',')
-                return malformed(r, r->at, is_object ? "expected ',' or '}'" : "expected ',' or ']'");
+            if (c != ',') return malformed(r, r->at, is_object ? "expected ',' or '}'" : "expected ',' or ']'");
             r->at++;
             skip_space(r);
         }
@@ -276,10 +241,8 @@ static erai_status read_document(reader *r) {
     do {
         size_t depth = r->depth;
         erai_status status = read_value(r);
-        if (status == ERAI_OK)
-            status = read_between(r, items, r->depth > depth);
-        if (status != ERAI_OK)
-            return status;
+        if (status == ERAI_OK) status = read_between(r, items, r->depth > depth);
+        if (status != ERAI_OK) return status;
     } while (r->depth > 0);
     skip_space(r);
     return r->at == r->size ? ERAI_OK : malformed(r, r->at, "expected nothing more after the value");
@@ -294,13 +257,11 @@ static int compare_keys(const void *a, const void *b) {
 /* Sorts each object's keys rather than comparing them pairwise: a hostile object may have half a million. */
 static erai_status refuse_duplicate_keys(const reader *r) {
     const er_json_value **keys = malloc(r->count * sizeof *keys);
-    if (keys == NULL)
-        return er_fail(r->detail, ERAI_E_MEMORY, "no memory for %zu JSON keys", r->count);
+    if (keys == NULL) return er_fail(r->detail, ERAI_E_MEMORY, "no memory for %zu JSON keys", r->count);
     erai_status status = ERAI_OK;
     for (size_t i = 0; i < r->count && status == ERAI_OK; i++) {
         const er_json_value *object = &r->values[i];
-        if (object->kind != ER_JSON_OBJECT || object->count < 2)
-            continue;
+        if (object->kind != ER_JSON_OBJECT || object->count < 2) continue;
         size_t count = 0;
         for (const er_json_value *key = er_json_first(object); key != NULL; key = er_json_next(object, key))
             keys[count++] = key;
@@ -322,13 +283,11 @@ erai_status er_json_open(const void *text, size_t size, er_json **json, char *de
     if (made == NULL || r.text == NULL) {
         status = er_fail(detail, ERAI_E_MEMORY, "no memory for a JSON text of %zu bytes", size);
     } else {
-        if (size > 0)
-            memcpy(r.text, text, size);
+        if (size > 0) memcpy(r.text, text, size);
         r.text[size] = '\0';
         status = read_document(&r);
     }
-    if (status == ERAI_OK)
-        status = refuse_duplicate_keys(&r);
+    if (status == ERAI_OK) status = refuse_duplicate_keys(&r);
     if (status != ERAI_OK) {
         free(r.values);
         free(r.text);
@@ -341,8 +300,7 @@ erai_status er_json_open(const void *text, size_t size, er_json **json, char *de
 }
 
 void er_json_close(er_json *json) {
-    if (json == NULL)
-        return;
+    if (json == NULL) return;
     free(json->values);
     free(json->text);
     free(json);
@@ -357,8 +315,7 @@ bool er_json_is(const er_json_value *value, er_json_kind kind) {
 }
 
 const er_json_value *er_json_first(const er_json_value *container) {
-    if (!er_json_is(container, ER_JSON_ARRAY) && !er_json_is(container, ER_JSON_OBJECT))
-        return NULL;
+    if (!er_json_is(container, ER_JSON_ARRAY) && !er_json_is(container, ER_JSON_OBJECT)) return NULL;
     return container->count > 0 ? container + 1 : NULL;
 }
 
@@ -368,34 +325,28 @@ const er_json_value *er_json_next(const er_json_value *container, const er_json_
 }
 
 const er_json_value *er_json_get(const er_json_value *object, const char *key) {
-    if (!er_json_is(object, ER_JSON_OBJECT))
-        return NULL;
+    if (!er_json_is(object, ER_JSON_OBJECT)) return NULL;
     size_t length = strlen(key);
     for (const er_json_value *k = er_json_first(object); k != NULL; k = er_json_next(object, k))
-        if (k->length == length && memcmp(k->text, key, length) == 0)
-            return k + 1;
+        if (k->length == length && memcmp(k->text, key, length) == 0) return k + 1;
     return NULL;
 }
 
 const char *er_json_text(const er_json_value *value) {
-    if (!er_json_is(value, ER_JSON_STRING) || memchr(value->text, '\0', value->length) != NULL)
-        return NULL;
+    if (!er_json_is(value, ER_JSON_STRING) || memchr(value->text, '\0', value->length) != NULL) return NULL;
     return value->text;
 }
 
 bool er_json_int64(const er_json_value *value, int64_t *number) {
-    if (!er_json_is(value, ER_JSON_NUMBER))
-        return false;
+    if (!er_json_is(value, ER_JSON_NUMBER)) return false;
     bool negative = value->text[0] == '-';
     uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
     uint64_t magnitude = 0;
     for (uint32_t i = negative ? 1 : 0; i < value->length; i++) {
         char c = value->text[i];
-        if (c < '0' || c > '9')
-            return false;
+        if (c < '0' || c > '9') return false;
         uint64_t digit = (uint64_t)(c - '0');
-        if (magnitude > (limit - digit) / 10)
-            return false;
+        if (magnitude > (limit - digit) / 10) return false;
         magnitude = magnitude * 10 + digit;
     }
     *number = negative && magnitude > 0 ? -(int64_t)(magnitude - 1) - 1 : (int64_t)magnitude;
@@ -403,8 +354,7 @@ bool er_json_int64(const er_json_value *value, int64_t *number) {
 }
 
 bool er_json_double(const er_json_value *value, double *number) {
-    if (!er_json_is(value, ER_JSON_NUMBER) || value->length > MAX_NUMBER_LENGTH)
-        return false;
+    if (!er_json_is(value, ER_JSON_NUMBER) || value->length > MAX_NUMBER_LENGTH) return false;
     /* strtod expects the decimal point of the program's locale, which a formatted number shows. */
     char sample[16], written[MAX_NUMBER_LENGTH + sizeof sample];
     snprintf(sample, sizeof sample, "%.1f", 0.5);
@@ -419,8 +369,7 @@ bool er_json_double(const er_json_value *value, double *number) {
     }
     written[length] = '\0';
     double read = strtod(written, NULL);
-    if (!isfinite(read))
-        return false;
+    if (!isfinite(read)) return false;
     *number = read;
     return true;
 }

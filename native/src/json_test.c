@@ -36,8 +36,7 @@ static void every_text_the_rfc_allows_is_read(void) {
         er_json *json = NULL;
         char detail[ERAI_DETAIL_SIZE] = "";
         erai_status status = read_text(texts[i], &json, detail);
-        if (status != ERAI_OK)
-            ER_FAILED("%s was refused: %s", texts[i], detail);
+        if (status != ERAI_OK) ER_FAILED("%s was refused: %s", texts[i], detail);
         er_json_close(json);
     }
 }
@@ -109,8 +108,7 @@ static void every_text_the_rfc_forbids_is_refused_with_its_place(void) {
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         er_json *json = NULL;
         char detail[ERAI_DETAIL_SIZE] = "";
-        if (read_text(texts[i], &json, detail) != ERAI_E_BUNDLE_FORMAT)
-            ER_FAILED("\"%s\" was not refused", texts[i]);
+        if (read_text(texts[i], &json, detail) != ERAI_E_BUNDLE_FORMAT) ER_FAILED("\"%s\" was not refused", texts[i]);
         ER_CHECK_CONTAINS(detail, "at byte");
         er_json_close(json);
     }
@@ -127,8 +125,7 @@ static void every_truncation_of_a_document_is_refused(void) {
     const char *text = "{\"a\":[1,-2.5e3,\"x\\u00e9\\ud83d\\ude00\",{\"b\":true,\"c\":[null,[]]}],\"d\":{}}";
     for (size_t size = 0; size <= strlen(text); size++) {
         char *exact = malloc(size + (size == 0)); /* so that the sanitizer sees a read past the end */
-        if (exact == NULL)
-            return;
+        if (exact == NULL) return;
         memcpy(exact, text, size);
         er_json *json = NULL;
         ER_CHECK_INT(er_json_open(exact, size, &json, NULL), size < strlen(text) ? ERAI_E_BUNDLE_FORMAT : ERAI_OK);
@@ -155,10 +152,8 @@ static void duplicate_keys_are_refused_also_when_written_differently(void) {
 static char *repeated(const char *part, size_t count, const char *tail) {
     size_t size = strlen(part);
     char *text = malloc(size * count + strlen(tail) + 1);
-    if (text == NULL)
-        abort();
-    for (size_t i = 0; i < count; i++)
-        memcpy(text + i * size, part, size);
+    if (text == NULL) abort();
+    for (size_t i = 0; i < count; i++) memcpy(text + i * size, part, size);
     memcpy(text + size * count, tail, strlen(tail) + 1);
     return text;
 }
@@ -205,8 +200,7 @@ static void a_text_past_the_size_limit_is_refused_unread(void) {
 static void members_and_elements_are_found_in_order(void) {
     er_json *json = NULL;
     ER_CHECK_INT(read_text("{\"a\":[10,[20,21],{\"x\":30},\"s\"],\"b\":{},\"k\\u0065y\":7}", &json, NULL), ERAI_OK);
-    if (json == NULL)
-        return;
+    if (json == NULL) return;
     const er_json_value *root = er_json_root(json), *array = er_json_get(root, "a");
     ER_CHECK_INT(root->count, 3);
     ER_CHECK_INT(array->count, 4);
@@ -232,8 +226,7 @@ static void members_and_elements_are_found_in_order(void) {
 static void strings_are_unescaped(void) {
     er_json *json = NULL;
     ER_CHECK_INT(read_text("[\"a\\u00e9\\u20ac\\ud83d\\ude00\\n\\\"\", \"z\\u0000z\", 1]", &json, NULL), ERAI_OK);
-    if (json == NULL)
-        return;
+    if (json == NULL) return;
     const er_json_value *root = er_json_root(json), *item = er_json_first(root);
     ER_CHECK_STR(er_json_text(item), "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\n\"");
     item = er_json_next(root, item);
@@ -246,8 +239,7 @@ static void check_integer(const char *text, bool fits, int64_t expected) {
     er_json *json = NULL;
     int64_t number = 77;
     ER_CHECK_INT(read_text(text, &json, NULL), ERAI_OK);
-    if (json == NULL)
-        return;
+    if (json == NULL) return;
     ER_CHECK_INT(er_json_int64(er_json_root(json), &number), fits);
     ER_CHECK_INT(number, fits ? expected : 77);
     er_json_close(json);
@@ -269,8 +261,7 @@ static void check_double(const char *text, bool finite, double expected) {
     er_json *json = NULL;
     double number = 77;
     ER_CHECK_INT(read_text(text, &json, NULL), ERAI_OK);
-    if (json == NULL)
-        return;
+    if (json == NULL) return;
     ER_CHECK_INT(er_json_double(er_json_root(json), &number), finite);
     ER_CHECK(number == (finite ? expected : 77));
     er_json_close(json);

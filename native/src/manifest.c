@@ -24,10 +24,8 @@ static erai_status malformed(const erai_bundle *bundle, const char *what, char *
 
 static erai_status verify_manifest(erai_bundle *bundle, const er_bundle_file **found, char *detail) {
     er_bundle_file *manifest = er_bundle_find(bundle, MANIFEST), *digest = er_bundle_find(bundle, MANIFEST_DIGEST);
-    if (manifest == NULL)
-        return damaged(bundle, MANIFEST, "the file is missing", detail);
-    if (digest == NULL)
-        return damaged(bundle, MANIFEST_DIGEST, "the file is missing", detail);
+    if (manifest == NULL) return damaged(bundle, MANIFEST, "the file is missing", detail);
+    if (digest == NULL) return damaged(bundle, MANIFEST_DIGEST, "the file is missing", detail);
     erai_sha256(manifest->data, manifest->size, manifest->digest);
     erai_sha256(digest->data, digest->size, digest->digest);
     char hex[ER_DIGEST_HEX_SIZE + 1];
@@ -44,8 +42,7 @@ static erai_status verify_manifest(erai_bundle *bundle, const er_bundle_file **f
 
 static erai_status check_version(const erai_bundle *bundle, const er_json_value *root, char *detail) {
     int64_t version;
-    if (!er_json_is(root, ER_JSON_OBJECT))
-        return malformed(bundle, "expected a JSON object", detail);
+    if (!er_json_is(root, ER_JSON_OBJECT)) return malformed(bundle, "expected a JSON object", detail);
     if (!er_json_int64(er_json_get(root, "format_version"), &version) || version < 1)
         return malformed(bundle, "expected \"format_version\" to be an integer of at least 1", detail);
     if (version > ER_BUNDLE_VERSION)
@@ -58,13 +55,11 @@ static erai_status check_version(const erai_bundle *bundle, const er_json_value 
 
 static erai_status verify_file(erai_bundle *bundle, const er_json_value *key, char *detail) {
     const char *name = key->text, *expected = er_json_text(key + 1);
-    if (!er_bundle_path_valid(name, key->length))
-        return malformed(bundle, "\"files\" has an invalid path", detail);
+    if (!er_bundle_path_valid(name, key->length)) return malformed(bundle, "\"files\" has an invalid path", detail);
     if (strcmp(name, MANIFEST) == 0 || strcmp(name, MANIFEST_DIGEST) == 0)
         return malformed(bundle, "\"files\" must not list manifest.json or manifest.sha256", detail);
     er_bundle_file *file = er_bundle_find(bundle, name);
-    if (file == NULL)
-        return damaged(bundle, name, "the file is missing", detail);
+    if (file == NULL) return damaged(bundle, name, "the file is missing", detail);
     erai_sha256(file->data, file->size, file->digest);
     char hex[ER_DIGEST_HEX_SIZE];
     er_digest_hex(file->digest, hex);
@@ -76,12 +71,10 @@ static erai_status verify_file(erai_bundle *bundle, const er_json_value *key, ch
 
 static erai_status verify_files(erai_bundle *bundle, const er_json_value *root, char *detail) {
     const er_json_value *files = er_json_get(root, "files");
-    if (!er_json_is(files, ER_JSON_OBJECT))
-        return malformed(bundle, "expected \"files\" to be an object", detail);
+    if (!er_json_is(files, ER_JSON_OBJECT)) return malformed(bundle, "expected \"files\" to be an object", detail);
     for (const er_json_value *key = er_json_first(files); key != NULL; key = er_json_next(files, key)) {
         erai_status status = verify_file(bundle, key, detail);
-        if (status != ERAI_OK)
-            return status;
+        if (status != ERAI_OK) return status;
     }
     for (size_t i = 0; i < bundle->count; i++)
         if (!bundle->files[i].listed)
@@ -100,24 +93,18 @@ static erai_status read_model(erai_bundle *bundle, const er_json_value *root, ch
         return malformed(bundle, "expected \"models\" to be an array of 1 to 64 models", detail);
     for (const er_json_value *model = er_json_first(models); model != NULL; model = er_json_next(models, model)) {
         const char *role = get_text(model, "role");
-        if (role == NULL)
-            return malformed(bundle, "expected every model to have a \"role\"", detail);
-        if (strcmp(role, "primary") != 0)
-            continue;
-        if (primary != NULL)
-            return malformed(bundle, "more than one model has the role \"primary\"", detail);
+        if (role == NULL) return malformed(bundle, "expected every model to have a \"role\"", detail);
+        if (strcmp(role, "primary") != 0) continue;
+        if (primary != NULL) return malformed(bundle, "more than one model has the role \"primary\"", detail);
         primary = model;
     }
     const char *path = get_text(primary, "path"), *format = get_text(primary, "format");
-    if (primary == NULL)
-        return malformed(bundle, "no model has the role \"primary\"", detail);
+    if (primary == NULL) return malformed(bundle, "no model has the role \"primary\"", detail);
     if (path == NULL || format == NULL)
         return malformed(bundle, "expected the primary model to have a \"path\" and a \"format\"", detail);
     const er_bundle_file *file = er_bundle_find(bundle, path), *guard = er_bundle_find(bundle, GUARD);
-    if (file == NULL)
-        return damaged(bundle, path, "the file of the primary model is missing", detail);
-    if (guard == NULL)
-        return damaged(bundle, GUARD, "the file is missing", detail);
+    if (file == NULL) return damaged(bundle, path, "the file of the primary model is missing", detail);
+    if (guard == NULL) return damaged(bundle, GUARD, "the file is missing", detail);
     er_manifest *manifest = &bundle->manifest;
     manifest->model_name = file->name;
     manifest->model_format = format;
@@ -141,24 +128,20 @@ static uint32_t dtype_named(const char *name) {
         {"int32", ERAI_DTYPE_INT32},     {"int64", ERAI_DTYPE_INT64},
     };
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
-        if (strcmp(dtypes[i].name, name) == 0)
-            return dtypes[i].dtype;
+        if (strcmp(dtypes[i].name, name) == 0) return dtypes[i].dtype;
     return 0;
 }
 
 /* Reads the shape and stores the size in bytes; false when it is not a shape or exceeds what any bundle can hold. */
 static bool read_shape(const er_json_value *shape, er_golden *golden) {
-    if (!er_json_is(shape, ER_JSON_ARRAY) || shape->count > ERAI_MAX_RANK)
-        return false;
+    if (!er_json_is(shape, ER_JSON_ARRAY) || shape->count > ERAI_MAX_RANK) return false;
     golden->rank = shape->count;
     golden->size = erai_dtype_size(golden->dtype);
     uint32_t axis = 0;
     for (const er_json_value *item = er_json_first(shape); item != NULL; item = er_json_next(shape, item), axis++) {
         int64_t extent;
-        if (!er_json_int64(item, &extent) || extent < 1)
-            return false;
-        if ((uint64_t)extent > ER_BUNDLE_MAX_SIZE / golden->size)
-            return false;
+        if (!er_json_int64(item, &extent) || extent < 1) return false;
+        if ((uint64_t)extent > ER_BUNDLE_MAX_SIZE / golden->size) return false;
         golden->shape[axis] = extent;
         golden->size *= (size_t)extent;
     }
@@ -171,20 +154,17 @@ static erai_status read_golden(const erai_bundle *bundle, const er_json_value *i
         return malformed(bundle, "expected every golden tensor to have a \"name\", a \"path\" and a \"dtype\"", detail);
     golden->name = name;
     golden->dtype = dtype_named(dtype);
-    if (golden->dtype == 0)
-        return malformed(bundle, "a golden tensor has an unknown \"dtype\"", detail);
+    if (golden->dtype == 0) return malformed(bundle, "a golden tensor has an unknown \"dtype\"", detail);
     if (!read_shape(er_json_get(item, "shape"), golden))
         return malformed(bundle, "expected the \"shape\" of a golden tensor to be 0 to 8 integers of at least 1",
                          detail);
     const er_bundle_file *file = er_bundle_find(bundle, path);
-    if (file == NULL)
-        return damaged(bundle, path, "the file of a golden tensor is missing", detail);
+    if (file == NULL) return damaged(bundle, path, "the file of a golden tensor is missing", detail);
     if (file->size != golden->size)
         return er_fail(detail, ERAI_E_BUNDLE_FORMAT, "%s: %zu bytes; the shape in manifest.json asks for %zu (in %s)",
                        file->name, file->size, golden->size, bundle->label);
     uint8_t *copy = malloc(file->size); /* files in a zip are not aligned */
-    if (copy == NULL)
-        return er_fail(detail, ERAI_E_MEMORY, "no memory for %s of %s", file->name, bundle->label);
+    if (copy == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for %s of %s", file->name, bundle->label);
     memcpy(copy, file->data, file->size);
     golden->data = copy;
     return ERAI_OK;
@@ -195,14 +175,12 @@ static erai_status read_golden_list(const erai_bundle *bundle, const er_json_val
     if (!er_json_is(list, ER_JSON_ARRAY) || list->count == 0 || list->count > MAX_LIST)
         return malformed(bundle, "expected golden \"inputs\" and \"outputs\" to be arrays of 1 to 64 tensors", detail);
     *golden = calloc(list->count, sizeof **golden);
-    if (*golden == NULL)
-        return er_fail(detail, ERAI_E_MEMORY, "no memory for the manifest of %s", bundle->label);
+    if (*golden == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for the manifest of %s", bundle->label);
     *count = list->count;
     er_golden *next = *golden;
     for (const er_json_value *item = er_json_first(list); item != NULL; item = er_json_next(list, item), next++) {
         erai_status status = read_golden(bundle, item, next, detail);
-        if (status != ERAI_OK)
-            return status;
+        if (status != ERAI_OK) return status;
     }
     return ERAI_OK;
 }
@@ -214,8 +192,7 @@ static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value 
         return malformed(bundle, "expected \"golden\" with an \"atol\" of at least 0", detail);
     erai_status status = read_golden_list(bundle, er_json_get(golden, "inputs"), &manifest->golden_inputs,
                                           &manifest->golden_input_count, detail);
-    if (status != ERAI_OK)
-        return status;
+    if (status != ERAI_OK) return status;
     return read_golden_list(bundle, er_json_get(golden, "outputs"), &manifest->golden_outputs,
                             &manifest->golden_output_count, detail);
 }
@@ -223,26 +200,21 @@ static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value 
 erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
     const er_bundle_file *file = NULL;
     erai_status status = verify_manifest(bundle, &file, detail);
-    if (status != ERAI_OK)
-        return status;
+    if (status != ERAI_OK) return status;
     char why[ERAI_DETAIL_SIZE];
     status = er_json_open(file->data, file->size, &bundle->json, why);
     if (status != ERAI_OK)
         return er_fail(detail, status, MANIFEST ": not the JSON expected: %s (in %s)", why, bundle->label);
     const er_json_value *root = er_json_root(bundle->json);
     status = check_version(bundle, root, detail);
-    if (status == ERAI_OK)
-        status = verify_files(bundle, root, detail);
-    if (status == ERAI_OK)
-        status = read_model(bundle, root, detail);
-    if (status == ERAI_OK)
-        status = read_golden_vectors(bundle, root, detail);
+    if (status == ERAI_OK) status = verify_files(bundle, root, detail);
+    if (status == ERAI_OK) status = read_model(bundle, root, detail);
+    if (status == ERAI_OK) status = read_golden_vectors(bundle, root, detail);
     return status;
 }
 
 static void clear_golden(er_golden *golden, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        free((void *)(uintptr_t)golden[i].data);
+    for (size_t i = 0; i < count; i++) free((void *)(uintptr_t)golden[i].data);
     free(golden);
 }
 

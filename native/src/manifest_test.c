@@ -69,8 +69,7 @@ static void a_wrong_manifest_gets_a_clear_answer(void) {
         erai_status status = test_open_files(made.files, made.count, detail);
         if (status != c->status || strstr(detail, c->detail) == NULL)
             ER_FAILED("%s: status %d, expected %d; \"%s\"", c->replacement, status, c->status, detail);
-        if (status != ERAI_OK)
-            ER_CHECK_CONTAINS(detail, TEST_LABEL);
+        if (status != ERAI_OK) ER_CHECK_CONTAINS(detail, TEST_LABEL);
     }
 }
 

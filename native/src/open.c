@@ -26,7 +26,8 @@ static erai_status take_config(const erai_session_config **config, char *detail)
 static erai_status default_guard(const er_model *model, erai_guard **guard, char *detail) {
     size_t inputs = er_model_inputs(model), outputs = er_model_outputs(model);
     int batched = 1;
-    for (size_t i = 0; i < inputs; i++) batched &= er_model_input(model, i)->rank > 0 && er_model_input(model, i)->shape[0] < 0;
+    for (size_t i = 0; i < inputs; i++)
+        batched &= er_model_input(model, i)->rank > 0 && er_model_input(model, i)->shape[0] < 0;
     for (size_t i = 0; i < outputs; i++)
         batched &= er_model_output(model, i)->rank > 0 && er_model_output(model, i)->shape[0] < 0;
     erai_policy *policy = NULL;
@@ -79,11 +80,11 @@ static erai_status default_guard(const er_model *model, erai_guard **guard, char
 static erai_status match(const char *side, const char *name, uint32_t dtype, uint32_t rank, const int64_t *shape,
                          const er_tensor_spec *spec, char *detail) {
     if (strcmp(name, spec->name) != 0)
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the guard program's %s '%s' stands where the model has '%s'", side,
-                       name, spec->name);
+        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the guard program's %s '%s' stands where the model has '%s'",
+                       side, name, spec->name);
     if (dtype != spec->dtype)
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "%s '%s': the guard program says data type %u, the model %u", side,
-                       name, dtype, spec->dtype);
+        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "%s '%s': the guard program says data type %u, the model %u",
+                       side, name, dtype, spec->dtype);
     for (uint32_t i = 0; i < rank && i < spec->rank; i++)
         if (shape[i] > 0 && spec->shape[i] > 0 && shape[i] != spec->shape[i])
             return er_fail(detail, ERAI_E_GUARD_MISMATCH,
@@ -119,16 +120,26 @@ static erai_status match_model(const erai_guard *guard, const er_model *model, c
 
 static double golden_value(const void *data, uint32_t dtype, size_t at) {
     switch (dtype) {
-    case ERAI_DTYPE_FLOAT32: return (double)((const float *)data)[at];
-    case ERAI_DTYPE_FLOAT64: return ((const double *)data)[at];
-    case ERAI_DTYPE_INT8: return (double)((const int8_t *)data)[at];
-    case ERAI_DTYPE_INT16: return (double)((const int16_t *)data)[at];
-    case ERAI_DTYPE_INT32: return (double)((const int32_t *)data)[at];
-    case ERAI_DTYPE_INT64: return (double)((const int64_t *)data)[at];
-    case ERAI_DTYPE_UINT16: return (double)((const uint16_t *)data)[at];
-    case ERAI_DTYPE_UINT32: return (double)((const uint32_t *)data)[at];
-    case ERAI_DTYPE_UINT64: return (double)((const uint64_t *)data)[at];
-    default: return (double)((const uint8_t *)data)[at];
+    case ERAI_DTYPE_FLOAT32:
+        return (double)((const float *)data)[at];
+    case ERAI_DTYPE_FLOAT64:
+        return ((const double *)data)[at];
+    case ERAI_DTYPE_INT8:
+        return (double)((const int8_t *)data)[at];
+    case ERAI_DTYPE_INT16:
+        return (double)((const int16_t *)data)[at];
+    case ERAI_DTYPE_INT32:
+        return (double)((const int32_t *)data)[at];
+    case ERAI_DTYPE_INT64:
+        return (double)((const int64_t *)data)[at];
+    case ERAI_DTYPE_UINT16:
+        return (double)((const uint16_t *)data)[at];
+    case ERAI_DTYPE_UINT32:
+        return (double)((const uint32_t *)data)[at];
+    case ERAI_DTYPE_UINT64:
+        return (double)((const uint64_t *)data)[at];
+    default:
+        return (double)((const uint8_t *)data)[at];
     }
 }
 
@@ -166,8 +177,8 @@ static erai_status collect_golden(const er_model *model, const er_manifest *mani
             if (golden->shape[axis] < 1)
                 return er_fail(detail, ERAI_E_GOLDEN, "manifest.json: golden input '%s' has a zero-size axis",
                                spec->name);
-        inputs[i] = (erai_tensor){
-            .data = golden->data, .shape = golden->shape, .rank = golden->rank, .dtype = golden->dtype};
+        inputs[i] =
+            (erai_tensor){.data = golden->data, .shape = golden->shape, .rank = golden->rank, .dtype = golden->dtype};
     }
     return ERAI_OK;
 }
@@ -177,8 +188,8 @@ erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char 
     erai_tensor *inputs = calloc(input_count, sizeof *inputs);
     er_buffer *outputs = calloc(output_count, sizeof *outputs);
     er_binding *binding = NULL;
-    erai_status status = inputs && outputs ? er_binding_open(model, &binding)
-                                                      : er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    erai_status status =
+        inputs && outputs ? er_binding_open(model, &binding) : er_fail(detail, ERAI_E_MEMORY, "out of memory");
     if (!status) status = collect_golden(model, manifest, inputs, detail);
     if (!status) status = er_binding_run(binding, inputs, outputs, detail);
     if (status == ERAI_E_INFERENCE) status = ERAI_E_GOLDEN;
@@ -224,8 +235,7 @@ static erai_status compose(erai_guard *guard, er_model *model, const uint8_t *mo
     session->taken = calloc(session->statistics_size, sizeof *session->taken);
     session->window_ns = er_monotonic_ns();
     session->window_unix_ns = er_unix_ns();
-    erai_status status =
-        session->carried && session->taken ? ERAI_OK : er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    erai_status status = session->carried && session->taken ? ERAI_OK : er_fail(detail, ERAI_E_MEMORY, "out of memory");
     if (!status && config->spool_path) status = open_spool(session, config->spool_path, detail);
     if (status) {
         erai_session_close(session);

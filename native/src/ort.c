@@ -1,12 +1,12 @@
 /* Running a model through the ONNX Runtime C API, found at run time in whatever libonnxruntime is installed.
  *
- * The interface is a table of function pointers that only ever grows at its end (onnxruntime_c_api.h: OrtApi). A wheel of
- * ONNX Runtime carries the library and no header, so the table is read here by slot number (docs/adr/0003). Slots used
- * exist since version 11 of the interface, and that version is what is asked for.
+ * The interface is a table of function pointers that only ever grows at its end (onnxruntime_c_api.h: OrtApi). A wheel
+ * of ONNX Runtime carries the library and no header, so the table is read here by slot number (docs/adr/0003). Slots
+ * used exist since version 11 of the interface, and that version is what is asked for.
  *
  * A run writes straight into the answer's buffers: the shapes of the first run with given input shapes are learned, and
- * from then on the same output values are passed again. A model whose output shapes depend on the data refuses that, and
- * its outputs are copied from then on. */
+ * from then on the same values stay bound, which is the cheapest way to run. A model whose output shapes depend on the
+ * data refuses that, and its outputs are copied from then on. */
 #include "ort.h"
 
 #include "answer.h"
@@ -61,7 +61,12 @@ enum slot {
     RELEASE_VALUE = 96,
     RELEASE_TYPE_INFO = 98,
     RELEASE_TENSOR_INFO = 99,
-    RELEASE_SESSION_OPTIONS = 100
+    RELEASE_SESSION_OPTIONS = 100,
+    RUN_WITH_BINDING = 133,
+    CREATE_IO_BINDING = 134,
+    RELEASE_IO_BINDING = 135,
+    BIND_INPUT = 136,
+    BIND_OUTPUT = 137
 };
 
 enum { LOG_LEVEL_ERROR = 3, ONNX_TYPE_TENSOR = 1, ERROR_NO_SUCHFILE = 3, DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0 };
@@ -84,6 +89,7 @@ typedef OrtStatus *(*get_name_fn)(const OrtHandle *, size_t, OrtHandle *, char *
 typedef OrtStatus *(*create_tensor_fn)(const OrtHandle *, void *, size_t, const int64_t *, size_t, int, OrtValue **);
 typedef OrtStatus *(*run_fn)(OrtHandle *, const OrtHandle *, const char *const *, const OrtValue *const *, size_t,
                              const char *const *, size_t, OrtValue **);
+typedef OrtStatus *(*bind_fn)(OrtHandle *, const char *, const OrtValue *);
 typedef void (*release_fn)(void *);
 
 /* Takes the runtime's error object: its message goes to detail, and it is released. */
@@ -136,7 +142,8 @@ static erai_status create_session(er_model *model, uint32_t threads, const char 
     typedef OrtStatus *(*allocator_fn)(OrtHandle **);
     OrtHandle *options = NULL;
     OrtStatus *error = CALL(model, CREATE_ENV, env_fn)(LOG_LEVEL_ERROR, "edge_rai", &model->env);
-    if (!error) error = CALL(model, CREATE_CPU_MEMORY_INFO, memory_fn)(DEVICE_ALLOCATOR, MEMORY_DEFAULT, &model->memory_info);
+    if (!error)
+        error = CALL(model, CREATE_CPU_MEMORY_INFO, memory_fn)(DEVICE_ALLOCATOR, MEMORY_DEFAULT, &model->memory_info);
     if (!error) error = CALL(model, DEFAULT_ALLOCATOR, allocator_fn)(&model->allocator);
     if (!error) error = CALL(model, CREATE_SESSION_OPTIONS, options_fn)(&options);
     if (!error && threads) error = CALL(model, SET_INTRA_OP_THREADS, threads_fn)(options, (int)threads);
@@ -177,11 +184,12 @@ static erai_status read_spec(er_model *model, int output, size_t index, er_tenso
     const OrtInfo *tensor = NULL;
     int kind = 0;
     size_t true_rank = 0;
-    OrtStatus *error = CALL(model, output ? SESSION_OUTPUT_NAME : SESSION_INPUT_NAME, get_name_fn)(
-        model->session, index, model->allocator, &name);
+    OrtStatus *error = CALL(model, output ? SESSION_OUTPUT_NAME : SESSION_INPUT_NAME,
+                            get_name_fn)(model->session, index, model->allocator, &name);
     if (!error) {
         spec->name = name;
-        error = CALL(model, output ? SESSION_OUTPUT_TYPE : SESSION_INPUT_TYPE, get_info_fn)(model->session, index, &type);
+        error =
+            CALL(model, output ? SESSION_OUTPUT_TYPE : SESSION_INPUT_TYPE, get_info_fn)(model->session, index, &type);
     }
     if (!error) error = CALL(model, ONNX_TYPE, type_fn)(type, &kind);
     if (!error && kind == ONNX_TYPE_TENSOR) error = CALL(model, CAST_TYPE_TO_TENSOR, cast_fn)(type, &tensor);
@@ -197,9 +205,8 @@ static erai_status read_spec(er_model *model, int output, size_t index, er_tenso
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has rank %zu; at most %d is supported", side, name,
                        true_rank, ERAI_MAX_RANK);
     if (output ? !erai_dtype_size(spec->dtype) : spec->dtype != ERAI_DTYPE_FLOAT32)
-        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
-                       "%s '%s' has ONNX data type %u; this version takes %s", side, name, spec->dtype,
-                       output ? "float32, float64, integers and booleans" : "float32 inputs (1)");
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has ONNX data type %u; this version takes %s", side,
+                       name, spec->dtype, output ? "float32, float64, integers and booleans" : "float32 inputs (1)");
     return ERAI_OK;
 }
 
@@ -293,7 +300,8 @@ struct er_binding {
     er_model *model;
     er_view *inputs;
     er_view *outputs;
-    OrtValue **values; /* scratch: inputs, then outputs */
+    OrtHandle *io;     /* the runtime's binding of those values */
+    OrtValue **values; /* scratch of a learning run: inputs, then outputs */
     int learned;       /* `outputs` hold for the input shapes in `inputs` */
     int dynamic;       /* output shapes depend on the data: never pass values */
 };
@@ -305,7 +313,12 @@ erai_status er_binding_open(er_model *model, er_binding **out) {
     binding->inputs = calloc(model->input_count, sizeof *binding->inputs);
     binding->outputs = calloc(model->output_count, sizeof *binding->outputs);
     binding->values = calloc(model->input_count + model->output_count, sizeof *binding->values);
-    if (!binding->inputs || !binding->outputs || !binding->values) {
+    typedef OrtStatus *(*create_fn)(OrtHandle *, OrtHandle **);
+    OrtStatus *error = NULL;
+    if (binding->inputs && binding->outputs && binding->values)
+        error = CALL(model, CREATE_IO_BINDING, create_fn)(model->session, &binding->io);
+    if (error) CALL(model, RELEASE_STATUS, release_fn)(error);
+    if (!binding->io) {
         er_binding_close(binding);
         return ERAI_E_MEMORY;
     }
@@ -316,6 +329,7 @@ erai_status er_binding_open(er_model *model, er_binding **out) {
 void er_binding_close(er_binding *binding) {
     if (!binding) return;
     const er_model *model = binding->model;
+    release(model, RELEASE_IO_BINDING, binding->io);
     for (size_t i = 0; binding->inputs && i < model->input_count; i++)
         release(model, RELEASE_VALUE, binding->inputs[i].value);
     for (size_t i = 0; binding->outputs && i < model->output_count; i++)
@@ -326,8 +340,9 @@ void er_binding_close(er_binding *binding) {
     free(binding);
 }
 
-static erai_status make_view(er_binding *binding, er_view *view, const void *data, const int64_t *shape, uint32_t rank,
-                             uint32_t dtype, char *detail) {
+/* Wraps memory of ours as a value of the runtime and binds it to an input or output. */
+static erai_status make_view(er_binding *binding, er_view *view, enum slot slot, const char *name, const void *data,
+                             const int64_t *shape, uint32_t rank, uint32_t dtype, char *detail) {
     const er_model *model = binding->model;
     release(model, RELEASE_VALUE, view->value);
     view->value = NULL;
@@ -341,7 +356,8 @@ static erai_status make_view(er_binding *binding, er_view *view, const void *dat
     }
     OrtStatus *error = CALL(model, CREATE_TENSOR_WITH_DATA, create_tensor_fn)(
         model->memory_info, (void *)(uintptr_t)data, bytes, view->shape, rank, (int)dtype, &view->value);
-    return error ? take_error(model, error, ERAI_E_INFERENCE, "wrapping a tensor", detail) : ERAI_OK;
+    if (!error) error = CALL(model, slot, bind_fn)(binding->io, name, view->value);
+    return error ? take_error(model, error, ERAI_E_INFERENCE, "binding a tensor", detail) : ERAI_OK;
 }
 
 static int same_shape(const er_view *view, const int64_t *shape, uint32_t rank) {
@@ -354,20 +370,12 @@ static erai_status bind_inputs(er_binding *binding, const erai_tensor *inputs, c
         int same = same_shape(view, inputs[i].shape, inputs[i].rank);
         if (!same) binding->learned = 0;
         if (!same || view->data != inputs[i].data) {
-            erai_status status =
-                make_view(binding, view, inputs[i].data, inputs[i].shape, inputs[i].rank, inputs[i].dtype, detail);
+            erai_status status = make_view(binding, view, BIND_INPUT, binding->model->input_names[i], inputs[i].data,
+                                           inputs[i].shape, inputs[i].rank, inputs[i].dtype, detail);
             if (status) return status;
         }
-        binding->values[i] = view->value;
     }
     return ERAI_OK;
-}
-
-static OrtStatus *run(er_binding *binding, OrtValue **outputs) {
-    er_model *model = binding->model;
-    return CALL(model, RUN, run_fn)(model->session, NULL, model->input_names,
-                                    (const OrtValue *const *)binding->values, model->input_count, model->output_names,
-                                    model->output_count, outputs);
 }
 
 /* One output of a run that allocated its own: its shape and values go into the answer's buffer. */
@@ -397,8 +405,11 @@ static erai_status copy_output(er_binding *binding, OrtValue *value, er_buffer *
 static erai_status run_and_learn(er_binding *binding, er_buffer *outputs, char *detail) {
     er_model *model = binding->model;
     OrtValue **values = binding->values + model->input_count;
+    for (size_t i = 0; i < model->input_count; i++) binding->values[i] = binding->inputs[i].value;
     memset(values, 0, model->output_count * sizeof(OrtValue *));
-    OrtStatus *error = run(binding, values);
+    OrtStatus *error =
+        CALL(model, RUN, run_fn)(model->session, NULL, model->input_names, (const OrtValue *const *)binding->values,
+                                 model->input_count, model->output_names, model->output_count, values);
     if (error) return take_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail);
     erai_status status = ERAI_OK;
     for (size_t i = 0; i < model->output_count; i++) {
@@ -406,28 +417,26 @@ static erai_status run_and_learn(er_binding *binding, er_buffer *outputs, char *
         release(model, RELEASE_VALUE, values[i]);
     }
     for (size_t i = 0; !status && !binding->dynamic && i < model->output_count; i++)
-        status = make_view(binding, &binding->outputs[i], outputs[i].data, outputs[i].shape, outputs[i].rank,
-                           outputs[i].dtype, detail);
+        status = make_view(binding, &binding->outputs[i], BIND_OUTPUT, model->output_names[i], outputs[i].data,
+                           outputs[i].shape, outputs[i].rank, outputs[i].dtype, detail);
     binding->learned = !status && !binding->dynamic;
     return status;
 }
 
-/* The learned output values, unless a buffer has moved since. */
-static int bind_outputs(er_binding *binding, er_buffer *outputs) {
-    size_t first = binding->model->input_count;
-    for (size_t i = 0; i < binding->model->output_count; i++) {
+/* Whether the bound outputs are still where the answer's buffers are. */
+static int outputs_bound(const er_binding *binding, const er_buffer *outputs) {
+    for (size_t i = 0; i < binding->model->output_count; i++)
         if (binding->outputs[i].data != outputs[i].data) return 0;
-        binding->values[first + i] = binding->outputs[i].value;
-    }
     return 1;
 }
 
 erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, er_buffer *outputs, char *detail) {
+    typedef OrtStatus *(*run_bound_fn)(OrtHandle *, const OrtHandle *, const OrtHandle *);
     er_model *model = binding->model;
     erai_status status = bind_inputs(binding, inputs, detail);
     if (status) return status;
-    if (!binding->learned || !bind_outputs(binding, outputs)) return run_and_learn(binding, outputs, detail);
-    OrtStatus *error = run(binding, binding->values + model->input_count);
+    if (!binding->learned || !outputs_bound(binding, outputs)) return run_and_learn(binding, outputs, detail);
+    OrtStatus *error = CALL(model, RUN_WITH_BINDING, run_bound_fn)(model->session, NULL, binding->io);
     if (!error) {
         for (size_t i = 0; i < model->output_count; i++) {
             outputs[i].rank = binding->outputs[i].rank;

@@ -47,7 +47,8 @@ static erai_status check_name(const char *name, const char *what, char *detail) 
 
 erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *rule, char *detail) {
     if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_input: NULL");
-    if (rule->struct_size != sizeof *rule) return er_fail(detail, ERAI_E_STRUCT, "erai_input_rule: unknown struct_size");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_input_rule: unknown struct_size");
     if (check_name(rule->name, "input", detail)) return ERAI_E_POLICY;
     if (policy->features_due)
         return er_fail(detail, ERAI_E_POLICY, "input '%s': the input before it lacks %u features", rule->name,
@@ -156,8 +157,7 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
     return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
 }
 
-erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size,
-                              char *detail) {
+erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
     if (!policy || !size) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_write: NULL");
     if (!policy->input_count || !policy->output_count || policy->features_due)
         return er_fail(detail, ERAI_E_POLICY,

@@ -90,9 +90,11 @@ static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t 
 
 static void show_outputs(erai_answer *answer) {
     size_t bytes = answer->guard->output_count * sizeof *answer->outputs;
-    if (memcmp(answer->shown, answer->outputs, bytes) == 0) return;
-    memcpy(answer->shown, answer->outputs, bytes);
-    answer->layout++;
+    if (memcmp(answer->shown, answer->outputs, bytes) != 0) {
+        memcpy(answer->shown, answer->outputs, bytes);
+        answer->layout++;
+    }
+    answer->accepted = answer->verdict == ERAI_VERDICT_ACCEPT ? answer->layout : 0;
 }
 
 static void record(erai_answer *answer) {
@@ -119,25 +121,33 @@ static erai_status decide_and_record(erai_answer *answer) {
     return ERAI_OK;
 }
 
-/* The inputs with rejected rows replaced, where there are any. */
-static erai_status infer(erai_answer *answer, const erai_tensor *inputs) {
-    erai_tensor staged[ER_MAX_INPUTS];
-    if (answer->rejected) {
-        for (size_t i = 0; i < answer->guard->input_count; i++) {
-            erai_status status = er_stage(answer, &inputs[i], i, &staged[i]);
-            if (status) return er_fail(answer->detail, status, "out of memory");
-        }
-        inputs = staged;
-    }
-    return er_binding_run(answer->binding, inputs, answer->outputs, answer->detail);
+/* Below this a copy costs less than telling the runtime of a new address. */
+#define STAGE_BYTES 4096u
+
+static size_t tensor_bytes(const erai_tensor *tensor) {
+    size_t bytes = erai_dtype_size(tensor->dtype);
+    for (uint32_t i = 0; i < tensor->rank; i++) bytes *= (size_t)tensor->shape[i];
+    return bytes;
 }
 
-erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count,
-                                 erai_answer *answer) {
+/* Large inputs run where they are, unless rejected rows must be replaced. */
+static erai_status infer(erai_answer *answer, const erai_tensor *inputs) {
+    erai_tensor staged[ER_MAX_INPUTS];
+    for (size_t i = 0; i < answer->guard->input_count; i++) {
+        staged[i] = inputs[i];
+        if (!answer->rejected && tensor_bytes(&inputs[i]) > STAGE_BYTES) continue;
+        erai_status status = er_stage(answer, &inputs[i], i, &staged[i]);
+        if (status) return er_fail(answer->detail, status, "out of memory");
+    }
+    return er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
+}
+
+erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
     if (!session || !inputs || !answer || answer->session != session) return ERAI_E_ARGUMENT;
     if (!session->model)
-        return fail_call(answer, er_fail(answer->detail, ERAI_E_NO_MODEL,
-                                         "this session has a guard program and no model: use erai_admit and erai_judge"));
+        return fail_call(answer,
+                         er_fail(answer->detail, ERAI_E_NO_MODEL,
+                                 "this session has a guard program and no model: use erai_admit and erai_judge"));
     erai_status status = admit(answer, inputs, count);
     if (!status && answer->rejected < answer->rows) {
         status = infer(answer, inputs);

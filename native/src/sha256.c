@@ -49,22 +49,17 @@ void erai_sha256(const void *data, size_t size, uint8_t digest[ERAI_DIGEST_SIZE]
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     const uint8_t *bytes = data;
     size_t left = size;
-    for (; left >= BLOCK_SIZE; left -= BLOCK_SIZE, bytes += BLOCK_SIZE)
-        compress(state, bytes);
+    for (; left >= BLOCK_SIZE; left -= BLOCK_SIZE, bytes += BLOCK_SIZE) compress(state, bytes);
 
     uint8_t tail[2 * BLOCK_SIZE] = {0};
-    if (left > 0)
-        memcpy(tail, bytes, left);
+    if (left > 0) memcpy(tail, bytes, left);
     tail[left] = 0x80;
     size_t tail_size = left < BLOCK_SIZE - 8 ? BLOCK_SIZE : 2 * BLOCK_SIZE;
     uint64_t bits = (uint64_t)size * 8;
-    for (unsigned i = 0; i < 8; i++)
-        tail[tail_size - 1 - i] = (uint8_t)(bits >> (8 * i));
-    for (size_t i = 0; i < tail_size; i += BLOCK_SIZE)
-        compress(state, tail + i);
+    for (unsigned i = 0; i < 8; i++) tail[tail_size - 1 - i] = (uint8_t)(bits >> (8 * i));
+    for (size_t i = 0; i < tail_size; i += BLOCK_SIZE) compress(state, tail + i);
 
-    for (unsigned i = 0; i < ERAI_DIGEST_SIZE; i++)
-        digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
+    for (unsigned i = 0; i < ERAI_DIGEST_SIZE; i++) digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
 void er_digest_hex(const uint8_t digest[ERAI_DIGEST_SIZE], char hex[ER_DIGEST_HEX_SIZE]) {

@@ -26,8 +26,7 @@ static void digest_matches_the_examples_of_the_standard(void) {
 
 static void digest_of_a_million_bytes_matches_the_standard(void) {
     char *million = malloc(1000000);
-    if (million == NULL)
-        return;
+    if (million == NULL) return;
     memset(million, 'a', 1000000);
     check_digest(million, 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
     free(million);
@@ -61,8 +60,7 @@ static const length_case length_cases[] = {
 
 static void digest_and_crc_match_at_every_edge_of_padding(void) {
     uint8_t data[1024];
-    for (size_t i = 0; i < sizeof data; i++)
-        data[i] = (uint8_t)i;
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)i;
     for (size_t i = 0; i < sizeof length_cases / sizeof length_cases[0]; i++) {
         check_digest(data, length_cases[i].size, length_cases[i].digest);
         ER_CHECK_INT(er_crc32(0, data, length_cases[i].size), length_cases[i].crc);

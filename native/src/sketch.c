@@ -1,14 +1,16 @@
 /* Latency slots and the population stability index.
  *
- * The latency histogram is OpenTelemetry's exponential histogram at scale 3: upper bounds 2^(i/8) ns. A duration's octave
- * is its highest bit; its place within the octave comes from comparing it with seven constants. */
+ * The latency histogram is OpenTelemetry's exponential histogram at scale 3: upper bounds 2^(i/8) ns. A duration's
+ * octave is its highest bit; its place within the octave comes from comparing it with seven constants. */
 #include "sketch.h"
 
 #include <math.h>
 
 unsigned er_latency_slot(uint64_t ns) {
     /* floor(2^(j/8) * 2^63): the durations of an octave, shifted up to bit 63, compare with these. */
-    static const uint64_t bounds[7] = {10058158527438640870u, 10968499650544839023u, 11961233684655323370u, 13043817825332782212u, 14224384202002324189u, 15511800964685064948u, 16915738899553466670u};
+    static const uint64_t bounds[7] = {10058158527438640870u, 10968499650544839023u, 11961233684655323370u,
+                                       13043817825332782212u, 14224384202002324189u, 15511800964685064948u,
+                                       16915738899553466670u};
     if (ns <= 1) return 0;
     if (ns > (uint64_t)1 << 40) return ER_LATENCY_SLOTS - 1;
     unsigned octave = 63u - (unsigned)__builtin_clzll(ns);

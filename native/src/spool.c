@@ -1,6 +1,6 @@
-/* The spool, docs/formats/spool.md: a directory of files that are written once and never changed. A file appears under its
- * name by rename, after its bytes were fsynced, and the directory is fsynced after that; whatever a power cut leaves is
- * either a whole file or a temporary one, which the next opening removes. */
+/* The spool, docs/formats/spool.md: a directory of files that are written once and never changed. A file appears under
+ * its name by rename, after its bytes were fsynced, and the directory is fsynced after that; whatever a power cut
+ * leaves is either a whole file or a temporary one, which the next opening removes. */
 #include "spool.h"
 
 #include "platform/platform.h"
@@ -60,7 +60,8 @@ erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *b
     if (!spool || !name || (!bytes && size)) return er_fail(detail, ERAI_E_ARGUMENT, "erai_spool_put: NULL");
     if (!name_allowed(name))
         return er_fail(detail, ERAI_E_ARGUMENT,
-                       "spool: '%s' is not a file name of letters, digits, '-', '_' and '.' that begins with none", name);
+                       "spool: '%s' is not a file name of letters, digits, '-', '_' and '.' that begins with none",
+                       name);
     er_mutex_lock(&spool->lock);
     erai_status status = put(spool, name, bytes, size, detail);
     er_mutex_unlock(&spool->lock);
@@ -105,8 +106,7 @@ static int sweep_name(const char *name, void *context) {
     int old_marker = number > 0 && number < sweep->last;
     size_t prefix = strlen(TEMPORARY_PREFIX);
     int old_temporary = strncmp(name, TEMPORARY_PREFIX, prefix) == 0 &&
-                        strtoull(name + prefix, NULL, 16) >> 32 < sweep->last &&
-                        strlen(name) > prefix + 16;
+                        strtoull(name + prefix, NULL, 16) >> 32 < sweep->last && strlen(name) > prefix + 16;
     if (!old_marker && !old_temporary) return 0;
     char *path = er_path_join(sweep->path, name);
     if (path) er_file_remove(path);
@@ -166,8 +166,10 @@ static erai_status find_instance(erai_spool *spool, char *detail) {
     size_t size = 0;
     if (!status && er_file_read(path, 64, &data, &size, detail)) status = ERAI_E_SPOOL;
     if (!status && !parse_instance(data, size, spool->instance))
-        status = er_fail(detail, ERAI_E_SPOOL, "spool: %s is damaged: expected 32 hexadecimal digits; remove it to get a "
-                         "new name", path);
+        status = er_fail(detail, ERAI_E_SPOOL,
+                         "spool: %s is damaged: expected 32 hexadecimal digits; remove it to get a "
+                         "new name",
+                         path);
     free(data);
     free(path);
     return status;

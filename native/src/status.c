@@ -102,29 +102,22 @@ size_t erai_dtype_size(uint32_t dtype) {
 /* Ends `text`, cut at `length` bytes, before a UTF-8 sequence that the cut left incomplete. */
 static void drop_partial_sequence(char *text, size_t length) {
     size_t lead = length;
-    while (lead > 0 && length - lead < 3 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80)
-        lead--;
-    if (lead == 0 || (unsigned char)text[lead - 1] < 0xC0)
-        return;
+    while (lead > 0 && length - lead < 3 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80) lead--;
+    if (lead == 0 || (unsigned char)text[lead - 1] < 0xC0) return;
     unsigned char first = (unsigned char)text[lead - 1];
     size_t expected = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (length - (lead - 1) < expected)
-        text[lead - 1] = '\0';
+    if (length - (lead - 1) < expected) text[lead - 1] = '\0';
 }
 
 erai_status er_fail(char *detail, erai_status status, const char *format, ...) {
-    if (detail == NULL)
-        return status;
+    if (detail == NULL) return status;
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(detail, ERAI_DETAIL_SIZE, format, arguments);
     va_end(arguments);
-    if (length < 0)
-        detail[0] = '\0';
-    if (length >= ERAI_DETAIL_SIZE)
-        drop_partial_sequence(detail, ERAI_DETAIL_SIZE - 1);
+    if (length < 0) detail[0] = '\0';
+    if (length >= ERAI_DETAIL_SIZE) drop_partial_sequence(detail, ERAI_DETAIL_SIZE - 1);
     for (unsigned char *c = (unsigned char *)detail; *c != '\0'; c++)
-        if (*c < 0x20 || *c == 0x7F)
-            *c = '?';
+        if (*c < 0x20 || *c == 0x7F) *c = '?';
     return status;
 }

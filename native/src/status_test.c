@@ -32,8 +32,7 @@ static void every_status_has_its_own_sentence_and_any_other_value_one_too(void) 
     size_t count = sizeof known / sizeof known[0];
     for (size_t i = 0; i < count; i++) {
         ER_CHECK(strcmp(erai_strerror(known[i]), "unknown status") != 0);
-        for (size_t k = 0; k < i; k++)
-            ER_CHECK(strcmp(erai_strerror(known[i]), erai_strerror(known[k])) != 0);
+        for (size_t k = 0; k < i; k++) ER_CHECK(strcmp(erai_strerror(known[i]), erai_strerror(known[k])) != 0);
     }
     ER_CHECK_STR(erai_strerror((erai_status)99), "unknown status");
 }

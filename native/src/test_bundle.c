@@ -32,14 +32,12 @@ static const char manifest_format[] =
 static void hex_digest(const void *data, size_t size, char hex[65]) {
     uint8_t digest[ERAI_DIGEST_SIZE];
     erai_sha256(data, size, digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
 test_file *test_bundle_file(test_bundle *bundle, const char *name) {
     for (size_t i = 0; i < bundle->count; i++)
-        if (strcmp(bundle->files[i].name, name) == 0)
-            return &bundle->files[i];
+        if (strcmp(bundle->files[i].name, name) == 0) return &bundle->files[i];
     abort();
 }
 
@@ -71,8 +69,7 @@ void test_bundle_make(test_bundle *bundle) {
     hex_digest(golden_output, sizeof golden_output, hex[4]);
     int size =
         snprintf(bundle->manifest, sizeof bundle->manifest, manifest_format, hex[0], hex[1], hex[2], hex[3], hex[4]);
-    if (size < 0 || (size_t)size >= sizeof bundle->manifest)
-        abort();
+    if (size < 0 || (size_t)size >= sizeof bundle->manifest) abort();
     test_bundle_seal(bundle, bundle->manifest, (size_t)size);
 }
 
@@ -82,14 +79,12 @@ typedef struct sink {
 } sink;
 
 static void put(sink *out, const void *data, size_t size) {
-    if (size > 0)
-        memcpy(out->at, data, size);
+    if (size > 0) memcpy(out->at, data, size);
     out->at += size;
 }
 
 static void put_number(sink *out, size_t value, unsigned bytes) {
-    for (unsigned i = 0; i < bytes; i++)
-        *out->at++ = (uint8_t)(value >> (8 * i));
+    for (unsigned i = 0; i < bytes; i++) *out->at++ = (uint8_t)(value >> (8 * i));
 }
 
 static void put_header(sink *out, const test_file *file, const size_t *offset) {
@@ -109,11 +104,9 @@ static void put_header(sink *out, const test_file *file, const size_t *offset) {
 
 uint8_t *test_zip(const test_file *files, size_t count, size_t *size) {
     size_t total = 22, *offsets = calloc(count + 1, sizeof *offsets);
-    for (size_t i = 0; i < count; i++)
-        total += 30 + 46 + 2 * strlen(files[i].name) + files[i].size;
+    for (size_t i = 0; i < count; i++) total += 30 + 46 + 2 * strlen(files[i].name) + files[i].size;
     uint8_t *image = malloc(total);
-    if (image == NULL || offsets == NULL)
-        abort();
+    if (image == NULL || offsets == NULL) abort();
     sink out = {image};
     for (size_t i = 0; i < count; i++) {
         offsets[i] = (size_t)(out.at - image);
@@ -121,8 +114,7 @@ uint8_t *test_zip(const test_file *files, size_t count, size_t *size) {
         put(&out, files[i].data, files[i].size);
     }
     size_t directory = (size_t)(out.at - image);
-    for (size_t i = 0; i < count; i++)
-        put_header(&out, &files[i], &offsets[i]);
+    for (size_t i = 0; i < count; i++) put_header(&out, &files[i], &offsets[i]);
     size_t end = (size_t)(out.at - image);
     put(&out, "PK\5\6\0\0\0\0", 8);
     put_number(&out, count, 2);
@@ -137,10 +129,8 @@ uint8_t *test_zip(const test_file *files, size_t count, size_t *size) {
 
 erai_status test_open_image(const uint8_t *image, size_t size, char *detail) {
     uint8_t *copy = malloc(size > 0 ? size : 1);
-    if (copy == NULL)
-        abort();
-    if (size > 0)
-        memcpy(copy, image, size);
+    if (copy == NULL) abort();
+    if (size > 0) memcpy(copy, image, size);
     erai_bundle *bundle = NULL;
     detail[0] = '\0';
     erai_status status = er_bundle_open_image(copy, size, TEST_LABEL, &bundle, detail);

@@ -1,7 +1,7 @@
-/* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into its
- * feature's sketch, in one pass. A value is inside its limits exactly when `low <= value && value <= high`, which is false
- * for NaN; where NaN and infinities are not allowed the limits are at least +-FLT_MAX, so the usual value costs two
- * comparisons and everything else leaves the fast path. */
+/* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into
+ * its feature's sketch, in one pass. A value is inside its limits exactly when `low <= value && value <= high`, which
+ * is false for NaN; where NaN and infinities are not allowed the limits are at least +-FLT_MAX, so the usual value
+ * costs two comparisons and everything else leaves the fast path. */
 #include "answer.h"
 #include "sketch.h"
 #include "status.h"
@@ -93,8 +93,8 @@ static void admit_columns(erai_answer *answer, const er_input *input, const floa
     }
 }
 
-/* A run of values of one feature, of which every stride-th within the row enters the sketch. `first` is the index of the
- * run's first value among the feature's values in this row, `element` its index in the row. */
+/* A run of values of one feature, of which every stride-th within the row enters the sketch. `first` is the index of
+ * the run's first value among the feature's values in this row, `element` its index in the row. */
 static void admit_run(erai_answer *answer, const er_input *input, size_t feature, const float *values, size_t count,
                       size_t row, size_t first, size_t element) {
     const er_limits *limits = &answer->guard->limits[feature];
@@ -173,7 +173,7 @@ erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t inde
     float *values = buffer->data;
     memcpy(values, tensor->data, elements * sizeof(float));
     size_t row_size = elements / answer->rows;
-    for (size_t row = 0; row < answer->rows; row++) {
+    for (size_t row = 0; answer->rejected && row < answer->rows; row++) {
         if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
         for (size_t i = 0; i < row_size; i++)
             values[row * row_size + i] = answer->guard->limits[input->first_feature + i / inner % features].mean;

@@ -129,8 +129,7 @@ erai_status er_zip_read(erai_bundle *bundle, size_t size, char *detail) {
     layout zip = {0};
     size_t count = 0;
     erai_status status = read_end(bundle, size, &zip, &count, detail);
-    if (status != ERAI_OK)
-        return status;
+    if (status != ERAI_OK) return status;
     bundle->files = calloc(count + 1, sizeof *bundle->files);
     bundle->names = malloc(zip.end - zip.directory + 1); /* a header is longer than the zero that a name gains */
     if (bundle->files == NULL || bundle->names == NULL)
@@ -141,8 +140,7 @@ erai_status er_zip_read(erai_bundle *bundle, size_t size, char *detail) {
     for (; bundle->count < count; bundle->count++) {
         er_bundle_file *file = &bundle->files[bundle->count];
         status = read_entry(&zip, &local, &central, file, name, bundle->label, detail);
-        if (status != ERAI_OK)
-            return status;
+        if (status != ERAI_OK) return status;
         if (bundle->count > 0 && strcmp(file[-1].name, file->name) >= 0)
             return er_fail(detail, ERAI_E_BUNDLE_FORMAT, "%s: not in the order of the paths, or twice (in %s); %s",
                            file->name, bundle->label, advice);

@@ -47,7 +47,7 @@ def test_extension_has_every_function_of_the_header(functions: list[str]) -> Non
 
 def test_extension_has_every_constant_of_the_header(header: str, enums: dict[str, dict[str, int]]) -> None:
     constants = {
-        name: int(value) for name, value in re.findall(r"#define (ERAI_[A-Z_]+) (\d+)u?$", header, re.MULTILINE)
+        name: int(value) for name, value in re.findall(r"#define (ERAI_[A-Z_]+) (\d+)u? *$", header, re.MULTILINE)
     }
     for members in enums.values():
         constants |= members

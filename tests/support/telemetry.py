@@ -7,7 +7,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,11 +88,14 @@ def command_line(*arguments: str | Path) -> list[str]:
 
 
 class CollectorProcess:
-    """`edge-rai collect` in a child process."""
+    """`edge-rai collect` in a child process, which runs `prelude` (Python) first."""
 
-    def __init__(self, store: Path, *, listen: str = "127.0.0.1:0", prepare: Callable[[], None] | None = None) -> None:
-        command = command_line("collect", "--listen", listen, "--store", store, "--json")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=prepare)
+    def __init__(self, store: Path, *, log: Path | None = None, prelude: str = "") -> None:
+        command = command_line("collect", "--listen", "127.0.0.1:0", "--store", store, "--json")
+        command[2] = prelude + command[2]
+        with ExitStack() as stack:
+            errors = stack.enter_context(log.open("w")) if log else None
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()
         if not self.first_line:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from support.telemetry import PROTOBUF, command_line
 
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.agent import LONGEST_WAIT_S, UploadReport, next_wait_s, upload, upload_forever
 from edge_rai.telemetry.spool import CORRUPT, REFUSED, Spool
+from support.telemetry import PROTOBUF, command_line
 
 Reply = tuple[int, dict[str, str], bytes]
 RECEIPT: Reply = (200, PROTOBUF, b"")
@@ -39,13 +39,18 @@ class Receiver(http.server.ThreadingHTTPServer):
         self.hang_up_after_reply = False
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up on an answer is what some tests are about."""
+
     @property
     def sequences(self) -> list[int]:
         scopes = (
             ExportMetricsServiceRequest.FromString(zlib.decompress(body, wbits=31)).resource_metrics[0].scope_metrics[0]
             for body in self.bodies
         )
-        return [pair.value.int_value for scope in scopes for pair in scope.scope.attributes if pair.key == "edge.sequence"]
+        return [
+            pair.value.int_value for scope in scopes for pair in scope.scope.attributes if pair.key == "edge.sequence"
+        ]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -151,9 +156,7 @@ def test_batch_that_a_receiver_chokes_on_does_not_hold_back_the_others(batch_spo
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_refused_batch_is_set_aside_and_the_others_are_sent(
-    batch_spool: Path, receiver: Receiver, status: int
-) -> None:
+def test_refused_batch_is_set_aside_and_the_others_are_sent(batch_spool: Path, receiver: Receiver, status: int) -> None:
     receiver.replies = [(status, PROTOBUF, otlp.write_status("bad bucket"))]
     report = upload(batch_spool, receiver.url)
     assert (report.sent, report.kept, report.error) == (2, 0, None)
@@ -262,7 +265,11 @@ def test_missing_spool_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_retry_after_is_read_as_seconds_or_date(
-    batch_spool: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float | None
+    batch_spool: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+    seconds: float | None,
 ) -> None:
     if "Date" in headers:  # http.server writes its own Date first, and the first one counts
         date = headers.pop("Date")

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
-from support.telemetry import FEATURES, INSTANCE, counts, snapshot
 
 from edge_rai.errors import SpoolError
 from edge_rai.fleet.decode import decode
 from edge_rai.telemetry import otlp
 from edge_rai.types import FeatureCounts
+from support.telemetry import FEATURES, INSTANCE, counts, snapshot
 
 
 def scope_of(body: bytes) -> ScopeMetrics:

@@ -55,14 +55,15 @@ def run(args: argparse.Namespace) -> int:
         progress=lambda step: print(f"convert: {step}", file=sys.stderr),
     )
     if args.json:
-        print(json.dumps(_document(report), sort_keys=True, indent=1))
+        print(json.dumps(_document(report), sort_keys=True, indent=1, allow_nan=False))
     else:
         _print_report(report)
     return 0
 
 
 def _document(report: ConversionReport) -> dict[str, Any]:
-    return {**asdict(report), "output": str(report.output)}
+    candidates = [candidate.as_json() for candidate in report.candidates]
+    return {**asdict(report), "output": str(report.output), "candidates": candidates}
 
 
 def _print_report(report: ConversionReport) -> None:

@@ -29,10 +29,11 @@ def lower_scalers(model: onnx.ModelProto) -> onnx.ModelProto:
 def _lowered(node: onnx.NodeProto, graph: onnx.GraphProto, taken: set[str]) -> list[onnx.NodeProto]:
     parts = {"offset": [0.0], "scale": [1.0]}
     parts.update({attribute.name: list(attribute.floats) for attribute in node.attribute if attribute.floats})
-    names = {part: _fresh(f"{node.output[0]}_{part}", taken) for part in parts}
+    # Not "…_scale": the quantizer gives that name to the scale of the tensor before it.
+    names = {part: _fresh(f"{node.output[0]}_scaler_{part}s", taken) for part in parts}
     for part, values in parts.items():
         graph.initializer.append(onnx.helper.make_tensor(names[part], onnx.TensorProto.FLOAT, [len(values)], values))
-    centred = _fresh(f"{node.output[0]}_centred", taken)
+    centred = _fresh(f"{node.output[0]}_scaler_centred", taken)
     return [
         onnx.helper.make_node("Sub", [node.input[0], names["offset"]], [centred]),
         onnx.helper.make_node("Mul", [centred, names["scale"]], [node.output[0]]),

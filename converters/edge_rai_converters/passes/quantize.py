@@ -86,7 +86,7 @@ def quantize(model: onnx.ModelProto, calibration: Iterable[Feed]) -> bytes:
             raise NotQuantizableError(f"ONNX Runtime's quantizer failed: {_first_line(error)}") from error
         result = onnx.load(path)
     del result.graph.value_info[:]
-    return result.SerializeToString(deterministic=True)
+    return bytes(result.SerializeToString(deterministic=True))
 
 
 def nodes_to_quantize(graph: onnx.GraphProto) -> list[str]:
@@ -157,24 +157,26 @@ def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     prepared = onnx.shape_inference.infer_shapes(onnx.load(target))
     for index, node in enumerate(prepared.graph.node):
         node.name = f"{node.op_type}_{index}"
-    _flatten_biases(prepared.graph)
+    _own_biases(prepared.graph)
     return prepared
 
 
-def _flatten_biases(graph: onnx.GraphProto) -> None:
-    """Gives every Gemm a bias of one axis: of two, as scikit-learn's exports have, the quantizer makes nothing."""
+def _own_biases(graph: onnx.GraphProto) -> None:
+    """Gives every Conv and Gemm a bias of its own with one axis.
+
+    The quantizer fails on biases of two axes, which scikit-learn's exports have, and writes a model that does not load
+    when two nodes share one.
+    """
     constants = {initializer.name: initializer for initializer in graph.initializer}
     for node in graph.node:
-        if node.op_type != "Gemm" or len(node.input) < 3 or not {node.input[1], node.input[2]} <= constants.keys():
+        if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3 or node.input[2] not in constants:
             continue
-        bias, weight = constants[node.input[2]], constants[node.input[1]]
-        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        channels = weight.dims[0 if transposed else 1]
-        if list(bias.dims) != [1, channels]:
+        bias = onnx.numpy_helper.to_array(constants[node.input[2]])
+        if bias.shape not in ((bias.size,), (1, bias.size)):
             continue
-        flat = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias).reshape(channels), f"{node.name}_bias")
-        graph.initializer.append(flat)
-        node.input[2] = flat.name
+        own = onnx.numpy_helper.from_array(bias.reshape(bias.size), f"{node.name}/bias")
+        graph.initializer.append(own)
+        node.input[2] = own.name
 
 
 def _first_line(error: Exception) -> str:

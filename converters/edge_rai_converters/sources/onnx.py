@@ -16,7 +16,7 @@ from edge_rai.types import TensorSpec
 
 MIN_OPSET = 11
 
-_DTYPES = {
+_DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
     TensorProto.DOUBLE: "float64",
     TensorProto.UINT8: "uint8",

@@ -42,8 +42,8 @@ void er_tree_free(er_tree *tree);
 /* ---- Writing files durably (posix_durable.c) --------------------------------------------------------------------
  * Single steps, whose order is the spool's business. 0 is success, otherwise an errno value. Any thread. */
 
-int er_directory_make(const char *path);                                      /* 0 too when it exists already */
-int er_file_create(const char *path, const void *data, size_t size, int *made); /* new file, written and fsynced */
+int er_directory_make(const char *path);                                        /* 0 too when it exists already */
+int er_file_create(const char *path, const void *data, size_t size, int *made); /* a new file, written and fsynced */
 int er_file_rename(const char *from, const char *to);
 int er_file_remove(const char *path);
 int er_directory_sync(const char *path);

@@ -16,18 +16,15 @@
 
 static erai_status fail_errno(char *detail, const char *path, const char *what, int error) {
     char reason[128];
-    if (strerror_r(error, reason, sizeof reason) != 0)
-        snprintf(reason, sizeof reason, "error %d", error);
+    if (strerror_r(error, reason, sizeof reason) != 0) snprintf(reason, sizeof reason, "error %d", error);
     return er_fail(detail, error == ENOMEM ? ERAI_E_MEMORY : ERAI_E_BUNDLE_READ, "%s cannot be %s: %s", path, what,
                    reason);
 }
 
 er_path_kind er_path_look(const char *path) {
     struct stat info;
-    if (stat(path, &info) != 0)
-        return errno == ENOENT || errno == ENOTDIR ? ER_PATH_MISSING : ER_PATH_OTHER;
-    if (S_ISDIR(info.st_mode))
-        return ER_PATH_DIRECTORY;
+    if (stat(path, &info) != 0) return errno == ENOENT || errno == ENOTDIR ? ER_PATH_MISSING : ER_PATH_OTHER;
+    if (S_ISDIR(info.st_mode)) return ER_PATH_DIRECTORY;
     return S_ISREG(info.st_mode) ? ER_PATH_FILE : ER_PATH_OTHER;
 }
 
@@ -35,12 +32,9 @@ static erai_status read_exactly(int file, const char *path, uint8_t *bytes, size
     size_t done = 0;
     while (done < size) {
         ssize_t got = read(file, bytes + done, size - done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return fail_errno(detail, path, "read", errno);
-        if (got == 0)
-            return er_fail(detail, ERAI_E_BUNDLE_READ, "%s became shorter while it was read", path);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return fail_errno(detail, path, "read", errno);
+        if (got == 0) return er_fail(detail, ERAI_E_BUNDLE_READ, "%s became shorter while it was read", path);
         done += (size_t)got;
     }
     return ERAI_OK;
@@ -49,17 +43,14 @@ static erai_status read_exactly(int file, const char *path, uint8_t *bytes, size
 static erai_status read_open_file(int file, const char *path, size_t limit, uint8_t **data, size_t *size,
                                   char *detail) {
     struct stat info;
-    if (fstat(file, &info) != 0)
-        return fail_errno(detail, path, "read", errno);
-    if (!S_ISREG(info.st_mode))
-        return er_fail(detail, ERAI_E_BUNDLE_READ, "%s is not a regular file", path);
+    if (fstat(file, &info) != 0) return fail_errno(detail, path, "read", errno);
+    if (!S_ISREG(info.st_mode)) return er_fail(detail, ERAI_E_BUNDLE_READ, "%s is not a regular file", path);
     if (info.st_size < 0 || (uintmax_t)info.st_size > limit)
         return er_fail(detail, ERAI_E_SIZE, "%s has %jd bytes; at most %zu are allowed here", path,
                        (intmax_t)info.st_size, limit);
     size_t bytes_size = (size_t)info.st_size;
     uint8_t *bytes = malloc(bytes_size > 0 ? bytes_size : 1);
-    if (bytes == NULL)
-        return er_fail(detail, ERAI_E_MEMORY, "no memory for the %zu bytes of %s", bytes_size, path);
+    if (bytes == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for the %zu bytes of %s", bytes_size, path);
     erai_status status = read_exactly(file, path, bytes, bytes_size, detail);
     if (status != ERAI_OK) {
         free(bytes);
@@ -73,8 +64,7 @@ static erai_status read_open_file(int file, const char *path, size_t limit, uint
 erai_status er_file_read(const char *path, size_t limit, uint8_t **data, size_t *size, char *detail) {
     /* Non-blocking, because opening a pipe without a writer would otherwise wait for ever. */
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        return fail_errno(detail, path, "opened", errno);
+    if (file < 0) return fail_errno(detail, path, "opened", errno);
     erai_status status = read_open_file(file, path, limit, data, size, detail);
     close(file);
     return status;
@@ -88,8 +78,7 @@ typedef struct path_list {
 } path_list;
 
 static void path_list_free(path_list *list) {
-    for (size_t i = 0; i < list->count; i++)
-        free(list->paths[i]);
+    for (size_t i = 0; i < list->count; i++) free(list->paths[i]);
     free(list->paths);
 }
 
@@ -120,27 +109,23 @@ typedef struct tree_walk {
 char *er_path_join(const char *directory, const char *name) {
     size_t left = strlen(directory), right = strlen(name);
     char *path = malloc(left + right + 2);
-    if (path == NULL)
-        return NULL;
+    if (path == NULL) return NULL;
     memcpy(path, directory, left);
     size_t at = left;
-    if (left > 0 && right > 0 && directory[left - 1] != '/')
-        path[at++] = '/';
+    if (left > 0 && right > 0 && directory[left - 1] != '/') path[at++] = '/';
     memcpy(path + at, name, right + 1);
     return path;
 }
 
 static size_t depth_of(const char *path) {
     size_t depth = 1;
-    for (; *path != '\0'; path++)
-        depth += *path == '/';
+    for (; *path != '\0'; path++) depth += *path == '/';
     return depth;
 }
 
 static erai_status walk_entry(tree_walk *walk, int directory, const char *parent, const char *name) {
     char *path = er_path_join(parent, name);
-    if (path == NULL)
-        return er_fail(walk->detail, ERAI_E_MEMORY, "no memory to list %s", walk->root);
+    if (path == NULL) return er_fail(walk->detail, ERAI_E_MEMORY, "no memory to list %s", walk->root);
     struct stat info;
     erai_status status = ERAI_OK;
     path_list *list = &walk->files;
@@ -162,22 +147,19 @@ static erai_status walk_entry(tree_walk *walk, int directory, const char *parent
         free(path);
         return status;
     }
-    if (!path_list_add(list, path))
-        return er_fail(walk->detail, ERAI_E_MEMORY, "no memory to list %s", walk->root);
+    if (!path_list_add(list, path)) return er_fail(walk->detail, ERAI_E_MEMORY, "no memory to list %s", walk->root);
     return ERAI_OK;
 }
 
 /* `relative` is empty for the root, which alone may be reached through a link. */
 static erai_status walk_directory(tree_walk *walk, const char *relative) {
     char *path = er_path_join(walk->root, relative);
-    if (path == NULL)
-        return er_fail(walk->detail, ERAI_E_MEMORY, "no memory to list %s", walk->root);
+    if (path == NULL) return er_fail(walk->detail, ERAI_E_MEMORY, "no memory to list %s", walk->root);
     int file = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (relative[0] != '\0' ? O_NOFOLLOW : 0));
     DIR *directory = file >= 0 ? fdopendir(file) : NULL;
     if (directory == NULL) {
         erai_status status = fail_errno(walk->detail, path, "listed", errno);
-        if (file >= 0)
-            close(file);
+        if (file >= 0) close(file);
         free(path);
         return status;
     }
@@ -186,8 +168,7 @@ static erai_status walk_directory(tree_walk *walk, const char *relative) {
         errno = 0;
         const struct dirent *entry = readdir(directory);
         if (entry == NULL) {
-            if (errno != 0)
-                status = fail_errno(walk->detail, path, "listed", errno);
+            if (errno != 0) status = fail_errno(walk->detail, path, "listed", errno);
             break;
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
@@ -212,16 +193,14 @@ erai_status er_tree_list(const char *root, const er_tree_limits *limits, er_tree
         path_list_free(&walk.files);
         return status;
     }
-    if (walk.files.count > 0)
-        qsort(walk.files.paths, walk.files.count, sizeof(char *), compare_paths);
+    if (walk.files.count > 0) qsort(walk.files.paths, walk.files.count, sizeof(char *), compare_paths);
     tree->paths = walk.files.paths;
     tree->count = walk.files.count;
     return ERAI_OK;
 }
 
 void er_tree_free(er_tree *tree) {
-    for (size_t i = 0; i < tree->count; i++)
-        free(tree->paths[i]);
+    for (size_t i = 0; i < tree->count; i++) free(tree->paths[i]);
     free(tree->paths);
     tree->paths = NULL;
     tree->count = 0;

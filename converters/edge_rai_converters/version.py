@@ -1,0 +1,3 @@
+"""The version of this distribution, which needs edge-rai of the same version."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_rai.types import TensorSpec
+from edge_rai_converters.data import load
+
+TABLE = (TensorSpec("x", "float32", (None, 3)),)
+ROWS = np.arange(120, dtype=np.float64).reshape(40, 3)
+
+
+def save(folder: Path, **arrays: np.ndarray) -> Path:
+    np.savez(folder / "data.npz", **arrays)
+    return folder / "data.npz"
+
+
+def test_single_array_of_any_name_serves_a_single_input(tmp_path: Path) -> None:
+    data = load(save(tmp_path, anything=ROWS, y=np.zeros(40)), TABLE, "y")
+    assert data.rows["x"].dtype == np.float32
+    assert data.rows["x"].shape == (40, 1, 3)
+    assert data.labels is not None
+    np.save(tmp_path / "plain.npy", ROWS)
+    assert np.array_equal(load(tmp_path / "plain.npy", TABLE).rows["x"], data.rows["x"])
+
+
+def test_every_fourth_row_is_held_back(tmp_path: Path) -> None:
+    calibration, held_back = load(save(tmp_path, x=ROWS), TABLE).split()
+    assert held_back.tolist() == list(range(3, 40, 4))
+    assert sorted([*calibration, *held_back]) == list(range(40))
+
+
+def test_array_of_whole_inputs_has_one_axis_more(tmp_path: Path) -> None:
+    fixed = (TensorSpec("x", "float32", (3, 4)),)
+    data = load(save(tmp_path, x=np.zeros((40, 3, 4))), fixed)
+    assert (data.row_is_slice, data.rows["x"].shape) == (False, (40, 3, 4))
+
+
+def test_missing_array_lists_those_present(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no array for input 'x'; it has 'a', 'b'"):
+        load(save(tmp_path, a=ROWS, b=ROWS), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (ROWS[:, :2], "has 2 values on axis 1; the model takes 3"),
+        (ROWS[0], r"has shape \(3,\); the input is \(any, 3\), so give rows on axis 0"),
+        (ROWS[:31], "31 rows; at least 32 are needed"),
+        (ROWS.astype(str), "numbers are needed"),
+        (ROWS * 1e39, r"feature 'x\[1\]' is 1e\+39 in row 0, and 40 of 40 rows"),
+    ],
+)
+def test_array_that_does_not_fit_is_explained(tmp_path: Path, array: np.ndarray, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        load(save(tmp_path, x=array), TABLE)
+
+
+def test_value_that_is_not_finite_is_named_by_feature_and_row(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[7, 2] = rows[9, 0] = np.nan
+    path = save(tmp_path, x=rows, feature_names=np.array(["radius", "texture", "area"]))
+    with pytest.raises(ValueError, match=r"feature 'area' is nan in row 7, and 2 of 40 rows"):
+        load(path, TABLE)
+
+
+def test_labels_are_a_key_or_a_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.arange(40.0))
+    by_key = load(save(tmp_path, x=ROWS, y=np.arange(40)), TABLE, "y")
+    by_file = load(save(tmp_path, x=ROWS), TABLE, tmp_path / "labels.npy")
+    for data in (by_key, by_file):
+        assert data.labels is not None
+        assert data.labels.tolist() == list(range(40))
+    assert (by_key.labels_sha256 == "", len(by_file.labels_sha256)) == (True, 64)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.zeros(39), "differ in their number of rows"),
+        (np.full(40, 0.5), "must be whole numbers"),
+        (np.array(["benign"] * 40), "must be whole numbers"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarray, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        load(save(tmp_path, x=ROWS, y=labels), TABLE, "y")
+
+
+def test_unknown_labels_list_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"labels 'z' are neither a file nor a key of .*'x', 'y'"):
+        load(save(tmp_path, x=ROWS, y=ROWS), TABLE, "z")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"text"])
+def test_file_that_holds_no_arrays_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.npz: not a \.npz or \.npy file"):
+        load(tmp_path / "broken.npz", TABLE)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_rai import bundle
+from edge_rai.bundle import Golden, GoldenTensor, Manifest, ModelFile, Provenance, parse_manifest, stored_zip
+from edge_rai.errors import BundleError, IntegrityError
+from edge_rai.types import TensorSpec
+
+MODEL = b"not really a model"
+FILES = {
+    "models/m.onnx": MODEL,
+    "guard.bin": b"guard",
+    "policy.toml": b"policy",
+    "reference/golden/input_0.bin": bytes(8),
+    "reference/golden/output_0.bin": bytes(4),
+}
+
+
+def manifest() -> Manifest:
+    return Manifest(
+        format_version=1,
+        name="m",
+        models=(
+            ModelFile("primary", "models/m.onnx", "onnx", "none", True, hashlib.sha256(MODEL).hexdigest(), len(MODEL)),
+        ),
+        inputs=(TensorSpec("x", "float32", (None, 2)),),
+        outputs=(TensorSpec("y", "float32", (None,)),),
+        golden=Golden(
+            atol=1e-3,
+            inputs=(GoldenTensor("x", "reference/golden/input_0.bin", "float32", (1, 2)),),
+            outputs=(GoldenTensor("y", "reference/golden/output_0.bin", "float32", (1,)),),
+        ),
+        provenance=Provenance("m.onnx", "0" * 64, "1" * 64, {"numpy": "2"}),
+        requirements={"edge_rai": ">=0.1"},
+    )
+
+
+def test_manifest_text_reads_back_and_is_canonical() -> None:
+    text = manifest().to_json()
+    assert parse_manifest(text) == manifest()
+    assert text == (json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n").encode()
+    assert json.loads(text)["inputs"] == [{"name": "x", "dtype": "float32", "shape": [None, 2]}]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("format_version",), 2, r"format_version is 2: .*1"),
+        (("extra",), 1, r"extra is 1: there is no such field"),
+        (("models", 0, "size"), "18", r"models\[0\]\.size is '18': .*integer"),
+        (("models", 0, "role"), "fallback", r"models\[0\]\.role is 'fallback': .*'primary'"),
+        (("models", 0, "sha256"), "0" * 63, r"is not a sha256"),
+        (("golden", "inputs", 0, "dtype"), "text", r"unknown dtype 'text'"),
+        (("golden", "inputs", 0, "shape"), [-1, 2], r"negative extent"),
+        (("files",), {"../x": "0" * 64}, r"'\.\./x', which is not a path"),
+        (("files",), {".hidden": "0" * 64}, r"'\.hidden', which is not a path"),
+    ],
+)
+def test_bad_field_of_a_manifest_is_named(path: tuple[str | int, ...], value: object, expected: str) -> None:
+    document = json.loads(manifest().to_json())
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(BundleError, match=expected):
+        parse_manifest(json.dumps(document).encode())
+
+
+def test_stored_zip_is_what_the_format_says_byte_by_byte() -> None:
+    """Against zipfile, an independent writer, told to leave out everything that the format has not."""
+    tree = {"b/c.bin": b"\x00\x01", "a.txt": b"", "b.txt": b"text"}
+    expected = io.BytesIO()
+    with zipfile.ZipFile(expected, "w") as archive:
+        for name in sorted(tree):
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.create_system = info.external_attr = 0
+            info.create_version = 20
+            archive.writestr(info, tree[name])
+        for info in archive.infolist():
+            info.external_attr = 0
+    assert stored_zip(tree) == expected.getvalue()
+
+
+@pytest.mark.parametrize("name", ["m.erai", "m"])
+def test_written_bundle_is_read_back(tmp_path: Path, name: str) -> None:
+    bundle.write_bundle(tmp_path / name, FILES, manifest())
+    found = bundle.read(tmp_path / name)
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()}
+    assert found.manifest == replace(manifest(), files=digests)
+    assert {path: data for path, data in found.files.items() if path in FILES} == FILES
+    assert found.files["manifest.sha256"] == hashlib.sha256(found.files["manifest.json"]).hexdigest().encode() + b"\n"
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_directory_and_zip_hold_the_same_tree(tmp_path: Path) -> None:
+    bundle.write_bundle(tmp_path / "m", FILES, manifest())
+    bundle.write_bundle(tmp_path / "m.erai", FILES, manifest())
+    assert bundle.read(tmp_path / "m").files == bundle.read(tmp_path / "m.erai").files
+
+
+@pytest.mark.parametrize("name", ["m.erai", "m"])
+def test_bundle_replaces_a_bundle_and_nothing_else(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    bundle.write_bundle(target, FILES, manifest())
+    bundle.write_bundle(target, {**FILES, "card.md": b"new"}, manifest())
+    assert bundle.read(target).files["card.md"] == b"new"
+    other = tmp_path / f"other-{name}"
+    if other.suffix:
+        other.write_bytes(b"precious")
+    else:
+        other.mkdir()
+        (other / "precious").touch()
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
+        bundle.write_bundle(other, FILES, manifest())
+    assert other.read_bytes() == b"precious" if other.suffix else os.listdir(other) == ["precious"]
+
+
+def test_failed_write_leaves_the_old_bundle_and_no_rubbish(tmp_path: Path) -> None:
+    target = tmp_path / "m"
+    bundle.write_bundle(target, FILES, manifest())
+    too_long = "x" * 300
+    with pytest.raises(OSError, match="too long"):
+        bundle.write_bundle(target, {**FILES, too_long: b""}, manifest())
+    assert os.listdir(tmp_path) == ["m"]
+    assert bundle.read(target).manifest.name == "m"
+
+
+@pytest.mark.parametrize("path", ["../out", "/abs", "a//b", ".hidden", "a/.b", "ümlaut", "a b", "", "manifest.json"])
+def test_path_that_no_bundle_may_hold_is_not_written(tmp_path: Path, path: str) -> None:
+    with pytest.raises(BundleError, match="not a name that a file of a bundle may have"):
+        bundle.write_bundle(tmp_path / "m.erai", {**FILES, path: b""}, manifest())
+    assert not os.listdir(tmp_path)
+
+
+def test_manifest_that_does_not_describe_its_files_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"models/m\.onnx: .*18 bytes"):
+        bundle.write_bundle(tmp_path / "m.erai", {**FILES, "models/m.onnx": b"short"}, manifest())
+    with pytest.raises(BundleError, match=r"models/m\.onnx: .*two digests"):
+        bundle.write_bundle(tmp_path / "m.erai", {**FILES, "models/m.onnx": MODEL.upper()}, manifest())
+    with pytest.raises(BundleError, match=r"input_0\.bin: .*8 bytes"):
+        bundle.write_bundle(tmp_path / "m.erai", {**FILES, "reference/golden/input_0.bin": b""}, manifest())
+
+
+def test_changed_missing_and_extra_files_are_named(tmp_path: Path) -> None:
+    target = tmp_path / "m"
+    bundle.write_bundle(target, FILES, manifest())
+    (target / "policy.toml").write_bytes(b"pOlicy")
+    with pytest.raises(IntegrityError, match=r"policy\.toml"):
+        bundle.read(target)
+    (target / "policy.toml").unlink()
+    with pytest.raises(IntegrityError, match=r"policy\.toml"):
+        bundle.read(target)
+    (target / "policy.toml").write_bytes(b"policy")
+    (target / "extra.txt").touch()
+    with pytest.raises(IntegrityError, match=r"extra\.txt"):
+        bundle.read(target)
