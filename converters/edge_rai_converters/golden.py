@@ -16,7 +16,7 @@ from edge_rai_converters.runner import Runner, feeds
 
 MAX_ROWS = 4
 # They are replayed at every load: wide rows are fewer.
-_MAX_VALUES = 1 << 18
+_MAX_VALUES = 1 << 16
 # Shares of the largest output that another CPU may differ by; int8 rounds, so one step of its output can flip.
 _TOLERANCE = {"none": 1e-3, "static_int8_qdq": 2e-2}
 _SMALLEST_TOLERANCE = 1e-6

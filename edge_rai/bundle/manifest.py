@@ -18,6 +18,7 @@ from edge_rai.types import TensorSpec
 FORMAT_VERSION: Literal[1] = 1
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_MAX_PATH_BYTES, _MAX_DEPTH = 255, 8
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NUMPY_SIZES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float32": 4}
 _DTYPE_SIZES = {**_NUMPY_SIZES, "int64": 8, "uint64": 8, "float64": 8}
@@ -79,7 +80,8 @@ class Provenance:
 class Manifest:
     """All of manifest.json; ``files`` has the digest of every other file and is filled by ``write_bundle``."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    # Keys of a later minor writer are skipped, as the native reader skips them.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore", strict=True)
 
     format_version: Literal[1]
     name: str
@@ -100,8 +102,8 @@ class Manifest:
         for tensor in (*self.golden.inputs, *self.golden.outputs):
             if tensor.dtype not in _DTYPE_SIZES:
                 raise ValueError(f"golden tensor {tensor.name!r} has the unknown dtype {tensor.dtype!r}")
-            if any(extent < 0 for extent in tensor.shape):
-                raise ValueError(f"golden tensor {tensor.name!r} has a negative extent")
+            if any(extent < 1 for extent in tensor.shape):
+                raise ValueError(f"golden tensor {tensor.name!r} has shape {list(tensor.shape)}; extents are 1 or more")
         for digest in (*self.files.values(), *(model.sha256 for model in self.models)):
             if not _DIGEST.fullmatch(digest):
                 raise ValueError(f"{digest!r} is not a sha256 of 64 lower-case hexadecimal digits")
@@ -118,7 +120,7 @@ class Manifest:
 
 def is_path(path: str) -> bool:
     """Whether a bundle may hold a file of this name."""
-    return _PATH.fullmatch(path) is not None
+    return len(path) <= _MAX_PATH_BYTES and path.count("/") < _MAX_DEPTH and _PATH.fullmatch(path) is not None
 
 
 def parse_manifest(text: bytes, where: str = "manifest.json") -> Manifest:
@@ -152,6 +154,5 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         expected = prod(tensor.shape) * _DTYPE_SIZES[tensor.dtype]
         if len(files.get(tensor.path, b"")) != expected:
             raise BundleError(f"{tensor.path}: missing, or not the {expected} bytes of its dtype and shape")
-    for required in ("guard.bin", "policy.toml"):
-        if required not in files:
-            raise BundleError(f"{required}: missing from the bundle")
+    if "guard.bin" not in files:
+        raise BundleError("guard.bin: missing from the bundle")

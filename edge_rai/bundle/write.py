@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -18,7 +19,7 @@ from edge_rai.errors import BundleError
 
 SUFFIX = ".erai"
 _MAX_BYTES = 2**31 - 1
-_MAX_ENTRIES = 65534
+_MAX_FILES = 1024
 # Version 2.0 (directories in names), method 0 (stored), 1980-01-01 00:00: APPNOTE 6.3, 4.4.
 _VERSION, _DOS_DATE = 20, 0x0021
 
@@ -32,8 +33,8 @@ def write_bundle(path: str | Path, files: Mapping[str, bytes], manifest: Manifes
         manifest: Its ``files`` is filled here.
 
     Raises:
-        BundleError: A path is not allowed in a bundle, the whole exceeds 2 GiB - 1, the manifest does not describe
-            the files, or ``path`` exists and is not a bundle.
+        BundleError: A path is not allowed in a bundle, the whole exceeds 2 GiB - 1 or 1,024 files, the manifest does
+            not describe the files, or ``path`` exists and is not a bundle.
         OSError: The file system refuses.
     """
     target = Path(path)
@@ -47,6 +48,7 @@ def write_bundle(path: str | Path, files: Mapping[str, bytes], manifest: Manifes
     manifest_json = manifest.to_json()
     manifest_sha256 = hashlib.sha256(manifest_json).hexdigest() + "\n"
     tree = {**files, "manifest.json": manifest_json, "manifest.sha256": manifest_sha256.encode("ascii")}
+    _check_limits(target, tree)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == SUFFIX:
         _replace_file(target, stored_zip(tree))
@@ -55,13 +57,7 @@ def write_bundle(path: str | Path, files: Mapping[str, bytes], manifest: Manifes
 
 
 def stored_zip(tree: Mapping[str, bytes]) -> bytes:
-    """The one stored zip of these files: sorted by name, contiguous, no extra fields, no comments, no time stamps.
-
-    Raises:
-        BundleError: It would exceed 2 GiB - 1 or 65,534 entries, which the format does not have.
-    """
-    if sum(map(len, tree.values())) > _MAX_BYTES or len(tree) > _MAX_ENTRIES:
-        raise BundleError(f"a bundle holds at most {_MAX_BYTES} bytes in {_MAX_ENTRIES} files")
+    """The one stored zip of these files: sorted by name, contiguous, no extra fields, no comments, no time stamps."""
     body, directory = bytearray(), bytearray()
     for name, data in sorted((name.encode("ascii"), data) for name, data in tree.items()):
         fields = struct.pack(
@@ -70,11 +66,24 @@ def stored_zip(tree: Mapping[str, bytes]) -> bytes:
         directory += struct.pack("<IH", 0x02014B50, _VERSION) + fields
         directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + name
         body += struct.pack("<I", 0x04034B50) + fields + name + data
-    start = len(body)
+    start = len(body)  # below 2**32: callers hold the tree to the format's limit
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, len(tree), len(tree), len(directory), start, 0)
-    if start + len(directory) + len(end) > _MAX_BYTES:
-        raise BundleError(f"a bundle holds at most {_MAX_BYTES} bytes")
-    return bytes(body + directory + end)
+    body += directory
+    body += end
+    return bytes(body)
+
+
+def _check_limits(target: Path, tree: Mapping[str, bytes]) -> None:
+    """Both forms are held to the size of the zip: 76 bytes and twice its name an entry, 22 at the end."""
+    size = 22 + sum(76 + 2 * len(name) + len(data) for name, data in tree.items())
+    if size > _MAX_BYTES or len(tree) > _MAX_FILES:
+        raise BundleError(
+            f"{target}: {size} bytes in {len(tree)} files; a bundle has {_MAX_BYTES} in {_MAX_FILES} at most"
+        )
+    for name in tree:
+        for folder in itertools.accumulate(name.split("/")[:-1], "{}/{}".format):
+            if folder in tree:
+                raise BundleError(f"{target}: {folder!r} cannot be a file and the folder of {name!r}")
 
 
 def _check_replaceable(target: Path) -> None:

@@ -58,6 +58,8 @@ def _policy(path: str) -> str:
     from edge_rai import bundle, policy
 
     files = bundle.read(path).files
+    if "policy.toml" not in files:
+        return "there is no policy.toml: what guard.bin was written as is not known"
     policy.check_guard(files["policy.toml"], files.get("reference/reference.json"), files["guard.bin"])
     return "guard.bin is what policy.toml and the reference compile to"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import cffi
 from declarations import extract
 
-
 _CALL = """
 typedef struct erai_binding_call {
     erai_session *session;

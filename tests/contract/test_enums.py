@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_rai import types
+from edge_rai._native.library import raise_status
 
 Enums = dict[str, dict[str, int]]
 
@@ -46,3 +47,17 @@ def test_status_numbers_stand_in_the_tens_of_their_subject(enums: Enums) -> None
         homes = [numbers for pattern, numbers in subjects.items() if re.fullmatch(pattern, name)]
         assert len(homes) == 1, name
         assert number in homes[0], name
+
+
+def test_error_table_names_the_exception_python_raises_for_each_status(root: Path, enums: Enums) -> None:
+    section = (root / "docs/errors.md").read_text(encoding="utf-8").split("## In Python")[1]
+    documented = {}
+    for names, numbers in re.findall(r"^\| (`[\w`, ]+`) \| (.*) \|$", section, flags=re.MULTILINE):
+        for first, last in re.findall(r"\b(\d+)(?: to (\d+))?", numbers):
+            for number in range(int(first), int(last or first) + 1):
+                documented[number] = set(re.findall(r"`(\w+)`", names))
+    for number in enums["erai_status"].values():
+        if number:
+            with pytest.raises(Exception, match="a sentence") as raised:
+                raise_status(number, "a sentence")
+            assert type(raised.value).__name__ in documented.get(number, {"NativeError"}), number

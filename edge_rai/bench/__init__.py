@@ -1,0 +1,1 @@
+"""Measuring latency: contenders side by side in one run."""
