@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -69,16 +69,15 @@ class Session:
             InputRejectedError: With ``strict`` only.
             InferenceError: ONNX Runtime failed.
         """
-        others: Sequence[Array] = ()
-        if not (self._single and isinstance(inputs, np.ndarray)):
-            inputs, *others = self._in_order(inputs)
         native = self._native
         try:
             call = native.idle.pop()
         except IndexError:
             call = native.open_call()
         try:
-            answer = call.run(inputs, others)
+            answer = call.usual(inputs)
+            if answer.__class__ is not Answer:
+                answer = call.run(self._in_order(inputs)) if answer is None else call.finish(answer)
         finally:
             native.idle.append(call)
             if native.closed:
@@ -123,6 +122,8 @@ class Session:
         self.close()
 
     def _in_order(self, inputs: Any) -> list[Array]:
+        if self._single and isinstance(inputs, np.ndarray):
+            return [inputs]
         names = [spec.name for spec in self.inputs]
         if not isinstance(inputs, Mapping):
             expected = "a numpy array of float32 or a mapping" if self._single else "a mapping of names to arrays"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,10 @@ from edge_rai._ffi import ffi, lib
 from edge_rai._native.files import take_snapshot
 from edge_rai._native.library import DTYPES, Detail, array, raise_status, text
 from edge_rai._native.programs import read_rules
+from edge_rai._predict import bind
 from edge_rai.types import Answer, Reason, ReasonCode, Snapshot, Source, Verdict
 
 _FLOAT32 = np.dtype(np.float32)
-# Bound once: a prediction's own overhead is a microsecond, and a module lookup a twentieth of that.
-_predict, _new = lib.erai_binding_predict, object.__new__
-_COPY_BYTES = 4096  # below this, copying an input costs less than pinning it
 _REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
 _REASON = np.dtype(
     {
@@ -54,7 +52,12 @@ class _Reasons(Sequence[Reason]):
 
 
 class _Call:
-    """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs."""
+    """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs.
+
+    Attributes:
+        usual: Predicts in one crossing when the array is like the one before: the answer; None when it is not, and
+            ``run`` must; an integer when the prediction was made and ``finish`` must say what came of it.
+    """
 
     def __init__(self, session: NativeSession) -> None:
         out = ffi.new("erai_answer **")
@@ -63,45 +66,43 @@ class _Call:
         self.session = session
         self.answer = out[0]
         self.tensors = ffi.new("erai_tensor[]", count)
-        self.call = ffi.new("erai_binding_call *", (session.handle, self.answer, self.tensors, count))
         self.extents = [ffi.new("int64_t[]", lib.ERAI_MAX_RANK) for _ in range(count)]
         for i, extents in enumerate(self.extents):
             self.tensors[i].shape, self.tensors[i].dtype = extents, lib.ERAI_DTYPE_FLOAT32
         self.shapes: list[tuple[int, ...] | None] = [None] * count
-        self.small = False
+        self.accepted = lib.erai_answer_accepted(self.answer)
         self.seen = 0
         self.rows = 1
         self.views: list[tuple[str, npt.NDArray[Any]]] = []
-        self.name = session.outputs[0].name
-        self.view: npt.NDArray[Any] | None = None  # of the only output, where there is one
+        predict = ffi.addressof(lib, "erai_session_predict")
+        addresses = (predict, session.handle, self.answer, self.tensors, self.accepted)
+        self.usual, self._learn = bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
 
-    def run(self, first: npt.NDArray[Any], others: Sequence[npt.NDArray[Any]]) -> Answer:
-        """One prediction; the inputs stand in the model's order, and the usual model has one."""
-        kept = [self.place(i, values) for i, values in enumerate(others, 1)] if others else None
-        if first.dtype is not _FLOAT32:
-            first = as_float32(first, self.session.inputs[0].name)
-        if first.shape != self.shapes[0]:
-            self.describe(0, first.shape)
-        data = first.tobytes() if self.small else pin(first)
-        accepted = _predict(self.call, data)
-        del kept  # the arrays' memory had to stay until C was done
-        if accepted != self.seen or not accepted:
-            self.look(accepted)
-        result = _new(Answer)
+    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
+        """One prediction; the inputs stand in the model's order."""
+        self._learn()
+        held = [self.place(i, values) for i, values in enumerate(arrays)]
+        status = lib.erai_session_predict(self.session.handle, self.tensors, len(arrays), self.answer)
+        del held  # the arrays' memory had to stay until C was done
+        return self.finish(status)
+
+    def finish(self, status: int) -> Answer:
+        """What a prediction came to, of which C has said ``status``."""
+        if status:
+            raise_status(status, text(lib.erai_answer_detail(self.answer)))
+        self.look()
+        result = Answer()
         result.rows = self.rows
-        if self.view is not None:
-            result.outputs = {self.name: self.view.copy()}
-        else:
-            result.outputs = {name: view.copy() for name, view in self.views}
-        return result if accepted else self.explain(result)
+        result.outputs = {name: view.copy() for name, view in self.views}
+        return result if self.accepted[0] else self.explain(result)
 
     def place(self, index: int, values: npt.NDArray[Any]) -> Any:
         """Points a tensor description at an array; returns what holds its memory."""
-        if values.dtype is not _FLOAT32:
+        if values.dtype != _FLOAT32:
             values = as_float32(values, self.session.inputs[index].name)
         if values.shape != self.shapes[index]:
             self.describe(index, values.shape)
-        buffer = pin(values)
+        buffer = ffi.from_buffer("uint8_t[]", np.require(values, requirements=("C", "ALIGNED")))
         self.tensors[index].data = buffer
         return buffer
 
@@ -112,25 +113,21 @@ class _Call:
         extents = self.extents[index]
         for axis, extent in enumerate(shape[: lib.ERAI_MAX_RANK]):
             extents[axis] = extent
-        if index == 0:
-            self.small = math.prod(shape) * 4 <= _COPY_BYTES
 
-    def look(self, accepted: int) -> None:
-        """Makes views of the outputs where they stand now, or raises what C says of a failed call."""
-        self.seen = accepted
-        if accepted < 0:
-            raise_status(-accepted, text(lib.erai_answer_detail(self.answer)))
-        output = ffi.new("erai_tensor *")
-        self.views = []
-        for i, spec in enumerate(self.session.outputs):
-            Detail().check(lib.erai_answer_output(self.answer, i, output))
-            dtype = np.dtype(DTYPES[output.dtype])
-            shape = tuple(output.shape[axis] for axis in range(output.rank))
-            size = math.prod(shape)
-            view = np.frombuffer(ffi.buffer(output.data, size * dtype.itemsize), dtype) if size else np.empty(0, dtype)
-            self.views.append((spec.name, view.reshape(shape)))
-        self.view = self.views[0][1] if len(self.views) == 1 else None
-        self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
+    def look(self) -> None:
+        """Makes views of the outputs where they stand now, and teaches the usual call."""
+        accepted = self.accepted[0]
+        if accepted != self.seen or not accepted:
+            output = ffi.new("erai_tensor *")
+            self.views = []
+            for i, spec in enumerate(self.session.outputs):
+                Detail().check(lib.erai_answer_output(self.answer, i, output))
+                self.views.append((spec.name, view(output)))
+            self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
+            self.seen = accepted
+        if accepted and len(self.shapes) == 1:
+            names, copies = zip(*((name, values.copy) for name, values in self.views), strict=True)
+            self._learn(self.shapes[0], Answer, self.rows, names, copies)
 
     def explain(self, result: Answer) -> Answer:
         """Says what makes an answer more than a plain acceptance."""
@@ -147,12 +144,13 @@ class _Call:
         return result
 
 
-def pin(values: npt.NDArray[Any]) -> Any:
-    """The memory of an array in C order, for as long as what is returned lives."""
-    try:
-        return ffi.from_buffer("uint8_t[]", values)
-    except (ValueError, BufferError):
-        return ffi.from_buffer("uint8_t[]", np.ascontiguousarray(values))
+def view(tensor: Any) -> npt.NDArray[Any]:
+    """A C tensor's memory as an array."""
+    dtype = np.dtype(DTYPES[tensor.dtype])
+    shape = tuple(tensor.shape[axis] for axis in range(tensor.rank))
+    size = math.prod(shape)
+    values = np.frombuffer(ffi.buffer(tensor.data, size * dtype.itemsize), dtype) if size else np.empty(0, dtype)
+    return values.reshape(shape)
 
 
 def as_float32(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:

@@ -8,24 +8,13 @@ from pathlib import Path
 import cffi
 from declarations import extract
 
-_CALL = """
-typedef struct erai_binding_call {
-    erai_session *session;
-    erai_answer *answer;
-    erai_tensor *inputs;
-    size_t count;
-} erai_binding_call;
-int64_t erai_binding_predict(erai_binding_call *call, const uint8_t *first);
-"""  # of call.h; the C compiler checks that they agree
-
 
 def main() -> None:
     """Compiles the header's declarations with cffi in API mode."""
     header, output = map(Path, sys.argv[1:])
     ffi = cffi.FFI()
     ffi.cdef(extract(header.read_text(encoding="utf-8")))
-    ffi.cdef(_CALL)
-    ffi.set_source("edge_rai._ffi", '#include "call.h"', py_limited_api=True)
+    ffi.set_source("edge_rai._ffi", '#include "edge_rai.h"', py_limited_api=True)
     ffi.emit_c_code(str(output))
 
 

@@ -76,7 +76,9 @@ static erai_status shape_outputs(erai_answer *answer) {
         for (uint32_t axis = 0; axis < buffer->rank; axis++) {
             if (!known) buffer->shape[axis] = output->shape[axis] > 0 ? output->shape[axis] : 1;
             if (guard->batched && axis == 0) buffer->shape[0] = (int64_t)answer->rows;
-            elements *= (size_t)buffer->shape[axis];
+            size_t extent = (size_t)buffer->shape[axis];
+            if (extent && elements > SIZE_MAX / sizeof(double) / extent) return ERAI_E_MEMORY;
+            elements *= extent;
         }
         if (!er_buffer_reserve(buffer, elements * erai_dtype_size(buffer->dtype))) return ERAI_E_MEMORY;
     }

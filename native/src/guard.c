@@ -57,12 +57,12 @@ erai_status er_check_feature(const er_feature *feature, char *detail) {
     return ERAI_OK;
 }
 
-/* Whether a default can be stored in an output of this type. */
+/* Whether a default can be stored in an output of this type, and is then still what was written. */
 static int storable(uint32_t dtype, double value) {
+    if (dtype == ERAI_DTYPE_FLOAT64) return 1;
+    if (dtype == ERAI_DTYPE_FLOAT32) return !isfinite(value) || fabs(value) <= (double)FLT_MAX;
+    if (value != trunc(value)) return 0;
     switch (dtype) {
-    case ERAI_DTYPE_FLOAT32:
-    case ERAI_DTYPE_FLOAT64:
-        return 1;
     case ERAI_DTYPE_INT8:
         return value >= INT8_MIN && value <= INT8_MAX;
     case ERAI_DTYPE_INT16:
@@ -223,13 +223,14 @@ static erai_status read_output(erai_guard *guard, er_reader *in, er_output *outp
     return er_check_output(output, guard->batched, detail);
 }
 
-static void fill_limits(const er_input *input, const er_feature *feature, er_limits *limits) {
-    int finite = (input->flags & ERAI_RULE_FINITE) != 0;
-    limits->low = finite && feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
-    limits->high = finite && feature->high > FLT_MAX ? FLT_MAX : feature->high;
+static void fill_limits(const er_feature *feature, er_limits *limits) {
+    limits->low = feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
+    limits->high = feature->high > FLT_MAX ? FLT_MAX : feature->high;
     limits->mean = (float)feature->mean;
     limits->z_scale = feature->stddev > 0 ? (float)(256.0 / feature->stddev) : 0.0f;
-    if (!isfinite(limits->z_scale) || !isfinite(limits->mean)) limits->z_scale = limits->mean = 0.0f;
+    if (!isfinite(limits->z_scale) || !isfinite(limits->mean)) limits->z_scale = 0.0f;
+    /* (value - mean) may be infinite, and infinity times zero is no number. */
+    if (limits->z_scale == 0.0f) limits->mean = 0.0f;
     limits->sketched = feature->bins > 0;
     for (uint32_t i = 0; i < ERAI_MAX_BINS - 1; i++)
         limits->edges[i] = i + 1 < feature->bins ? feature->edges[i] : INFINITY;
@@ -261,7 +262,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
     for (size_t i = 0; i < guard->input_count; i++)
         for (size_t f = 0; f < guard->inputs[i].feature_count; f++) {
             size_t at = guard->inputs[i].first_feature + f;
-            fill_limits(&guard->inputs[i], &guard->features[at], &guard->limits[at]);
+            fill_limits(&guard->features[at], &guard->limits[at]);
         }
     return ERAI_OK;
 }

@@ -13,9 +13,9 @@
 /* What admitting one value reads, and nothing else: 31 edges padded with +inf and five numbers, 144 bytes. */
 typedef struct er_limits {
     float edges[ERAI_MAX_BINS - 1];
-    float low; /* when NaN and infinities are not allowed, at least -FLT_MAX: one comparison finds them too */
+    float low; /* at least -FLT_MAX, whatever the rule: NaN and infinities leave the fast path by the same comparison */
     float high;
-    float mean;
+    float mean;    /* what z is measured from; 0 when z_scale is */
     float z_scale; /* 256 / stddev; 0 when constant */
     uint32_t sketched;
 } er_limits;

@@ -69,7 +69,8 @@ enum slot {
     BIND_OUTPUT = 137
 };
 
-enum { LOG_LEVEL_ERROR = 3, ONNX_TYPE_TENSOR = 1, ERROR_NO_SUCHFILE = 3, DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0 };
+/* The library never prints: what the runtime would log as an error comes back as one. */
+enum { LOG_LEVEL_FATAL = 4, ONNX_TYPE_TENSOR = 1, ERROR_NO_SUCHFILE = 3, DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0 };
 
 struct er_model {
     const void *const *api;
@@ -141,7 +142,7 @@ static erai_status create_session(er_model *model, uint32_t threads, const char 
     typedef OrtStatus *(*memory_fn)(int, int, OrtHandle **);
     typedef OrtStatus *(*allocator_fn)(OrtHandle **);
     OrtHandle *options = NULL;
-    OrtStatus *error = CALL(model, CREATE_ENV, env_fn)(LOG_LEVEL_ERROR, "edge_rai", &model->env);
+    OrtStatus *error = CALL(model, CREATE_ENV, env_fn)(LOG_LEVEL_FATAL, "edge_rai", &model->env);
     if (!error)
         error = CALL(model, CREATE_CPU_MEMORY_INFO, memory_fn)(DEVICE_ALLOCATOR, MEMORY_DEFAULT, &model->memory_info);
     if (!error) error = CALL(model, DEFAULT_ALLOCATOR, allocator_fn)(&model->allocator);

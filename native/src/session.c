@@ -179,6 +179,10 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
         if (outputs[i].dtype != guard->outputs[i].dtype || outputs[i].rank > ERAI_MAX_RANK)
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': data type %u of rank %u; declared type is %u",
                            guard->outputs[i].name, outputs[i].dtype, outputs[i].rank, guard->outputs[i].dtype);
+        for (uint32_t axis = 0; axis < outputs[i].rank; axis++)
+            if (outputs[i].shape[axis] < 0)
+                return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': axis %u has the size %lld",
+                               guard->outputs[i].name, axis, (long long)outputs[i].shape[axis]);
         buffer->rank = outputs[i].rank;
         buffer->dtype = outputs[i].dtype;
         size_t bytes = erai_dtype_size(buffer->dtype);

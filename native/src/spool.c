@@ -34,7 +34,9 @@ static int name_allowed(const char *name) {
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(name);
 }
 
-static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail) {
+/* With `yield`, a file that somebody else stored under this name meanwhile stays. */
+static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield,
+                       char *detail) {
     char temporary[64];
     snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch, spool->writes++);
     char *from = er_path_join(spool->path, temporary), *to = er_path_join(spool->path, name);
@@ -44,11 +46,12 @@ static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes
     } else {
         int made = 0;
         int error = er_file_create(from, bytes, size, &made);
-        if (!error) error = er_file_rename(from, to);
+        if (!error) error = yield ? er_file_rename_new(from, to) : er_file_rename(from, to);
         if (!error) error = er_directory_sync(spool->path);
         /* After a failed sync of the directory the file may or may not last; it goes, and its contents are written anew
          * under the same name later, so that nothing is delivered twice. */
         if (error && made && er_file_remove(from) != 0) er_file_remove(to);
+        if (error == EEXIST && made) error = 0;
         if (error) status = fail_io(detail, "writing", to, error);
     }
     free(from);
@@ -63,7 +66,7 @@ erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *b
                        "spool: '%s' is not a file name of letters, digits, '-', '_' and '.' that begins with none",
                        name);
     er_mutex_lock(&spool->lock);
-    erai_status status = put(spool, name, bytes, size, detail);
+    erai_status status = put(spool, name, bytes, size, 0, detail);
     er_mutex_unlock(&spool->lock);
     return status;
 }
@@ -153,14 +156,14 @@ static erai_status find_instance(erai_spool *spool, char *detail) {
     char *path = er_path_join(spool->path, INSTANCE_FILE);
     if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     erai_status status = ERAI_OK;
-    if (er_path_look(path) == ER_PATH_MISSING) {
+    if (er_path_look(path) == ER_PATH_MISSING) { /* two processes may both get here */
         uint8_t random[16];
         char text[34];
         int error = er_random(random, sizeof random);
         if (error) status = fail_io(detail, "random numbers for", path, error);
         for (size_t i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
         text[32] = '\n';
-        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, detail);
+        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, detail);
     }
     uint8_t *data = NULL;
     size_t size = 0;

@@ -1,11 +1,12 @@
 /* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into
  * its feature's sketch, in one pass. A value is inside its limits exactly when `low <= value && value <= high`, which
- * is false for NaN; where NaN and infinities are not allowed the limits are at least +-FLT_MAX, so the usual value
- * costs two comparisons and everything else leaves the fast path. */
+ * is false for NaN, and the limits of the fast path are at most +-FLT_MAX, so the usual value costs two comparisons and
+ * everything else, infinities included, leaves that path. */
 #include "answer.h"
 #include "sketch.h"
 #include "status.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -49,7 +50,7 @@ static int check_tensor(erai_answer *answer, const er_input *input, const erai_t
 /* A value outside its limits. */
 static void find_value(erai_answer *answer, const er_input *input, size_t feature, float value, size_t row,
                        size_t element) {
-    const er_limits *limits = &answer->guard->limits[feature];
+    const er_feature *limits = &answer->guard->features[feature];
     int finite_rule = (input->flags & ERAI_RULE_FINITE) != 0;
     uint64_t *counts = er_feature_statistics(answer->statistics, feature);
     if (!isfinite(value)) counts[ER_FEATURE_NOT_FINITE]++;
@@ -61,11 +62,11 @@ static void find_value(erai_answer *answer, const er_input *input, size_t featur
     else if (value > limits->high)
         kind = 2;
     else
-        return; /* NaN where it is allowed */
+        return; /* NaN or an infinity where it is allowed */
     uint32_t *seen = &answer->seen[feature * KINDS + (size_t)kind];
     if (*seen == answer->tag) return;
     *seen = answer->tag;
-    erai_reason reason = {.subject = answer->guard->features[feature].name,
+    erai_reason reason = {.subject = limits->name,
                           .row = (int64_t)row,
                           .value = (double)value,
                           .limit = kind == 0 ? (double)NAN : (double)(kind == 1 ? limits->low : limits->high),
@@ -143,13 +144,18 @@ static void admit_input(erai_answer *answer, const er_input *input, const erai_t
     }
 }
 
+/* The rows of a call, also of one whose shape is refused: as many as the caller meant, where that can be believed. A
+ * tensor without a value costs its caller nothing, and may claim any number of rows. */
+static size_t believed_rows(const erai_guard *guard, const erai_tensor *tensor) {
+    if (!guard->batched || tensor->rank == 0 || !extent_allowed(&guard->inputs[0], 0, tensor->shape[0])) return 1;
+    for (uint32_t i = 1; i < tensor->rank && i < ERAI_MAX_RANK; i++)
+        if (tensor->shape[i] < 1) return 1;
+    return (size_t)tensor->shape[0];
+}
+
 erai_status er_validate(erai_answer *answer, const erai_tensor *inputs) {
     const erai_guard *guard = answer->guard;
-    /* The rows of a call whose shape is refused: as many as the caller meant, where that can be believed. */
-    const er_input *first = &guard->inputs[0];
-    size_t rows = 1;
-    if (guard->batched && inputs[0].rank > 0 && extent_allowed(first, 0, inputs[0].shape[0]))
-        rows = (size_t)inputs[0].shape[0];
+    size_t rows = believed_rows(guard, &inputs[0]);
     erai_status status = er_answer_begin(answer, rows, ERAI_VERDICT_ACCEPT);
     if (status) return status;
     for (size_t i = 0; i < guard->input_count; i++)
@@ -158,6 +164,12 @@ erai_status er_validate(erai_answer *answer, const erai_tensor *inputs) {
     for (size_t i = 0; i < guard->input_count; i++) admit_input(answer, &guard->inputs[i], &inputs[i]);
     er_mutex_unlock(&answer->lock);
     return ERAI_OK;
+}
+
+/* What a rejected row's value is replaced by: the reference's mean, as near as float32 comes to it. */
+static float stand_in(const er_feature *feature) {
+    double mean = feature->mean;
+    return mean > (double)FLT_MAX ? FLT_MAX : mean < -(double)FLT_MAX ? -FLT_MAX : (float)mean;
 }
 
 erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t index, erai_tensor *staged) {
@@ -176,7 +188,7 @@ erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t inde
     for (size_t row = 0; answer->rejected && row < answer->rows; row++) {
         if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
         for (size_t i = 0; i < row_size; i++)
-            values[row * row_size + i] = answer->guard->limits[input->first_feature + i / inner % features].mean;
+            values[row * row_size + i] = stand_in(&answer->guard->features[input->first_feature + i / inner % features]);
     }
     *staged = *tensor;
     staged->data = values;

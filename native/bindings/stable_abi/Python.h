@@ -1,4 +1,4 @@
-/* The part of CPython's stable ABI that cffi's generated code uses. SPDX-License-Identifier: Apache-2.0
+/* The part of CPython's stable ABI that cffi's generated code and predict.c use. SPDX-License-Identifier: Apache-2.0
  *
  * The stable ABI (PEP 384, PEP 652; docs.python.org/3/c-api/stable.html) is frozen, so its functions may be declared
  * here as well as in an interpreter's own headers. Declaring them here lets the extension be built where python3-dev is
@@ -53,6 +53,75 @@ PyObject *PyLong_FromUnsignedLongLong(unsigned long long value);
 PyObject *PyLong_FromVoidPtr(void *pointer);
 PyObject *PyFloat_FromDouble(double value);
 double PyFloat_AsDouble(PyObject *object);
+
+/* ---- Of predict.c ---- */
+
+void *PyLong_AsVoidPtr(PyObject *object);
+Py_ssize_t PyLong_AsSsize_t(PyObject *object);
+PyObject *PyUnicode_InternFromString(const char *text);
+PyObject *PyTuple_Pack(Py_ssize_t size, ...);
+Py_ssize_t PyTuple_Size(PyObject *tuple);
+PyObject *PyTuple_GetItem(PyObject *tuple, Py_ssize_t index);
+PyObject *PyDict_New(void);
+int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
+PyObject *PyObject_CallNoArgs(PyObject *callable);
+int PyObject_SetAttr(PyObject *object, PyObject *name, PyObject *value);
+void PyErr_Clear(void);
+PyObject *PyErr_NoMemory(void);
+PyObject *PyCapsule_New(void *pointer, const char *name, void (*destroy)(PyObject *));
+void *PyCapsule_GetPointer(PyObject *capsule, const char *name);
+
+/* Structures whose layout is part of the stable ABI; Py_buffer since 3.11, with the layout that it had before. */
+typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
+typedef struct PyMethodDef {
+    const char *ml_name;
+    PyCFunction ml_meth;
+    int ml_flags;
+    const char *ml_doc;
+} PyMethodDef;
+#define METH_VARARGS 0x0001
+#define METH_O 0x0008
+PyObject *PyCFunction_NewEx(PyMethodDef *method, PyObject *self, PyObject *module);
+
+typedef struct PyModuleDef_Base {
+    Py_ssize_t ob_refcnt;
+    void *ob_type;
+    PyObject *(*m_init)(void);
+    Py_ssize_t m_index;
+    PyObject *m_copy;
+} PyModuleDef_Base;
+typedef struct PyModuleDef {
+    PyModuleDef_Base m_base;
+    const char *m_name;
+    const char *m_doc;
+    Py_ssize_t m_size;
+    PyMethodDef *m_methods;
+    void *m_slots;
+    void *m_traverse;
+    void *m_clear;
+    void *m_free;
+} PyModuleDef;
+#define PyModuleDef_HEAD_INIT {.ob_refcnt = 1}
+#define PYTHON_ABI_VERSION 3
+PyObject *PyModule_Create2(PyModuleDef *definition, int abi_version);
+
+typedef struct Py_buffer {
+    void *buf;
+    PyObject *obj;
+    Py_ssize_t len;
+    Py_ssize_t itemsize;
+    int readonly;
+    int ndim;
+    char *format;
+    Py_ssize_t *shape;
+    Py_ssize_t *strides;
+    Py_ssize_t *suboffsets;
+    void *internal;
+} Py_buffer;
+#define PyBUF_FORMAT 0x0004
+#define PyBUF_C_CONTIGUOUS (0x0020 | 0x0010 | 0x0008)
+int PyObject_GetBuffer(PyObject *exporter, Py_buffer *view, int flags);
+void PyBuffer_Release(Py_buffer *view);
 
 #define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
 

@@ -44,6 +44,13 @@ int er_file_rename(const char *from, const char *to) {
     return rename(from, to) == 0 ? 0 : errno;
 }
 
+int er_file_rename_new(const char *from, const char *to) {
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    /* A file system that does not know the flag: the moment between looking and renaming is accepted. */
+    if (errno != EINVAL && errno != ENOSYS) return errno;
+    return access(to, F_OK) == 0 ? EEXIST : er_file_rename(from, to);
+}
+
 int er_file_remove(const char *path) {
     return unlink(path) == 0 ? 0 : errno;
 }

@@ -1,0 +1,8 @@
+from collections.abc import Callable
+from typing import Any
+
+from edge_rai.types import Answer
+
+def bind(
+    predict: int, session: int, answer: int, tensor: int, accepted: int, /
+) -> tuple[Callable[[Any], Answer | int | None], Callable[..., None]]: ...

@@ -1,0 +1,177 @@
+/* edge_rai._predict: the usual prediction in one crossing. SPDX-License-Identifier: Apache-2.0
+ *
+ * Through cffi a prediction of a small model spends as long in Python's own work (pinning the input, copying the
+ * output, making the answer) as in the guard and half the model. Here the usual call does that work in C: one input of
+ * float32, C order, aligned and of the shape of the call before; every row accepted; outputs where they were. Anything
+ * else is answered by edge_rai/_native/session.py, which also teaches this module what is usual.
+ *
+ * Nothing is decided here: erai_session_predict is called through its address. The module is limited to the stable ABI
+ * of Python 3.10, plus the buffer protocol, which entered it in 3.11 as it had been before. */
+#include "Python.h"
+
+#include "edge_rai.h"
+
+#define MOST_OUTPUTS 16
+
+typedef erai_status (*predict_fn)(erai_session *, const erai_tensor *, size_t, erai_answer *);
+
+typedef struct usual {
+    predict_fn predict;
+    erai_session *session;
+    erai_answer *answer;
+    erai_tensor *input;
+    const uint64_t *accepted;
+    uint64_t seen; /* what *accepted was when the following was learned; 0: nothing was */
+    int rank;
+    Py_ssize_t shape[ERAI_MAX_RANK];
+    Py_ssize_t outputs;
+    PyObject *names[MOST_OUTPUTS];
+    PyObject *copies[MOST_OUTPUTS]; /* bound methods: each gives a copy of an output */
+    PyObject *make_answer;
+    PyObject *rows;
+    PyObject *name_of_rows, *name_of_outputs;
+} usual;
+
+static const char capsule_name[] = "edge_rai._predict";
+
+static void forget(usual *state) {
+    for (Py_ssize_t i = 0; i < state->outputs; i++) {
+        Py_DecRef(state->names[i]);
+        Py_DecRef(state->copies[i]);
+    }
+    Py_DecRef(state->make_answer);
+    Py_DecRef(state->rows);
+    state->make_answer = state->rows = NULL;
+    state->outputs = 0;
+    state->seen = 0;
+}
+
+static int is_usual(const usual *state, const Py_buffer *view) {
+    if (view->ndim != state->rank || !view->format || strcmp(view->format, "f") != 0) return 0;
+    if ((uintptr_t)view->buf % sizeof(float)) return 0;
+    for (int i = 0; i < state->rank; i++)
+        if (view->shape[i] != state->shape[i]) return 0;
+    return 1;
+}
+
+static PyObject *copy_outputs(const usual *state) {
+    PyObject *outputs = PyDict_New();
+    for (Py_ssize_t i = 0; outputs && i < state->outputs; i++) {
+        PyObject *copy = PyObject_CallNoArgs(state->copies[i]);
+        int failed = !copy || PyDict_SetItem(outputs, state->names[i], copy) != 0;
+        Py_DecRef(copy);
+        if (!failed) continue;
+        Py_DecRef(outputs);
+        outputs = NULL;
+    }
+    return outputs;
+}
+
+static PyObject *make_answer(const usual *state) {
+    PyObject *outputs = copy_outputs(state);
+    PyObject *answer = outputs ? PyObject_CallNoArgs(state->make_answer) : NULL;
+    if (answer && (PyObject_SetAttr(answer, state->name_of_outputs, outputs) != 0 ||
+                   PyObject_SetAttr(answer, state->name_of_rows, state->rows) != 0)) {
+        Py_DecRef(answer);
+        answer = NULL;
+    }
+    Py_DecRef(outputs);
+    return answer;
+}
+
+/* predict(array): the answer; or None when the array is not the usual one, and nothing was done; or, when the
+ * prediction was made and is not the usual one, its status as an integer. */
+static PyObject *predict(PyObject *self, PyObject *array) {
+    usual *state = PyCapsule_GetPointer(self, capsule_name);
+    if (!state) return NULL;
+    Py_buffer view;
+    if (!state->seen || PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
+        PyErr_Clear();
+        Py_IncRef(Py_None);
+        return Py_None;
+    }
+    if (!is_usual(state, &view)) {
+        PyBuffer_Release(&view);
+        Py_IncRef(Py_None);
+        return Py_None;
+    }
+    state->input->data = view.buf;
+    PyThreadState *thread = PyEval_SaveThread();
+    erai_status status = state->predict(state->session, state->input, 1, state->answer);
+    PyEval_RestoreThread(thread);
+    PyBuffer_Release(&view);
+    return status || *state->accepted != state->seen ? PyLong_FromLong(status) : make_answer(state);
+}
+
+/* learn(shape, make_answer, rows, names, copies): what a usual call is from now on. learn(): nothing is. */
+static PyObject *learn(PyObject *self, PyObject *arguments) {
+    usual *state = PyCapsule_GetPointer(self, capsule_name);
+    if (!state) return NULL;
+    PyObject *shape = NULL, *answer = NULL, *rows = NULL, *names = NULL, *copies = NULL;
+    if (!PyArg_UnpackTuple(arguments, "learn", 0, 5, &shape, &answer, &rows, &names, &copies)) return NULL;
+    forget(state);
+    Py_ssize_t rank = shape ? PyTuple_Size(shape) : -1, outputs = copies ? PyTuple_Size(copies) : -1;
+    if (PyErr_Occurred()) return NULL;
+    if (rank >= 0 && rank <= ERAI_MAX_RANK && outputs > 0 && outputs <= MOST_OUTPUTS &&
+        PyTuple_Size(names) == outputs) {
+        for (Py_ssize_t i = 0; i < rank; i++) state->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
+        if (PyErr_Occurred()) return NULL;
+        state->rank = (int)rank;
+        for (; state->outputs < outputs; state->outputs++) {
+            Py_IncRef(state->names[state->outputs] = PyTuple_GetItem(names, state->outputs));
+            Py_IncRef(state->copies[state->outputs] = PyTuple_GetItem(copies, state->outputs));
+        }
+        Py_IncRef(state->make_answer = answer);
+        Py_IncRef(state->rows = rows);
+        state->seen = *state->accepted;
+    }
+    Py_IncRef(Py_None);
+    return Py_None;
+}
+
+static void destroy(PyObject *capsule) {
+    usual *state = PyCapsule_GetPointer(capsule, capsule_name);
+    forget(state);
+    Py_DecRef(state->name_of_rows);
+    Py_DecRef(state->name_of_outputs);
+    PyObject_Free(state);
+}
+
+/* bind(predict, session, answer, input, accepted), addresses all: the pair (predict, learn). */
+static PyObject *bind(PyObject *self, PyObject *arguments) {
+    static PyMethodDef methods[] = {{"predict", predict, METH_O, NULL}, {"learn", learn, METH_VARARGS, NULL}};
+    (void)self;
+    PyObject *given[5];
+    void *addresses[5];
+    if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
+    for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
+    if (PyErr_Occurred()) return NULL;
+    usual *state = PyObject_Malloc(sizeof *state);
+    if (!state) return PyErr_NoMemory();
+    memset(state, 0, sizeof *state);
+    memcpy(&state->predict, &addresses[0], sizeof addresses[0]);
+    state->session = addresses[1];
+    state->answer = addresses[2];
+    state->input = addresses[3];
+    state->accepted = addresses[4];
+    state->name_of_rows = PyUnicode_InternFromString("rows");
+    state->name_of_outputs = PyUnicode_InternFromString("outputs");
+    PyObject *capsule = PyCapsule_New(state, capsule_name, destroy);
+    if (!capsule) {
+        PyObject_Free(state);
+        return NULL;
+    }
+    PyObject *first = PyCFunction_NewEx(&methods[0], capsule, NULL),
+             *second = PyCFunction_NewEx(&methods[1], capsule, NULL);
+    PyObject *pair = first && second ? PyTuple_Pack(2, first, second) : NULL;
+    Py_DecRef(first);
+    Py_DecRef(second);
+    Py_DecRef(capsule);
+    return pair;
+}
+
+PyMODINIT_FUNC PyInit__predict(void) {
+    static PyMethodDef methods[] = {{"bind", bind, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+    static PyModuleDef module = {.m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = methods};
+    return PyModule_Create2(&module, PYTHON_ABI_VERSION);
+}

@@ -1,0 +1,91 @@
+"""Bundles around a model and a policy, and bundles whose files were changed and sealed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai import bundle
+from edge_rai.policy import Policy, Reference, compile_policy
+from edge_rai.types import TensorSpec
+from support.models import reference_run
+
+Tree = dict[str, bytes]
+
+
+def write_bundle(
+    path: Path,
+    model: Path,
+    policy: Policy,
+    golden_inputs: Mapping[str, npt.NDArray[np.float32]],
+    reference: Reference | None = None,
+) -> Path:
+    """A sound bundle, whose golden outputs are the bare runtime's."""
+    outputs = reference_run(model, golden_inputs)
+    content = model.read_bytes()
+    files = {
+        "card.md": b"# A small model\n",
+        "guard.bin": compile_policy(policy, reference),
+        "models/model.onnx": content,
+        **{f"reference/golden/{name}.bin": values.tobytes() for name, values in {**golden_inputs, **outputs}.items()},
+    }
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = bundle.Manifest(
+        format_version=bundle.FORMAT_VERSION,
+        name="small",
+        models=(
+            bundle.ModelFile("primary", "models/model.onnx", "onnx", "none", True, digest, len(content)),
+        ),
+        inputs=tuple(_spec(rule) for rule in policy.inputs),
+        outputs=tuple(_spec(rule) for rule in policy.outputs),
+        golden=bundle.Golden(1e-6, _golden(golden_inputs), _golden(outputs)),
+        provenance=bundle.Provenance(model.name, digest, "0" * 64, {}),
+        requirements={},
+    )
+    bundle.write_bundle(path, files, manifest)
+    return path
+
+
+def _spec(rule: Any) -> TensorSpec:
+    return TensorSpec(rule.name, rule.dtype, tuple(None if extent < 0 else extent for extent in rule.shape))
+
+
+def _golden(tensors: Mapping[str, npt.NDArray[np.generic]]) -> tuple[bundle.GoldenTensor, ...]:
+    return tuple(
+        bundle.GoldenTensor(name, f"reference/golden/{name}.bin", values.dtype.name, values.shape)
+        for name, values in tensors.items()
+    )
+
+
+def read_tree(path: Path) -> Tree:
+    """Every file of a bundle."""
+    return dict(bundle.read(path).files)
+
+
+def write_tree(path: Path, tree: Tree) -> Path:
+    """Writes files as they are, sealed or not: a zip when the name ends in .erai, else a directory."""
+    if path.suffix == bundle.SUFFIX:
+        path.write_bytes(bundle.stored_zip(tree))
+    else:
+        for name, data in tree.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+    return path
+
+
+def seal(tree: Tree, **changes: Any) -> Tree:
+    """The same files under new digests, as somebody who means harm would; `changes` go into the manifest."""
+    manifest = {**json.loads(tree["manifest.json"]), **changes}
+    listed = {name: data for name, data in tree.items() if name not in ("manifest.json", "manifest.sha256")}
+    manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in listed.items()}
+    for model in manifest["models"]:
+        model["sha256"] = manifest["files"].get(model["path"], "0" * 64)
+        model["size"] = len(listed.get(model["path"], b""))
+    text = json.dumps(manifest, sort_keys=True).encode()
+    return {**listed, "manifest.json": text, "manifest.sha256": f"{hashlib.sha256(text).hexdigest()}\n".encode()}
