@@ -55,6 +55,7 @@ class Session:
         self.features: tuple[Feature, ...] = self._native.features
         self.batched: bool = self._native.batched
         self._single = len(self.inputs) == 1
+        self._call = self._native.calls[0]
 
     def predict(self, inputs: Array | Mapping[str, Array], *, strict: bool = False) -> Answer:
         """Admits the input, runs the model on the rows that may run, judges and records: one C call.
@@ -69,19 +70,11 @@ class Session:
             InputRejectedError: With ``strict`` only.
             InferenceError: ONNX Runtime failed.
         """
-        native = self._native
-        try:
-            call = native.idle.pop()
-        except IndexError:
-            call = native.open_call()
-        try:
-            answer = call.usual(inputs)
-            if answer.__class__ is not Answer:
-                answer = call.run(self._in_order(inputs)) if answer is None else call.finish(answer)
-        finally:
-            native.idle.append(call)
-            if native.closed:
-                native.close_idle()
+        answer = self._call.usual(inputs)
+        if answer is None:
+            answer = self._native.predict(self._in_order(inputs))
+        elif answer.__class__ is not Answer or self._native.closed:
+            answer = self._native.finish(self._call, answer)
         if strict and answer.verdict is Verdict.REJECT:
             raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
         return answer
@@ -118,7 +111,9 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _in_order(self, inputs: Any) -> list[Array]:
@@ -131,7 +126,9 @@ class Session:
         missing = [name for name in names if name not in inputs]
         unknown = [str(name) for name in inputs if name not in names]
         if missing or unknown:
-            found = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+            found = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(
+                unknown
+            )
             raise ValueError(f"inputs by name: {'; '.join(found)}; the model has: {', '.join(names)}")
         arrays = [inputs[name] for name in names]
         for name, values in zip(names, arrays, strict=True):

@@ -51,12 +51,14 @@ class _Reasons(Sequence[Reason]):
         )
 
 
-class _Call:
+class Call:
     """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs.
 
     Attributes:
-        usual: Predicts in one crossing when the array is like the one before: the answer; None when it is not, and
-            ``run`` must; an integer when the prediction was made and ``finish`` must say what came of it.
+        usual: Predicts in one crossing when the array is like the one before and the call is free: the answer. None
+            when it did nothing. An integer when the prediction was made and ``finish`` must say what came of it.
+        take: Whether the call was free; it is the caller's now, as it is the opener's.
+        give: Makes it free.
     """
 
     def __init__(self, session: NativeSession) -> None:
@@ -76,7 +78,9 @@ class _Call:
         self.views: list[tuple[str, npt.NDArray[Any]]] = []
         predict = ffi.addressof(lib, "erai_session_predict")
         addresses = (predict, session.handle, self.answer, self.tensors, self.accepted)
-        self.usual, self._learn = bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
+        self.usual, self._learn, self.take, self.give = bind(
+            *(int(ffi.cast("uintptr_t", address)) for address in addresses)
+        )
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
         """One prediction; the inputs stand in the model's order."""
@@ -156,16 +160,12 @@ def view(tensor: Any) -> npt.NDArray[Any]:
 def as_float32(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     """An array of an unusual type: byte-swapped float32 is turned round, anything else is the caller's to convert."""
     if values.dtype.newbyteorder("=") != _FLOAT32:
-        raise TypeError(
-            f"input '{name}': expected float32, got {values.dtype}; convert it with .astype(numpy.float32)"
-        )
+        raise TypeError(f"input '{name}': expected float32, got {values.dtype}; convert it with .astype(numpy.float32)")
     return values.astype(np.float32)
 
 
 class NativeSession:
     """A model with its guard, statistics and spool, as C holds them. Any thread.
-
-    A prediction takes a call from ``idle`` (or opens one), runs it and puts it back; after ``close``, ``close_idle``.
 
     Args:
         path: A bundle or a bare .onnx model.
@@ -190,9 +190,33 @@ class NativeSession:
         self.inputs, self.outputs, self.features = read_rules(guard)
         self.subjects = _subjects(guard)
         self._lock = threading.Lock()
-        self.idle: list[_Call] = []
-        self._calls = 0  # open ones, under the lock
+        self.calls = [Call(self)]
+        self.calls[0].give()
         self.closed = False
+
+    def predict(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
+        """A prediction that ``usual`` of the first call did not make; arrays stand in the model's order."""
+        if len(arrays) == 1:
+            for call in self.calls[1:]:  # of the other threads
+                answer = call.usual(arrays[0])
+                if answer is not None:
+                    return self.finish(call, answer)
+        call = self._take_call()
+        try:
+            return call.run(arrays)
+        finally:
+            self._give(call)
+
+    def finish(self, call: Call, answer: Answer | int) -> Answer:
+        """What ``usual`` of a call said, an integer explained."""
+        if isinstance(answer, int):
+            try:
+                return call.finish(answer)
+            finally:
+                self._give(call)
+        if self.closed:
+            self._close_calls()
+        return answer
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""
@@ -214,7 +238,7 @@ class NativeSession:
         """Frees everything; calls still running in other threads finish first."""
         if not self.closed:
             self.closed = True
-            self.close_idle()
+            self._close_calls()
 
     def __del__(self) -> None:
         self.close()
@@ -223,21 +247,32 @@ class NativeSession:
         if self.closed:
             raise ValueError("the session is closed")
 
-    def open_call(self) -> _Call:
-        """One more call, for the caller to use and put among the idle ones."""
+    def _take_call(self) -> Call:
+        """A call that nobody else uses."""
+        self._check_open()
+        for call in self.calls:
+            if call.take():
+                return call
         with self._lock:
             self._check_open()
-            call = _Call(self)
-            self._calls += 1
+            call = Call(self)
+            self.calls.append(call)
             return call
 
-    def close_idle(self) -> None:
-        """After close: the last call to become idle takes the session with it."""
+    def _give(self, call: Call) -> None:
+        call.give()
+        if self.closed:
+            self._close_calls()
+
+    def _close_calls(self) -> None:
+        """After close: whoever uses the last call takes the session with it."""
         with self._lock:
-            while self.idle:
-                lib.erai_answer_close(self.idle.pop().answer)
-                self._calls -= 1
-            if self._calls == 0 and self.handle is not None:
+            running = [call for call in self.calls if not call.take()]
+            for call in self.calls:
+                if call not in running:
+                    lib.erai_answer_close(call.answer)
+            self.calls = running
+            if not running and self.handle is not None:
                 lib.erai_session_close(self.handle)
                 self.handle = None
 

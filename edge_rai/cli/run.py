@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     parser.add_argument("model", help="a bundle, or an .onnx model with the default policy")
     parser.add_argument("--data", required=True, help=".npz with one array per input, or .npy for a single input")
     parser.add_argument("--spool", help="directory to write what was counted to, as one batch file")
-    parser.add_argument("--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 

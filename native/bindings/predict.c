@@ -21,6 +21,7 @@ typedef struct usual {
     erai_answer *answer;
     erai_tensor *input;
     const uint64_t *accepted;
+    int taken;     /* by a prediction, or by whoever called take; changed with the interpreter's lock held */
     uint64_t seen; /* what *accepted was when the following was learned; 0: nothing was */
     int rank;
     Py_ssize_t shape[ERAI_MAX_RANK];
@@ -79,31 +80,59 @@ static PyObject *make_answer(const usual *state) {
     return answer;
 }
 
-/* predict(array): the answer; or None when the array is not the usual one, and nothing was done; or, when the
- * prediction was made and is not the usual one, its status as an integer. */
+static PyObject *none(void) {
+    Py_IncRef(Py_None);
+    return Py_None;
+}
+
+/* predict(array): the answer; or None when the array is not the usual one or the call is taken, and nothing was done;
+ * or, when the prediction was made and is not the usual one, its status as an integer: then the call stays taken. */
 static PyObject *predict(PyObject *self, PyObject *array) {
     usual *state = PyCapsule_GetPointer(self, capsule_name);
     if (!state) return NULL;
     Py_buffer view;
-    if (!state->seen || PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
+    if (!state->seen || state->taken) return none();
+    if (PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
         PyErr_Clear();
-        Py_IncRef(Py_None);
-        return Py_None;
+        return none();
     }
     if (!is_usual(state, &view)) {
         PyBuffer_Release(&view);
-        Py_IncRef(Py_None);
-        return Py_None;
+        return none();
     }
+    state->taken = 1;
     state->input->data = view.buf;
     PyThreadState *thread = PyEval_SaveThread();
     erai_status status = state->predict(state->session, state->input, 1, state->answer);
     PyEval_RestoreThread(thread);
     PyBuffer_Release(&view);
-    return status || *state->accepted != state->seen ? PyLong_FromLong(status) : make_answer(state);
+    if (status || *state->accepted != state->seen) return PyLong_FromLong(status);
+    PyObject *answer = make_answer(state);
+    state->taken = 0;
+    return answer;
 }
 
-/* learn(shape, make_answer, rows, names, copies): what a usual call is from now on. learn(): nothing is. */
+/* take(): whether the call was free; it is the caller's now. */
+static PyObject *take(PyObject *self, PyObject *unused) {
+    (void)unused;
+    usual *state = PyCapsule_GetPointer(self, capsule_name);
+    if (!state) return NULL;
+    int was_free = !state->taken;
+    state->taken = 1;
+    return PyBool_FromLong(was_free);
+}
+
+/* give(): the call is free. */
+static PyObject *give(PyObject *self, PyObject *unused) {
+    (void)unused;
+    usual *state = PyCapsule_GetPointer(self, capsule_name);
+    if (!state) return NULL;
+    state->taken = 0;
+    return none();
+}
+
+/* learn(shape, make_answer, rows, names, copies): what a usual call is from now on. learn(): nothing is. For whoever
+ * took the call. */
 static PyObject *learn(PyObject *self, PyObject *arguments) {
     usual *state = PyCapsule_GetPointer(self, capsule_name);
     if (!state) return NULL;
@@ -125,8 +154,7 @@ static PyObject *learn(PyObject *self, PyObject *arguments) {
         Py_IncRef(state->rows = rows);
         state->seen = *state->accepted;
     }
-    Py_IncRef(Py_None);
-    return Py_None;
+    return none();
 }
 
 static void destroy(PyObject *capsule) {
@@ -137,11 +165,14 @@ static void destroy(PyObject *capsule) {
     PyObject_Free(state);
 }
 
-/* bind(predict, session, answer, input, accepted), addresses all: the pair (predict, learn). */
+/* bind(predict, session, answer, input, accepted), addresses all: (predict, learn, take, give), with the call taken. */
 static PyObject *bind(PyObject *self, PyObject *arguments) {
-    static PyMethodDef methods[] = {{"predict", predict, METH_O, NULL}, {"learn", learn, METH_VARARGS, NULL}};
+    static PyMethodDef methods[4] = {{"predict", predict, METH_O, NULL},
+                                     {"learn", learn, METH_VARARGS, NULL},
+                                     {"take", take, METH_NOARGS, NULL},
+                                     {"give", give, METH_NOARGS, NULL}};
     (void)self;
-    PyObject *given[5];
+    PyObject *given[5], *functions[4] = {NULL};
     void *addresses[5];
     if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
     for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
@@ -154,6 +185,7 @@ static PyObject *bind(PyObject *self, PyObject *arguments) {
     state->answer = addresses[2];
     state->input = addresses[3];
     state->accepted = addresses[4];
+    state->taken = 1;
     state->name_of_rows = PyUnicode_InternFromString("rows");
     state->name_of_outputs = PyUnicode_InternFromString("outputs");
     PyObject *capsule = PyCapsule_New(state, capsule_name, destroy);
@@ -161,13 +193,12 @@ static PyObject *bind(PyObject *self, PyObject *arguments) {
         PyObject_Free(state);
         return NULL;
     }
-    PyObject *first = PyCFunction_NewEx(&methods[0], capsule, NULL),
-             *second = PyCFunction_NewEx(&methods[1], capsule, NULL);
-    PyObject *pair = first && second ? PyTuple_Pack(2, first, second) : NULL;
-    Py_DecRef(first);
-    Py_DecRef(second);
+    int made = 1;
+    for (int i = 0; i < 4; i++) made &= (functions[i] = PyCFunction_NewEx(&methods[i], capsule, NULL)) != NULL;
+    PyObject *bound = made ? PyTuple_Pack(4, functions[0], functions[1], functions[2], functions[3]) : NULL;
+    for (int i = 0; i < 4; i++) Py_DecRef(functions[i]);
     Py_DecRef(capsule);
-    return pair;
+    return bound;
 }
 
 PyMODINIT_FUNC PyInit__predict(void) {

@@ -63,26 +63,16 @@ static int storable(uint32_t dtype, double value) {
     if (dtype == ERAI_DTYPE_FLOAT32) return !isfinite(value) || fabs(value) <= (double)FLT_MAX;
     if (value != trunc(value)) return 0;
     switch (dtype) {
-    case ERAI_DTYPE_INT8:
-        return value >= INT8_MIN && value <= INT8_MAX;
-    case ERAI_DTYPE_INT16:
-        return value >= INT16_MIN && value <= INT16_MAX;
-    case ERAI_DTYPE_INT32:
-        return value >= INT32_MIN && value <= INT32_MAX;
-    case ERAI_DTYPE_INT64:
-        return value >= -0x1p63 && value < 0x1p63;
-    case ERAI_DTYPE_UINT8:
-        return value >= 0 && value <= UINT8_MAX;
-    case ERAI_DTYPE_UINT16:
-        return value >= 0 && value <= UINT16_MAX;
-    case ERAI_DTYPE_UINT32:
-        return value >= 0 && value <= UINT32_MAX;
-    case ERAI_DTYPE_UINT64:
-        return value >= 0 && value < 0x1p64;
-    case ERAI_DTYPE_BOOL:
-        return value == 0 || value == 1;
-    default:
-        return 0;
+    case ERAI_DTYPE_INT8: return value >= INT8_MIN && value <= INT8_MAX;
+    case ERAI_DTYPE_INT16: return value >= INT16_MIN && value <= INT16_MAX;
+    case ERAI_DTYPE_INT32: return value >= INT32_MIN && value <= INT32_MAX;
+    case ERAI_DTYPE_INT64: return value >= -0x1p63 && value < 0x1p63;
+    case ERAI_DTYPE_UINT8: return value >= 0 && value <= UINT8_MAX;
+    case ERAI_DTYPE_UINT16: return value >= 0 && value <= UINT16_MAX;
+    case ERAI_DTYPE_UINT32: return value >= 0 && value <= UINT32_MAX;
+    case ERAI_DTYPE_UINT64: return value >= 0 && value < 0x1p64;
+    case ERAI_DTYPE_BOOL: return value == 0 || value == 1;
+    default: return 0;
     }
 }
 
@@ -223,17 +213,27 @@ static erai_status read_output(erai_guard *guard, er_reader *in, er_output *outp
     return er_check_output(output, guard->batched, detail);
 }
 
-static void fill_limits(const er_feature *feature, er_limits *limits) {
-    limits->low = feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
-    limits->high = feature->high > FLT_MAX ? FLT_MAX : feature->high;
-    limits->mean = (float)feature->mean;
-    limits->z_scale = feature->stddev > 0 ? (float)(256.0 / feature->stddev) : 0.0f;
-    if (!isfinite(limits->z_scale) || !isfinite(limits->mean)) limits->z_scale = 0.0f;
-    /* (value - mean) may be infinite, and infinity times zero is no number. */
-    if (limits->z_scale == 0.0f) limits->mean = 0.0f;
-    limits->sketched = feature->bins > 0;
-    for (uint32_t i = 0; i < ERAI_MAX_BINS - 1; i++)
-        limits->edges[i] = i + 1 < feature->bins ? feature->edges[i] : INFINITY;
+static void fill_limits(er_input *input, const er_feature *feature, const er_limits *limits, size_t at) {
+    int finite = (input->flags & ERAI_RULE_FINITE) != 0;
+    limits->low[at] = finite && feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
+    limits->high[at] = finite && feature->high > FLT_MAX ? FLT_MAX : feature->high;
+    float mean = (float)feature->mean, z_scale = feature->stddev > 0 ? (float)(256.0 / feature->stddev) : 0.0f;
+    int usable = isfinite(mean) && isfinite(z_scale);
+    limits->mean[at] = usable ? mean : 0.0f;
+    limits->z_scale[at] = usable && feature->bins ? z_scale : 0.0f;
+    for (uint32_t i = 0; i < ERAI_MAX_BINS; i++)
+        limits->edges[at][i] = i + 1 < feature->bins ? feature->edges[i] : INFINITY;
+    input->sketched |= feature->bins > 0;
+}
+
+static int make_limits(erai_guard *guard) {
+    er_limits *limits = &guard->limits;
+    limits->low = keep(guard, guard->feature_count, sizeof(float));
+    limits->high = keep(guard, guard->feature_count, sizeof(float));
+    limits->mean = keep(guard, guard->feature_count, sizeof(float));
+    limits->z_scale = keep(guard, guard->feature_count, sizeof(float));
+    limits->edges = keep(guard, guard->feature_count, sizeof *limits->edges);
+    return limits->low && limits->high && limits->mean && limits->z_scale && limits->edges;
 }
 
 static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
@@ -257,12 +257,11 @@ static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
         if (status) return status;
     }
     if (in->at != in->size) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last output");
-    guard->limits = keep(guard, guard->feature_count, sizeof *guard->limits);
-    if (!guard->limits) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    if (!make_limits(guard)) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     for (size_t i = 0; i < guard->input_count; i++)
         for (size_t f = 0; f < guard->inputs[i].feature_count; f++) {
             size_t at = guard->inputs[i].first_feature + f;
-            fill_limits(&guard->features[at], &guard->limits[at]);
+            fill_limits(&guard->inputs[i], &guard->features[at], &guard->limits, at);
         }
     return ERAI_OK;
 }

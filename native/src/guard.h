@@ -10,14 +10,14 @@
 #define ER_MAX_NAME 1024
 #define ER_MAX_DEFAULT 65536
 
-/* What admitting one value reads, and nothing else: 31 edges padded with +inf and five numbers, 144 bytes. */
+/* What admitting a row reads, and nothing else, by feature and apart, so that a row of columns is checked and summed
+ * several values at a time. */
 typedef struct er_limits {
-    float edges[ERAI_MAX_BINS - 1];
-    float low; /* at least -FLT_MAX, whatever the rule: NaN and infinities leave the fast path by the same comparison */
-    float high;
-    float mean;    /* what z is measured from; 0 when z_scale is */
-    float z_scale; /* 256 / stddev; 0 when constant */
-    uint32_t sketched;
+    float *low; /* when NaN and infinities are not allowed, at least -FLT_MAX: one comparison finds them too */
+    float *high;
+    float *mean;
+    float *z_scale;                /* 256 / stddev; 0 when constant or without reference */
+    float (*edges)[ERAI_MAX_BINS]; /* the last is padding; unused ones are +inf */
 } er_limits;
 
 typedef struct er_feature {
@@ -37,6 +37,7 @@ typedef struct er_input {
     uint32_t rank, dtype, flags;
     int32_t feature_axis;
     uint32_t sketch_stride;
+    int sketched; /* any of its features has a reference */
     uint32_t first_feature, feature_count;
 } er_input;
 
@@ -56,7 +57,7 @@ struct erai_guard {
     er_input *inputs;
     er_output *outputs;
     er_feature *features;
-    er_limits *limits; /* one a feature */
+    er_limits limits;
     size_t input_count, output_count, feature_count;
     void **blocks; /* everything above that was allocated */
     size_t block_count;

@@ -225,7 +225,7 @@ static void gather(erai_session *session, uint64_t *into, int take) {
     }
 }
 
-static void write_window(erai_session *session, const uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
+static void write_window(erai_session *session, uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
                          er_writer *out) {
     erai_snapshot_info info = {.sequence = session->sequence,
                                .start_unix_ns = session->window_unix_ns,

@@ -29,8 +29,7 @@ static void write_counts(er_writer *out, const uint64_t *counts, size_t size) {
     for (size_t i = 0; i < size; i++) er_write_varint(out, counts[i]);
 }
 
-void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const erai_guard *guard,
-                       const uint64_t *statistics) {
+void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const erai_guard *guard, uint64_t *statistics) {
     er_write_bytes(out, ER_BATCH_MAGIC, 8);
     er_write_u32(out, ER_BATCH_VERSION);
     er_write_u32(out, 0);
@@ -52,13 +51,13 @@ void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const era
     write_counts(out, statistics + ER_COUNT_REASONS, ER_REASONS);
     write_counts(out, statistics + ER_COUNT_LATENCY, ER_LATENCY_SLOTS);
     er_write_u32(out, (uint32_t)guard->feature_count);
+    er_feature_statistics of = er_of_features(statistics, guard->feature_count);
     for (size_t f = 0; f < guard->feature_count; f++) {
-        const uint64_t *counts = statistics + ER_COUNT_FEATURES + f * ER_FEATURE_COUNTS;
         er_write_u8(out, (uint8_t)guard->features[f].bins);
-        for (uint32_t i = 0; i < guard->features[f].bins; i++) er_write_varint(out, counts[i]);
-        er_write_varint(out, counts[ER_FEATURE_NOT_FINITE]);
-        er_write_varint(out, zigzag((int64_t)counts[ER_FEATURE_SUM]));
-        er_write_varint(out, counts[ER_FEATURE_SUM_SQUARES]);
+        for (uint32_t i = 0; i < guard->features[f].bins; i++) er_write_varint(out, of.histogram[f][i]);
+        er_write_varint(out, of.not_finite[f]);
+        er_write_varint(out, zigzag((int64_t)of.sum[f]));
+        er_write_varint(out, of.sum_squares[f]);
     }
     if (out->failed) return;
     er_patch_u32(out, 16, (uint32_t)(out->size - ER_BATCH_HEADER));

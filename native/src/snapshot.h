@@ -11,7 +11,6 @@
 #define ER_BATCH_HEADER 24u
 
 /* Writes a batch file. Of `info` the identity and the times are used; the counts come from `statistics`. */
-void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const erai_guard *guard,
-                       const uint64_t *statistics);
+void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const erai_guard *guard, uint64_t *statistics);
 
 #endif

@@ -23,20 +23,23 @@ enum er_count {
     ER_COUNT_FEATURES = ER_COUNT_LATENCY + ER_LATENCY_SLOTS
 };
 
-/* Per feature: histogram, then these. 280 bytes. */
-enum er_feature_count {
-    ER_FEATURE_NOT_FINITE = ERAI_MAX_BINS,
-    ER_FEATURE_SUM,
-    ER_FEATURE_SUM_SQUARES,
-    ER_FEATURE_COUNTS
-};
+/* After these, for the features of a guard program in its order: their histograms, then their counts of values that are
+ * not finite, their sums, and their sums of squares. 280 bytes a feature. */
+typedef struct er_feature_statistics {
+    uint64_t (*histogram)[ERAI_MAX_BINS];
+    uint64_t *not_finite;
+    uint64_t *sum;
+    uint64_t *sum_squares;
+} er_feature_statistics;
 
 static inline size_t er_statistics_size(size_t features) {
-    return ER_COUNT_FEATURES + features * ER_FEATURE_COUNTS;
+    return ER_COUNT_FEATURES + features * (ERAI_MAX_BINS + 3);
 }
 
-static inline uint64_t *er_feature_statistics(uint64_t *statistics, size_t feature) {
-    return statistics + ER_COUNT_FEATURES + feature * ER_FEATURE_COUNTS;
+static inline er_feature_statistics er_of_features(uint64_t *statistics, size_t features) {
+    uint64_t *histograms = statistics + ER_COUNT_FEATURES, *after = histograms + features * ERAI_MAX_BINS;
+    return (er_feature_statistics){(uint64_t (*)[ERAI_MAX_BINS])histograms, after, after + features,
+                                   after + 2 * features};
 }
 
 static inline void er_statistics_add(uint64_t *into, const uint64_t *from, size_t size) {

@@ -52,8 +52,6 @@ static void find_value(erai_answer *answer, const er_input *input, size_t featur
                        size_t element) {
     const er_feature *limits = &answer->guard->features[feature];
     int finite_rule = (input->flags & ERAI_RULE_FINITE) != 0;
-    uint64_t *counts = er_feature_statistics(answer->statistics, feature);
-    if (!isfinite(value)) counts[ER_FEATURE_NOT_FINITE]++;
     int kind;
     if (!isfinite(value) && finite_rule)
         kind = 0;
@@ -76,21 +74,42 @@ static void find_value(erai_answer *answer, const er_input *input, size_t featur
     er_answer_find(answer, flag_only ? ERAI_VERDICT_FLAG : ERAI_VERDICT_REJECT, reason);
 }
 
-static inline int inside(const er_limits *limits, float value) {
-    return (value >= limits->low) & (value <= limits->high); /* & and not &&: no branch, so that runs vectorize */
+/* & and not &&: without a branch, so that runs vectorize. */
+static inline int inside(float low, float high, float value) {
+    return (value >= low) & (value <= high);
 }
 
-/* One row of named columns: each value is a feature. */
+/* One row of named columns: each value is a feature. Three loops, each of which the compiler can take several columns
+ * at a time, over what stays in the first cache; the value that is not finite, and was sketched with the others, is
+ * taken back. */
 static void admit_columns(erai_answer *answer, const er_input *input, const float *values, size_t row) {
-    const er_limits *limits = answer->guard->limits + input->first_feature;
-    uint64_t *counts = er_feature_statistics(answer->statistics, input->first_feature);
-    for (size_t f = 0; f < input->feature_count; f++, counts += ER_FEATURE_COUNTS) {
-        float value = values[f];
-        if (!inside(&limits[f], value)) {
-            find_value(answer, input, input->first_feature + f, value, row, f);
-            if (!isfinite(value)) continue;
+    size_t first = input->first_feature, count = input->feature_count;
+    const er_limits *limits = &answer->guard->limits;
+    const float *low = limits->low + first, *high = limits->high + first;
+    const float *mean = limits->mean + first, *z_scale = limits->z_scale + first;
+    er_feature_statistics statistics = er_of_features(answer->statistics, answer->guard->feature_count);
+    uint64_t *sum = statistics.sum + first, *sum_squares = statistics.sum_squares + first;
+    int outside = 0;
+    for (size_t f = 0; f < count; f++) outside |= !inside(low[f], high[f], values[f]);
+    for (size_t f = 0; f < count; f++) {
+        int32_t z = er_standardize(values[f], mean[f], z_scale[f]);
+        sum[f] += (uint64_t)(int64_t)z;
+        sum_squares[f] += (uint64_t)(uint32_t)(z * z);
+    }
+    if (input->sketched)
+        for (size_t f = 0; f < count; f++)
+            statistics.histogram[first + f][er_bin(limits->edges[first + f], values[f])]++;
+    if (!outside) return;
+    for (size_t f = 0; f < count; f++) {
+        if (inside(low[f], high[f], values[f])) continue;
+        if (!isfinite(values[f])) {
+            int32_t z = er_standardize(values[f], mean[f], z_scale[f]);
+            sum[f] -= (uint64_t)(int64_t)z;
+            sum_squares[f] -= (uint64_t)(uint32_t)(z * z);
+            if (input->sketched) statistics.histogram[first + f][er_bin(limits->edges[first + f], values[f])]--;
+            statistics.not_finite[first + f]++;
         }
-        if (limits[f].sketched) er_sketch_add(counts, &limits[f], value);
+        find_value(answer, input, first + f, values[f], row, f);
     }
 }
 
@@ -98,17 +117,26 @@ static void admit_columns(erai_answer *answer, const er_input *input, const floa
  * the run's first value among the feature's values in this row, `element` its index in the row. */
 static void admit_run(erai_answer *answer, const er_input *input, size_t feature, const float *values, size_t count,
                       size_t row, size_t first, size_t element) {
-    const er_limits *limits = &answer->guard->limits[feature];
+    const er_limits *limits = &answer->guard->limits;
+    float low = limits->low[feature], high = limits->high[feature];
+    er_feature_statistics statistics = er_of_features(answer->statistics, answer->guard->feature_count);
     int outside = 0;
-    for (size_t i = 0; i < count; i++) outside |= !inside(limits, values[i]);
+    for (size_t i = 0; i < count; i++) outside |= !inside(low, high, values[i]);
     if (outside)
-        for (size_t i = 0; i < count; i++)
-            if (!inside(limits, values[i])) find_value(answer, input, feature, values[i], row, element + i);
-    if (!limits->sketched) return;
-    uint64_t *counts = er_feature_statistics(answer->statistics, feature);
+        for (size_t i = 0; i < count; i++) {
+            if (inside(low, high, values[i])) continue;
+            if (!isfinite(values[i])) statistics.not_finite[feature]++;
+            find_value(answer, input, feature, values[i], row, element + i);
+        }
+    if (!answer->guard->features[feature].bins) return;
     size_t stride = input->sketch_stride, skip = first % stride;
-    for (size_t i = skip ? stride - skip : 0; i < count; i += stride)
-        if (isfinite(values[i])) er_sketch_add(counts, limits, values[i]);
+    for (size_t i = skip ? stride - skip : 0; i < count; i += stride) {
+        if (!isfinite(values[i])) continue;
+        int32_t z = er_standardize(values[i], limits->mean[feature], limits->z_scale[feature]);
+        statistics.histogram[feature][er_bin(limits->edges[feature], values[i])]++;
+        statistics.sum[feature] += (uint64_t)(int64_t)z;
+        statistics.sum_squares[feature] += (uint64_t)(uint32_t)(z * z);
+    }
 }
 
 static void next_tag(erai_answer *answer) {
@@ -188,7 +216,8 @@ erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t inde
     for (size_t row = 0; answer->rejected && row < answer->rows; row++) {
         if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
         for (size_t i = 0; i < row_size; i++)
-            values[row * row_size + i] = stand_in(&answer->guard->features[input->first_feature + i / inner % features]);
+            values[row * row_size + i] =
+                stand_in(&answer->guard->features[input->first_feature + i / inner % features]);
     }
     *staged = *tensor;
     staged->data = values;

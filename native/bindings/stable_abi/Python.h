@@ -80,6 +80,7 @@ typedef struct PyMethodDef {
     const char *ml_doc;
 } PyMethodDef;
 #define METH_VARARGS 0x0001
+#define METH_NOARGS 0x0004
 #define METH_O 0x0008
 PyObject *PyCFunction_NewEx(PyMethodDef *method, PyObject *self, PyObject *module);
 
