@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from fleet import Collector, edge_rai_cli
-from train import LABELS, train
+from scenes import NAMED, ROWS, Fact, answer, bare, missing_value, unit_change
+from train import train
 
 import edge_rai
 from edge_rai.bench.guarded import guard_cost
@@ -17,8 +17,6 @@ from edge_rai.bundle import read
 from edge_rai_converters import convert
 
 WORK = Path("build/demo")
-NAMED = "worst area"  # the feature that goes missing, and the one whose unit changes
-ROWS = 2000
 
 
 def main() -> int:
@@ -37,60 +35,15 @@ def main() -> int:
         for candidate in report.candidates:
             print(f"   {candidate.quantization:16} {candidate.size:6,} bytes")
         print("   accuracy on unseen rows: " + ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items()))
+        print("   a clean row: " + ", ".join(f"{name} {answer(shares[0])}" for name, shares in answers.items()))
         print(f"   rejected by the guard: {np.count_nonzero(guarded.row_verdicts)} of {len(rows)} clean rows\n")
-        facts = [missing_value(session, rows, float_model, int8_model), unit_change(session, everything)]
+        facts = [missing_value(session, rows, labels, float_model, int8_model), unit_change(session, everything)]
     facts.append(upload(session_rows=len(rows) * 2 + 2 * ROWS))
     facts.append(cost())
-    return verdict(facts + [(np.ptp(list(accuracy.values())) < 0.02, f"accuracy {accuracy['guarded int8']:.3f}")])
+    return verdict([*facts, (np.ptp(list(accuracy.values())) < 0.02, f"accuracy {accuracy['guarded int8']:.3f}")])
 
 
-def bare(bundle):
-    """The bundle's model without a guard."""
-    session = onnxruntime.InferenceSession(bundle.files[bundle.manifest.primary.path])
-    return lambda rows: session.run(None, {"features": rows})[0]
-
-
-def missing_value(session, rows, float_model, int8_model):
-    """One NaN in every row."""
-    print(f"2. One missing value: '{NAMED}' is NaN in each of the {len(rows)} rows.")
-    column = [feature.name for feature in session.features].index(NAMED)
-    broken = rows.copy()
-    broken[:, column] = np.nan
-    floats, int8, guarded = float_model(broken), int8_model(broken), session.predict(broken)
-    sure = np.count_nonzero(int8.max(1) >= 0.9)
-    row = int(int8.max(1).argmax())
-    print(f"   float          row {row}: {floats[row]}  (NaN in all {np.isnan(floats).all(1).sum()} rows)")
-    print(f"   bare int8      row {row}: '{LABELS[int8[row].argmax()]}' with {int8[row].max():.3f}")
-    print(f"                  {np.isfinite(int8).all(1).sum()} rows answered, {sure} with at least 0.9")
-    print(f"   guarded int8   {guarded.reasons[row]}")
-    source = edge_rai.Source(guarded.row_sources[row]).name.lower()
-    print(f"                  answer {guarded.outputs['shares'][row]} from the policy's {source}\n")
-    holds = np.isnan(floats).all() and np.isfinite(int8).all() and sure > len(rows) / 2
-    rejected = np.count_nonzero(guarded.row_verdicts == edge_rai.Verdict.REJECT)
-    holds &= rejected == len(rows) and {reason.subject for reason in guarded.reasons} == {NAMED}
-    return holds, f"nan rows {len(rows)}: bare int8 sure of {sure}, guarded rejected {rejected}"
-
-
-def unit_change(session, rows):
-    """A stream in which one feature changes its unit halfway; PSI above 0.25 is commonly called a shift."""
-    print(f"3. A unit change: '{NAMED}' times 10 in the second half of a stream of {2 * ROWS} rows.")
-    session.flush()
-    column = [feature.name for feature in session.features].index(NAMED)
-    psi, others = [], []
-    for factor in (1, 10):
-        stream = rows[np.random.default_rng(factor).integers(0, len(rows), ROWS)].copy()
-        stream[:, column] *= factor
-        rejected = sum(session.predict(row[None]).verdict == edge_rai.Verdict.REJECT for row in stream)
-        drift = {feature.name: feature.psi for feature in session.drift()}
-        psi.append(drift.pop(NAMED))
-        others.append(max(drift.values()))
-        print(f"   times {factor:2}: PSI {psi[-1]:.3f}, all others at most {others[-1]:.3f}; {rejected} rows rejected")
-        session.flush()
-    print()
-    return psi[0] < 0.25 < psi[1] and max(others) < 0.25, f"psi {psi[0]:.2f} -> {psi[1]:.2f}"
-
-
-def upload(session_rows):
+def upload(session_rows: int) -> Fact:
     """Three batches to a collector on a free port."""
     print("4. Upload: three batch files to a collector on a loopback port.")
     with Collector(WORK / "store") as collector:
@@ -105,7 +58,7 @@ def upload(session_rows):
     return holds, f"delivered {sent} batches, {session_rows} rows"
 
 
-def cost():
+def cost() -> Fact:
     """Guarded predict against bare InferenceSession.run."""
     print("5. Cost: guarded predict / bare InferenceSession.run, one row, one thread, interleaved.")
     measured = []
@@ -119,7 +72,7 @@ def cost():
     return max(measured) < 1, f"guarded/bare int8 {measured[0]:.2f}, float {measured[1]:.2f}"
 
 
-def verdict(facts):
+def verdict(facts: list[Fact]) -> int:
     """The last line."""
     holds = all(fact for fact, _ in facts)
     print(f"demo: {'ok' if holds else 'CONTRADICTED'}: " + "; ".join(text for _, text in facts))

@@ -1,4 +1,4 @@
-"""Trains a small network on the Wisconsin breast-cancer data and exports it to ONNX: raw features in, two shares out."""
+"""Trains a small network on the Wisconsin breast-cancer data and exports it: raw features in, two shares out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,150 @@
+"""Guard programs and batch files written from docs/formats, so that a test may also write what the library refuses to."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+GUARD_MAGIC, BATCH_MAGIC = b"ERAIGRD\n", b"ERAIBAT\n"
+HEADER = 24
+CODES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7}
+CODES |= {"bool": 9, "float64": 11, "uint32": 12, "uint64": 13}
+
+# One rule of each kind, as the keyword arguments of PolicyBuilder; tests change what they are about.
+INPUT: dict[str, Any] = {
+    "name": "x",
+    "dtype": "float32",
+    "shape": (None, 2),
+    "max_shape": (64, 2),
+    "finite": True,
+    "flag_range": True,
+    "feature_axis": 1,
+    "sketch_stride": 3,
+}
+FEATURE: dict[str, Any] = {
+    "name": "grösse",
+    "low": -1.5,
+    "high": 30.0,
+    "mean": 1 / 3,
+    "stddev": 2 / 3,
+    "reference_rows": 10,
+    "edges": (-0.5, 0.25, 8.0),
+    "counts": (1, 2, 3, 2**63),
+}
+PLAIN: dict[str, Any] = {
+    **FEATURE,
+    "name": "plain",
+    "low": float("-inf"),
+    "high": float("inf"),
+    "stddev": 0.0,
+    "reference_rows": 0,
+    "edges": (),
+    "counts": (),
+}
+OUTPUT: dict[str, Any] = {"name": "y", "dtype": "int64", "shape": (None, 3), "finite": False, "default": (1, -2, 3)}
+
+
+def frame(magic: bytes, body: bytes, version: int = 1, zero: int = 0) -> bytes:
+    """Header and CRC around a body."""
+    return magic + struct.pack("<IIII", version, zero, len(body), zlib.crc32(body)) + body
+
+
+def reseal(data: bytes) -> bytes:
+    """The same bytes with the length and CRC that fit them."""
+    magic, version, zero = struct.unpack_from("<8sII", data)
+    return frame(magic, data[HEADER:], version, zero)
+
+
+def name(text: str | bytes) -> bytes:
+    raw = text if isinstance(text, bytes) else text.encode()
+    return struct.pack("<H", len(raw)) + raw
+
+
+def input_record(rule: dict[str, Any], features: Sequence[dict[str, Any]], **raw: Any) -> bytes:
+    """An input and its features; `raw` overrides what the rule cannot say: dtype, rank, flags, feature_count."""
+    flags = rule["finite"] | rule["flag_range"] << 1
+    axis = -1 if rule["feature_axis"] is None else rule["feature_axis"]
+    record = name(rule["name"])
+    record += struct.pack("<BB", raw.get("dtype", CODES.get(rule["dtype"], 0)), raw.get("rank", len(rule["shape"])))
+    record += struct.pack("<IiI", raw.get("flags", flags), axis, rule["sketch_stride"])
+    for extent, most in zip(rule["shape"], rule["max_shape"], strict=True):
+        record += struct.pack("<qq", -1 if extent is None else extent, most)
+    record += struct.pack("<I", raw.get("feature_count", len(features)))
+    return record + b"".join(map(feature_record, features))
+
+
+def feature_record(rule: dict[str, Any]) -> bytes:
+    record = name(rule["name"]) + struct.pack("<ffdd", rule["low"], rule["high"], rule["mean"], rule["stddev"])
+    record += struct.pack("<QB", rule["reference_rows"], len(rule["counts"]))
+    return record + struct.pack(f"<{len(rule['edges'])}f{len(rule['counts'])}Q", *rule["edges"], *rule["counts"])
+
+
+def output_record(rule: dict[str, Any], **raw: Any) -> bytes:
+    """An output; `raw` overrides dtype, rank, flags and default_size."""
+    default = rule["default"] or ()
+    flags = rule["finite"] | (rule["default"] is not None) << 2 | 8
+    record = name(rule["name"])
+    record += struct.pack("<BB", raw.get("dtype", CODES.get(rule["dtype"], 0)), raw.get("rank", len(rule["shape"])))
+    record += struct.pack("<I", raw.get("flags", flags))
+    record += b"".join(struct.pack("<q", -1 if extent is None else extent) for extent in rule["shape"])
+    return record + struct.pack(f"<I{len(default)}d", raw.get("default_size", len(default)), *default)
+
+
+def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1) -> bytes:
+    return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs)
+
+
+def guard(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1) -> bytes:
+    """A whole guard program of these records."""
+    return frame(GUARD_MAGIC, body(inputs, outputs, batched))
+
+
+def sound_guard() -> bytes:
+    """Two inputs (one of rank 0 axis beyond the rows), three features and two outputs."""
+    other = {**INPUT, "name": "z", "shape": (None,), "max_shape": (9,), "feature_axis": None, "flag_range": False}
+    floats = {"name": "p", "dtype": "float32", "shape": (None,), "finite": True, "default": None}
+    return guard(
+        [input_record(INPUT, [FEATURE, PLAIN]), input_record(other, [PLAIN])],
+        [output_record(OUTPUT), output_record(floats)],
+    )
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def counts(values: Sequence[int]) -> bytes:
+    return struct.pack("<H", len(values)) + b"".join(map(varint, values))
+
+
+def batch_feature(histogram: Sequence[int], not_finite: int, total: int, squares: int) -> bytes:
+    zigzag = total * 2 if total >= 0 else -total * 2 - 1
+    return bytes([len(histogram)]) + b"".join(map(varint, [*histogram, not_finite, zigzag, squares]))
+
+
+def batch_body(**changes: Any) -> bytes:
+    """The body of a batch file with some counts of every kind; `changes` replace its parts."""
+    parts: dict[str, Any] = {
+        "instance": bytes(range(16)),
+        "numbers": struct.pack("<QQqqQ", 7 << 32 | 5, 3, 1_700_000_000 * 10**9, 1_700_000_060 * 10**9, 60 * 10**9),
+        "digests": bytes([0xAB] * 32 + [0xCD] * 32),
+        "calls": varint(13) + varint(1) + varint(456_789),
+        "verdicts": counts([20, 0, 4]),
+        "sources": counts([20, 0, 0, 4]),
+        "reasons": counts([0, 0, 0, 0, 3, 0, 1]),
+        "latency": counts([1, *[0] * 119, 12]),
+        "feature_count": struct.pack("<I", 2),
+        "features": batch_feature([5, 6, 7, 3], 3, -1234, 99_999) + batch_feature([], 2, 0, 0),
+    }
+    return b"".join({**parts, **changes}.values())
+
+
+def batch(**changes: Any) -> bytes:
+    """A whole batch file."""
+    return frame(BATCH_MAGIC, batch_body(**changes))
