@@ -37,9 +37,11 @@ test: lint ctest example .venv/.test $(RECEIVERS)/.made
 	$(call say,pytest against the installed wheels)
 	@$(BIN)/pytest
 
-bench: .venv/.installed .venv/.test
+bench: .venv/.installed .venv/.test example
 	$(call say,benchmarks)
-	@$(BIN)/pytest benchmarks
+	@$(CC) -std=c11 -O2 -I$(C_PREFIX)/include benchmarks/bare_run.c $(C_PREFIX)/lib*/libedge_rai.a -ldl -lm -lpthread \
+	  -o build/c/bare_run
+	@EDGE_RAI_BARE_RUN=$(ROOT)/build/c/bare_run $(BIN)/pytest benchmarks --benchmark-json=build/bench.json
 
 lint: .venv/.installed .venv/.test
 	$(call say,ruff)

@@ -10,11 +10,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.bench.interleave import Contender, interleave
 from edge_rai_converters.runner import Runner
 
 _Name = TypeVar("_Name", bound=str)
-_WARM_UP = 10
-_MAX_ROUNDS = 2000
+_MOST_ROUNDS, _BLOCK = 100, 20
 _BUDGET_NS = 700_000_000
 
 
@@ -28,22 +28,23 @@ class Latency:
 
 
 def latencies(runners: Mapping[_Name, Runner], feed: Mapping[str, npt.NDArray[np.float32]]) -> dict[_Name, Latency]:
-    """Calls the models in turn until the time budget is spent.
+    """Calls the models in turn for about as long as the time budget allows, and at least once each.
 
     Args:
         runners: By a name of the caller's.
         feed: Arguments of one call.
     """
-    for _ in range(_WARM_UP):
-        for runner in runners.values():
-            runner.call(feed)
-    samples: dict[_Name, list[int]] = {name: [] for name in runners}
-    deadline = time.perf_counter_ns() + _BUDGET_NS
-    for _ in range(_MAX_ROUNDS):
-        for name, runner in runners.items():
-            start = time.perf_counter_ns()
-            runner.call(feed)
-            samples[name].append(time.perf_counter_ns() - start)
-        if time.perf_counter_ns() > deadline:
-            break
-    return {name: Latency(*(int(q) for q in np.percentile(taken, (10, 50, 90)))) for name, taken in samples.items()}
+    start = time.perf_counter_ns()
+    for runner in runners.values():
+        runner.call(feed)
+    calls = max(1, _BUDGET_NS // max(1, time.perf_counter_ns() - start))  # of each
+    block = min(_BLOCK, calls)
+    contenders = {name: _contender(runner, feed) for name, runner in runners.items()}
+    timings = interleave(contenders, rounds=min(_MOST_ROUNDS, max(1, calls // block)), block=block)
+    return {
+        name: Latency(*(int(timings[name].percentile_ns(percent)) for percent in (10, 50, 90))) for name in runners
+    }
+
+
+def _contender(runner: Runner, feed: Mapping[str, npt.NDArray[np.float32]]) -> Contender:
+    return lambda _: runner.call(feed)

@@ -58,11 +58,13 @@ def raise_status(status: int, detail: str, where: str = "") -> NoReturn:
     if status == lib.ERAI_E_MEMORY:
         raise MemoryError(detail)
     sentence = detail or text(lib.erai_strerror(status))
-    if where and where not in sentence:
-        sentence = f"{where}: {sentence}"
     if status == lib.ERAI_E_ARGUMENT:
         raise ValueError(sentence)
-    raise _ERRORS.get(status, errors.NativeError)(sentence)
+    kind = _ERRORS.get(status, errors.NativeError)
+    # Where a runtime is missing or a spool cannot be written, the bundle is not at fault.
+    if issubclass(kind, errors.BundleError) and where not in sentence:
+        sentence = f"{where}: {sentence}"
+    raise kind(sentence)
 
 
 class Detail:

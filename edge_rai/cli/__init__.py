@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from edge_rai import __version__
-from edge_rai.cli import agent, collect, fleet, inspect, missing, run, verify
+from edge_rai.cli import agent, bench, collect, fleet, inspect, missing, run, verify
 from edge_rai.errors import EdgeRaiError, RuntimeMissingError
 
 _ENTRY_POINTS = "edge_rai.commands"
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-rai", description="Guarded inference for edge devices.")
     parser.add_argument("--version", action="version", version=f"edge-rai {__version__}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, inspect, verify, agent, collect, fleet):
+    for module in (run, inspect, verify, bench, agent, collect, fleet):
         module.add(commands)
     installed = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
     for name in sorted(installed):

@@ -28,32 +28,17 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exits 1 when a row was rejected."""
     from edge_rai import Verdict, load
+    from edge_rai.cli.rows import read_rows
 
     with load(arguments.model, spool=arguments.spool, threads=arguments.threads) as session:
         names = [spec.name for spec in session.inputs]
-        answer = session.predict(_read(Path(arguments.data), names))
+        answer = session.predict(read_rows(Path(arguments.data), names))
         batch = session.flush() if arguments.spool else None
     if arguments.json:
         print(json.dumps(_as_json(answer, batch), allow_nan=False))
     else:
         _print(answer, batch)
     return 1 if answer.verdict is Verdict.REJECT else 0
-
-
-def _read(path: Path, names: list[str]) -> dict[str, Any]:
-    """The arrays of a file, by input name; a single array serves a single input whatever its name."""
-    import numpy as np
-
-    loaded = np.load(path, allow_pickle=False)
-    arrays = {names[0]: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
-        arrays = {names[0]: next(iter(arrays.values()))}
-    if missing := [name for name in names if name not in arrays]:
-        raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
-    floats = {name: arrays[name] for name in names}
-    return {
-        name: values.astype(np.float32) if values.dtype.kind in "fiu" else values for name, values in floats.items()
-    }
 
 
 def _number(value: float) -> float | str:

@@ -214,13 +214,13 @@ static erai_status read_output(erai_guard *guard, er_reader *in, er_output *outp
 }
 
 static void fill_limits(er_input *input, const er_feature *feature, const er_limits *limits, size_t at) {
-    int finite = (input->flags & ERAI_RULE_FINITE) != 0;
-    limits->low[at] = finite && feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
-    limits->high[at] = finite && feature->high > FLT_MAX ? FLT_MAX : feature->high;
+    limits->low[at] = feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
+    limits->high[at] = feature->high > FLT_MAX ? FLT_MAX : feature->high;
     float mean = (float)feature->mean, z_scale = feature->stddev > 0 ? (float)(256.0 / feature->stddev) : 0.0f;
-    int usable = isfinite(mean) && isfinite(z_scale);
+    int usable = feature->bins && isfinite(mean) && isfinite(z_scale) && z_scale > 0.0f;
+    /* Both or neither: (value - mean) may be infinite, and infinity times zero is no number. */
     limits->mean[at] = usable ? mean : 0.0f;
-    limits->z_scale[at] = usable && feature->bins ? z_scale : 0.0f;
+    limits->z_scale[at] = usable ? z_scale : 0.0f;
     for (uint32_t i = 0; i < ERAI_MAX_BINS; i++)
         limits->edges[at][i] = i + 1 < feature->bins ? feature->edges[i] : INFINITY;
     input->sketched |= feature->bins > 0;

@@ -13,9 +13,9 @@
 /* What admitting a row reads, and nothing else, by feature and apart, so that a row of columns is checked and summed
  * several values at a time. */
 typedef struct er_limits {
-    float *low; /* when NaN and infinities are not allowed, at least -FLT_MAX: one comparison finds them too */
+    float *low; /* at least -FLT_MAX, whatever the rule: one comparison finds NaN and infinities too */
     float *high;
-    float *mean;
+    float *mean;                   /* 0 where z_scale is */
     float *z_scale;                /* 256 / stddev; 0 when constant or without reference */
     float (*edges)[ERAI_MAX_BINS]; /* the last is padding; unused ones are +inf */
 } er_limits;

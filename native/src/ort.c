@@ -43,6 +43,7 @@ enum slot {
     SESSION_OUTPUT_TYPE = 34,
     SESSION_INPUT_NAME = 36,
     SESSION_OUTPUT_NAME = 37,
+    CREATE_RUN_OPTIONS = 39,
     CREATE_TENSOR_WITH_DATA = 49,
     TENSOR_DATA = 51,
     CAST_TYPE_TO_TENSOR = 55,
@@ -59,6 +60,7 @@ enum slot {
     RELEASE_MEMORY_INFO = 94,
     RELEASE_SESSION = 95,
     RELEASE_VALUE = 96,
+    RELEASE_RUN_OPTIONS = 97,
     RELEASE_TYPE_INFO = 98,
     RELEASE_TENSOR_INFO = 99,
     RELEASE_SESSION_OPTIONS = 100,
@@ -301,10 +303,11 @@ struct er_binding {
     er_model *model;
     er_view *inputs;
     er_view *outputs;
-    OrtHandle *io;     /* the runtime's binding of those values */
-    OrtValue **values; /* scratch of a learning run: inputs, then outputs */
-    int learned;       /* `outputs` hold for the input shapes in `inputs` */
-    int dynamic;       /* output shapes depend on the data: never pass values */
+    OrtHandle *io;      /* the runtime's binding of those values */
+    OrtHandle *options; /* of a run; without them the runtime makes some each time */
+    OrtValue **values;  /* scratch of a learning run: inputs, then outputs */
+    int learned;        /* `outputs` hold for the input shapes in `inputs` */
+    int dynamic;        /* output shapes depend on the data: never pass values */
 };
 
 erai_status er_binding_open(er_model *model, er_binding **out) {
@@ -315,11 +318,13 @@ erai_status er_binding_open(er_model *model, er_binding **out) {
     binding->outputs = calloc(model->output_count, sizeof *binding->outputs);
     binding->values = calloc(model->input_count + model->output_count, sizeof *binding->values);
     typedef OrtStatus *(*create_fn)(OrtHandle *, OrtHandle **);
+    typedef OrtStatus *(*create_options_fn)(OrtHandle **);
     OrtStatus *error = NULL;
     if (binding->inputs && binding->outputs && binding->values)
         error = CALL(model, CREATE_IO_BINDING, create_fn)(model->session, &binding->io);
+    if (!error && binding->io) error = CALL(model, CREATE_RUN_OPTIONS, create_options_fn)(&binding->options);
     if (error) CALL(model, RELEASE_STATUS, release_fn)(error);
-    if (!binding->io) {
+    if (!binding->options) {
         er_binding_close(binding);
         return ERAI_E_MEMORY;
     }
@@ -331,6 +336,7 @@ void er_binding_close(er_binding *binding) {
     if (!binding) return;
     const er_model *model = binding->model;
     release(model, RELEASE_IO_BINDING, binding->io);
+    release(model, RELEASE_RUN_OPTIONS, binding->options);
     for (size_t i = 0; binding->inputs && i < model->input_count; i++)
         release(model, RELEASE_VALUE, binding->inputs[i].value);
     for (size_t i = 0; binding->outputs && i < model->output_count; i++)
@@ -408,9 +414,9 @@ static erai_status run_and_learn(er_binding *binding, er_buffer *outputs, char *
     OrtValue **values = binding->values + model->input_count;
     for (size_t i = 0; i < model->input_count; i++) binding->values[i] = binding->inputs[i].value;
     memset(values, 0, model->output_count * sizeof(OrtValue *));
-    OrtStatus *error =
-        CALL(model, RUN, run_fn)(model->session, NULL, model->input_names, (const OrtValue *const *)binding->values,
-                                 model->input_count, model->output_names, model->output_count, values);
+    OrtStatus *error = CALL(model, RUN, run_fn)(model->session, binding->options, model->input_names,
+                                                (const OrtValue *const *)binding->values, model->input_count,
+                                                model->output_names, model->output_count, values);
     if (error) return take_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail);
     erai_status status = ERAI_OK;
     for (size_t i = 0; i < model->output_count; i++) {
@@ -437,7 +443,7 @@ erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, er_bu
     erai_status status = bind_inputs(binding, inputs, detail);
     if (status) return status;
     if (!binding->learned || !outputs_bound(binding, outputs)) return run_and_learn(binding, outputs, detail);
-    OrtStatus *error = CALL(model, RUN_WITH_BINDING, run_bound_fn)(model->session, NULL, binding->io);
+    OrtStatus *error = CALL(model, RUN_WITH_BINDING, run_bound_fn)(model->session, binding->options, binding->io);
     if (!error) {
         for (size_t i = 0; i < model->output_count; i++) {
             outputs[i].rank = binding->outputs[i].rank;

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 import textwrap
 from pathlib import Path
 
@@ -466,12 +465,3 @@ def test_outputs_of_a_real_sized_model_are_bit_identical(tmp_path: Path) -> None
         for rows in (1, 64, 3):
             values = generator.normal(size=(rows, 300)).astype(np.float32)
             assert session.predict(values).outputs["y"].tobytes() == outputs_of(model, values).tobytes()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
-def test_file_name_that_is_not_utf8(linear_model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "mod\udce9le.onnx"
-    path.write_bytes(linear_model.read_bytes())
-    with load(path, spool=tmp_path / "sp\udce9ol") as session:
-        assert session.predict(ROWS).verdict is Verdict.ACCEPT
-        assert (tmp_path / "sp\udce9ol" / session.flush()).is_file()

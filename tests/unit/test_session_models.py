@@ -1,0 +1,135 @@
+"""The models of ONNX's own test suite, and models with a trait that this version does not take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edge_rai import BundleError, UnsupportedModelError, Verdict, load
+from support.models import FLOAT, reference_run, save
+
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+SIMPLE = Path(onnx.__file__).parent / "backend/test/data/simple"
+MODELS = sorted([*LIGHT.glob("*.onnx"), *SIMPLE.glob("*/model.onnx")])
+
+
+def test_onnx_has_models_to_try() -> None:
+    assert len(MODELS) > 10
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem if path.parent == LIGHT else path.parent.name)
+def test_model_of_onnx_answers_as_the_bare_runtime_or_is_refused_by_name(path: Path) -> None:
+    try:
+        session = load(path, threads=2)
+    except UnsupportedModelError as error:
+        assert any(word in str(error) for word in ("input '", "output '", "the model has 0 inputs", path.name))  # noqa: PT017
+        return
+    with session:
+        generator = np.random.default_rng(0)
+        values = {
+            spec.name: generator.uniform(0.1, 1, [extent or 2 for extent in spec.shape]).astype(np.float32)
+            for spec in session.inputs
+        }
+        answer = session.predict(values)
+        expected = reference_run(path, values)
+    assert answer.verdict is Verdict.ACCEPT or not all(np.isfinite(array).all() for array in expected.values())
+    if answer.verdict is Verdict.ACCEPT:
+        for name, array in expected.items():
+            assert answer.outputs[name].tobytes() == array.tobytes()
+
+
+FORMS = {
+    "input 'a' has ONNX data type 7": ([("a", TensorProto.INT64, ["N"])], [("y", TensorProto.INT64, ["N"])], "Identity"),
+    "input 'b' has ONNX data type 11": ([("b", TensorProto.DOUBLE, [2])], [("y", TensorProto.DOUBLE, [2])], "Identity"),
+    "input 'c' has ONNX data type 8": ([("c", TensorProto.STRING, [2])], [("y", TensorProto.STRING, [2])], "Identity"),
+    "output 'y' has ONNX data type 10": ([("d", FLOAT, [2])], [("y", TensorProto.FLOAT16, [2])], "Cast"),
+    "output 'y' has ONNX data type 8": ([("e", FLOAT, [2])], [("y", TensorProto.STRING, [2])], "Cast"),
+    "input 'f' has rank 9": ([("f", FLOAT, [1] * 9)], [("y", FLOAT, [1] * 9)], "Identity"),
+    "axis 1 is 0": ([("g", FLOAT, ["N", 0])], [("y", FLOAT, ["N", 0])], "Identity"),
+}
+
+
+@pytest.mark.parametrize("message", FORMS)
+def test_unsupported_form_is_named(tmp_path: Path, message: str) -> None:
+    inputs, outputs, kind = FORMS[message]
+    attributes = {"to": outputs[0][1]} if kind == "Cast" else {}
+    node = helper.make_node(kind, [inputs[0][0]], ["y"], **attributes)
+    model = save(tmp_path / "m.onnx", [node], inputs, outputs)
+    with pytest.raises(UnsupportedModelError, match=message):
+        load(model)
+
+
+def test_sequences_are_named(tmp_path: Path) -> None:
+    node = helper.make_node("SplitToSequence", ["x"], ["parts"], axis=0)
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", FLOAT, [2, 2])],
+        [helper.make_tensor_sequence_value_info("parts", FLOAT, None)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedModelError, match="output 'parts' is a sequence"):
+        load(tmp_path / "m.onnx")
+
+
+def test_model_without_inputs_is_refused(tmp_path: Path) -> None:
+    value = helper.make_tensor("v", FLOAT, [1], [1.0])
+    model = save(tmp_path / "m.onnx", [helper.make_node("Constant", [], ["y"], value=value)], [], [("y", FLOAT, [1])])
+    with pytest.raises(UnsupportedModelError, match="the model has 0 inputs"):
+        load(model)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x08", bytes(100)])
+def test_file_that_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="broken.onnx") as caught:
+        load(tmp_path / "broken.onnx")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_operator_is_named(tmp_path: Path) -> None:
+    node = helper.make_node("Frobnicate", ["x"], ["y"], domain="com.example")
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", FLOAT, [1])],
+        [helper.make_tensor_value_info("y", FLOAT, [1])],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedModelError, match="Frobnicate"):
+        load(tmp_path / "m.onnx")
+
+
+def test_weights_beside_the_model_are_found(tmp_path: Path) -> None:
+    weights = np.arange(6, dtype=np.float32).reshape(3, 2)
+    path = save(
+        tmp_path / "m.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [("x", FLOAT, ["N", 3])],
+        [("y", FLOAT, ["N", 2])],
+        {"w": weights},
+    )
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").is_file()
+    with load(path) as session:
+        rows = np.ones((2, 3), np.float32)
+        assert session.predict(rows).outputs["y"].tolist() == (rows @ weights).tolist()
+
+
+def test_initializer_that_is_also_an_input_is_no_input(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        [("x", FLOAT, ["N"]), ("w", FLOAT, [1])],
+        [("y", FLOAT, ["N"])],
+        {"w": np.array([2], np.float32)},
+    )
+    with load(path) as session:
+        assert [spec.name for spec in session.inputs] == ["x"]
+        assert session.predict(np.array([1], np.float32)).outputs["y"].tolist() == [3]
