@@ -56,6 +56,7 @@ class Session:
         self.batched: bool = self._native.batched
         self._single = len(self.inputs) == 1
         self._call = self._native.calls[0]
+        self._usual = self._call.usual
 
     def predict(self, inputs: Array | Mapping[str, Array], *, strict: bool = False) -> Answer:
         """Admits the input, runs the model on the rows that may run, judges and records: one C call.
@@ -70,13 +71,14 @@ class Session:
             InputRejectedError: With ``strict`` only.
             InferenceError: ONNX Runtime failed.
         """
-        answer = self._call.usual(inputs)
-        if answer is None:
-            answer = self._native.predict(self._in_order(inputs))
-        elif answer.__class__ is not Answer or self._native.closed:
-            answer = self._native.finish(self._call, answer)
-        if strict and answer.verdict is Verdict.REJECT:
-            raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
+        answer = self._usual(inputs)
+        if answer.__class__ is not Answer:  # of any other kind: see edge_rai._native.session.Call.usual
+            if answer is None:
+                answer = self._native.predict(self._in_order(inputs))
+            else:
+                answer = self._native.finish(self._call, answer)
+            if strict and answer.verdict is Verdict.REJECT:
+                raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
         return answer
 
     def snapshot(self) -> Snapshot:

@@ -41,9 +41,7 @@ def latencies(runners: Mapping[_Name, Runner], feed: Mapping[str, npt.NDArray[np
     block = min(_BLOCK, calls)
     contenders = {name: _contender(runner, feed) for name, runner in runners.items()}
     timings = interleave(contenders, rounds=min(_MOST_ROUNDS, max(1, calls // block)), block=block)
-    return {
-        name: Latency(*(int(timings[name].percentile_ns(percent)) for percent in (10, 50, 90))) for name in runners
-    }
+    return {name: Latency(*(int(timings[name].percentile_ns(percent)) for percent in (10, 50, 90))) for name in runners}
 
 
 def _contender(runner: Runner, feed: Mapping[str, npt.NDArray[np.float32]]) -> Contender:

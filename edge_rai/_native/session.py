@@ -200,23 +200,19 @@ class NativeSession:
             for call in self.calls[1:]:  # of the other threads
                 answer = call.usual(arrays[0])
                 if answer is not None:
-                    return self.finish(call, answer)
+                    return self.finish(call, answer) if isinstance(answer, int) else answer
         call = self._take_call()
         try:
             return call.run(arrays)
         finally:
             self._give(call)
 
-    def finish(self, call: Call, answer: Answer | int) -> Answer:
-        """What ``usual`` of a call said, an integer explained."""
-        if isinstance(answer, int):
-            try:
-                return call.finish(answer)
-            finally:
-                self._give(call)
-        if self.closed:
-            self._close_calls()
-        return answer
+    def finish(self, call: Call, status: int) -> Answer:
+        """What came of a prediction that ``usual`` of a call made and did not explain."""
+        try:
+            return call.finish(status)
+        finally:
+            self._give(call)
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""

@@ -22,6 +22,7 @@ typedef struct usual {
     erai_tensor *input;
     const uint64_t *accepted;
     int taken;     /* by a prediction, or by whoever called take; changed with the interpreter's lock held */
+    int wanted;    /* somebody called take in vain: what is running ends with an integer, for Python to see to it */
     uint64_t seen; /* what *accepted was when the following was learned; 0: nothing was */
     int rank;
     Py_ssize_t shape[ERAI_MAX_RANK];
@@ -106,7 +107,7 @@ static PyObject *predict(PyObject *self, PyObject *array) {
     erai_status status = state->predict(state->session, state->input, 1, state->answer);
     PyEval_RestoreThread(thread);
     PyBuffer_Release(&view);
-    if (status || *state->accepted != state->seen) return PyLong_FromLong(status);
+    if (status || state->wanted || *state->accepted != state->seen) return PyLong_FromLong(status);
     PyObject *answer = make_answer(state);
     state->taken = 0;
     return answer;
@@ -118,6 +119,7 @@ static PyObject *take(PyObject *self, PyObject *unused) {
     usual *state = PyCapsule_GetPointer(self, capsule_name);
     if (!state) return NULL;
     int was_free = !state->taken;
+    state->wanted = state->taken;
     state->taken = 1;
     return PyBool_FromLong(was_free);
 }
@@ -127,7 +129,7 @@ static PyObject *give(PyObject *self, PyObject *unused) {
     (void)unused;
     usual *state = PyCapsule_GetPointer(self, capsule_name);
     if (!state) return NULL;
-    state->taken = 0;
+    state->taken = state->wanted = 0;
     return none();
 }
 

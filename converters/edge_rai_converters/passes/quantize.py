@@ -19,6 +19,7 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+from edge_rai_converters.passes.fuse import fuse_scalers
 from edge_rai_converters.passes.lower import lower_scalers
 from edge_rai_converters.sources.onnx import opset_of
 
@@ -155,6 +156,7 @@ def _prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
         raise NotQuantizableError(f"ONNX Runtime could not prepare it: {_first_line(error)}") from error
     prepared = onnx.shape_inference.infer_shapes(onnx.load(target))
+    fuse_scalers(prepared)
     for index, node in enumerate(prepared.graph.node):
         node.name = f"{node.op_type}_{index}"
     _own_biases(prepared.graph)
