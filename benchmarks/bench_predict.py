@@ -1,7 +1,7 @@
 """Guarded predict against the bare runtime, in Python and in C: small tabular models, one row, one thread.
 
-Each contender runs in blocks of 50 calls, in turn with the others, within one process a language. `make bench` runs this
-and writes machine, versions and samples to build/bench.json.
+Each contender runs in blocks of 50 calls, in turn with the others, within one process a language. `make bench` runs
+this and writes machine, versions and samples to build/bench.json.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edge_rai.bundle import read
 from edge_rai_converters import convert
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "breast_cancer"))
-from train import train  # noqa: E402
+from train import train
 
 ROUNDS = 400
 
@@ -65,7 +65,10 @@ def test_guarded_predict_beside_the_bare_runtime(form, bundles, benchmark, capsy
             print("  C: not measured; `make bench` builds the driver benchmarks/bare_run.c")
             return
         for name, column in (("bare Run", 0), ("guarded predict", 1)):
-            print(f"  C      {name:33}" + "".join(f"{np.percentile(in_c[:, column], p) / 1000:8.2f}" for p in (50, 90, 99)))
+            print(
+                f"  C      {name:33}"
+                + "".join(f"{np.percentile(in_c[:, column], p) / 1000:8.2f}" for p in (50, 90, 99))
+            )
         ratios = np.percentile(in_c[:, 1] / in_c[:, 0], (50, 10, 90))
         print("  C      guarded / bare {:.3f} ({:.3f} to {:.3f})".format(*ratios))
 

@@ -72,13 +72,13 @@ class Session:
             InferenceError: ONNX Runtime failed.
         """
         answer = self._usual(inputs)
-        if answer.__class__ is not Answer:  # of any other kind: see edge_rai._native.session.Call.usual
-            if answer is None:
-                answer = self._native.predict(self._in_order(inputs))
-            else:
-                answer = self._native.finish(self._call, answer)
-            if strict and answer.verdict is Verdict.REJECT:
-                raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
+        if isinstance(answer, Answer):
+            return answer
+        # See edge_rai._native.session.Call.usual: nothing was done, or what was done is not a plain acceptance.
+        native = self._native
+        answer = native.predict(self._in_order(inputs)) if answer is None else native.finish(self._call, answer)
+        if strict and answer.verdict is Verdict.REJECT:
+            raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
         return answer
 
     def snapshot(self) -> Snapshot:

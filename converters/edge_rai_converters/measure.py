@@ -39,7 +39,7 @@ def latencies(runners: Mapping[_Name, Runner], feed: Mapping[str, npt.NDArray[np
         runner.call(feed)
     calls = max(1, _BUDGET_NS // max(1, time.perf_counter_ns() - start))  # of each
     block = min(_BLOCK, calls)
-    contenders = {name: _contender(runner, feed) for name, runner in runners.items()}
+    contenders: dict[str, Contender] = {name: _contender(runner, feed) for name, runner in runners.items()}
     timings = interleave(contenders, rounds=min(_MOST_ROUNDS, max(1, calls // block)), block=block)
     return {name: Latency(*(int(timings[name].percentile_ns(percent)) for percent in (10, 50, 90))) for name in runners}
 

@@ -83,7 +83,8 @@ def array(pointer: Any, count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """A copy of count elements at a C pointer."""
     if count == 0:
         return np.empty(0, dtype)
-    return np.frombuffer(ffi.buffer(pointer, count * np.dtype(dtype).itemsize), dtype).copy()
+    values: npt.NDArray[Any] = np.frombuffer(ffi.buffer(pointer, count * np.dtype(dtype).itemsize), dtype).copy()
+    return values
 
 
 def version() -> str:

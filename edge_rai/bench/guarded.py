@@ -68,7 +68,7 @@ def guard_cost(
             {
                 "guarded": lambda i: session.predict(calls[i % count]),
                 "bare": lambda i: bare.run(None, feeds[i % count]),
-                "empty": lambda i: None,
+                "empty": lambda _: None,
             },
             rounds=rounds,
         )

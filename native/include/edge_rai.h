@@ -107,13 +107,13 @@ typedef enum erai_source {
 
 /* Why a row, or (row -1) a whole call, was flagged or rejected. `value` is what came, `limit` what it was held to. */
 typedef enum erai_reason_code {
-    ERAI_REASON_DTYPE = 0,             /* value, limit: the erai_dtype that came and the one declared */
-    ERAI_REASON_RANK = 1,              /* value, limit: the rank that came and the one declared */
-    ERAI_REASON_SHAPE = 2,             /* value, limit: the extent that came and the one declared or the greatest allowed */
-    ERAI_REASON_ROWS = 3,              /* inputs disagree on the number of rows; value, limit: this one, the first one */
-    ERAI_REASON_NOT_FINITE = 4,        /* value: the NaN or infinity */
-    ERAI_REASON_BELOW_RANGE = 5,       /* value < limit */
-    ERAI_REASON_ABOVE_RANGE = 6,       /* value > limit */
+    ERAI_REASON_DTYPE = 0,       /* value, limit: the erai_dtype that came and the one declared */
+    ERAI_REASON_RANK = 1,        /* value, limit: the rank that came and the one declared */
+    ERAI_REASON_SHAPE = 2,       /* value, limit: the extent that came and the one declared or the greatest allowed */
+    ERAI_REASON_ROWS = 3,        /* inputs disagree on the number of rows; value, limit: this one, the first one */
+    ERAI_REASON_NOT_FINITE = 4,  /* value: the NaN or infinity */
+    ERAI_REASON_BELOW_RANGE = 5, /* value < limit */
+    ERAI_REASON_ABOVE_RANGE = 6, /* value > limit */
     ERAI_REASON_OUTPUT_NOT_FINITE = 7, /* value: the NaN or infinity in the model's output */
     ERAI_REASON_OUTPUT_SHAPE = 8       /* the model returned another rank or extent than declared; value, limit */
 } erai_reason_code;
@@ -176,7 +176,7 @@ typedef struct erai_guard erai_guard;   /* immutable; any thread */
 typedef struct erai_input_rule {
     size_t struct_size;
     const char *name;
-    const int64_t *shape;  /* rank extents; -1: free, from 1 to the same place in max_shape */
+    const int64_t *shape; /* rank extents; -1: free, from 1 to the same place in max_shape */
     const int64_t *max_shape;
     uint32_t rank; /* 0 to ERAI_MAX_RANK */
     uint32_t dtype;
@@ -204,7 +204,7 @@ typedef struct erai_feature_rule {
 typedef struct erai_output_rule {
     size_t struct_size;
     const char *name;
-    const int64_t *shape; /* rank extents; -1: free */
+    const int64_t *shape;      /* rank extents; -1: free */
     const double *default_row; /* default_size values: one row's answer, or one value for every element */
     uint32_t rank;
     uint32_t dtype;
@@ -246,8 +246,8 @@ ERAI_API erai_status erai_bundle_open(const char *path, erai_bundle **bundle, ch
 ERAI_API void erai_bundle_close(erai_bundle *bundle);
 ERAI_API size_t erai_bundle_files(const erai_bundle *bundle);
 /* Files are sorted by name. Pointers live as long as the bundle. ERAI_E_ARGUMENT when index is out of range. */
-ERAI_API erai_status erai_bundle_file(const erai_bundle *bundle, size_t index, const char **name,
-                                      const uint8_t **data, size_t *size);
+ERAI_API erai_status erai_bundle_file(const erai_bundle *bundle, size_t index, const char **name, const uint8_t **data,
+                                      size_t *size);
 
 /* SHA-256 (FIPS 180-4) of size bytes. Any thread. */
 ERAI_API void erai_sha256(const void *data, size_t size, uint8_t digest[ERAI_DIGEST_SIZE]);
@@ -327,7 +327,7 @@ typedef struct erai_snapshot_info {
     int64_t end_unix_ns;
     uint64_t duration_ns; /* monotonic */
     uint64_t calls;
-    uint64_t errors;       /* calls that ended in a status other than ERAI_OK */
+    uint64_t errors; /* calls that ended in a status other than ERAI_OK */
     uint64_t latency_sum_ns;
     const uint64_t *rows_by_verdict; /* verdicts counts, indexed by erai_verdict */
     const uint64_t *rows_by_source;

@@ -8,41 +8,18 @@
 
 static void store(void *data, uint32_t dtype, size_t at, double value) {
     switch (dtype) {
-    case ERAI_DTYPE_FLOAT32:
-        ((float *)data)[at] = (float)value;
-        break;
-    case ERAI_DTYPE_FLOAT64:
-        ((double *)data)[at] = value;
-        break;
-    case ERAI_DTYPE_INT8:
-        ((int8_t *)data)[at] = (int8_t)value;
-        break;
-    case ERAI_DTYPE_INT16:
-        ((int16_t *)data)[at] = (int16_t)value;
-        break;
-    case ERAI_DTYPE_INT32:
-        ((int32_t *)data)[at] = (int32_t)value;
-        break;
-    case ERAI_DTYPE_INT64:
-        ((int64_t *)data)[at] = (int64_t)value;
-        break;
-    case ERAI_DTYPE_UINT8:
-        ((uint8_t *)data)[at] = (uint8_t)value;
-        break;
-    case ERAI_DTYPE_BOOL:
-        ((uint8_t *)data)[at] = value != 0;
-        break;
-    case ERAI_DTYPE_UINT16:
-        ((uint16_t *)data)[at] = (uint16_t)value;
-        break;
-    case ERAI_DTYPE_UINT32:
-        ((uint32_t *)data)[at] = (uint32_t)value;
-        break;
-    case ERAI_DTYPE_UINT64:
-        ((uint64_t *)data)[at] = (uint64_t)value;
-        break;
-    default:
-        break;
+    case ERAI_DTYPE_FLOAT32: ((float *)data)[at] = (float)value; break;
+    case ERAI_DTYPE_FLOAT64: ((double *)data)[at] = value; break;
+    case ERAI_DTYPE_INT8: ((int8_t *)data)[at] = (int8_t)value; break;
+    case ERAI_DTYPE_INT16: ((int16_t *)data)[at] = (int16_t)value; break;
+    case ERAI_DTYPE_INT32: ((int32_t *)data)[at] = (int32_t)value; break;
+    case ERAI_DTYPE_INT64: ((int64_t *)data)[at] = (int64_t)value; break;
+    case ERAI_DTYPE_UINT8: ((uint8_t *)data)[at] = (uint8_t)value; break;
+    case ERAI_DTYPE_BOOL: ((uint8_t *)data)[at] = value != 0; break;
+    case ERAI_DTYPE_UINT16: ((uint16_t *)data)[at] = (uint16_t)value; break;
+    case ERAI_DTYPE_UINT32: ((uint32_t *)data)[at] = (uint32_t)value; break;
+    case ERAI_DTYPE_UINT64: ((uint64_t *)data)[at] = (uint64_t)value; break;
+    default: break;
     }
 }
 

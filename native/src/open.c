@@ -120,26 +120,16 @@ static erai_status match_model(const erai_guard *guard, const er_model *model, c
 
 static double golden_value(const void *data, uint32_t dtype, size_t at) {
     switch (dtype) {
-    case ERAI_DTYPE_FLOAT32:
-        return (double)((const float *)data)[at];
-    case ERAI_DTYPE_FLOAT64:
-        return ((const double *)data)[at];
-    case ERAI_DTYPE_INT8:
-        return (double)((const int8_t *)data)[at];
-    case ERAI_DTYPE_INT16:
-        return (double)((const int16_t *)data)[at];
-    case ERAI_DTYPE_INT32:
-        return (double)((const int32_t *)data)[at];
-    case ERAI_DTYPE_INT64:
-        return (double)((const int64_t *)data)[at];
-    case ERAI_DTYPE_UINT16:
-        return (double)((const uint16_t *)data)[at];
-    case ERAI_DTYPE_UINT32:
-        return (double)((const uint32_t *)data)[at];
-    case ERAI_DTYPE_UINT64:
-        return (double)((const uint64_t *)data)[at];
-    default:
-        return (double)((const uint8_t *)data)[at];
+    case ERAI_DTYPE_FLOAT32: return (double)((const float *)data)[at];
+    case ERAI_DTYPE_FLOAT64: return ((const double *)data)[at];
+    case ERAI_DTYPE_INT8: return (double)((const int8_t *)data)[at];
+    case ERAI_DTYPE_INT16: return (double)((const int16_t *)data)[at];
+    case ERAI_DTYPE_INT32: return (double)((const int32_t *)data)[at];
+    case ERAI_DTYPE_INT64: return (double)((const int64_t *)data)[at];
+    case ERAI_DTYPE_UINT16: return (double)((const uint16_t *)data)[at];
+    case ERAI_DTYPE_UINT32: return (double)((const uint32_t *)data)[at];
+    case ERAI_DTYPE_UINT64: return (double)((const uint64_t *)data)[at];
+    default: return (double)((const uint8_t *)data)[at];
     }
 }
 

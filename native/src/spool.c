@@ -16,6 +16,8 @@
 #define EPOCH_PREFIX "epoch-"
 #define TEMPORARY_PREFIX ".writing-"
 
+enum { ATTEMPTS = 16 };
+
 struct erai_spool {
     char *path;
     uint8_t instance[16];
@@ -34,27 +36,42 @@ static int name_allowed(const char *name) {
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(name);
 }
 
-/* With `yield`, a file that somebody else stored under this name meanwhile stays. */
+/* With `yield`, a file that somebody else stored under this name meanwhile stays. 0, or an errno value. */
+static int write_file(const erai_spool *spool, const char *from, const char *to, const uint8_t *bytes, size_t size,
+                      int yield) {
+    int made = 0;
+    int error = er_file_create(from, bytes, size, &made);
+    if (!error) error = yield ? er_file_rename_new(from, to) : er_file_rename(from, to);
+    if (error) {
+        if (made) er_file_remove(from);
+        return yield && error == EEXIST ? 0 : error;
+    }
+    error = er_directory_sync(spool->path);
+    /* After a failed sync of the directory the file may or may not last; it goes, and its contents are written anew
+     * under the same name later, so that nothing is delivered twice. What others may have read already stays. */
+    if (error && !yield) er_file_remove(to);
+    return error;
+}
+
 static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield,
                        char *detail) {
     char temporary[64];
-    snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch, spool->writes++);
-    char *from = er_path_join(spool->path, temporary), *to = er_path_join(spool->path, name);
-    erai_status status = ERAI_OK;
-    if (!from || !to) {
-        status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    } else {
-        int made = 0;
-        int error = er_file_create(from, bytes, size, &made);
-        if (!error) error = yield ? er_file_rename_new(from, to) : er_file_rename(from, to);
-        if (!error) error = er_directory_sync(spool->path);
-        /* After a failed sync of the directory the file may or may not last; it goes, and its contents are written anew
-         * under the same name later, so that nothing is delivered twice. */
-        if (error && made && er_file_remove(from) != 0) er_file_remove(to);
-        if (error == EEXIST && made) error = 0;
-        if (error) status = fail_io(detail, "writing", to, error);
+    char *to = er_path_join(spool->path, name);
+    int error = to ? ENOENT : ENOMEM;
+    /* Another process that opens the spool takes our temporary file for a leftover: then it is written again. */
+    for (int attempt = 0; error == ENOENT && attempt < ATTEMPTS; attempt++) {
+        if (attempt && er_path_look(spool->path) != ER_PATH_DIRECTORY) break;
+        snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch,
+                 spool->writes++);
+        char *from = er_path_join(spool->path, temporary);
+        error = from ? write_file(spool, from, to, bytes, size, yield) : ENOMEM;
+        free(from);
     }
-    free(from);
+    erai_status status = ERAI_OK;
+    if (error == ENOMEM)
+        status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    else if (error)
+        status = fail_io(detail, "writing", to, error);
     free(to);
     return status;
 }
@@ -101,8 +118,7 @@ typedef struct sweep_context {
     uint32_t last;
 } sweep_context;
 
-/* Leftovers of earlier epochs. Should their session still be open in another process, the worst is that one flush of it
- * fails, loses nothing, and is repeated. */
+/* Leftovers of earlier epochs. Should their session still be open in another process, it writes its file again. */
 static int sweep_name(const char *name, void *context) {
     const sweep_context *sweep = context;
     uint32_t number = epoch_number(name);

@@ -8,52 +8,29 @@
 
 const char *erai_strerror(erai_status status) {
     switch (status) {
-    case ERAI_OK:
-        return "success";
-    case ERAI_E_ARGUMENT:
-        return "an argument or the order of calls is not allowed";
-    case ERAI_E_STRUCT:
-        return "struct_size names a struct this build does not know";
-    case ERAI_E_NO_MODEL:
-        return "the session was opened without a model";
-    case ERAI_E_MEMORY:
-        return "out of memory";
-    case ERAI_E_SIZE:
-        return "a buffer is too small or a file exceeds the limits of its format";
-    case ERAI_E_BUNDLE_READ:
-        return "the bundle or model cannot be read";
-    case ERAI_E_BUNDLE_FORMAT:
-        return "not a bundle, or malformed";
-    case ERAI_E_BUNDLE_INTEGRITY:
-        return "a file of the bundle is missing, extra or changed";
-    case ERAI_E_BUNDLE_NEWER:
-        return "the bundle is newer than this build understands";
-    case ERAI_E_MODEL_UNSUPPORTED:
-        return "the model uses something this build cannot run";
-    case ERAI_E_GOLDEN:
-        return "the golden vectors gave another answer";
-    case ERAI_E_POLICY:
-        return "a policy rule is not valid";
-    case ERAI_E_GUARD_FORMAT:
-        return "the guard program is malformed or corrupt";
-    case ERAI_E_GUARD_NEWER:
-        return "the guard program is newer than this build understands";
-    case ERAI_E_GUARD_MISMATCH:
-        return "the guard program does not describe this model";
-    case ERAI_E_SPOOL:
-        return "the spool directory cannot be read or written";
-    case ERAI_E_BATCH_FORMAT:
-        return "the batch file is malformed or corrupt";
-    case ERAI_E_BATCH_NEWER:
-        return "the batch file is newer than this build understands";
-    case ERAI_E_RUNTIME_MISSING:
-        return "no ONNX Runtime library was found";
-    case ERAI_E_RUNTIME_OLD:
-        return "the ONNX Runtime library is too old";
-    case ERAI_E_INFERENCE:
-        return "ONNX Runtime failed during a run";
-    case ERAI_E_INTERNAL:
-        return "a fault of this library; please report it";
+    case ERAI_OK: return "success";
+    case ERAI_E_ARGUMENT: return "an argument or the order of calls is not allowed";
+    case ERAI_E_STRUCT: return "struct_size names a struct this build does not know";
+    case ERAI_E_NO_MODEL: return "the session was opened without a model";
+    case ERAI_E_MEMORY: return "out of memory";
+    case ERAI_E_SIZE: return "a buffer is too small or a file exceeds the limits of its format";
+    case ERAI_E_BUNDLE_READ: return "the bundle or model cannot be read";
+    case ERAI_E_BUNDLE_FORMAT: return "not a bundle, or malformed";
+    case ERAI_E_BUNDLE_INTEGRITY: return "a file of the bundle is missing, extra or changed";
+    case ERAI_E_BUNDLE_NEWER: return "the bundle is newer than this build understands";
+    case ERAI_E_MODEL_UNSUPPORTED: return "the model uses something this build cannot run";
+    case ERAI_E_GOLDEN: return "the golden vectors gave another answer";
+    case ERAI_E_POLICY: return "a policy rule is not valid";
+    case ERAI_E_GUARD_FORMAT: return "the guard program is malformed or corrupt";
+    case ERAI_E_GUARD_NEWER: return "the guard program is newer than this build understands";
+    case ERAI_E_GUARD_MISMATCH: return "the guard program does not describe this model";
+    case ERAI_E_SPOOL: return "the spool directory cannot be read or written";
+    case ERAI_E_BATCH_FORMAT: return "the batch file is malformed or corrupt";
+    case ERAI_E_BATCH_NEWER: return "the batch file is newer than this build understands";
+    case ERAI_E_RUNTIME_MISSING: return "no ONNX Runtime library was found";
+    case ERAI_E_RUNTIME_OLD: return "the ONNX Runtime library is too old";
+    case ERAI_E_INFERENCE: return "ONNX Runtime failed during a run";
+    case ERAI_E_INTERNAL: return "a fault of this library; please report it";
     }
     return "unknown status";
 }
@@ -81,21 +58,16 @@ size_t erai_dtype_size(uint32_t dtype) {
     switch (dtype) {
     case ERAI_DTYPE_UINT8:
     case ERAI_DTYPE_INT8:
-    case ERAI_DTYPE_BOOL:
-        return 1;
+    case ERAI_DTYPE_BOOL: return 1;
     case ERAI_DTYPE_UINT16:
-    case ERAI_DTYPE_INT16:
-        return 2;
+    case ERAI_DTYPE_INT16: return 2;
     case ERAI_DTYPE_FLOAT32:
     case ERAI_DTYPE_INT32:
-    case ERAI_DTYPE_UINT32:
-        return 4;
+    case ERAI_DTYPE_UINT32: return 4;
     case ERAI_DTYPE_FLOAT64:
     case ERAI_DTYPE_INT64:
-    case ERAI_DTYPE_UINT64:
-        return 8;
-    default:
-        return 0;
+    case ERAI_DTYPE_UINT64: return 8;
+    default: return 0;
     }
 }
 

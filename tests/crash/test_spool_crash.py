@@ -134,7 +134,8 @@ def test_leftovers_of_ended_epochs_are_removed_and_nothing_else(linear_bundle: P
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"0" * 32, b"0" * 33, b"g" * 32 + b"\n", b"A" * 32 + b"\n", b"0" * 32 + b"\n\n", b"\0" * 33, bytes(100)]
+    "text",
+    [b"", b"0" * 32, b"0" * 33, b"g" * 32 + b"\n", b"A" * 32 + b"\n", b"0" * 32 + b"\n\n", b"\0" * 33, bytes(100)],
 )
 def test_damaged_instance_is_named(linear_bundle: Path, tmp_path: Path, text: bytes) -> None:
     spool = tmp_path / "spool"

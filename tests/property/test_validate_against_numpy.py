@@ -191,7 +191,9 @@ def test_every_nan_and_infinity_is_seen_wherever_it_stands(payload: int, shape: 
     size = shape[1]
     features = tuple(FeatureRule(str(i)) for i in range(size))
     free = (-1, size, *[-1] * (len(shape) - 2))
-    rule = InputRule("x0", "float32", free, tuple(FREE if n < 0 else n for n in free), feature_axis=1, features=features)
+    rule = InputRule(
+        "x0", "float32", free, tuple(FREE if n < 0 else n for n in free), feature_axis=1, features=features
+    )
     with guarded((rule,), True, ()) as session:
         for at in range(int(np.prod(shape))):
             values = np.ones(shape, np.float32)

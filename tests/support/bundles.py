@@ -39,9 +39,7 @@ def write_bundle(
     manifest = bundle.Manifest(
         format_version=bundle.FORMAT_VERSION,
         name="small",
-        models=(
-            bundle.ModelFile("primary", "models/model.onnx", "onnx", "none", True, digest, len(content)),
-        ),
+        models=(bundle.ModelFile("primary", "models/model.onnx", "onnx", "none", True, digest, len(content)),),
         inputs=tuple(_spec(rule) for rule in policy.inputs),
         outputs=tuple(_spec(rule) for rule in policy.outputs),
         golden=bundle.Golden(1e-6, _golden(golden_inputs), _golden(outputs)),

@@ -156,4 +156,3 @@ def test_library_that_is_not_the_runtime_is_named(linear_model: Path, tmp_path: 
     child = run_python(LOAD, linear_model, environment={"ERAI_ONNXRUNTIME": str(text)})
     assert "RuntimeMissingError 0 ONNX Runtime was not found" in child.stdout, child.stderr
     assert str(text) in child.stdout
-

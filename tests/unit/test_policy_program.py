@@ -56,7 +56,13 @@ def test_program_of_the_document_reads_as_its_rules() -> None:
 def test_every_bound_of_the_format_is_inclusive() -> None:
     most = {**FEATURE, "name": "n" * 1024, "low": 1.0, "high": 1.0, "edges": tuple(range(31)), "counts": (0,) * 32}
     one = {**FEATURE, "edges": (), "counts": (4,)}
-    wide = {**INPUT, "shape": (None,) * 8, "max_shape": (2**31 - 1,) * 8, "feature_axis": None, "sketch_stride": 2**32 - 1}
+    wide = {
+        **INPUT,
+        "shape": (None,) * 8,
+        "max_shape": (2**31 - 1,) * 8,
+        "feature_axis": None,
+        "sketch_stride": 2**32 - 1,
+    }
     long = {**OUTPUT, "shape": (None, 65536), "default": (0,) * 65536}
     program = GuardProgram(compose([(wide, [most]), ({**wide, "name": "b"}, [one])], [long]))
     assert [len(feature.counts) for feature in program.features] == [32, 1]

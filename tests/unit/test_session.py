@@ -265,10 +265,7 @@ def test_defaults_of_every_type(tmp_path: Path) -> None:
     kinds = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "float32", "float64"]
     model = save(
         tmp_path / "m.onnx",
-        [
-            helper.make_node("Cast", ["x"], [kind], to=helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
-            for kind in kinds
-        ],
+        [helper.make_node("Cast", ["x"], [kind], to=helper.np_dtype_to_tensor_dtype(np.dtype(kind))) for kind in kinds],
         [("x", FLOAT, ["N"])],
         [(kind, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), ["N"]) for kind in kinds],
     )

@@ -43,7 +43,11 @@ def test_model_of_onnx_answers_as_the_bare_runtime_or_is_refused_by_name(path: P
 
 
 FORMS = {
-    "input 'a' has ONNX data type 7": ([("a", TensorProto.INT64, ["N"])], [("y", TensorProto.INT64, ["N"])], "Identity"),
+    "input 'a' has ONNX data type 7": (
+        [("a", TensorProto.INT64, ["N"])],
+        [("y", TensorProto.INT64, ["N"])],
+        "Identity",
+    ),
     "input 'b' has ONNX data type 11": ([("b", TensorProto.DOUBLE, [2])], [("y", TensorProto.DOUBLE, [2])], "Identity"),
     "input 'c' has ONNX data type 8": ([("c", TensorProto.STRING, [2])], [("y", TensorProto.STRING, [2])], "Identity"),
     "output 'y' has ONNX data type 10": ([("d", FLOAT, [2])], [("y", TensorProto.FLOAT16, [2])], "Cast"),
@@ -84,7 +88,9 @@ def test_model_without_inputs_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x08", bytes(100)])
-def test_file_that_is_no_model_is_refused_by_name(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_file_that_is_no_model_is_refused_by_name(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "broken.onnx").write_bytes(content)
     with pytest.raises(BundleError, match="broken.onnx") as caught:
         load(tmp_path / "broken.onnx")

@@ -1,8 +1,8 @@
 """Fuses the two operators of a scaler into one BatchNormalization, which costs a small model one call less.
 
-Requires: inferred shapes; tensors of rank 2 with a known width. Ensures: (x - c) * s becomes x * s + (-c * s), the same but
-for rounding, and nothing else changes. A device runs a network of a few layers in microseconds, of which each operator's
-dispatch takes about a third of one.
+Requires: inferred shapes; tensors of rank 2 with a known width. Ensures: (x - c) * s becomes x * s + (-c * s), the same
+but for rounding, and nothing else changes. A device runs a network of a few layers in microseconds, of which each
+operator's dispatch takes about a third of one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def fuse_scalers(model: onnx.ModelProto) -> None:
         mean, scale = (_row(constants, part, width) for part in (shift, node))
         if mean is None or scale is None:
             continue
-        _fuse(
-            graph, shift, node, -mean if shift.op_type == "Add" else mean, 1 / scale if node.op_type == "Div" else scale
-        )
+        mean = -mean if shift.op_type == "Add" else mean
+        scale = np.reciprocal(scale) if node.op_type == "Div" else scale
+        _fuse(graph, shift, node, mean, scale)
 
 
 def _widths(graph: onnx.GraphProto) -> dict[str, int]:
