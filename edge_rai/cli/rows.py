@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 
 def read_rows(path: Path, names: list[str]) -> dict[str, Any]:
@@ -14,17 +16,32 @@ def read_rows(path: Path, names: list[str]) -> dict[str, Any]:
         names: Of the model's inputs.
 
     Raises:
-        ValueError: An array is missing; says which the file has.
+        ValueError: The file is neither, or an array is missing; says which the file has.
+        OSError: It cannot be read.
     """
-    import numpy as np
-
-    loaded = np.load(path, allow_pickle=False)
-    arrays = {names[0]: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    arrays = _load(path, names[0])
     if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
     return {name: _as_float32(arrays[name]) for name in names}
+
+
+def _load(path: Path, name_of_one: str) -> dict[str, Any]:
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {name_of_one: loaded}
+            arrays = {name: loaded[name] for name in loaded.files}
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a sound .npz or .npy file: {error}") from error
+    for name, values in arrays.items():
+        if not isinstance(values, np.ndarray):
+            raise ValueError(f"{path}: '{name}' is not an array")
+    return arrays
 
 
 def _as_float32(values: Any) -> Any:

@@ -16,8 +16,8 @@
 
 erai_status er_check_input(const er_input *input, int batched, char *detail) {
     if (input->dtype != ERAI_DTYPE_FLOAT32)
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': data type %u, this version takes float32 (1)", input->name,
-                       input->dtype);
+        return er_fail(detail, ERAI_E_POLICY, "input '%s': %s; this version takes float32 inputs", input->name,
+                       er_dtype_name(input->dtype));
     if (input->flags & ~(ERAI_RULE_FINITE | ERAI_RULE_FLAG_RANGE))
         return er_fail(detail, ERAI_E_POLICY, "input '%s': unknown flags 0x%x", input->name, input->flags);
     if (input->sketch_stride == 0)
@@ -78,8 +78,8 @@ static int storable(uint32_t dtype, double value) {
 
 erai_status er_check_output(const er_output *output, int batched, char *detail) {
     if (!erai_dtype_size(output->dtype))
-        return er_fail(detail, ERAI_E_POLICY, "output '%s': data type %u is not supported", output->name,
-                       output->dtype);
+        return er_fail(detail, ERAI_E_POLICY, "output '%s': %s is not supported", output->name,
+                       er_dtype_name(output->dtype));
     if (output->flags & ~(ERAI_RULE_FINITE | ERAI_RULE_HAS_DEFAULT | ERAI_RULE_SHAPE))
         return er_fail(detail, ERAI_E_POLICY, "output '%s': unknown flags 0x%x", output->name, output->flags);
     int64_t elements = 1;

@@ -83,8 +83,8 @@ static erai_status match(const char *side, const char *name, uint32_t dtype, uin
         return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the guard program's %s '%s' stands where the model has '%s'",
                        side, name, spec->name);
     if (dtype != spec->dtype)
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "%s '%s': the guard program says data type %u, the model %u",
-                       side, name, dtype, spec->dtype);
+        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "%s '%s': the guard program says %s, the model %s", side, name,
+                       er_dtype_name(dtype), er_dtype_name(spec->dtype));
     for (uint32_t i = 0; i < rank && i < spec->rank; i++)
         if (shape[i] > 0 && spec->shape[i] > 0 && shape[i] != spec->shape[i])
             return er_fail(detail, ERAI_E_GUARD_MISMATCH,

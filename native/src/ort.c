@@ -208,8 +208,9 @@ static erai_status read_spec(er_model *model, int output, size_t index, er_tenso
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has rank %zu; at most %d is supported", side, name,
                        true_rank, ERAI_MAX_RANK);
     if (output ? !erai_dtype_size(spec->dtype) : spec->dtype != ERAI_DTYPE_FLOAT32)
-        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has ONNX data type %u; this version takes %s", side,
-                       name, spec->dtype, output ? "float32, float64, integers and booleans" : "float32 inputs (1)");
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' is %s; this version takes %s", side, spec->name,
+                       er_dtype_name(spec->dtype),
+                       output ? "outputs of float32, float64, integers and booleans" : "float32 inputs");
     return ERAI_OK;
 }
 
@@ -401,8 +402,8 @@ static erai_status copy_output(er_binding *binding, OrtValue *value, er_buffer *
     if (error) return take_error(model, error, ERAI_E_INFERENCE, "reading an output", detail);
     size_t bytes = erai_dtype_size(buffer->dtype);
     if (true_rank > ERAI_MAX_RANK || !bytes)
-        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "output '%s' came back with rank %zu and ONNX data type %u",
-                       name, true_rank, buffer->dtype);
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "output '%s' came back as %s of rank %zu", name,
+                       er_dtype_name(buffer->dtype), true_rank);
     for (uint32_t i = 0; i < buffer->rank; i++) bytes *= (size_t)buffer->shape[i];
     if (!er_buffer_reserve(buffer, bytes)) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     if (bytes) memcpy(buffer->data, data, bytes);

@@ -177,8 +177,9 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
     for (size_t i = 0; i < count; i++) {
         er_buffer *buffer = &answer->outputs[i];
         if (outputs[i].dtype != guard->outputs[i].dtype || outputs[i].rank > ERAI_MAX_RANK)
-            return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': data type %u of rank %u; declared type is %u",
-                           guard->outputs[i].name, outputs[i].dtype, outputs[i].rank, guard->outputs[i].dtype);
+            return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': %s of rank %u came, %s is declared",
+                           guard->outputs[i].name, er_dtype_name(outputs[i].dtype), outputs[i].rank,
+                           er_dtype_name(guard->outputs[i].dtype));
         for (uint32_t axis = 0; axis < outputs[i].rank; axis++)
             if (outputs[i].shape[axis] < 0)
                 return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': axis %u has the size %lld",

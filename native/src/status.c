@@ -71,6 +71,13 @@ size_t erai_dtype_size(uint32_t dtype) {
     }
 }
 
+const char *er_dtype_name(uint32_t dtype) {
+    static const char *const names[] = {NULL,     "float32", "uint8",     "int8",       "uint16",  "int16",
+                                        "int32",  "int64",   "string",    "bool",       "float16", "float64",
+                                        "uint32", "uint64",  "complex64", "complex128", "bfloat16"};
+    return dtype > 0 && dtype < sizeof names / sizeof *names ? names[dtype] : "an unknown type";
+}
+
 /* Ends `text`, cut at `length` bytes, before a UTF-8 sequence that the cut left incomplete. */
 static void drop_partial_sequence(char *text, size_t length) {
     size_t lead = length;

@@ -14,4 +14,7 @@
  * be among the arguments: control characters become '?', and a cut never splits a UTF-8 sequence. */
 erai_status er_fail(char *detail, erai_status status, const char *format, ...) ER_PRINTF(3, 4);
 
+/* A type as ONNX TensorProto.DataType numbers it, by numpy's name where it has one; "an unknown type" for others. */
+const char *er_dtype_name(uint32_t dtype);
+
 #endif

@@ -273,13 +273,12 @@ def test_power_cut_at_every_call_leaves_whole_files_and_every_stored_batch(
         assert len(list(spool.glob("epoch-*"))) == 1
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
 def test_refusal_of_every_call_is_an_error_and_loses_nothing(
-    linear_bundle: Path, tmp_path: Path, faults: dict[str, str], call_count: int, error: int
+    linear_bundle: Path, tmp_path: Path, faults: dict[str, str], call_count: int
 ) -> None:
     for nth in range(1, call_count + 1):
-        spool = tmp_path / f"{error}-{nth}"
-        child = run_flushes(linear_bundle, spool, faults, nth, error)
+        spool = tmp_path / str(nth)
+        child = run_flushes(linear_bundle, spool, faults, nth, errno.ENOSPC if nth % 2 else errno.EIO)
         assert child.returncode == 0, (nth, child.stderr)
         if child.stdout.startswith("not opened"):
             assert str(spool) in child.stdout

@@ -43,15 +43,15 @@ def test_model_of_onnx_answers_as_the_bare_runtime_or_is_refused_by_name(path: P
 
 
 FORMS = {
-    "input 'a' has ONNX data type 7": (
+    "input 'a' is int64": (
         [("a", TensorProto.INT64, ["N"])],
         [("y", TensorProto.INT64, ["N"])],
         "Identity",
     ),
-    "input 'b' has ONNX data type 11": ([("b", TensorProto.DOUBLE, [2])], [("y", TensorProto.DOUBLE, [2])], "Identity"),
-    "input 'c' has ONNX data type 8": ([("c", TensorProto.STRING, [2])], [("y", TensorProto.STRING, [2])], "Identity"),
-    "output 'y' has ONNX data type 10": ([("d", FLOAT, [2])], [("y", TensorProto.FLOAT16, [2])], "Cast"),
-    "output 'y' has ONNX data type 8": ([("e", FLOAT, [2])], [("y", TensorProto.STRING, [2])], "Cast"),
+    "input 'b' is float64": ([("b", TensorProto.DOUBLE, [2])], [("y", TensorProto.DOUBLE, [2])], "Identity"),
+    "input 'c' is string": ([("c", TensorProto.STRING, [2])], [("y", TensorProto.STRING, [2])], "Identity"),
+    "output 'y' is float16": ([("d", FLOAT, [2])], [("y", TensorProto.FLOAT16, [2])], "Cast"),
+    "output 'y' is string": ([("e", FLOAT, [2])], [("y", TensorProto.STRING, [2])], "Cast"),
     "input 'f' has rank 9": ([("f", FLOAT, [1] * 9)], [("y", FLOAT, [1] * 9)], "Identity"),
     "axis 1 is 0": ([("g", FLOAT, ["N", 0])], [("y", FLOAT, ["N", 0])], "Identity"),
 }

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_rai.cli import main
+from edge_rai.telemetry.spool import Spool
+from support.children import run_python
+from support.models import save_identities
+
+MAIN = "from edge_rai.cli import main; sys.exit(main())"
+GOOD = np.array([[1, 2, 3], [-1, 0, 1]], np.float32)
+BAD = np.array([[1, 2, 3], [np.nan, 0, 11]], np.float32)
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `edge-rai run MODEL --data ...`; returns exit code, stdout and stderr."""
+
+    def call(model: Path, data: np.ndarray | dict[str, np.ndarray] | Path, *options: str) -> tuple[int, str, str]:
+        path = data if isinstance(data, Path) else tmp_path / ("rows.npz" if isinstance(data, dict) else "rows.npy")
+        if isinstance(data, dict):
+            np.savez(path, **data)
+        elif not isinstance(data, Path):
+            np.save(path, data)
+        code = main(["run", str(model), "--data", str(path), *options])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_clean_rows_exit_0_and_are_printed(run: Run, linear_bundle: Path) -> None:
+    code, out, errors = run(linear_bundle, GOOD)
+    assert (code, errors) == (0, "")
+    assert out == (
+        "2 rows: 2 accept, 0 flag, 0 reject; answered by primary\n"
+        "y float32[2, 2]\n"
+        "  [12. 15.]\n"
+        "  [3. 3.]\n"
+    )
+
+
+def test_rejected_row_exits_1_and_says_why(run: Run, linear_bundle: Path) -> None:
+    code, out, errors = run(linear_bundle, BAD)
+    assert (code, errors) == (1, "")
+    assert out == (
+        "2 rows: 1 accept, 0 flag, 1 reject; answered by default\n"
+        "y float32[2, 2]\n"
+        "  [12. 15.]\n"
+        "  [0.25 0.75]\n"
+        "  row 1: radius not finite: nan\n"
+        "  row 1: area above range: 11 (limit 10)\n"
+    )
+
+
+def test_json_is_one_strict_object(run: Run, linear_bundle: Path) -> None:
+    code, out, errors = run(linear_bundle, {"x": BAD}, "--json")
+    assert (code, errors, out.count("\n")) == (1, "", 1)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    assert json.loads(out, parse_constant=refuse) == {
+        "verdict": "reject",
+        "source": "default",
+        "row_verdicts": [0, 2],
+        "row_sources": [0, 3],
+        "outputs": {"y": [[12.0, 15.0], [0.25, 0.75]]},
+        "reasons": [
+            {"code": "not_finite", "subject": "radius", "value": "nan", "limit": "nan", "row": 1, "element": 0},
+            {"code": "above_range", "subject": "area", "value": 11.0, "limit": 10.0, "row": 1, "element": 2},
+        ],
+        "batch": None,
+    }
+
+
+def test_bare_model_answers_nan_for_a_rejected_row(run: Run, linear_model: Path) -> None:
+    code, out, _ = run(linear_model, BAD, "--json")
+    answer = json.loads(out)
+    assert (code, answer["source"], answer["outputs"]["y"][1]) == (1, "none", ["nan", "nan"])
+
+
+def test_other_numbers_are_converted_and_a_lone_array_needs_no_name(run: Run, linear_bundle: Path) -> None:
+    for values in (GOOD.astype(np.int64), GOOD.astype(np.float64), GOOD.astype(">f4"), {"whatever": GOOD}):
+        code, out, _ = run(linear_bundle, values, "--json")
+        assert (code, json.loads(out)["outputs"]["y"]) == (0, [[12.0, 15.0], [3.0, 3.0]])
+
+
+def test_long_answers_are_cut(run: Run, linear_bundle: Path) -> None:
+    _, out, _ = run(linear_bundle, np.full((30, 3), 99, np.float32))
+    assert "  … and 22 more\n" in out
+    assert out.endswith("  … and 70 more reasons\n")
+
+
+def test_spool_gets_one_batch(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
+    code, out, _ = run(linear_bundle, BAD, "--spool", str(tmp_path / "spool"), "--json")
+    spool = Spool(tmp_path / "spool")
+    (batch,) = spool.batches()
+    assert (code, json.loads(out)["batch"]) == (1, batch.path.name)
+    assert spool.read(batch).rows == 2
+    _, out, _ = run(linear_bundle, GOOD, "--spool", str(tmp_path / "spool"))
+    assert out.endswith(".batch\n")
+    assert len(spool.batches()) == 2
+
+
+def test_output_of_rank_0_is_printed(run: Run, tmp_path: Path) -> None:
+    model = save_identities(tmp_path / "m.onnx", [0])
+    code, out, _ = run(model, np.array(2.5, np.float32))
+    assert (code, out) == (0, "1 rows: 1 accept, 0 flag, 0 reject; answered by primary\ny0 float32[]\n  2.5\n")
+
+
+# ---- Errors ----
+
+
+def assert_error(result: tuple[int, str, str], code: int, *parts: str) -> None:
+    assert result[0] == code, result
+    assert result[1] == ""
+    assert result[2].startswith("edge-rai: ")
+    assert result[2].count("\n") == 1
+    for part in parts:
+        assert part in result[2]
+
+
+def test_unusable_models_exit_1_and_are_named(run: Run, tmp_path: Path) -> None:
+    assert_error(run(tmp_path / "absent.erai", GOOD), 1, "absent.erai")
+    (tmp_path / "broken.onnx").write_bytes(b"garbage")
+    assert_error(run(tmp_path / "broken.onnx", GOOD), 1, "broken.onnx")
+
+
+def test_data_that_does_not_fit_exits_2(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
+    assert_error(run(linear_bundle, {"a": GOOD, "b": GOOD}), 2, "rows.npz: no array 'x'; the file has: a, b")
+    assert_error(run(linear_bundle, np.array([["a", "b", "c"]])), 2, "expected float32, got <U1")
+    assert_error(run(linear_bundle, GOOD, "--threads", "-1"), 2, "threads is -1")
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    assert_error(run(linear_bundle, tmp_path / "objects.npy"), 2, "objects.npy")
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "half npy", "half npz", "flipped npz", "text in npz"])
+def test_data_file_that_is_not_one_exits_2_and_is_named(
+    run: Run, linear_bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / ("data.npz" if "npz" in kind else "data.npy")
+    if "npz" in kind:
+        np.savez(path, x=GOOD)
+    else:
+        np.save(path, GOOD)
+    data = path.read_bytes()
+    if kind == "text in npz":
+        import zipfile
+
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x", "hello")
+    else:
+        changed = {"empty": b"", "text": b"hello\n", "flipped npz": data[:-200] + bytes(100) + data[-100:]}
+        path.write_bytes(changed.get(kind, data[: len(data) // 2]))
+    if kind == "flipped npz":
+        at = data.index(GOOD.tobytes())
+        path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
+    assert_error(run(linear_bundle, path), 2, path.name)
+
+
+def test_absent_data_exits_4(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
+    assert_error(run(linear_bundle, tmp_path / "absent.npy"), 4, "absent.npy")
+
+
+def test_spool_that_cannot_be_made_exits_1(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert_error(run(linear_bundle, GOOD, "--spool", str(tmp_path / "file")), 1, "spool: making")
+
+
+def test_missing_runtime_exits_3_with_the_fix(linear_bundle: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", GOOD)
+    environment = {"ERAI_ONNXRUNTIME": "/nonexistent/libonnxruntime.so"}
+    child = run_python(MAIN, "run", linear_bundle, "--data", tmp_path / "rows.npy", environment=environment)
+    assert_error((child.returncode, child.stdout, child.stderr), 3, "pip install onnxruntime")
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "m"], ["absent"], [], ["run", "m", "--data", "d", "--threads", "x"]])
+def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: edge-rai")
+
+
+@pytest.mark.parametrize("command", ["convert", "profile"])
+def test_command_of_the_other_distribution_exits_3_and_names_it(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edge_rai.cli.entry_points", lambda **_: ())
+    assert main([command, "model.onnx", "--data", "x.npz", "-o", "m.erai"]) == 3
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert "pip install 'edge-rai[convert]'" in errors
+
+
+def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("edge_rai.cli.entry_points", lambda **_: ())
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    expected = (Path(__file__).parents[1] / "cli/help.txt").read_text(encoding="utf-8")
+    heading = "optional arguments:" if sys.version_info < (3, 10) else "options:"
+    assert capsys.readouterr().out == expected.replace("options:", heading)
