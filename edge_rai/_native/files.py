@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def read_bundle(path: str) -> dict[str, bytes]:
     """
     detail = Detail(path)
     out = ffi.new("erai_bundle **")
-    detail.check(lib.erai_bundle_open(path.encode(), out, detail.buffer))
+    detail.check(lib.erai_bundle_open(os.fsencode(path), out, detail.buffer))
     try:
         files = {}
         name, data, size = ffi.new("const char **"), ffi.new("const uint8_t **"), ffi.new("size_t *")

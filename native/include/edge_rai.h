@@ -47,6 +47,7 @@ extern "C" {
 #define ERAI_MAX_RANK 8
 #define ERAI_MAX_BINS 32
 #define ERAI_DIGEST_SIZE 32
+#define ERAI_MOST_REASONS 65536
 
 /* ---- Status ------------------------------------------------------------------------------------------------------
  * Numbers are pinned for ever, in tens by subject. */
@@ -302,6 +303,8 @@ ERAI_API erai_status erai_judge(erai_session *session, const erai_tensor *output
 ERAI_API erai_verdict erai_answer_verdict(const erai_answer *answer); /* worst over the rows */
 ERAI_API erai_source erai_answer_source(const erai_answer *answer);   /* greatest over the rows */
 ERAI_API size_t erai_answer_rows(const erai_answer *answer, const uint8_t **verdicts, const uint8_t **sources);
+/* One reason a row, feature and kind; past ERAI_MOST_REASONS only those that change a row's verdict are kept, and all
+ * are counted. */
 ERAI_API size_t erai_answer_reasons(const erai_answer *answer, const erai_reason **first);
 ERAI_API erai_status erai_answer_output(const erai_answer *answer, size_t index, erai_tensor *output);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);

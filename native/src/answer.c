@@ -38,6 +38,7 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
     answer->rows = rows;
     answer->rejected = verdict == ERAI_VERDICT_REJECT ? rows : 0;
     answer->reason_count = 0;
+    memset(answer->reasons_by_code, 0, sizeof answer->reasons_by_code);
     answer->verdict = verdict;
     answer->source = ERAI_SOURCE_PRIMARY;
     answer->ran = 0;
@@ -45,18 +46,23 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
     return ERAI_OK;
 }
 
-static void lower(erai_answer *answer, size_t row, erai_verdict verdict) {
-    if (answer->verdicts[row] >= verdict) return;
+/* Whether that changed the row's verdict. */
+static int lower(erai_answer *answer, size_t row, erai_verdict verdict) {
+    if (answer->verdicts[row] >= verdict) return 0;
     answer->rejected += verdict == ERAI_VERDICT_REJECT;
     answer->verdicts[row] = (uint8_t)verdict;
+    return 1;
 }
 
 void er_answer_find(erai_answer *answer, erai_verdict verdict, erai_reason reason) {
+    int changed = 0;
     if (reason.row >= 0)
-        lower(answer, (size_t)reason.row, verdict);
+        changed = lower(answer, (size_t)reason.row, verdict);
     else
-        for (size_t row = 0; row < answer->rows; row++) lower(answer, row, verdict);
+        for (size_t row = 0; row < answer->rows; row++) changed |= lower(answer, row, verdict);
     if (answer->verdict < verdict) answer->verdict = verdict;
+    answer->reasons_by_code[reason.code]++;
+    if (answer->reason_count >= ERAI_MOST_REASONS && !changed) return;
     if (answer->reason_count == answer->reason_capacity) {
         size_t capacity = answer->reason_capacity ? 2 * answer->reason_capacity : 64;
         erai_reason *grown = realloc(answer->reasons, capacity * sizeof *grown);

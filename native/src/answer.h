@@ -26,6 +26,7 @@ struct erai_answer {
     size_t rows, row_capacity, rejected;
     erai_reason *reasons;
     size_t reason_count, reason_capacity;
+    uint64_t reasons_by_code[ER_REASONS]; /* of this call, kept or not */
     uint32_t *seen; /* for each feature and kind of finding, the tag of the last row that has it: one reason a row */
     uint32_t tag;
 

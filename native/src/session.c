@@ -104,7 +104,7 @@ static void record(erai_answer *answer) {
         counts[ER_COUNT_VERDICTS + answer->verdicts[row]]++;
         counts[ER_COUNT_SOURCES + answer->sources[row]]++;
     }
-    for (size_t i = 0; i < answer->reason_count; i++) counts[ER_COUNT_REASONS + answer->reasons[i].code]++;
+    for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
     uint64_t latency = er_monotonic_ns() - answer->start_ns;
     counts[ER_COUNT_CALLS]++;
     counts[ER_COUNT_LATENCY_SUM] += latency;

@@ -16,6 +16,19 @@ static int extent_allowed(const er_input *input, uint32_t axis, int64_t extent) 
     return input->shape[axis] < 0 ? extent >= 1 && extent <= input->max_shape[axis] : extent == input->shape[axis];
 }
 
+/* The most elements of a tensor: sizes in bytes, of eight at the most, still fit. */
+#define MOST_ELEMENTS ((uint64_t)(SIZE_MAX / 16))
+
+/* Axes are positive; 0: some is not, or the product is more than any memory. */
+static uint64_t element_count(const erai_tensor *tensor) {
+    uint64_t count = 1;
+    for (uint32_t i = 0; i < tensor->rank && i < ERAI_MAX_RANK; i++) {
+        if (tensor->shape[i] < 1 || (uint64_t)tensor->shape[i] > MOST_ELEMENTS / count) return 0;
+        count *= (uint64_t)tensor->shape[i];
+    }
+    return count;
+}
+
 /* The first thing wrong with a whole tensor, or nothing. Zero-size axes are refused: ONNX Runtime 1.31 ends the process
  * when an LSTM or GRU gets one. */
 static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows) {
@@ -29,8 +42,9 @@ static int check_tensor(erai_answer *answer, const er_input *input, const erai_t
         reason.value = tensor->rank;
         reason.limit = input->rank;
     } else {
+        int countable = element_count(tensor) > 0; /* else the last axis is one too many */
         for (uint32_t i = 0; i < input->rank; i++) {
-            if (extent_allowed(input, i, tensor->shape[i])) continue;
+            if (extent_allowed(input, i, tensor->shape[i]) && (countable || i + 1 < input->rank)) continue;
             reason.code = ERAI_REASON_SHAPE;
             reason.value = (double)tensor->shape[i];
             reason.limit = (double)input->max_shape[i];
@@ -176,9 +190,7 @@ static void admit_input(erai_answer *answer, const er_input *input, const erai_t
  * tensor without a value costs its caller nothing, and may claim any number of rows. */
 static size_t believed_rows(const erai_guard *guard, const erai_tensor *tensor) {
     if (!guard->batched || tensor->rank == 0 || !extent_allowed(&guard->inputs[0], 0, tensor->shape[0])) return 1;
-    for (uint32_t i = 1; i < tensor->rank && i < ERAI_MAX_RANK; i++)
-        if (tensor->shape[i] < 1) return 1;
-    return (size_t)tensor->shape[0];
+    return element_count(tensor) ? (size_t)tensor->shape[0] : 1;
 }
 
 erai_status er_validate(erai_answer *answer, const erai_tensor *inputs) {

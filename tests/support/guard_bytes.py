@@ -1,4 +1,4 @@
-"""Guard programs and batch files written from docs/formats, so that a test may also write what the library refuses to."""
+"""Guard programs and batch files written from docs/formats, also those that the library refuses to write."""
 
 from __future__ import annotations
 

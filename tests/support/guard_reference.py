@@ -1,4 +1,4 @@
-"""What docs/formats/guard.md and batch.md say of an input, in numpy and float32: the second opinion on the C library."""
+"""What docs/formats/guard.md and batch.md say of an input, in numpy and float32: a second opinion on the library."""
 
 from __future__ import annotations
 

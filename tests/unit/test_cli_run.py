@@ -39,12 +39,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
 def test_clean_rows_exit_0_and_are_printed(run: Run, linear_bundle: Path) -> None:
     code, out, errors = run(linear_bundle, GOOD)
     assert (code, errors) == (0, "")
-    assert out == (
-        "2 rows: 2 accept, 0 flag, 0 reject; answered by primary\n"
-        "y float32[2, 2]\n"
-        "  [12. 15.]\n"
-        "  [3. 3.]\n"
-    )
+    assert out == ("2 rows: 2 accept, 0 flag, 0 reject; answered by primary\ny float32[2, 2]\n  [12. 15.]\n  [3. 3.]\n")
 
 
 def test_rejected_row_exits_1_and_says_why(run: Run, linear_bundle: Path) -> None:
@@ -182,7 +177,9 @@ def test_missing_runtime_exits_3_with_the_fix(linear_bundle: Path, tmp_path: Pat
     assert_error((child.returncode, child.stdout, child.stderr), 3, "pip install onnxruntime")
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["run", "m"], ["absent"], [], ["run", "m", "--data", "d", "--threads", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "m"], ["absent"], [], ["run", "m", "--data", "d", "--threads", "x"]]
+)
 def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
