@@ -33,6 +33,8 @@ def load(path: str | os.PathLike[str], *, spool: str | os.PathLike[str] | None =
         RuntimeMissingError: No ONNX Runtime library was found.
         SpoolError: The spool directory cannot be written.
     """
+    if spool is not None and not os.fspath(spool):
+        raise ValueError("spool is an empty path; leave it out for a session without one")
     if threads < 0:
         raise ValueError(f"threads is {threads}; expected 0 (ONNX Runtime's choice) or more")
     return Session(os.fspath(path), None if spool is None else os.fspath(spool), threads)

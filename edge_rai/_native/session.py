@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,7 +67,9 @@ class Call:
         out = ffi.new("erai_answer **")
         Detail().check(lib.erai_answer_open(session.handle, out))
         count = len(session.inputs)
-        self.session = session
+        # Not the session itself: the two would keep each other alive.
+        self.handle, self.inputs, self.outputs = session.handle, session.inputs, session.outputs
+        self.subjects = session.subjects
         self.answer = out[0]
         self.tensors = ffi.new("erai_tensor[]", count)
         self.extents = [ffi.new("int64_t[]", lib.ERAI_MAX_RANK) for _ in range(count)]
@@ -86,7 +90,7 @@ class Call:
         """One prediction; the inputs stand in the model's order."""
         self._learn()
         held = [self.place(i, values) for i, values in enumerate(arrays)]
-        status = lib.erai_session_predict(self.session.handle, self.tensors, len(arrays), self.answer)
+        status = lib.erai_session_predict(self.handle, self.tensors, len(arrays), self.answer)
         del held  # the arrays' memory had to stay until C was done
         return self.finish(status)
 
@@ -103,7 +107,7 @@ class Call:
     def place(self, index: int, values: npt.NDArray[Any]) -> Any:
         """Points a tensor description at an array; returns what holds its memory."""
         if values.dtype != _FLOAT32:
-            values = as_float32(values, self.session.inputs[index].name)
+            values = as_float32(values, self.inputs[index].name)
         if values.shape != self.shapes[index]:
             self.describe(index, values.shape)
         buffer = ffi.from_buffer("uint8_t[]", np.require(values, requirements=("C", "ALIGNED")))
@@ -124,7 +128,7 @@ class Call:
         if accepted != self.seen or not accepted:
             output = ffi.new("erai_tensor *")
             self.views = []
-            for i, spec in enumerate(self.session.outputs):
+            for i, spec in enumerate(self.outputs):
                 Detail().check(lib.erai_answer_output(self.answer, i, output))
                 self.views.append((spec.name, view(output)))
             self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
@@ -144,7 +148,7 @@ class Call:
         result.source = Source(lib.erai_answer_source(answer))
         result.row_verdicts = array(verdicts[0], rows, np.uint8)
         result.row_sources = array(sources[0], rows, np.uint8)
-        result.findings = _Reasons(array(first[0], count, _REASON), self.session.subjects)
+        result.findings = _Reasons(array(first[0], count, _REASON), self.subjects)
         return result
 
 
@@ -178,12 +182,12 @@ class NativeSession:
         self.closed = True  # until everything below stands
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
-        strings = [ffi.new("char[]", value.encode()) if value else ffi.NULL for value in (runtime_path, spool_path)]
+        strings = [ffi.new("char[]", os.fsencode(value)) if value else ffi.NULL for value in (runtime_path, spool_path)]
         config.runtime_path, config.spool_path = strings
         config.threads = threads
         out = ffi.new("erai_session **")
         detail = Detail(path)
-        detail.check(lib.erai_session_open(path.encode(), config, out, detail.buffer))
+        detail.check(lib.erai_session_open(os.fsencode(path), config, out, detail.buffer))
         self.handle = out[0]
         guard = lib.erai_session_guard(self.handle)
         self.batched = bool(lib.erai_guard_batched(guard))
@@ -192,6 +196,7 @@ class NativeSession:
         self._lock = threading.Lock()
         self.calls = [Call(self)]
         self.calls[0].give()
+        self._users = 0  # of the handle beside the calls, under the lock
         self.closed = False
 
     def predict(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
@@ -216,18 +221,18 @@ class NativeSession:
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""
-        self._check_open()
         detail = Detail()
         out = ffi.new("erai_snapshot **")
-        detail.check(lib.erai_session_snapshot(self.handle, out, detail.buffer))
+        with self._use() as handle:
+            detail.check(lib.erai_session_snapshot(handle, out, detail.buffer))
         return take_snapshot(out[0])
 
     def flush(self) -> str:
         """Writes a batch file into the spool, durably, and returns its name."""
-        self._check_open()
         detail = Detail()
         name = ffi.new("char[]", lib.ERAI_DETAIL_SIZE)
-        detail.check(lib.erai_session_flush(self.handle, name, detail.buffer))
+        with self._use() as handle:
+            detail.check(lib.erai_session_flush(handle, name, detail.buffer))
         return text(name)
 
     def close(self) -> None:
@@ -238,6 +243,20 @@ class NativeSession:
 
     def __del__(self) -> None:
         self.close()
+
+    @contextmanager
+    def _use(self) -> Iterator[Any]:
+        """The handle, for something other than a prediction; a close meanwhile waits for its end."""
+        with self._lock:
+            self._check_open()
+            self._users += 1
+        try:
+            yield self.handle
+        finally:
+            with self._lock:
+                self._users -= 1
+            if self.closed:
+                self._close_calls()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -268,7 +287,7 @@ class NativeSession:
                 if call not in running:
                     lib.erai_answer_close(call.answer)
             self.calls = running
-            if not running and self.handle is not None:
+            if not running and not self._users and self.handle is not None:
                 lib.erai_session_close(self.handle)
                 self.handle = None
 

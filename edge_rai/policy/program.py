@@ -71,12 +71,13 @@ def check_guard(policy_toml: bytes, reference_json: bytes | None, guard: bytes) 
 def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: FeatureReference | None) -> None:
     low = -math.inf if rule.low is None else rule.low
     high = math.inf if rule.high is None else rule.high
-    # Without a reference the stand-in for a rejected row's value is the allowed value nearest to zero.
+    # Without a reference a rejected row's stand-in is the allowed value nearest to zero, if that is finite.
+    nearest = min(max(0.0, low), high)
     builder.add_feature(
         name=rule.name,
         low=low,
         high=high,
-        mean=reference.mean if reference else min(max(0.0, low), high),
+        mean=reference.mean if reference else nearest if math.isfinite(nearest) else 0.0,
         stddev=reference.stddev if reference else 0.0,
         reference_rows=reference.rows if reference else 0,
         edges=reference.edges if reference else np.empty(0, np.float32),

@@ -16,7 +16,8 @@
  * read from them is bounded before use, and a bad one is a status or a reason, never a crash.
  *
  * A verdict is not an error. A rejected input is a successful call whose answer says "reject" and why. A status other
- * than ERAI_OK means that the library could not do its job; a call that fails changes nothing but error counters.
+ * than ERAI_OK means that the library could not do its job; a prediction that fails is counted as an error, and what
+ * it had admitted stays in the sketches.
  *
  * Memory. Handles are opaque; what `_open` made, `_close` frees (NULL is allowed). A pointer obtained from a handle
  * lives as long as the handle, or shorter where its function says so. A steady predict allocates nothing of its own:

@@ -269,3 +269,11 @@ def test_loading_and_predicting_import_no_heavy_package(linear_bundle: Path) -> 
     )
     child = run_python(code, linear_bundle)
     assert (child.returncode, child.stdout) == (0, "[]\n"), child.stderr
+
+
+def test_file_name_that_is_not_utf8(linear_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mod\udce9le.onnx"
+    path.write_bytes(linear_model.read_bytes())
+    with load(path, spool=tmp_path / "sp\udce9ol") as session:
+        assert session.predict(ROWS).verdict is Verdict.ACCEPT
+        assert (tmp_path / "sp\udce9ol" / session.flush()).is_file()

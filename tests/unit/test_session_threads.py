@@ -108,3 +108,27 @@ def test_close_lets_running_predictions_finish(linear_bundle: Path) -> None:
             session.close()
 
         run_all([predict] * 4 + [close])
+
+
+def use_for_ever(use: Callable[[], object]) -> None:
+    while True:
+        use()
+
+
+def test_close_lets_running_flushes_finish(linear_bundle: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        session = load(linear_bundle, spool=tmp_path / str(number), threads=1)
+        started = threading.Barrier(4)
+
+        def count(use: Callable[[], object], started: threading.Barrier = started) -> None:
+            started.wait()
+            with pytest.raises(ValueError, match="session is closed"):
+                use_for_ever(use)
+
+        def close(session: Session = session, started: threading.Barrier = started) -> None:
+            started.wait()
+            time.sleep(0.003)
+            session.close()
+
+        uses = (session.flush, session.snapshot, session.flush)
+        run_all([*[lambda use=use: count(use) for use in uses], close])
