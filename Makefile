@@ -10,6 +10,7 @@ PINS := -c requirements/constraints.txt
 RECEIVERS := $(ROOT)/build/receivers
 C_PREFIX := $(ROOT)/build/c/prefix
 C_EXAMPLE := $(ROOT)/build/c/example
+C_EXAMPLE_SANITIZED := $(ROOT)/build/c/example_sanitized
 
 # The tools of .venv before the system's; nothing of the caller's Python reaches ours.
 export PATH := $(BIN):$(PATH)
@@ -20,6 +21,7 @@ export EDGE_RAI_WHEELS := $(ROOT)/build/wheels
 export EDGE_RAI_NATIVE_BUILD := $(ROOT)/build/native
 export EDGE_RAI_C_PREFIX := $(C_PREFIX)
 export EDGE_RAI_C_EXAMPLE := $(C_EXAMPLE)/edge_rai_example
+export EDGE_RAI_C_EXAMPLE_SANITIZED := $(C_EXAMPLE_SANITIZED)/edge_rai_example
 export EDGE_RAI_RECEIVERS := $(RECEIVERS)
 
 say = @echo "make: $(1)"
@@ -126,6 +128,10 @@ $(RECEIVERS)/.made: requirements/receivers.txt
 # ---- The C library by itself: tests plain and under sanitizers, installed library, example ---------------------------
 
 CONFIGURE = $(BIN)/cmake -G Ninja --log-level=WARNING
+# The tests with threads in them.
+THREADED := session_test session_allocation_test spool_test snapshot_test
+# The thread sanitizer gives up where addresses are more random than its shadow memory expects.
+UNSHUFFLED = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 ctest: .venv/.build
 	$(call say,C tests)
@@ -136,9 +142,18 @@ ctest: .venv/.build
 	@$(CONFIGURE) -S native -B build/sanitize -DERAI_TESTS=ON -DERAI_SANITIZE=address,undefined >/dev/null
 	@$(BIN)/cmake --build build/sanitize -j $(JOBS) -- --quiet
 	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
+	$(call say,C tests with threads under the thread sanitizer)
+	@$(CONFIGURE) -S native -B build/thread -DERAI_TESTS=ON -DERAI_SANITIZE=thread >/dev/null
+	@$(BIN)/cmake --build build/thread -j $(JOBS) --target $(THREADED) -- --quiet
+	@$(UNSHUFFLED) $(BIN)/ctest --test-dir build/thread --output-on-failure -j $(JOBS) --no-tests=error \
+	  -R "^($$(echo $(THREADED) | tr ' ' '|'))$$"
 
 example: ctest
 	$(call say,C example against the installed library)
 	@$(BIN)/cmake --install build/native --prefix $(C_PREFIX) --component native >/dev/null
 	@$(CONFIGURE) -S examples/c -B $(C_EXAMPLE) -DCMAKE_PREFIX_PATH=$(C_PREFIX) >/dev/null
 	@$(BIN)/cmake --build $(C_EXAMPLE) -- --quiet
+	$(call say,C example under address and undefined behaviour sanitizers)
+	@mkdir -p $(C_EXAMPLE_SANITIZED)
+	@$(CC) -std=c11 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Inative/include examples/c/main.c \
+	  build/sanitize/libedge_rai.a -ldl -lm -lpthread -o $(EDGE_RAI_C_EXAMPLE_SANITIZED)

@@ -12,6 +12,8 @@ from edge_rai.errors import (
     PolicyError,
     RuntimeMissingError,
     SpoolError,
+    StoreError,
+    UnreadableError,
     UnsupportedModelError,
 )
 from edge_rai.session import Session, load
@@ -50,7 +52,9 @@ __all__ = [
     "Snapshot",
     "Source",
     "SpoolError",
+    "StoreError",
     "TensorSpec",
+    "UnreadableError",
     "UnsupportedModelError",
     "Verdict",
     "load",

@@ -4,5 +4,5 @@ from typing import Any
 from edge_rai.types import Answer
 
 def bind(
-    predict: int, session: int, answer: int, tensor: int, accepted: int, /
+    array_type: type, predict: int, session: int, answer: int, tensor: int, accepted: int, /
 ) -> tuple[Callable[[Any], Answer | int | None], Callable[..., None], Callable[[], bool], Callable[[], None]]: ...

@@ -15,6 +15,10 @@ class BundleError(EdgeRaiError):
     """A bundle or model file cannot be used; names the file."""
 
 
+class UnreadableError(BundleError):
+    """A bundle or model file is not there or cannot be read."""
+
+
 class IntegrityError(BundleError):
     """A file is missing, extra, or differs from its digest, or the golden vectors gave another answer."""
 
@@ -33,6 +37,10 @@ class RuntimeMissingError(InferenceError):
 
 class SpoolError(EdgeRaiError):
     """The spool directory or one of its files cannot be read or written."""
+
+
+class StoreError(EdgeRaiError):
+    """The fleet's store cannot be opened, read or written."""
 
 
 class DeliveryError(EdgeRaiError):

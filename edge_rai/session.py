@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -80,7 +81,7 @@ class Session:
         native = self._native
         answer = native.predict(self._in_order(inputs)) if answer is None else native.finish(self._call, answer)
         if strict and answer.verdict is Verdict.REJECT:
-            raise InputRejectedError("; ".join(str(reason) for reason in answer.reasons[:8]))
+            raise InputRejectedError("; ".join(map(str, islice(answer.findings, 8))))
         return answer
 
     def snapshot(self) -> Snapshot:

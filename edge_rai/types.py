@@ -43,6 +43,7 @@ class ReasonCode(IntEnum):
     ABOVE_RANGE = 6
     OUTPUT_NOT_FINITE = 7
     OUTPUT_SHAPE = 8
+    ROWS_DEPEND = 9
 
 
 class Reason(NamedTuple):
@@ -66,9 +67,21 @@ class Reason(NamedTuple):
 
     def __str__(self) -> str:
         where = "" if self.row < 0 else f"row {self.row}: "
-        what = self.code.name.lower().replace("_", " ")
-        held = "" if np.isnan(self.limit) else f" (limit {self.limit:g})"
-        return f"{where}{self.subject} {what}: {self.value:g}{held}"
+        return f"{where}{self.subject} {_SENTENCES[self.code].format(self)}"
+
+
+_SENTENCES = {
+    ReasonCode.DTYPE: "has data type {0.value:g}, expected {0.limit:g}",
+    ReasonCode.RANK: "has rank {0.value:g}, expected {0.limit:g}",
+    ReasonCode.SHAPE: "has {0.value:g} on axis {0.element}, expected {0.limit:g} (of a free axis: at most)",
+    ReasonCode.ROWS: "has {0.value:g} rows, another input {0.limit:g}",
+    ReasonCode.NOT_FINITE: "not finite: {0.value:g}",
+    ReasonCode.BELOW_RANGE: "below range: {0.value:g} (limit {0.limit:g})",
+    ReasonCode.ABOVE_RANGE: "above range: {0.value:g} (limit {0.limit:g})",
+    ReasonCode.OUTPUT_NOT_FINITE: "output not finite: {0.value:g}",
+    ReasonCode.OUTPUT_SHAPE: "came back with {0.value:g} on axis {0.element}, expected {0.limit:g}",
+    ReasonCode.ROWS_DEPEND: "shows that rows depend on each other, and one of them is rejected",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +208,7 @@ class Answer:
         rows: Rows judged; 1 when the policy is not batched.
         row_verdicts: (rows,) uint8, the Verdict of each row.
         row_sources: (rows,) uint8, the Source of each row.
-        reasons: Every finding: one a row, feature and kind.
+        reasons: Every finding: one a row, feature and kind, and at most 65,536 of them.
     """
 
     # An answer begins as a plain acceptance: nothing but rows and outputs has to be set.
@@ -205,9 +218,9 @@ class Answer:
     source: Source = Source.PRIMARY
     findings: Sequence[Reason] = ()
 
-    @property
+    @cached_property
     def reasons(self) -> tuple[Reason, ...]:
-        """Every finding: one a row, feature and kind."""
+        """Every finding: one a row, feature and kind, and at most 65,536 of them."""
         return tuple(self.findings)
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,6 +199,8 @@ def _check_feature_names(path: Path, names: Sequence[str], inputs: Sequence[Tens
             f"{path}: {FEATURE_NAMES} has {len(names)} names; they can only name the columns of a model's single input "
             f"(rows, {len(names)})"
         )
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"{path}: {FEATURE_NAMES} has {twice[0]!r} more than once; a report could not say which")
 
 
 def _keys(arrays: Mapping[str, Array]) -> str:

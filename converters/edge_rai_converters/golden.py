@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bundle import Golden, GoldenTensor
+from edge_rai.bundle import SMALLEST_ATOL, Golden, GoldenTensor, largest_finite
 from edge_rai.errors import PolicyError
 from edge_rai.policy import Policy
 from edge_rai_converters.data import Array, Rows
@@ -19,7 +19,6 @@ MAX_ROWS = 4
 _MAX_VALUES = 1 << 16
 # Shares of the largest output that another CPU may differ by; int8 rounds, so one step of its output can flip.
 _TOLERANCE = {"none": 1e-3, "static_int8_qdq": 2e-2}
-_SMALLEST_TOLERANCE = 1e-6
 
 
 def golden(
@@ -47,8 +46,8 @@ def golden(
     count = max(1, min(MAX_ROWS, _MAX_VALUES // per_row)) if policy.batched else 1
     feed = next(feeds(rows, clean[:count], batched=policy.batched))
     answers = runner.call(feed)
-    largest = max((float(np.abs(array).max()) for array in answers.values() if array.dtype.kind == "f"), default=0.0)
-    atol = max(_SMALLEST_TOLERANCE, float(f"{_TOLERANCE[quantization] * largest:.3g}"))
+    largest = largest_finite(array for array in answers.values() if array.dtype.kind == "f")
+    atol = max(SMALLEST_ATOL, float(f"{_TOLERANCE[quantization] * largest:.3g}"))
     files: dict[str, bytes] = {}
     inputs = _tensors("input", {rule.name: feed[rule.name] for rule in policy.inputs}, files)
     outputs = _tensors("output", {rule.name: answers[rule.name] for rule in policy.outputs}, files)

@@ -236,9 +236,12 @@ def _quantized(learned: Learned) -> tuple[bytes, Runner]:
     calibration = feeds(learned.dataset.rows, learned.calibration, batched=learned.policy.batched)
     int8 = quantize(learned.source.proto, calibration)
     try:
-        return int8, Runner(int8, "the int8 form")
+        runner = Runner(int8, "the int8 form")
     except UnsupportedModelError as error:
         raise NotQuantizableError(f"the quantizer wrote what does not load: {error}") from error
+    if not rows_are_independent(runner, learned.dataset.rows, batched=learned.policy.batched):
+        raise NotQuantizableError("a row's answer in int8 depends on the other rows of its batch")
+    return int8, runner
 
 
 def _contents(learned: Learned, forms: _Forms, name: str, independent: bool) -> tuple[Manifest, dict[str, bytes]]:

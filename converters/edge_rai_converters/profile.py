@@ -44,10 +44,11 @@ def learn_policy(
         feature_names: Of a single input of rank 2.
         unbounded_outputs: Outputs in which clean rows give NaN or infinities, so that they are not checked for it.
     """
+    taken: set[str] = set()
     return Policy(
         format_version=1,
         batched=batched,
-        inputs=tuple(_input_rule(spec, rows[spec.name], batched, feature_names) for spec in inputs),
+        inputs=tuple(_input_rule(spec, rows[spec.name], batched, feature_names, taken) for spec in inputs),
         outputs=tuple(_output_rule(spec, spec.name not in unbounded_outputs) for spec in outputs),
     )
 
@@ -105,18 +106,20 @@ def _check_rules(kind: str, rules: Sequence[InputRule | OutputRule], specs: Sequ
             )
 
 
-def _input_rule(spec: TensorSpec, array: Values, batched: bool, names: Sequence[str] | None) -> InputRule:
+def _input_rule(
+    spec: TensorSpec, array: Values, batched: bool, names: Sequence[str] | None, taken: set[str]
+) -> InputRule:
     observed = array.shape[1:]
     axis = _feature_axis(spec.shape)
     limits = [2 * came if extent is None else extent for extent, came in zip(spec.shape, observed, strict=True)]
     if batched:
         limits[0] = MAX_ROWS
     if axis is None:
-        features: tuple[FeatureRule, ...] = (_feature_rule(spec.name, array.min(), array.max()),)
+        features: tuple[FeatureRule, ...] = (_feature_rule(_unused(spec.name, taken), array.min(), array.max()),)
     else:
         others = tuple(index for index in range(array.ndim) if index != axis + 1)
         lows, highs = array.min(axis=others), array.max(axis=others)
-        known = names or [f"{spec.name}[{index}]" for index in range(len(lows))]
+        known = names or [_unused(f"{spec.name}[{index}]", taken) for index in range(len(lows))]
         features = tuple(_feature_rule(name, low, high) for name, low, high in zip(known, lows, highs, strict=True))
     return InputRule(
         name=spec.name,
@@ -138,6 +141,14 @@ def _output_rule(spec: TensorSpec, finite: bool) -> OutputRule:
         finite=finite and floating,
         default=(float("nan"),) if floating else (),
     )
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """The name, marked when an input before has a feature of that name: 'a[0]' may be one of 'a' or an input itself."""
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name
 
 
 def _feature_axis(shape: tuple[int | None, ...]) -> int | None:

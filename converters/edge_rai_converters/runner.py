@@ -15,7 +15,8 @@ from edge_rai_converters.sources.onnx import SourceModel
 
 _CHUNK_VALUES = 1 << 22
 _CHUNK_ROWS = 256
-_NEIGHBOUR_SETS = 4
+_BATCH_ROWS = 16
+_PERTURBED_ROWS = 4
 
 
 class Runner:
@@ -74,42 +75,86 @@ def feeds(rows: Rows, index: npt.NDArray[np.int64], *, batched: bool) -> Iterato
 
 
 def is_batched(source: SourceModel, runner: Runner, data: Dataset) -> bool:
-    """Whether the model answers row by row: axis 0 is free everywhere, and row 0 alone is row 0 among three."""
+    """Whether the model answers row by row: axis 0 is free everywhere, and no row's answer depends on another row."""
     if not data.row_is_slice or not _free_first_axis(source.inputs) or not _free_first_axis(source.outputs):
         return False
-    rows = data.rows
-    alone = runner.call({name: array[:1, 0] for name, array in rows.items()})
+    together = {name: array[:, 0] for name, array in _sample(data.rows).items()}
+    alone = runner.call({name: array[:1] for name, array in together.items()})
     try:
-        among = runner.call({name: array[:3, 0] for name, array in rows.items()})
+        among = runner.call(together)
+        for row in _perturbed(together):
+            # Another number of rows may round differently; what depends on that number differs by more.
+            alone = runner.call({name: array[row : row + 1] for name, array in together.items()}) if row else alone
+            if not all(_is_row(alone[name], among[name], row, _count(together)) for name in among):
+                return False
     except InferenceError:
         return False
-    return all(
-        len(alone[name]) == 1
-        and len(among[name]) == 3
-        and alone[name].shape[1:] == among[name].shape[1:]
-        and np.allclose(alone[name][0], among[name][0], rtol=1e-3, atol=1e-5, equal_nan=True)
-        for name in alone
-    )
+    return rows_are_independent(runner, data.rows, batched=True)
 
 
 def rows_are_independent(runner: Runner, rows: Rows, *, batched: bool) -> bool:
-    """Whether row 0's answer is bit-identical whatever its neighbours are, extreme ones included."""
+    """Whether every row's answer is bit-identical whatever happens to another row of the same call.
+
+    Of a bounded number of rows, first and last among them, one at a time is replaced: by another row, by larger and
+    smaller values, by zeros. The first row shows what looks back along axis 0 (time on it, a cumulative sum), the last
+    one what looks ahead.
+
+    Raises:
+        InferenceError: The model fails on rows of the data.
+    """
     if not batched:
         return True
-    reference: dict[str, Array] | None = None
-    count = len(next(iter(rows.values())))
-    for attempt in range(_NEIGHBOUR_SETS):
-        neighbours = [(attempt * 3 + step) % count for step in (1, 2, 3)]
-        feed = {name: array[[0, *neighbours], 0] for name, array in rows.items()}
-        if attempt == _NEIGHBOUR_SETS - 1:
-            for array in feed.values():
-                array[1:] *= np.float32(100)
-        first = {name: output[0] for name, output in runner.call(feed).items()}
-        if reference is None:
-            reference = first
-        elif any(first[name].tobytes() != reference[name].tobytes() for name in first):
+    feed = {name: array[:, 0] for name, array in _sample(rows).items()}
+    reference = runner.call(feed)
+    for row in _perturbed(feed):
+        others = np.arange(_count(feed)) != row
+        if not all(len(output) == len(others) for output in reference.values()):
             return False
+        for change in _perturbations(feed, row):
+            try:
+                changed = runner.call(change)
+            except InferenceError:
+                continue  # no answer to values far from the data says nothing of the others
+            if any(changed[name][others].tobytes() != reference[name][others].tobytes() for name in reference):
+                return False
     return True
+
+
+def _sample(rows: Rows) -> dict[str, npt.NDArray[np.float32]]:
+    """A bounded number of rows, spread over the data."""
+    count = _count(rows)
+    per_row = sum(array[0].size for array in rows.values())
+    wanted = max(_PERTURBED_ROWS, min(_BATCH_ROWS, _CHUNK_VALUES // max(per_row, 1)))
+    index = np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
+    return {name: array[index] for name, array in rows.items()}
+
+
+def _perturbed(feed: Rows) -> list[int]:
+    last = _count(feed) - 1
+    return sorted({step * last // (_PERTURBED_ROWS - 1) for step in range(_PERTURBED_ROWS)})
+
+
+def _perturbations(feed: Rows, row: int) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+    neighbour = (row + 1) % _count(feed)
+    for scale, shift, source in ((1, 0, neighbour), (100, 100, row), (-100, -100, row), (0.01, 0, row), (0, 0, row)):
+        changed = {name: array.copy() for name, array in feed.items()}
+        with np.errstate(over="ignore"):
+            for array in changed.values():
+                array[row] = array[source] * np.float32(scale) + np.float32(shift)
+        yield changed
+
+
+def _is_row(alone: Array, among: Array, row: int, count: int) -> bool:
+    return (
+        len(alone) == 1
+        and len(among) == count
+        and alone.shape[1:] == among.shape[1:]
+        and np.allclose(alone[0], among[row], rtol=1e-3, atol=1e-5, equal_nan=True)
+    )
+
+
+def _count(rows: Rows) -> int:
+    return len(next(iter(rows.values())))
 
 
 def _free_first_axis(specs: Sequence[TensorSpec]) -> bool:

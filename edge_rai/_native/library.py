@@ -29,7 +29,7 @@ DTYPES = {
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 _ERRORS: dict[int, type[errors.EdgeRaiError]] = {
-    lib.ERAI_E_BUNDLE_READ: errors.BundleError,
+    lib.ERAI_E_BUNDLE_READ: errors.UnreadableError,
     lib.ERAI_E_BUNDLE_FORMAT: errors.BundleError,
     lib.ERAI_E_BUNDLE_INTEGRITY: errors.IntegrityError,
     lib.ERAI_E_BUNDLE_NEWER: errors.BundleError,

@@ -82,9 +82,8 @@ class Call:
         self.views: list[tuple[str, npt.NDArray[Any]]] = []
         predict = ffi.addressof(lib, "erai_session_predict")
         addresses = (predict, session.handle, self.answer, self.tensors, self.accepted)
-        self.usual, self._learn, self.take, self.give = bind(
-            *(int(ffi.cast("uintptr_t", address)) for address in addresses)
-        )
+        numbers = (int(ffi.cast("uintptr_t", address)) for address in addresses)
+        self.usual, self._learn, self.take, self.give = bind(np.ndarray, *numbers)
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
         """One prediction; the inputs stand in the model's order."""

@@ -2,11 +2,13 @@
 
 from edge_rai.bundle.manifest import (
     FORMAT_VERSION,
+    SMALLEST_ATOL,
     Golden,
     GoldenTensor,
     Manifest,
     ModelFile,
     Provenance,
+    largest_finite,
     parse_manifest,
 )
 from edge_rai.bundle.read import Bundle, read
@@ -14,6 +16,7 @@ from edge_rai.bundle.write import SUFFIX, stored_zip, write_bundle
 
 __all__ = [
     "FORMAT_VERSION",
+    "SMALLEST_ATOL",
     "SUFFIX",
     "Bundle",
     "Golden",
@@ -21,6 +24,7 @@ __all__ = [
     "Manifest",
     "ModelFile",
     "Provenance",
+    "largest_finite",
     "parse_manifest",
     "read",
     "stored_zip",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from math import prod
-from typing import ClassVar, Literal
+from math import isfinite, prod
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from edge_rai.errors import BundleError
@@ -16,12 +18,15 @@ from edge_rai.findings import explain
 from edge_rai.types import TensorSpec
 
 FORMAT_VERSION: Literal[1] = 1
+# The least that atol may be at most, for models whose golden answers are all near zero.
+SMALLEST_ATOL = 1e-6
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _MAX_PATH_BYTES, _MAX_DEPTH = 255, 8
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_NUMPY_SIZES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float32": 4}
-_DTYPE_SIZES = {**_NUMPY_SIZES, "int64": 8, "uint64": 8, "float64": 8}
+_DTYPES = frozenset(
+    ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +64,19 @@ class GoldenTensor:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Inputs with the outputs that the converter saw; replayed at load within ``atol``, absolute."""
+    """Inputs with the outputs that the converter saw; replayed at load within ``atol``, absolute.
+
+    ``atol`` is at most the largest finite magnitude among the outputs, or SMALLEST_ATOL if that is more: beyond it an
+    answer of nothing but zeros would pass.
+    """
 
     atol: float
     inputs: tuple[GoldenTensor, ...]
     outputs: tuple[GoldenTensor, ...]
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.atol) and self.atol >= 0):
+            raise ValueError(f"atol is {self.atol}; it must be a finite number of 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +113,7 @@ class Manifest:
             if not is_path(path):
                 raise ValueError(f"files has {path!r}, which is not a path of letters, digits, '.', '_' and '-'")
         for tensor in (*self.golden.inputs, *self.golden.outputs):
-            if tensor.dtype not in _DTYPE_SIZES:
+            if tensor.dtype not in _DTYPES:
                 raise ValueError(f"golden tensor {tensor.name!r} has the unknown dtype {tensor.dtype!r}")
             if any(extent < 1 for extent in tensor.shape):
                 raise ValueError(f"golden tensor {tensor.name!r} has shape {list(tensor.shape)}; extents are 1 or more")
@@ -143,7 +156,8 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         files: Content by path.
 
     Raises:
-        BundleError: A file that the manifest speaks of is missing or of another size or digest.
+        BundleError: A file that the manifest speaks of is missing or of another size or digest; or ``golden.atol`` is
+            so large that the golden vectors check nothing.
     """
     for model in manifest.models:
         if len(files.get(model.path, b"")) != model.size:
@@ -151,8 +165,25 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         if manifest.files.get(model.path) != model.sha256:
             raise BundleError(f"{model.path}: manifest.json gives two digests for it")
     for tensor in (*manifest.golden.inputs, *manifest.golden.outputs):
-        expected = prod(tensor.shape) * _DTYPE_SIZES[tensor.dtype]
+        expected = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
         if len(files.get(tensor.path, b"")) != expected:
             raise BundleError(f"{tensor.path}: missing, or not the {expected} bytes of its dtype and shape")
     if "guard.bin" not in files:
         raise BundleError("guard.bin: missing from the bundle")
+    _check_atol(manifest.golden, files)
+
+
+def largest_finite(arrays: Iterable[npt.NDArray[Any]]) -> float:
+    """The largest magnitude of all finite elements; 0 when there is none."""
+    magnitudes = (np.abs(array[np.isfinite(array)].astype(np.float64)) for array in arrays)
+    return max((float(found.max(initial=0.0)) for found in magnitudes), default=0.0)
+
+
+def _check_atol(golden: Golden, files: Mapping[str, bytes]) -> None:
+    outputs = (np.frombuffer(files[tensor.path], np.dtype(tensor.dtype).newbyteorder("<")) for tensor in golden.outputs)
+    most = max(SMALLEST_ATOL, largest_finite(outputs))
+    if golden.atol > most:
+        raise BundleError(
+            f"manifest.json: golden.atol is {golden.atol:g}; at most {most:g}, the largest golden output, can tell a "
+            "right answer from zeros"
+        )

@@ -6,40 +6,59 @@ Exit codes: 0 fine, 1 a check said no, 2 usage, 3 a component is missing, 4 the 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from edge_rai import __version__
 from edge_rai.cli import agent, bench, collect, fleet, inspect, missing, run, verify
-from edge_rai.errors import EdgeRaiError, RuntimeMissingError
+from edge_rai.errors import (
+    EdgeRaiError,
+    PolicyError,
+    RuntimeMissingError,
+    SpoolError,
+    StoreError,
+    UnreadableError,
+)
 
 _ENTRY_POINTS = "edge_rai.commands"
 # Commands of the other distribution, which registers them in the group above.
 _CONVERTER_COMMANDS = {"convert": "Convert a trained model into a bundle.", "profile": "Learn a policy from data."}
 
 
+_EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (RuntimeMissingError, 3),
+    (ModuleNotFoundError, 3),
+    (UnreadableError, 4),
+    (SpoolError, 4),
+    (StoreError, 4),
+    (PolicyError, 2),
+    (EdgeRaiError, 1),
+    (TypeError, 2),
+    (ValueError, 2),
+    (OSError, 4),
+    (MemoryError, 4),
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; anything raised on purpose becomes one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
-    except RuntimeMissingError as error:
-        return _report(error, 3)
-    except EdgeRaiError as error:
-        return _report(error, 1)
-    except (TypeError, ValueError) as error:
-        return _report(error, 2)
-    except (OSError, MemoryError) as error:
-        return _report(error, 4)
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        return 130
-
-
-def _report(error: BaseException, code: int) -> int:
-    print(f"edge-rai: {error or type(error).__name__}", file=sys.stderr)
-    return code
+        return 128 + signal.SIGINT
+    except tuple(kind for kind, _ in _EXIT_CODES) as error:
+        print(f"edge-rai: {error or type(error).__name__}", file=sys.stderr)
+        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,8 +69,17 @@ def _parser() -> argparse.ArgumentParser:
         module.add(commands)
     installed = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
     for name in sorted(installed):
-        installed[name].load()(commands)
+        _add_installed(commands, installed[name])
     for name, summary in _CONVERTER_COMMANDS.items():
         if name not in installed:
-            missing.add(commands, name, summary)
+            missing.add(commands, name, f"{summary} Needs edge-rai-converters.", missing.CONVERTERS)
     return parser
+
+
+def _add_installed(commands: Any, point: EntryPoint) -> None:
+    try:
+        point.load()(commands)
+    except ImportError as error:
+        distribution = point.value.split(".")[0]
+        reason = f"{distribution} cannot be loaded: {error}; install it again."
+        missing.add(commands, point.name, reason, reason)

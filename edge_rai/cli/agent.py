@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edge_rai.telemetry.agent import UploadReport
 
+_SHOWN = 8  # what is kept is told again after every pass
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Registers the command."""
@@ -19,7 +21,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "agent",
         help="upload batch files over OTLP/HTTP",
         description="Uploads the batch files of a spool to an OpenTelemetry backend or to `edge-rai collect`, oldest "
-        "first, and removes each only after the receipt. Exit code 1: some are still in the spool or were refused.",
+        "first, and removes each only after the receipt. Exit code 1: some are still in the spool or were refused. "
+        "Without --once it waits for a spool that is not there yet.",
     )
     parser.add_argument("--spool", type=Path, required=True, metavar="DIR", help="directory the session writes to")
     parser.add_argument("--endpoint", required=True, metavar="URL", help="such as https://collector.example:4318")
@@ -32,9 +35,21 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from edge_rai.telemetry.agent import upload, upload_forever
+    from edge_rai.telemetry.agent import UploadReport, upload, upload_forever
+
+    waiting = False
 
     def one_pass() -> UploadReport:
+        nonlocal waiting
+        if not args.spool.exists():
+            # On a device the agent may well be started before the session that makes the directory.
+            if args.once:
+                raise FileNotFoundError(f"no spool directory at {args.spool}; give the one that the session writes to")
+            if not waiting:
+                print(f"no spool directory at {args.spool} yet: waiting for it", file=sys.stderr, flush=True)
+            waiting = True
+            return UploadReport()
+        waiting = False
         report = upload(args.spool, args.endpoint, timeout_s=args.timeout)
         _print_json(report) if args.json else _print_text(report)
         return report
@@ -44,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.once:
             report = one_pass()
-            return 1 if report.error or report.refused or report.corrupt else 0
+            return 1 if report.error or report.refused or report.corrupt or report.unreadable else 0
         upload_forever(one_pass, interval_s=args.interval)
     except KeyboardInterrupt:
         return 1 if args.once else 0
@@ -62,6 +77,10 @@ def _print_text(report: UploadReport) -> None:
         print(f"refused, moved aside: {reason}", file=sys.stderr)
     for reason in report.corrupt:
         print(f"corrupt, moved aside: {reason}", file=sys.stderr)
+    for reason in report.unreadable[:_SHOWN]:
+        print(f"kept, cannot be uploaded now: {reason}", file=sys.stderr)
+    if len(report.unreadable) > _SHOWN:
+        print(f"kept, cannot be uploaded now: {len(report.unreadable) - _SHOWN} more", file=sys.stderr)
     if report.error:
         print(f"{report.error}; {report.kept} batch files are kept in the spool", file=sys.stderr)
 
@@ -72,6 +91,7 @@ def _print_json(report: UploadReport) -> None:
         "kept": report.kept,
         "refused": report.refused,
         "corrupt": report.corrupt,
+        "unreadable": report.unreadable,
         "error": str(report.error) if report.error else None,
         "retryable": report.error.retryable if report.error else None,
         "retry_after_s": report.retry_after_s,

@@ -1,4 +1,4 @@
-"""Stands in for the commands of ``edge-rai-converters`` where that is not installed."""
+"""Stands in for commands of another distribution that is not installed, or cannot be loaded."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import argparse
 import sys
 from typing import Any
 
+CONVERTERS = (
+    "It is part of edge-rai-converters, for the machine where models are built: pip install 'edge-rai[convert]'."
+)
 
-def add(commands: Any, name: str, summary: str) -> None:
-    """Registers a command that says what to install, whatever its arguments are."""
-    parser = commands.add_parser(name, help=f"{summary} Needs edge-rai-converters.", add_help=False, prefix_chars="\0")
+
+def add(commands: Any, name: str, summary: str, reason: str) -> None:
+    """Registers a command that says why it is not there, whatever its arguments are."""
+    parser = commands.add_parser(name, help=summary, add_help=False, prefix_chars="\0")
     parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)
-    parser.set_defaults(run=run, name=name)
+    parser.set_defaults(run=run, name=name, reason=reason)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exits 3."""
-    print(
-        f"edge-rai: '{arguments.name}' is part of another distribution: pip install 'edge-rai[convert]' "
-        "(edge-rai-converters), on the machine where models are built",
-        file=sys.stderr,
-    )
+    print(f"edge-rai: '{arguments.name}' is not available. {arguments.reason}", file=sys.stderr)
     return 3

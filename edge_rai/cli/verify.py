@@ -18,13 +18,13 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exits 1 when a check says no; what stands behind a failed check is not reached."""
-    from edge_rai import EdgeRaiError, RuntimeMissingError
+    from edge_rai import EdgeRaiError, RuntimeMissingError, UnreadableError
 
     results: list[dict[str, Any]] = []
     for name, check in _checks(arguments.bundle):
         try:
             detail, passed = check(), True
-        except RuntimeMissingError:
+        except (RuntimeMissingError, UnreadableError):
             raise
         except EdgeRaiError as error:
             detail, passed = str(error), False

@@ -3,8 +3,10 @@
     POST /v1/metrics    ExportMetricsServiceRequest as protobuf, plain or gzip
     GET  /healthz       "ok"
 
-Requests may come from anybody who can reach the port: their size, their time and what they unpack to are bounded. There
-is no authentication and no TLS here; both belong to a reverse proxy in front of it.
+Requests may come from anybody who can reach the port: their size, the time their headers and their body take, and what
+they unpack to are bounded. A connection whose next request does not begin is closed after some seconds, be it silent or
+dripping. Whoever takes all places again and again still keeps others out: against that, and for authentication and TLS,
+put a reverse proxy in front.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edge_rai.errors import StoreError
 from edge_rai.fleet.decode import MalformedRequestError, Refusal, decode
-from edge_rai.fleet.store import Outcome, Store, StoreError
+from edge_rai.fleet.store import Outcome, Store
 from edge_rai.telemetry import otlp
 
 LARGEST_REQUEST_BYTES: Final = 16 << 20  # as sent, and again unpacked; a batch of 1,000 features is 1 MB
 
 _LARGEST_WAITING_BYTES: Final = 128 << 20  # of all requests together
+_HEADERS_TIMEOUT_S: Final = 10.0
 _BODY_TIMEOUT_S: Final = 30.0
 _RETRY_AFTER_S: Final = 30
 _LONGEST_MESSAGE: Final = 1000
@@ -119,6 +124,39 @@ async def _get_health(_request: Request) -> Response:
     return PlainTextResponse("ok")
 
 
+class _TimedProtocol(H11Protocol):
+    """Closes a connection whose next request has not begun, all its headers read, within _HEADERS_TIMEOUT_S.
+
+    uvicorn has a time limit only between a response and the first byte that follows it.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_deadline()
+        super().connection_lost(exc)
+
+    def _start_deadline(self) -> None:
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(_HEADERS_TIMEOUT_S, self._close_unless_busy)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+
+    def _close_unless_busy(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
 def make_app(store: Store, clock: Callable[[], int] = time.time_ns) -> Starlette:
     """The ASGI application.
 
@@ -159,7 +197,7 @@ def serve(app: Starlette, listener: socket.socket, *, ready: Callable[[], None])
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_TimedProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",

@@ -28,7 +28,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from edge_rai.telemetry import otlp
 
-_LONGEST_TEXT: Final = 256
+_LONGEST_TEXT_BYTES: Final = 1024  # as a name in a guard program (docs/formats/guard.md)
+_SHOWN_CHARACTERS: Final = 256
 _MOST_ATTRIBUTES: Final = 64
 _MOST_BINS: Final = 1024
 _MOST_LATENCY_SLOTS: Final = 1024
@@ -159,7 +160,7 @@ def _batch(resource: Resource, scope_metrics: ScopeMetrics, points: int) -> Batc
     seen: set[str] = set()
     for metric in scope_metrics.metrics:
         if metric.name in seen:
-            raise _RefusedError(f"metric {metric.name[:_LONGEST_TEXT]!r} twice in one batch")
+            raise _RefusedError(f"metric {metric.name[:_SHOWN_CHARACTERS]!r} twice in one batch")
         seen.add(metric.name)
         _read_metric(batch, metric)
     for feature in batch.features.values():
@@ -284,10 +285,9 @@ def _text(attributes: dict[str, AnyValue], key: str) -> str:
     value = attributes.get(key)
     if value is None or value.WhichOneof("value") != "string_value":
         raise _RefusedError(f"attribute {key} is missing or not a string")
-    if not 0 < len(value.string_value) <= _LONGEST_TEXT:
-        raise _RefusedError(
-            f"attribute {key} has {len(value.string_value)} characters; allowed are 1 to {_LONGEST_TEXT}"
-        )
+    size = len(value.string_value.encode())
+    if not 0 < size <= _LONGEST_TEXT_BYTES:
+        raise _RefusedError(f"attribute {key} has {size} bytes; allowed are 1 to {_LONGEST_TEXT_BYTES}")
     if not value.string_value.isprintable():  # it will be printed on a terminal
         raise _RefusedError(f"attribute {key} has characters that cannot be printed")
     return str(value.string_value)

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.fleet.store import StoreError, open_read_only
+from edge_rai.errors import StoreError
+from edge_rai.fleet.store import open_read_only
 from edge_rai.telemetry.drift import feature_drift
 
 _TALLY_KINDS: Final = ("verdict", "source", "reason")

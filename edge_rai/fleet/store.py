@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_rai.errors import EdgeRaiError
+from edge_rai.errors import StoreError
 from edge_rai.fleet.decode import Batch, FeatureBatch
 
 FILE_NAME: Final = "fleet.sqlite3"
@@ -73,10 +73,6 @@ CREATE TABLE feature (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX feature_by_reference ON feature (reference);
 """
-
-
-class StoreError(EdgeRaiError):
-    """The fleet store cannot be opened, read or written."""
 
 
 class Outcome(Enum):

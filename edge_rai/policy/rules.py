@@ -124,7 +124,7 @@ class Policy:
     """All rules of one model; immutable.
 
     Attributes:
-        inputs: In the model's order.
+        inputs: In the model's order. No two features have one name, of different inputs neither.
         outputs: In the model's order.
         batched: Axis 0 of every tensor counts rows that are judged one by one; otherwise a call is one row.
         format_version: Of the written form.
@@ -142,8 +142,7 @@ class Policy:
             raise ValueError("a policy needs at least one [[inputs]] and one [[outputs]]")
         _check_unique("inputs", (rule.name for rule in self.inputs))
         _check_unique("outputs", (rule.name for rule in self.outputs))
-        for rule in self.inputs:
-            _check_unique(f"features of input {rule.name!r}", (feature.name for feature in rule.features))
+        self._check_feature_names()
         if self.batched:
             shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
                 (rule.name, rule.shape) for rule in self.outputs
@@ -153,6 +152,19 @@ class Policy:
                     raise ValueError(f"batched is true, but axis 0 of {name!r} is not -1")
             if any(rule.feature_axis == 0 for rule in self.inputs):
                 raise ValueError("batched is true, so axis 0 holds rows and cannot be a feature_axis")
+
+    def _check_feature_names(self) -> None:
+        # Unique over all inputs: telemetry and drift know a feature by its name alone.
+        owners: dict[str, str] = {}
+        for rule in self.inputs:
+            _check_unique(f"features of input {rule.name!r}", (feature.name for feature in rule.features))
+            for feature in rule.features:
+                owner = owners.setdefault(feature.name, rule.name)
+                if owner != rule.name:
+                    raise ValueError(
+                        f"inputs {owner!r} and {rule.name!r} both have a feature called {feature.name!r}; its name is "
+                        "all that telemetry knows of a feature, so name it differently in one of them"
+                    )
 
 
 def _check_name(name: str) -> None:

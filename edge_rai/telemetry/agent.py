@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from edge_rai import _native
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
-from edge_rai.telemetry.spool import CORRUPT, REFUSED, BatchFile, Spool
+from edge_rai.telemetry.spool import CORRUPT, REFUSED, BatchFile, NotReadableYetError, Spool
 
 LONGEST_WAIT_S: Final = 3600.0
 
@@ -49,7 +49,9 @@ class UploadReport:
         sent: Batch files delivered and removed.
         kept: Batch files that are still in the spool.
         refused: "name: why" of each batch file the receiver will never take; they are in `refused/`.
-        corrupt: "name: why" of each batch file that cannot be read; they are in `corrupt/`.
+        corrupt: "name: why" of each batch file whose bytes are bad; they are in `corrupt/`.
+        unreadable: "name: why" of each batch file that could not be handled here and now: of a newer format, without a
+            sound guard program, or not to be read or moved. They are still in the spool and count as kept.
         error: Why the pass could not deliver everything; None when it could.
         retry_after_s: The wait the receiver asked for; None when it did not.
     """
@@ -58,6 +60,7 @@ class UploadReport:
     kept: int = 0
     refused: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     error: DeliveryError | None = None
     retry_after_s: float | None = None
 
@@ -100,7 +103,8 @@ def upload(spool_path: Path, endpoint: str, *, timeout_s: float = 10.0) -> Uploa
     Raises:
         ValueError: The endpoint is not an http or https URL.
         SpoolError: There is no spool.
-        OSError: The spool cannot be read or changed.
+        OSError: The spool cannot be listed; or a delivered batch file cannot be removed, and going on would send all
+            of them again every pass.
     """
     receiver = _Receiver(endpoint, timeout_s)
     spool = Spool(spool_path)
@@ -154,28 +158,43 @@ def next_wait_s(
 
 
 def _deliver(spool: Spool, batch: BatchFile, receiver: _Receiver, report: UploadReport) -> _UndeliveredError | None:
-    """Sends one batch file; what it returns says why the file stays."""
+    """Sends one batch file; what it returns says why the receiver has not got it."""
+    name = batch.path.name
+    try:
+        if not _send(spool, batch, receiver, report):
+            return None
+    except FileNotFoundError:
+        return None  # another agent was quicker
+    except (NotReadableYetError, OSError) as error:
+        report.unreadable.append(f"{name}: {error}")
+        return None
+    except _UndeliveredError as failure:
+        return failure
+    spool.remove(batch)
+    report.sent += 1
+    return None
+
+
+def _send(spool: Spool, batch: BatchFile, receiver: _Receiver, report: UploadReport) -> bool:
+    """Whether there is a receipt; without one the batch file has been set aside."""
     name = batch.path.name
     try:
         snapshot = spool.read(batch)
         request = otlp.encode(snapshot, spool.features(snapshot.guard_digest), _native.version())
         _judge(receiver.post(otlp.compress(request)))
-    except FileNotFoundError:
-        return None  # another agent was quicker
+    except NotReadableYetError:
+        raise
     except SpoolError as error:
         _log.warning("batch file %s is set aside as corrupt: %s", name, error)
         spool.set_aside(batch, CORRUPT)
         report.corrupt.append(f"{name}: {error}")
+        return False
     except _RefusedError as refusal:
         _log.warning("batch file %s is set aside, the receiver refuses it: %s", name, refusal)
         spool.set_aside(batch, REFUSED)
         report.refused.append(f"{name}: {refusal}")
-    except _UndeliveredError as failure:
-        return failure
-    else:
-        spool.remove(batch)
-        report.sent += 1
-    return None
+        return False
+    return True
 
 
 def _judge(response: _Response) -> None:

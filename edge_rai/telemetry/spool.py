@@ -1,13 +1,13 @@
 """Reads the spool: the directory of immutable batch files that the native library writes (docs/formats/batch.md).
 
-Files are only ever removed or moved aside as a whole, never modified. A file that cannot be read is moved into
-`corrupt/` inside the spool, where its bytes stay for whoever looks into it, and never holds back the others.
+Files are only ever removed or moved aside as a whole, never modified. A batch file whose own bytes are bad is moved
+into `corrupt/` inside the spool, where they stay for whoever looks into it. One that is of a newer format, or whose
+guard program is missing or bad, may be read another day: it stays where it is. Neither holds back the others.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from pathlib import Path
@@ -23,6 +23,12 @@ REFUSED: Final = "refused"
 _BATCH_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.batch")
 # Far above any real file: a snapshot of 10,000 features with 32 bins is 3 MB.
 _LARGEST_FILE_BYTES: Final = 64 << 20
+_MAGIC: Final = b"ERAIBAT\n"
+_FORMAT_VERSION: Final = 1
+
+
+class NotReadableYetError(SpoolError):
+    """A batch that this program cannot read here and now, though its own bytes may well be sound."""
 
 
 class BatchFile(NamedTuple):
@@ -59,10 +65,17 @@ class Spool:
         """Decodes a batch file.
 
         Raises:
+            NotReadableYetError: It is of a newer format version.
             SpoolError: Its bytes are corrupt, or belong under another name.
             OSError: It cannot be read.
         """
-        snapshot = _native.read_snapshot(_read_bounded(batch.path))
+        data = _read_bounded(batch.path)
+        version = _format_version(data)
+        if version > _FORMAT_VERSION:
+            raise NotReadableYetError(
+                f"{batch.path} has format version {version}, this edge_rai reads {_FORMAT_VERSION}: update it here"
+            )
+        snapshot = _native.read_snapshot(data)
         if (snapshot.epoch, snapshot.sequence) != (batch.epoch, batch.sequence):
             raise SpoolError(
                 f"{batch.path} holds epoch {snapshot.epoch:x}, sequence {snapshot.sequence:x}: "
@@ -74,7 +87,8 @@ class Spool:
         """The features of the guard program with this SHA-256 (hex), which the session put beside its batch files.
 
         Raises:
-            SpoolError: The guard program is missing or is not the one its name says.
+            NotReadableYetError: The guard program is missing, malformed, or not the one its name says. The session
+                puts it there again when it next opens the spool.
             OSError: It cannot be read.
         """
         if guard_digest not in self._guards:
@@ -82,11 +96,15 @@ class Spool:
             try:
                 guard = _native.GuardProgram(_read_bounded(path))
             except FileNotFoundError:
-                raise SpoolError(f"{path} is missing: without it nobody knows which feature is which") from None
-            except BundleError as error:
-                raise SpoolError(f"{path}: {error}") from error
+                raise NotReadableYetError(
+                    f"{path} is missing: without it nobody knows which feature is which"
+                ) from None
+            except (BundleError, SpoolError) as error:
+                raise NotReadableYetError(f"{path}: {error}") from error
             if guard.digest != guard_digest:
-                raise SpoolError(f"{path} has SHA-256 {guard.digest}: not the guard program that its name says")
+                raise NotReadableYetError(
+                    f"{path} has SHA-256 {guard.digest}: not the guard program that its name says"
+                )
             self._guards[guard_digest] = guard.features
         return self._guards[guard_digest]
 
@@ -106,16 +124,20 @@ class Spool:
 
 
 def _read_bounded(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        raise SpoolError(f"{path} cannot be read: the medium has a fault") from error  # others may well be readable
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_FILE_BYTES + 1)
     if len(data) > _LARGEST_FILE_BYTES:
         raise SpoolError(f"{path} is larger than {_LARGEST_FILE_BYTES} bytes; no file of a spool is")
     return data
+
+
+def _format_version(data: bytes) -> int:
+    """Of a batch file; 0 when it is none.
+
+    Read here (docs/formats/batch.md) because the native reader calls a newer file and a corrupt one by one error, and
+    only the corrupt one may be set aside.
+    """
+    return int.from_bytes(data[8:12], "little") if data.startswith(_MAGIC) and len(data) >= 12 else 0
 
 
 def _sync_directory(path: Path) -> None:

@@ -31,6 +31,7 @@ typedef struct usual {
     PyObject *copies[MOST_OUTPUTS]; /* bound methods: each gives a copy of an output */
     PyObject *make_answer;
     PyObject *rows;
+    PyObject *array_type;
     PyObject *name_of_rows, *name_of_outputs;
 } usual;
 
@@ -93,6 +94,11 @@ static PyObject *predict(PyObject *self, PyObject *array) {
     if (!state) return NULL;
     Py_buffer view;
     if (!state->seen || state->taken) return none();
+    /* Arrays themselves and no subclass, nor another exporter: a buffer method written in Python could come back here.
+     */
+    PyObject *type = PyObject_Type(array);
+    Py_DecRef(type);
+    if (type != state->array_type) return none();
     if (PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
         PyErr_Clear();
         return none();
@@ -109,6 +115,11 @@ static PyObject *predict(PyObject *self, PyObject *array) {
     PyBuffer_Release(&view);
     if (status || state->wanted || *state->accepted != state->seen) return PyLong_FromLong(status);
     PyObject *answer = make_answer(state);
+    if (state->wanted) { /* meanwhile: copying large outputs lets other threads run */
+        Py_DecRef(answer);
+        PyErr_Clear();
+        return PyLong_FromLong(status);
+    }
     state->taken = 0;
     return answer;
 }
@@ -164,19 +175,22 @@ static void destroy(PyObject *capsule) {
     forget(state);
     Py_DecRef(state->name_of_rows);
     Py_DecRef(state->name_of_outputs);
+    Py_DecRef(state->array_type);
     PyObject_Free(state);
 }
 
-/* bind(predict, session, answer, input, accepted), addresses all: (predict, learn, take, give), with the call taken. */
+/* bind(array_type, predict, session, answer, input, accepted), addresses but the first: (predict, learn, take, give),
+ * with the call taken. */
 static PyObject *bind(PyObject *self, PyObject *arguments) {
     static PyMethodDef methods[4] = {{"predict", predict, METH_O, NULL},
                                      {"learn", learn, METH_VARARGS, NULL},
                                      {"take", take, METH_NOARGS, NULL},
                                      {"give", give, METH_NOARGS, NULL}};
     (void)self;
-    PyObject *given[5], *functions[4] = {NULL};
+    PyObject *array_type, *given[5], *functions[4] = {NULL};
     void *addresses[5];
-    if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
+    if (!PyArg_UnpackTuple(arguments, "bind", 6, 6, &array_type, &given[0], &given[1], &given[2], &given[3], &given[4]))
+        return NULL;
     for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
     if (PyErr_Occurred()) return NULL;
     usual *state = PyObject_Malloc(sizeof *state);
@@ -188,6 +202,7 @@ static PyObject *bind(PyObject *self, PyObject *arguments) {
     state->input = addresses[3];
     state->accepted = addresses[4];
     state->taken = 1;
+    Py_IncRef(state->array_type = array_type);
     state->name_of_rows = PyUnicode_InternFromString("rows");
     state->name_of_outputs = PyUnicode_InternFromString("outputs");
     PyObject *capsule = PyCapsule_New(state, capsule_name, destroy);

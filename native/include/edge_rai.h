@@ -117,7 +117,8 @@ typedef enum erai_reason_code {
     ERAI_REASON_BELOW_RANGE = 5, /* value < limit */
     ERAI_REASON_ABOVE_RANGE = 6, /* value > limit */
     ERAI_REASON_OUTPUT_NOT_FINITE = 7, /* value: the NaN or infinity in the model's output */
-    ERAI_REASON_OUTPUT_SHAPE = 8       /* the model returned another rank or extent than declared; value, limit */
+    ERAI_REASON_OUTPUT_SHAPE = 8,      /* value, limit: the extent that the model returned and the one declared */
+    ERAI_REASON_ROWS_DEPEND = 9        /* a row was rejected and this output shows that others depend on it */
 } erai_reason_code;
 
 /* A short lower-case name ("below_range"), "unknown" for a code this build does not have. Any thread. */
@@ -304,8 +305,8 @@ ERAI_API erai_status erai_judge(erai_session *session, const erai_tensor *output
 ERAI_API erai_verdict erai_answer_verdict(const erai_answer *answer); /* worst over the rows */
 ERAI_API erai_source erai_answer_source(const erai_answer *answer);   /* greatest over the rows */
 ERAI_API size_t erai_answer_rows(const erai_answer *answer, const uint8_t **verdicts, const uint8_t **sources);
-/* One reason a row, feature and kind; past ERAI_MOST_REASONS only those that change a row's verdict are kept, and all
- * are counted. */
+/* One reason a row, feature and kind, and at most ERAI_MOST_REASONS of them; the verdicts and the snapshot's counts are
+ * complete in any case. */
 ERAI_API size_t erai_answer_reasons(const erai_answer *answer, const erai_reason **first);
 ERAI_API erai_status erai_answer_output(const erai_answer *answer, size_t index, erai_tensor *output);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);
@@ -359,8 +360,9 @@ typedef struct erai_feature_counts {
 /* What has been counted since the last flush, which goes on being counted. */
 ERAI_API erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapshot, char *detail);
 /* Writes a snapshot as one batch file into the session's spool and starts the next. Durable when it returns ERAI_OK.
- * On failure nothing is lost: the counts go into the next snapshot. `name` is NULL or receives the file's name in at
- * most ERAI_DETAIL_SIZE bytes. */
+ * On failure nothing is lost: either the counts go into the next snapshot, or, when the detail says so, the file is
+ * written and only its directory could not be synced: it may not outlast a power cut. `name` is NULL or receives the
+ * file's name in at most ERAI_DETAIL_SIZE bytes. */
 ERAI_API erai_status erai_session_flush(erai_session *session, char *name, char *detail);
 
 /* Reads a batch file, which may come from anybody. The bytes are copied. */

@@ -19,6 +19,14 @@ int er_buffer_reserve(er_buffer *buffer, size_t bytes) {
     return 1;
 }
 
+int er_tensor_bytes(const int64_t *shape, uint32_t rank, uint32_t dtype, size_t *bytes) {
+    size_t size = erai_dtype_size(dtype);
+    for (uint32_t i = 0; i < rank; i++)
+        if (shape[i] < 0 || __builtin_mul_overflow(size, (size_t)shape[i], &size)) return 0;
+    *bytes = size;
+    return size <= PTRDIFF_MAX;
+}
+
 erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict) {
     if (rows > answer->row_capacity) {
         uint8_t *verdicts = malloc(rows), *sources = malloc(rows);
@@ -46,23 +54,20 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
     return ERAI_OK;
 }
 
-/* Whether that changed the row's verdict. */
-static int lower(erai_answer *answer, size_t row, erai_verdict verdict) {
-    if (answer->verdicts[row] >= verdict) return 0;
+static void lower(erai_answer *answer, size_t row, erai_verdict verdict) {
+    if (answer->verdicts[row] >= verdict) return;
     answer->rejected += verdict == ERAI_VERDICT_REJECT;
     answer->verdicts[row] = (uint8_t)verdict;
-    return 1;
 }
 
 void er_answer_find(erai_answer *answer, erai_verdict verdict, erai_reason reason) {
-    int changed = 0;
     if (reason.row >= 0)
-        changed = lower(answer, (size_t)reason.row, verdict);
+        lower(answer, (size_t)reason.row, verdict);
     else
-        for (size_t row = 0; row < answer->rows; row++) changed |= lower(answer, row, verdict);
+        for (size_t row = 0; row < answer->rows; row++) lower(answer, row, verdict);
     if (answer->verdict < verdict) answer->verdict = verdict;
     answer->reasons_by_code[reason.code]++;
-    if (answer->reason_count >= ERAI_MOST_REASONS && !changed) return;
+    if (answer->reason_count == ERAI_MOST_REASONS) return;
     if (answer->reason_count == answer->reason_capacity) {
         size_t capacity = answer->reason_capacity ? 2 * answer->reason_capacity : 64;
         erai_reason *grown = realloc(answer->reasons, capacity * sizeof *grown);

@@ -33,6 +33,7 @@ struct erai_answer {
     er_buffer *outputs; /* one an output of the guard */
     er_buffer *shown;   /* outputs as last presented, to notice a change of layout */
     er_buffer *staging; /* one an input: rows with the rejected ones replaced */
+    er_buffer *trial;   /* one an output: what it was with other replacements */
     er_binding *binding;
 
     erai_verdict verdict;
@@ -44,6 +45,12 @@ struct erai_answer {
     int ran;      /* the outputs are the model's, of this call */
     char detail[ERAI_DETAIL_SIZE];
 };
+
+/* One reason a row, feature and kind of finding: not finite, below, above. */
+#define ER_KINDS 3u
+
+/* Bytes of a tensor of this shape; 0 when an extent is negative or the product is more than any memory. */
+int er_tensor_bytes(const int64_t *shape, uint32_t rank, uint32_t dtype, size_t *bytes);
 
 /* Room for `bytes`, aligned to 64, contents not kept; 0 when out of memory. */
 int er_buffer_reserve(er_buffer *buffer, size_t bytes);
@@ -60,8 +67,11 @@ void er_answer_find(erai_answer *answer, erai_verdict verdict, erai_reason reaso
 /* validate.c: judges every row of the inputs and adds their values to the sketches, in one pass. Takes the lock. */
 erai_status er_validate(erai_answer *answer, const erai_tensor *inputs);
 
-/* validate.c: copies an input into its staging buffer, rejected rows replaced by the reference's means. */
-erai_status er_stage(erai_answer *answer, const erai_tensor *input, size_t index, erai_tensor *staged);
+/* validate.c: copies an input into its staging buffer, rejected rows replaced by the reference's means plus `shift`. */
+erai_status er_stage(erai_answer *answer, const erai_tensor *input, size_t index, float shift, erai_tensor *staged);
+
+/* judge.c: whether axis 0 of an output counts the call's rows. */
+int er_by_row(const erai_answer *answer, const er_buffer *buffer);
 
 /* judge.c: checks the model's outputs, which stand in answer->outputs. */
 void er_judge(erai_answer *answer);

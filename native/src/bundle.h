@@ -44,6 +44,7 @@ typedef struct er_manifest {
     er_golden *golden_inputs, *golden_outputs;
     size_t golden_input_count, golden_output_count;
     double golden_atol;
+    const er_json_value *requirements; /* an object, its known names with sound versions; NULL without */
 } er_manifest;
 
 struct erai_bundle {

@@ -1,6 +1,5 @@
 /* Deciding who answers: a rejected row gets its output's default, or, where the policy states none, NaN in float
- * outputs and zero in others. An output without rows is replaced as a whole when every row of the call is rejected;
- * when only some are, it depends on the replaced rows too and is not trusted either. */
+ * outputs and zero in others. An output without rows is replaced as a whole: then er_judge has rejected every row. */
 #include "answer.h"
 
 #include <math.h>
@@ -43,7 +42,7 @@ static erai_status shape_outputs(erai_answer *answer) {
     for (size_t i = 0; i < guard->output_count; i++) {
         const er_output *output = &guard->outputs[i];
         er_buffer *buffer = &answer->outputs[i];
-        size_t elements = 1;
+        size_t bytes = 0;
         /* What the last run gave is better than what the model declares. */
         int known = buffer->dtype != 0;
         if (!known) {
@@ -53,11 +52,9 @@ static erai_status shape_outputs(erai_answer *answer) {
         for (uint32_t axis = 0; axis < buffer->rank; axis++) {
             if (!known) buffer->shape[axis] = output->shape[axis] > 0 ? output->shape[axis] : 1;
             if (guard->batched && axis == 0) buffer->shape[0] = (int64_t)answer->rows;
-            size_t extent = (size_t)buffer->shape[axis];
-            if (extent && elements > SIZE_MAX / sizeof(double) / extent) return ERAI_E_MEMORY;
-            elements *= extent;
         }
-        if (!er_buffer_reserve(buffer, elements * erai_dtype_size(buffer->dtype))) return ERAI_E_MEMORY;
+        if (!er_tensor_bytes(buffer->shape, buffer->rank, buffer->dtype, &bytes) || !er_buffer_reserve(buffer, bytes))
+            return ERAI_E_MEMORY;
     }
     return ERAI_OK;
 }
@@ -76,8 +73,7 @@ erai_status er_decide(erai_answer *answer) {
         size_t elements = 1;
         has_default |= output->default_size > 0;
         for (uint32_t axis = 0; axis < buffer->rank; axis++) elements *= (size_t)buffer->shape[axis];
-        int by_row = guard->batched && buffer->rank > 0 && (size_t)buffer->shape[0] == answer->rows;
-        if (!by_row) {
+        if (!er_by_row(answer, buffer)) {
             fill(output, buffer, 0, elements);
             continue;
         }

@@ -236,6 +236,26 @@ static int make_limits(erai_guard *guard) {
     return limits->low && limits->high && limits->mean && limits->z_scale && limits->edges;
 }
 
+static int compare_names(const void *left, const void *right) {
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+/* Telemetry tells features apart by name alone, so a name belongs to one of them, whatever the input. */
+static erai_status check_names_differ(const erai_guard *guard, char *detail) {
+    const char **names = malloc(guard->feature_count * sizeof *names);
+    if (!names) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    for (size_t i = 0; i < guard->feature_count; i++) names[i] = guard->features[i].name;
+    qsort(names, guard->feature_count, sizeof *names, compare_names);
+    erai_status status = ERAI_OK;
+    for (size_t i = 1; !status && i < guard->feature_count; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            status =
+                er_fail(detail, ERAI_E_GUARD_FORMAT,
+                        "feature '%s': more than one feature has this name; names differ over all inputs", names[i]);
+    free(names);
+    return status;
+}
+
 static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
     uint8_t batched = er_read_u8(in);
     guard->input_count = er_read_u16(in);
@@ -257,6 +277,8 @@ static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
         if (status) return status;
     }
     if (in->at != in->size) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last output");
+    erai_status status = check_names_differ(guard, detail);
+    if (status) return status;
     if (!make_limits(guard)) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     for (size_t i = 0; i < guard->input_count; i++)
         for (size_t f = 0; f < guard->inputs[i].feature_count; f++) {

@@ -76,6 +76,48 @@ static void structs_of_another_size_are_refused(void) {
     erai_policy_close(policy);
 }
 
+/* A program of two inputs, each one feature of the given name. */
+static erai_status write_pair(const char *first, const char *second, uint8_t *bytes, size_t capacity, size_t *size,
+                              char *detail) {
+    erai_policy *policy = NULL;
+    ER_CHECK_INT(erai_policy_open(0, &policy), ERAI_OK);
+    for (int i = 0; i < 2; i++) {
+        erai_input_rule input = {.struct_size = sizeof input,
+                                 .name = i ? "second" : "first",
+                                 .dtype = ERAI_DTYPE_FLOAT32,
+                                 .feature_axis = -1,
+                                 .sketch_stride = 1};
+        erai_feature_rule feature = {
+            .struct_size = sizeof feature, .name = i ? second : first, .low = 0.0f, .high = 1.0f};
+        ER_CHECK_INT(erai_policy_add_input(policy, &input, detail), ERAI_OK);
+        ER_CHECK_INT(erai_policy_add_feature(policy, &feature, detail), ERAI_OK);
+    }
+    erai_output_rule output = {.struct_size = sizeof output, .name = "y", .dtype = ERAI_DTYPE_FLOAT32};
+    ER_CHECK_INT(erai_policy_add_output(policy, &output, detail), ERAI_OK);
+    erai_status status = erai_policy_write(policy, bytes, capacity, size, detail);
+    erai_policy_close(policy);
+    return status;
+}
+
+static void two_features_of_one_name_are_refused_by_writer_and_reader(void) {
+    uint8_t bytes[512];
+    size_t size = 0;
+    char detail[ERAI_DETAIL_SIZE] = "";
+    erai_guard *guard = NULL;
+    ER_CHECK_INT(write_pair("alpha", "alpha", bytes, sizeof bytes, &size, detail), ERAI_E_POLICY);
+    ER_CHECK_CONTAINS(detail, "'alpha'");
+    ER_CHECK_INT(write_pair("alpha", "alphb", bytes, sizeof bytes, &size, detail), ERAI_OK);
+    ER_CHECK_INT(open_copy(bytes, size, &guard, detail), ERAI_OK);
+    erai_guard_close(guard);
+    guard = NULL;
+    for (size_t at = 0; at + 5 <= size; at++)
+        if (memcmp(bytes + at, "alphb", 5) == 0) bytes[at + 4] = 'a';
+    test_reseal(bytes, size);
+    ER_CHECK_INT(open_copy(bytes, size, &guard, detail), ERAI_E_GUARD_FORMAT);
+    ER_CHECK_CONTAINS(detail, "'alpha'");
+    ER_CHECK(guard == NULL);
+}
+
 static void every_truncation_and_flipped_bit_is_refused(void) {
     size_t size;
     uint8_t *bytes = test_guard_bytes(&size);
@@ -141,6 +183,7 @@ int main(void) {
     ER_RUN(rules_read_back_as_they_were_written);
     ER_RUN(a_buffer_that_is_too_small_is_told_the_size);
     ER_RUN(structs_of_another_size_are_refused);
+    ER_RUN(two_features_of_one_name_are_refused_by_writer_and_reader);
     ER_RUN(every_truncation_and_flipped_bit_is_refused);
     ER_RUN(sealed_changes_are_refused_or_stay_within_the_bounds);
     return er_test_result();

@@ -6,6 +6,10 @@
 #include <math.h>
 #include <string.h>
 
+int er_by_row(const erai_answer *answer, const er_buffer *buffer) {
+    return answer->guard->batched && buffer->rank > 0 && (size_t)buffer->shape[0] == answer->rows;
+}
+
 static void reject_all(erai_answer *answer, erai_reason reason) {
     reason.row = -1;
     er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
@@ -15,6 +19,7 @@ static int shape_holds(erai_answer *answer, const er_output *output, const er_bu
     erai_reason reason = {.subject = output->name, .code = ERAI_REASON_OUTPUT_SHAPE};
     if (output->flags & ERAI_RULE_SHAPE) {
         if (buffer->rank != output->rank) {
+            reason.code = ERAI_REASON_RANK;
             reason.value = buffer->rank;
             reason.limit = output->rank;
             reject_all(answer, reason);
@@ -56,7 +61,7 @@ static size_t first_not_finite(const er_buffer *buffer, size_t begin, size_t cou
 static void check_finite(erai_answer *answer, const er_output *output, const er_buffer *buffer) {
     size_t elements = 1;
     for (uint32_t i = 0; i < buffer->rank; i++) elements *= (size_t)buffer->shape[i];
-    int by_row = answer->guard->batched && buffer->rank > 0 && (size_t)buffer->shape[0] == answer->rows;
+    int by_row = er_by_row(answer, buffer);
     size_t rows = by_row ? answer->rows : 1, row_size = elements / rows;
     for (size_t row = 0; row < rows; row++) {
         if (by_row && answer->verdicts[row] == ERAI_VERDICT_REJECT) continue; /* the reference row's answer */
@@ -77,6 +82,9 @@ void er_judge(erai_answer *answer) {
     for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_output *output = &answer->guard->outputs[i];
         const er_buffer *buffer = &answer->outputs[i];
+        /* Computed from the replaced rows too: nobody's answer. */
+        if (answer->rejected && answer->rejected < answer->rows && !er_by_row(answer, buffer))
+            reject_all(answer, (erai_reason){.subject = output->name, .code = ERAI_REASON_ROWS_DEPEND});
         if (shape_holds(answer, output, buffer) && (output->flags & ERAI_RULE_FINITE))
             check_finite(answer, output, buffer);
     }

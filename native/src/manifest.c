@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "requirements.h"
 #include "sha256.h"
 #include "status.h"
 
@@ -13,6 +14,7 @@
 #define MANIFEST_DIGEST "manifest.sha256"
 #define GUARD "guard.bin"
 #define MAX_LIST 64
+#define ATOL_NEAR_ZERO 1e-3 /* that golden outputs of less than it may have */
 
 static erai_status damaged(const erai_bundle *bundle, const char *file, const char *what, char *detail) {
     return er_fail(detail, ERAI_E_BUNDLE_INTEGRITY, "%s: %s; copy the bundle again (%s)", file, what, bundle->label);
@@ -185,6 +187,40 @@ static erai_status read_golden_list(const erai_bundle *bundle, const er_json_val
     return ERAI_OK;
 }
 
+double er_golden_value(const void *data, uint32_t dtype, size_t at) {
+    switch (dtype) {
+    case ERAI_DTYPE_FLOAT32: return (double)((const float *)data)[at];
+    case ERAI_DTYPE_FLOAT64: return ((const double *)data)[at];
+    case ERAI_DTYPE_INT8: return (double)((const int8_t *)data)[at];
+    case ERAI_DTYPE_INT16: return (double)((const int16_t *)data)[at];
+    case ERAI_DTYPE_INT32: return (double)((const int32_t *)data)[at];
+    case ERAI_DTYPE_INT64: return (double)((const int64_t *)data)[at];
+    case ERAI_DTYPE_UINT16: return (double)((const uint16_t *)data)[at];
+    case ERAI_DTYPE_UINT32: return (double)((const uint32_t *)data)[at];
+    case ERAI_DTYPE_UINT64: return (double)((const uint64_t *)data)[at];
+    default: return (double)((const uint8_t *)data)[at];
+    }
+}
+
+/* A tolerance beyond what the model answers at all would accept any answer. */
+static erai_status check_tolerance(const erai_bundle *bundle, char *detail) {
+    const er_manifest *manifest = &bundle->manifest;
+    double largest = ATOL_NEAR_ZERO;
+    for (size_t i = 0; i < manifest->golden_output_count; i++) {
+        const er_golden *golden = &manifest->golden_outputs[i];
+        size_t count = golden->size / erai_dtype_size(golden->dtype);
+        for (size_t at = 0; at < count; at++) {
+            double value = fabs(er_golden_value(golden->data, golden->dtype, at));
+            if (isfinite(value) && value > largest) largest = value;
+        }
+    }
+    if (manifest->golden_atol <= largest) return ERAI_OK;
+    return er_fail(detail, ERAI_E_BUNDLE_FORMAT,
+                   MANIFEST ": golden \"atol\" is %g; expected at most %g, the largest golden output value or %g where "
+                            "that is less (in %s)",
+                   manifest->golden_atol, largest, ATOL_NEAR_ZERO, bundle->label);
+}
+
 static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value *root, char *detail) {
     er_manifest *manifest = &bundle->manifest;
     const er_json_value *golden = er_json_get(root, "golden");
@@ -193,8 +229,20 @@ static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value 
     erai_status status = read_golden_list(bundle, er_json_get(golden, "inputs"), &manifest->golden_inputs,
                                           &manifest->golden_input_count, detail);
     if (status != ERAI_OK) return status;
-    return read_golden_list(bundle, er_json_get(golden, "outputs"), &manifest->golden_outputs,
-                            &manifest->golden_output_count, detail);
+    status = read_golden_list(bundle, er_json_get(golden, "outputs"), &manifest->golden_outputs,
+                              &manifest->golden_output_count, detail);
+    return status == ERAI_OK ? check_tolerance(bundle, detail) : status;
+}
+
+static erai_status read_requirements(erai_bundle *bundle, const er_json_value *root, char *detail) {
+    const er_json_value *requirements = er_json_get(root, "requirements");
+    if (requirements != NULL && !er_requirements_valid(requirements))
+        return malformed(bundle,
+                         "expected \"requirements\" to be an object and those of edge_rai and onnxruntime to be like "
+                         "\">=1.17\"",
+                         detail);
+    bundle->manifest.requirements = requirements;
+    return ERAI_OK;
 }
 
 erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
@@ -208,6 +256,7 @@ erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
     const er_json_value *root = er_json_root(bundle->json);
     status = check_version(bundle, root, detail);
     if (status == ERAI_OK) status = verify_files(bundle, root, detail);
+    if (status == ERAI_OK) status = read_requirements(bundle, root, detail);
     if (status == ERAI_OK) status = read_model(bundle, root, detail);
     if (status == ERAI_OK) status = read_golden_vectors(bundle, root, detail);
     return status;

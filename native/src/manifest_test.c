@@ -1,4 +1,6 @@
 /* Manifests that are well sealed but wrong. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
 #include "er_test.h"
 #include "test_bundle.h"
 
@@ -35,6 +37,15 @@ static const manifest_case manifest_cases[] = {
     {"\"golden\":{", "\"golden\":1,\"x\":{", ERAI_E_BUNDLE_FORMAT, "\"golden\""},
     {"\"atol\":1e-05", "\"atol\":-1", ERAI_E_BUNDLE_FORMAT, "\"atol\""},
     {"\"atol\":1e-05", "\"atol\":1e999", ERAI_E_BUNDLE_FORMAT, "\"atol\""},
+    {"\"atol\":1e-05", "\"atol\":1e300", ERAI_E_BUNDLE_FORMAT, "expected at most 1"},
+    {"\"atol\":1e-05", "\"atol\":1.0000001", ERAI_E_BUNDLE_FORMAT, "expected at most 1"},
+    {"\"atol\":1e-05", "\"atol\":1", ERAI_OK, ""},
+    {"\"requirements\":{}", "\"more\":{}", ERAI_OK, ""},
+    {"\"requirements\":{}", "\"requirements\":null", ERAI_E_BUNDLE_FORMAT, "\"requirements\""},
+    {"\"requirements\":{}", "\"requirements\":[\">=1\"]", ERAI_E_BUNDLE_FORMAT, "\"requirements\""},
+    {"\"requirements\":{}", "\"requirements\":{\"edge_rai\":1}", ERAI_E_BUNDLE_FORMAT, "\"requirements\""},
+    {"\"requirements\":{}", "\"requirements\":{\"onnxruntime\":\"==1.2\"}", ERAI_E_BUNDLE_FORMAT, ">=1.17"},
+    {"\"requirements\":{}", "\"requirements\":{\"edge_rai\":\">=99\",\"x\":[]}", ERAI_OK, ""},
     {"\"atol\":1e-05,\"inputs\":[", "\"atol\":0,\"inputs\":[],\"x\":[", ERAI_E_BUNDLE_FORMAT, "1 to 64"},
     {"\"dtype\":\"float32\",\"name\":\"x\",\"path\"", "\"dtype\":\"float16\",\"name\":\"x\",\"path\"",
      ERAI_E_BUNDLE_FORMAT, "\"dtype\""},
@@ -52,25 +63,73 @@ static const manifest_case manifest_cases[] = {
     {"\"provenance\":{}", "\"provenance\":{\"later\":[{\"x\":[1.5,null]}]},\"more\":{\"golden\":[]}", ERAI_OK, ""},
 };
 
+static void replace(const char *manifest, const char *text, const char *replacement, char out[TEST_MANIFEST_SIZE]) {
+    const char *at = strstr(manifest, text);
+    if (at == NULL) {
+        ER_FAILED("the manifest has no %s", text);
+        at = manifest + strlen(manifest);
+        text = "";
+    }
+    snprintf(out, TEST_MANIFEST_SIZE, "%.*s%s%s", (int)(at - manifest), manifest, replacement, at + strlen(text));
+}
+
 static void a_wrong_manifest_gets_a_clear_answer(void) {
     for (size_t i = 0; i < sizeof manifest_cases / sizeof manifest_cases[0]; i++) {
         const manifest_case *c = &manifest_cases[i];
         test_bundle made;
         test_bundle_make(&made);
         char manifest[TEST_MANIFEST_SIZE], detail[ERAI_DETAIL_SIZE];
-        const char *at = strstr(made.manifest, c->text);
-        if (at == NULL) {
-            ER_FAILED("the manifest has no %s", c->text);
-            continue;
-        }
-        int size = snprintf(manifest, sizeof manifest, "%.*s%s%s", (int)(at - made.manifest), made.manifest,
-                            c->replacement, at + strlen(c->text));
-        test_bundle_seal(&made, manifest, (size_t)size);
+        replace(made.manifest, c->text, c->replacement, manifest);
+        test_bundle_seal(&made, manifest, strlen(manifest));
         erai_status status = test_open_files(made.files, made.count, detail);
         if (status != c->status || strstr(detail, c->detail) == NULL)
             ER_FAILED("%s: status %d, expected %d; \"%s\"", c->replacement, status, c->status, detail);
         if (status != ERAI_OK) ER_CHECK_CONTAINS(detail, TEST_LABEL);
     }
+}
+
+static void hex_digest(const void *data, size_t size, char hex[2 * ERAI_DIGEST_SIZE + 1]) {
+    uint8_t digest[ERAI_DIGEST_SIZE];
+    erai_sha256(data, size, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* Opens the sound bundle with two other values in its only golden output and another tolerance. */
+static erai_status open_golden(const char *dtype, const void *values, size_t size, const char *atol, char *detail) {
+    test_bundle made;
+    test_bundle_make(&made);
+    test_file *output = test_bundle_file(&made, "reference/golden/output_0.bin");
+    char before[2 * ERAI_DIGEST_SIZE + 1], after[2 * ERAI_DIGEST_SIZE + 1], typed[64], tolerated[64];
+    char manifests[3][TEST_MANIFEST_SIZE];
+    hex_digest(output->data, output->size, before);
+    hex_digest(values, size, after);
+    output->data = values;
+    output->size = size;
+    snprintf(typed, sizeof typed, "{\"dtype\":\"%s\",\"name\":\"y\",\"path\"", dtype);
+    snprintf(tolerated, sizeof tolerated, "\"atol\":%s", atol);
+    replace(made.manifest, before, after, manifests[0]);
+    replace(manifests[0], "{\"dtype\":\"int64\",\"name\":\"y\",\"path\"", typed, manifests[1]);
+    replace(manifests[1], "\"atol\":1e-05", tolerated, manifests[2]);
+    test_bundle_seal(&made, manifests[2], strlen(manifests[2]));
+    return test_open_files(made.files, made.count, detail);
+}
+
+static void a_tolerance_is_at_most_the_largest_golden_output(void) {
+    char detail[ERAI_DETAIL_SIZE];
+    const float floats[2] = {0.25f, -2.5f}, small[2] = {1e-6f, 0.0f}, endless[2] = {-INFINITY, 0.5f};
+    const double none[2] = {NAN, NAN};
+    const uint8_t bytes[2] = {3, 200};
+    ER_CHECK_INT(open_golden("float32", floats, sizeof floats, "2.5", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("float32", floats, sizeof floats, "2.500001", detail), ERAI_E_BUNDLE_FORMAT);
+    ER_CHECK_CONTAINS(detail, "expected at most 2.5");
+    ER_CHECK_INT(open_golden("float32", small, sizeof small, "1e-3", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("float32", small, sizeof small, "1.1e-3", detail), ERAI_E_BUNDLE_FORMAT);
+    ER_CHECK_INT(open_golden("float32", endless, sizeof endless, "0.5", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("float32", endless, sizeof endless, "1e300", detail), ERAI_E_BUNDLE_FORMAT);
+    ER_CHECK_INT(open_golden("float64", none, sizeof none, "1e-3", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("float64", none, sizeof none, "0.01", detail), ERAI_E_BUNDLE_FORMAT);
+    ER_CHECK_INT(open_golden("uint8", bytes, sizeof bytes, "200", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("uint8", bytes, sizeof bytes, "201", detail), ERAI_E_BUNDLE_FORMAT);
 }
 
 static void every_truncated_manifest_is_refused_although_sealed(void) {
@@ -86,6 +145,7 @@ static void every_truncated_manifest_is_refused_although_sealed(void) {
 
 int main(void) {
     ER_RUN(a_wrong_manifest_gets_a_clear_answer);
+    ER_RUN(a_tolerance_is_at_most_the_largest_golden_output);
     ER_RUN(every_truncated_manifest_is_refused_although_sealed);
     return er_test_result();
 }

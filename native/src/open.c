@@ -1,4 +1,6 @@
 /* Opening a session: from a bundle, a bare model, or a guard program alone. */
+#include "manifest.h"
+#include "requirements.h"
 #include "session.h"
 #include "sha256.h"
 #include "spool.h"
@@ -118,21 +120,6 @@ static erai_status match_model(const erai_guard *guard, const er_model *model, c
 
 /* ---- Golden vectors ---- */
 
-static double golden_value(const void *data, uint32_t dtype, size_t at) {
-    switch (dtype) {
-    case ERAI_DTYPE_FLOAT32: return (double)((const float *)data)[at];
-    case ERAI_DTYPE_FLOAT64: return ((const double *)data)[at];
-    case ERAI_DTYPE_INT8: return (double)((const int8_t *)data)[at];
-    case ERAI_DTYPE_INT16: return (double)((const int16_t *)data)[at];
-    case ERAI_DTYPE_INT32: return (double)((const int32_t *)data)[at];
-    case ERAI_DTYPE_INT64: return (double)((const int64_t *)data)[at];
-    case ERAI_DTYPE_UINT16: return (double)((const uint16_t *)data)[at];
-    case ERAI_DTYPE_UINT32: return (double)((const uint32_t *)data)[at];
-    case ERAI_DTYPE_UINT64: return (double)((const uint64_t *)data)[at];
-    default: return (double)((const uint8_t *)data)[at];
-    }
-}
-
 static erai_status compare_golden(const er_golden *golden, const er_buffer *got, double atol, char *detail) {
     int same_form = golden->dtype == got->dtype && golden->rank == got->rank &&
                     memcmp(golden->shape, got->shape, got->rank * sizeof *got->shape) == 0;
@@ -140,7 +127,8 @@ static erai_status compare_golden(const er_golden *golden, const er_buffer *got,
         return er_fail(detail, ERAI_E_GOLDEN, "golden output '%s' came back with another type or shape", golden->name);
     size_t count = golden->size / erai_dtype_size(golden->dtype);
     for (size_t i = 0; i < count; i++) {
-        double expected = golden_value(golden->data, golden->dtype, i), value = golden_value(got->data, got->dtype, i);
+        double expected = er_golden_value(golden->data, golden->dtype, i);
+        double value = er_golden_value(got->data, got->dtype, i);
         if (fabs(expected - value) <= atol || (isnan(expected) && isnan(value)) || expected == value) continue;
         return er_fail(detail, ERAI_E_GOLDEN,
                        "golden output '%s', element %zu: this device's ONNX Runtime answers %.9g where %.9g was "
@@ -246,8 +234,11 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
                        manifest->model_name, manifest->model_format);
     er_model *model = NULL;
     erai_guard *guard = NULL;
-    status = er_model_open(config->runtime_path, config->threads, manifest->model_name, manifest->model,
-                           manifest->model_size, &model, detail);
+    status = er_requirements_check_build(bundle, detail);
+    if (!status)
+        status = er_model_open(config->runtime_path, config->threads, manifest->model_name, manifest->model,
+                               manifest->model_size, &model, detail);
+    if (!status) status = er_requirements_check_runtime(bundle, er_model_runtime_version(model), detail);
     if (!status) status = erai_guard_open(manifest->guard, manifest->guard_size, &guard, detail);
     if (!status) status = match_model(guard, model, detail);
     if (!status) status = er_replay_golden(model, manifest, detail);
@@ -276,7 +267,9 @@ static erai_status open_model(const char *path, const erai_session_config *confi
         er_model_close(model);
         return status;
     }
-    return compose(guard, model, digest, config, session, detail);
+    status = compose(guard, model, digest, config, session, detail);
+    if (!status) (*session)->rows_assumed = (*session)->guard->batched;
+    return status;
 }
 
 static int has_suffix(const char *text, const char *suffix) {

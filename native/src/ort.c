@@ -77,6 +77,7 @@ enum { LOG_LEVEL_FATAL = 4, ONNX_TYPE_TENSOR = 1, ERROR_NO_SUCHFILE = 3, DEVICE_
 struct er_model {
     const void *const *api;
     er_library *library;
+    const char *runtime_version;
     OrtHandle *env, *session, *memory_info, *allocator;
     er_tensor_spec *inputs, *outputs;
     const char **input_names, **output_names;
@@ -127,10 +128,11 @@ static erai_status load_runtime(const char *runtime_path, er_model *model, char 
     if (!base)
         return er_fail(detail, ERAI_E_RUNTIME_MISSING, "%s is not an ONNX Runtime library: it has no OrtGetApiBase",
                        path ? path : names[0]);
+    model->runtime_version = base()->get_version();
     model->api = base()->get_api(API_VERSION);
     if (!model->api)
         return er_fail(detail, ERAI_E_RUNTIME_OLD, "ONNX Runtime %s is too old: version 1.11 or newer is needed",
-                       base()->get_version());
+                       model->runtime_version);
     return ERAI_OK;
 }
 
@@ -276,6 +278,9 @@ void er_model_close(er_model *model) {
     free(model);
 }
 
+const char *er_model_runtime_version(const er_model *model) {
+    return model->runtime_version;
+}
 size_t er_model_inputs(const er_model *model) {
     return model->input_count;
 }

@@ -19,6 +19,8 @@ typedef struct er_tensor_spec {
 erai_status er_model_open(const char *runtime_path, uint32_t threads, const char *path, const void *bytes, size_t size,
                           er_model **model, char *detail);
 void er_model_close(er_model *model);
+/* Of the ONNX Runtime that was found, as it says itself: "1.17.1". */
+const char *er_model_runtime_version(const er_model *model);
 size_t er_model_inputs(const er_model *model);
 size_t er_model_outputs(const er_model *model);
 const er_tensor_spec *er_model_input(const er_model *model, size_t index);

@@ -157,6 +157,14 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
     return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
 }
 
+/* What no single rule shows, features of the same name, the reader finds. */
+static erai_status check_readable(const er_writer *program, char *detail) {
+    erai_guard *guard = NULL;
+    erai_status status = erai_guard_open(program->data, program->size, &guard, detail);
+    erai_guard_close(guard);
+    return status == ERAI_E_GUARD_FORMAT ? ERAI_E_POLICY : status;
+}
+
 erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
     if (!policy || !size) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_write: NULL");
     if (!policy->input_count || !policy->output_count || policy->features_due)
@@ -179,10 +187,9 @@ erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t
     er_write_u16(&out, policy->output_count);
     er_write_bytes(&out, policy->inputs.data, policy->inputs.size);
     er_write_bytes(&out, policy->outputs.data, policy->outputs.size);
-    if (!out.failed) {
-        er_patch_u32(&out, 20, er_crc32(0, out.data + ER_GUARD_HEADER, body));
-        memcpy(buffer, out.data, out.size);
-    }
+    if (!out.failed) er_patch_u32(&out, 20, er_crc32(0, out.data + ER_GUARD_HEADER, body));
+    erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : check_readable(&out, detail);
+    if (!status) memcpy(buffer, out.data, out.size);
     free(out.data);
-    return out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return status;
 }

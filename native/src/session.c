@@ -23,11 +23,13 @@ erai_status erai_answer_open(erai_session *session, erai_answer **out) {
     answer->session = session;
     answer->guard = guard;
     answer->statistics = calloc(session->statistics_size, sizeof *answer->statistics);
-    answer->seen = calloc(3 * guard->feature_count, sizeof *answer->seen);
+    answer->seen = calloc(ER_KINDS * guard->feature_count, sizeof *answer->seen);
     answer->outputs = calloc(guard->output_count, sizeof *answer->outputs);
     answer->shown = calloc(guard->output_count, sizeof *answer->shown);
     answer->staging = calloc(guard->input_count, sizeof *answer->staging);
-    int complete = answer->statistics && answer->seen && answer->outputs && answer->shown && answer->staging;
+    answer->trial = calloc(guard->output_count, sizeof *answer->trial);
+    int complete =
+        answer->statistics && answer->seen && answer->outputs && answer->shown && answer->staging && answer->trial;
     erai_status status = complete ? ERAI_OK : ERAI_E_MEMORY;
     if (!status && session->model) status = er_binding_open(session->model, &answer->binding);
     er_mutex_lock(&session->lock);
@@ -53,6 +55,8 @@ void erai_answer_close(erai_answer *answer) {
     er_binding_close(answer->binding);
     for (size_t i = 0; answer->outputs && i < answer->guard->output_count; i++) free(answer->outputs[i].data);
     for (size_t i = 0; answer->staging && i < answer->guard->input_count; i++) free(answer->staging[i].data);
+    for (size_t i = 0; answer->trial && i < answer->guard->output_count; i++) free(answer->trial[i].data);
+    free(answer->trial);
     free(answer->statistics);
     free(answer->seen);
     free(answer->outputs);
@@ -124,22 +128,63 @@ static erai_status decide_and_record(erai_answer *answer) {
 /* Below this a copy costs less than telling the runtime of a new address. */
 #define STAGE_BYTES 4096u
 
-static size_t tensor_bytes(const erai_tensor *tensor) {
-    size_t bytes = erai_dtype_size(tensor->dtype);
-    for (uint32_t i = 0; i < tensor->rank; i++) bytes *= (size_t)tensor->shape[i];
-    return bytes;
-}
-
-/* Large inputs run where they are, unless rejected rows must be replaced. */
-static erai_status infer(erai_answer *answer, const erai_tensor *inputs) {
+/* Large inputs run where they are, unless rejected rows must be replaced: by the reference's means plus `shift`. */
+static erai_status run(erai_answer *answer, const erai_tensor *inputs, float shift) {
     erai_tensor staged[ER_MAX_INPUTS];
     for (size_t i = 0; i < answer->guard->input_count; i++) {
+        size_t bytes = 0;
         staged[i] = inputs[i];
-        if (!answer->rejected && tensor_bytes(&inputs[i]) > STAGE_BYTES) continue;
-        erai_status status = er_stage(answer, &inputs[i], i, &staged[i]);
+        er_tensor_bytes(inputs[i].shape, inputs[i].rank, inputs[i].dtype, &bytes); /* validated: it fits */
+        if (!answer->rejected && bytes > STAGE_BYTES) continue;
+        erai_status status = er_stage(answer, &inputs[i], i, shift, &staged[i]);
         if (status) return er_fail(answer->detail, status, "out of memory");
     }
     return er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
+}
+
+/* Whether the rows that were not rejected have the same bits in both. */
+static int same_rows(const erai_answer *answer, const er_buffer *one, const er_buffer *other) {
+    size_t bytes = 0;
+    if (one->rank != other->rank || memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) != 0) return 0;
+    if (!er_by_row(answer, one)) return 1; /* er_judge sees to it */
+    er_tensor_bytes(one->shape, one->rank, one->dtype, &bytes);
+    size_t row_bytes = bytes / answer->rows;
+    for (size_t row = 0; row < answer->rows; row++)
+        if (answer->verdicts[row] != ERAI_VERDICT_REJECT &&
+            memcmp((char *)one->data + row * row_bytes, (char *)other->data + row * row_bytes, row_bytes) != 0)
+            return 0;
+    return 1;
+}
+
+/* Runs again with other replacements for the rejected rows. Where any other row's answer changes, rows depend on each
+ * other, and a bad one spoils the call. */
+static erai_status try_rows(erai_answer *answer, const erai_tensor *inputs) {
+    const erai_guard *guard = answer->guard;
+    for (size_t i = 0; i < guard->output_count; i++) {
+        const er_buffer *output = &answer->outputs[i];
+        er_buffer *trial = &answer->trial[i];
+        size_t bytes = 0;
+        er_tensor_bytes(output->shape, output->rank, output->dtype, &bytes);
+        if (!er_buffer_reserve(trial, bytes)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
+        memcpy(trial->data, output->data, bytes);
+        memcpy(trial->shape, output->shape, sizeof trial->shape);
+        trial->rank = output->rank;
+    }
+    erai_status status = run(answer, inputs, 1.0f);
+    for (size_t i = 0; !status && i < guard->output_count; i++)
+        if (!same_rows(answer, &answer->outputs[i], &answer->trial[i])) {
+            er_answer_find(
+                answer, ERAI_VERDICT_REJECT,
+                (erai_reason){.subject = guard->outputs[i].name, .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
+            break;
+        }
+    return status;
+}
+
+static erai_status infer(erai_answer *answer, const erai_tensor *inputs) {
+    erai_status status = run(answer, inputs, 0.0f);
+    if (!status && answer->rejected && answer->session->rows_assumed) status = try_rows(answer, inputs);
+    return status;
 }
 
 erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
@@ -180,17 +225,13 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': %s of rank %u came, %s is declared",
                            guard->outputs[i].name, er_dtype_name(outputs[i].dtype), outputs[i].rank,
                            er_dtype_name(guard->outputs[i].dtype));
-        for (uint32_t axis = 0; axis < outputs[i].rank; axis++)
-            if (outputs[i].shape[axis] < 0)
-                return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': axis %u has the size %lld",
-                               guard->outputs[i].name, axis, (long long)outputs[i].shape[axis]);
+        size_t bytes = 0;
+        if (!er_tensor_bytes(outputs[i].shape, outputs[i].rank, outputs[i].dtype, &bytes))
+            return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': its shape is that of no tensor",
+                           guard->outputs[i].name);
         buffer->rank = outputs[i].rank;
         buffer->dtype = outputs[i].dtype;
-        size_t bytes = erai_dtype_size(buffer->dtype);
-        for (uint32_t axis = 0; axis < buffer->rank; axis++) {
-            buffer->shape[axis] = outputs[i].shape[axis];
-            bytes *= (size_t)buffer->shape[axis];
-        }
+        memcpy(buffer->shape, outputs[i].shape, outputs[i].rank * sizeof *buffer->shape);
         if (!er_buffer_reserve(buffer, bytes)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
         if (bytes) memcpy(buffer->data, outputs[i].data, bytes);
     }
@@ -267,9 +308,10 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     write_window(session, session->taken, now_ns, now_unix_ns, &out);
     snprintf(file, sizeof file, "%016" PRIx64 "-%016" PRIx64 ".batch", er_spool_epoch(session->spool),
              session->sequence);
+    int visible = 0;
     erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                                    : erai_spool_put(session->spool, file, out.data, out.size, detail);
-    if (status) {
+                                    : er_spool_put_batch(session->spool, file, out.data, out.size, &visible, detail);
+    if (status && !visible) {
         er_statistics_add(session->carried, session->taken, session->statistics_size);
     } else {
         session->sequence++;

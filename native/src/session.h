@@ -10,6 +10,7 @@ struct erai_session {
     erai_guard *guard;
     er_model *model; /* NULL: the application runs it */
     erai_spool *spool;
+    int rows_assumed; /* the default policy: that axis 0 counts independent rows is tried where it matters */
     uint8_t model_digest[ERAI_DIGEST_SIZE];
 
     er_mutex lock;        /* what follows; taken before an answer's lock */

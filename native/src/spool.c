@@ -38,7 +38,7 @@ static int name_allowed(const char *name) {
 
 /* With `yield`, a file that somebody else stored under this name meanwhile stays. 0, or an errno value. */
 static int write_file(const erai_spool *spool, const char *from, const char *to, const uint8_t *bytes, size_t size,
-                      int yield) {
+                      int yield, int *visible) {
     int made = 0;
     int error = er_file_create(from, bytes, size, &made);
     if (!error) error = yield ? er_file_rename_new(from, to) : er_file_rename(from, to);
@@ -46,14 +46,14 @@ static int write_file(const erai_spool *spool, const char *from, const char *to,
         if (made) er_file_remove(from);
         return yield && error == EEXIST ? 0 : error;
     }
+    /* From here on others may have read the file, so it stays as it is and its name is spent, whether or not it lasts.
+     */
+    *visible = 1;
     error = er_directory_sync(spool->path);
-    /* After a failed sync of the directory the file may or may not last; it goes, and its contents are written anew
-     * under the same name later, so that nothing is delivered twice. What others may have read already stays. */
-    if (error && !yield) er_file_remove(to);
     return error;
 }
 
-static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield,
+static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield, int *visible,
                        char *detail) {
     char temporary[64];
     char *to = er_path_join(spool->path, name);
@@ -64,15 +64,23 @@ static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes
         snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch,
                  spool->writes++);
         char *from = er_path_join(spool->path, temporary);
-        error = from ? write_file(spool, from, to, bytes, size, yield) : ENOMEM;
+        error = from ? write_file(spool, from, to, bytes, size, yield, visible) : ENOMEM;
         free(from);
     }
     erai_status status = ERAI_OK;
     if (error == ENOMEM)
         status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
     else if (error)
-        status = fail_io(detail, "writing", to, error);
+        status = fail_io(detail, *visible ? "written, but it may not outlast a power cut:" : "writing", to, error);
     free(to);
+    return status;
+}
+
+erai_status er_spool_put_batch(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int *visible,
+                               char *detail) {
+    er_mutex_lock(&spool->lock);
+    erai_status status = put(spool, name, bytes, size, 0, visible, detail);
+    er_mutex_unlock(&spool->lock);
     return status;
 }
 
@@ -82,18 +90,20 @@ erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *b
         return er_fail(detail, ERAI_E_ARGUMENT,
                        "spool: '%s' is not a file name of letters, digits, '-', '_' and '.' that begins with none",
                        name);
-    er_mutex_lock(&spool->lock);
-    erai_status status = put(spool, name, bytes, size, 0, detail);
-    er_mutex_unlock(&spool->lock);
-    return status;
+    int visible = 0;
+    return er_spool_put_batch(spool, name, bytes, size, &visible, detail);
 }
 
 erai_status er_spool_put_once(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail) {
     char *path = er_path_join(spool->path, name);
     if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    int there = er_path_look(path) == ER_PATH_FILE;
+    uint8_t *there = NULL;
+    size_t there_size = 0;
+    int same = er_path_look(path) == ER_PATH_FILE && er_file_read(path, size, &there, &there_size, NULL) == ERAI_OK &&
+               there_size == size && memcmp(there, bytes, size) == 0;
+    free(there);
     free(path);
-    return there ? ERAI_OK : erai_spool_put(spool, name, bytes, size, detail);
+    return same ? ERAI_OK : erai_spool_put(spool, name, bytes, size, detail);
 }
 
 /* ---- Opening ---- */
@@ -171,6 +181,7 @@ static int parse_instance(const uint8_t *text, size_t size, uint8_t *instance) {
 static erai_status find_instance(erai_spool *spool, char *detail) {
     char *path = er_path_join(spool->path, INSTANCE_FILE);
     if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    int visible = 0;
     erai_status status = ERAI_OK;
     if (er_path_look(path) == ER_PATH_MISSING) { /* two processes may both get here */
         uint8_t random[16];
@@ -179,7 +190,7 @@ static erai_status find_instance(erai_spool *spool, char *detail) {
         if (error) status = fail_io(detail, "random numbers for", path, error);
         for (size_t i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
         text[32] = '\n';
-        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, detail);
+        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, &visible, detail);
     }
     uint8_t *data = NULL;
     size_t size = 0;

@@ -7,7 +7,12 @@
 const uint8_t *er_spool_instance(const erai_spool *spool); /* 16 bytes */
 uint64_t er_spool_epoch(const erai_spool *spool);
 
-/* Stores a file unless one of this name is there already. */
+/* As erai_spool_put, with a name of the library's own. *visible is set once others may have seen the file, which on
+ * failure means that the name is spent: the same bytes may already be on their way. */
+erai_status er_spool_put_batch(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int *visible,
+                               char *detail);
+
+/* Stores a file unless it is there already with these bytes. */
 erai_status er_spool_put_once(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail);
 
 #endif

@@ -8,7 +8,7 @@
 
 #define ER_VERDICTS 3u
 #define ER_SOURCES 6u
-#define ER_REASONS 9u
+#define ER_REASONS 10u
 /* Latency: eight slots an octave up to 2^40 ns (18 minutes); longer calls share the last slot. */
 #define ER_LATENCY_SLOTS 321u
 

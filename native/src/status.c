@@ -50,6 +50,7 @@ const char *erai_reason_name(uint32_t code) {
         [ERAI_REASON_ABOVE_RANGE] = "above_range",
         [ERAI_REASON_OUTPUT_NOT_FINITE] = "output_not_finite",
         [ERAI_REASON_OUTPUT_SHAPE] = "output_shape",
+        [ERAI_REASON_ROWS_DEPEND] = "rows_depend",
     };
     return code < sizeof names / sizeof names[0] ? names[code] : "unknown";
 }

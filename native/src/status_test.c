@@ -41,7 +41,8 @@ static void reason_names_and_element_sizes_are_total(void) {
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_DTYPE), "dtype");
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_BELOW_RANGE), "below_range");
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_OUTPUT_SHAPE), "output_shape");
-    ER_CHECK_STR(erai_reason_name(ERAI_REASON_OUTPUT_SHAPE + 1), "unknown");
+    ER_CHECK_STR(erai_reason_name(ERAI_REASON_ROWS_DEPEND), "rows_depend");
+    ER_CHECK_STR(erai_reason_name(ERAI_REASON_ROWS_DEPEND + 1), "unknown");
     ER_CHECK_STR(erai_reason_name(UINT32_MAX), "unknown");
     static const size_t sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 0, 8, 4, 8, 0};
     for (uint32_t dtype = 0; dtype < sizeof sizes / sizeof sizes[0]; dtype++)

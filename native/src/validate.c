@@ -10,8 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { KINDS = 3 }; /* not finite, below, above: one reason a row, feature and kind */
-
 static int extent_allowed(const er_input *input, uint32_t axis, int64_t extent) {
     return input->shape[axis] < 0 ? extent >= 1 && extent <= input->max_shape[axis] : extent == input->shape[axis];
 }
@@ -75,7 +73,7 @@ static void find_value(erai_answer *answer, const er_input *input, size_t featur
         kind = 2;
     else
         return; /* NaN or an infinity where it is allowed */
-    uint32_t *seen = &answer->seen[feature * KINDS + (size_t)kind];
+    uint32_t *seen = &answer->seen[feature * ER_KINDS + (size_t)kind];
     if (*seen == answer->tag) return;
     *seen = answer->tag;
     erai_reason reason = {.subject = limits->name,
@@ -155,7 +153,7 @@ static void admit_run(erai_answer *answer, const er_input *input, size_t feature
 
 static void next_tag(erai_answer *answer) {
     if (++answer->tag) return;
-    memset(answer->seen, 0, answer->guard->feature_count * KINDS * sizeof *answer->seen);
+    memset(answer->seen, 0, answer->guard->feature_count * ER_KINDS * sizeof *answer->seen);
     answer->tag = 1;
 }
 
@@ -212,7 +210,7 @@ static float stand_in(const er_feature *feature) {
     return mean > (double)FLT_MAX ? FLT_MAX : mean < -(double)FLT_MAX ? -FLT_MAX : (float)mean;
 }
 
-erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t index, erai_tensor *staged) {
+erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t index, float shift, erai_tensor *staged) {
     const er_input *input = &answer->guard->inputs[index];
     size_t elements = 1, inner = 1, features = 1;
     for (uint32_t i = 0; i < tensor->rank; i++) {
@@ -227,9 +225,10 @@ erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t inde
     size_t row_size = elements / answer->rows;
     for (size_t row = 0; answer->rejected && row < answer->rows; row++) {
         if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
-        for (size_t i = 0; i < row_size; i++)
-            values[row * row_size + i] =
-                stand_in(&answer->guard->features[input->first_feature + i / inner % features]);
+        for (size_t i = 0; i < row_size; i++) {
+            const er_feature *feature = &answer->guard->features[input->first_feature + i / inner % features];
+            values[row * row_size + i] = stand_in(feature) + shift;
+        }
     }
     *staged = *tensor;
     staged->data = values;

@@ -52,3 +52,15 @@ def test_readme_python_example_runs_on_the_demo_s_bundle(demonstrated: tuple[Pat
 def test_readme_first_command_is_demo_and_second_is_test(root: Path) -> None:
     commands = re.findall(r"^make (\w+)", (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert commands[:2] == ["demo", "test"]
+
+
+def test_readme_c_example_compiles_against_the_header(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "readme.c"
+    source.write_text(re.search(r"```c\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1])
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{root / 'native/include'}"]
+    done = subprocess.run(["cc", *flags, source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_has_no_blank_to_fill(root: Path) -> None:
+    assert not re.search(r"@[A-Z]+@", (root / "README.md").read_text(encoding="utf-8"))

@@ -222,6 +222,20 @@ def test_model_whose_rows_mix_is_not_batched(make_model, tmp_path: Path) -> None
     assert not convert(path, tmp_path / "rows.npy", tmp_path / "m.erai").batched
 
 
+def test_model_that_adds_up_along_the_batch_rejects_the_whole_call(make_model, tmp_path: Path) -> None:
+    path = make_model(
+        [helper.make_node("CumSum", ["x", "axis"], ["y"])],
+        [("x", FLOAT, ["time", 1])],
+        [("y", FLOAT, ["time", 1])],
+        {"axis": np.array(0)},
+    )
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(64, 1)))
+    assert not convert(path, tmp_path / "rows.npy", tmp_path / "m.erai").batched
+    with edge_rai.load(tmp_path / "m.erai") as session:
+        answer = session.predict(np.array([[1], [np.nan], [1]], np.float32))
+    assert (answer.verdict, answer.row_verdicts.tolist()) == (Verdict.REJECT, [Verdict.REJECT])
+
+
 def test_two_inputs_are_taken_by_name(make_model, tmp_path: Path) -> None:
     path = make_model(
         [helper.make_node("Add", ["left", "right"], ["sum"])],

@@ -99,3 +99,9 @@ def test_file_that_holds_no_arrays_is_named(tmp_path: Path, content: bytes) -> N
     (tmp_path / "broken.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"broken\.npz: not a \.npz or \.npy file"):
         load(tmp_path / "broken.npz", TABLE)
+
+
+def test_feature_name_given_twice_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, x=ROWS, feature_names=np.array(["age", "area", "age"]))
+    with pytest.raises(ValueError, match="feature_names has 'age' more than once"):
+        load(path, TABLE)

@@ -143,3 +143,10 @@ def test_policy_for_another_model_is_refused() -> None:
         check_policy(policy("x", (-1, 4)), inputs, OUTPUT, batched=True)
     with pytest.raises(PolicyError, match="does not answer one row for each"):
         check_policy(policy("x", (-1, 3)), inputs, OUTPUT, batched=False)
+
+
+def test_generated_feature_names_are_unique_over_all_inputs() -> None:
+    inputs = (TensorSpec("a", "float32", (None, 2)), TensorSpec("a[1]", "float32", (None, 3, 3)))
+    rows = {"a": np.ones((4, 1, 2), np.float32), "a[1]": np.ones((4, 1, 3, 3), np.float32)}
+    policy = learn_policy(inputs, OUTPUT, rows, batched=True)
+    assert [feature.name for rule in policy.inputs for feature in rule.features] == ["a[0]", "a[1]", "a[1]'"]

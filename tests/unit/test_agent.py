@@ -207,6 +207,55 @@ def test_corrupt_batch_is_set_aside_and_never_holds_back_the_others(batch_spool:
     assert set_aside(batch_spool, CORRUPT) == [0]
 
 
+def test_newer_batch_is_kept_with_the_reason_and_the_others_are_sent(batch_spool: Path, receiver: Receiver) -> None:
+    first = Spool(batch_spool).batches()[0].path
+    whole = first.read_bytes()
+    first.write_bytes(whole[:8] + (2).to_bytes(4, "little") + whole[12:])
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.corrupt, report.error) == (2, 1, [], None)
+    assert report.unreadable[0].startswith(f"{first.name}: ")
+    assert "format version 2" in report.unreadable[0]
+    assert kept(batch_spool) == [0]
+    first.write_bytes(whole)
+    assert upload(batch_spool, receiver.url).sent == 1
+
+
+@pytest.mark.parametrize("fault", ["flipped", "gone", "a directory"])
+def test_bad_guard_program_costs_no_batch(batch_spool: Path, receiver: Receiver, fault: str) -> None:
+    (guard,) = batch_spool.glob("guard-*.bin")
+    whole = guard.read_bytes()
+    guard.unlink()
+    if fault == "flipped":
+        guard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    elif fault == "a directory":
+        guard.mkdir()
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.corrupt, len(report.unreadable)) == (0, 3, [], 3)
+    assert guard.name in report.unreadable[0]
+    if fault == "a directory":
+        guard.rmdir()
+    guard.write_bytes(whole)
+    assert upload(batch_spool, receiver.url).sent == 3
+
+
+def test_odd_entry_of_the_spool_does_not_hold_back_the_others(batch_spool: Path, receiver: Receiver) -> None:
+    odd = batch_spool / f"{0:016x}-{0:016x}.batch"
+    odd.mkdir()
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.corrupt, report.error) == (3, 1, [], None)
+    assert report.unreadable[0].startswith(odd.name)
+
+
+def test_corrupt_batch_that_cannot_be_set_aside_does_not_hold_back_the_others(
+    batch_spool: Path, receiver: Receiver
+) -> None:
+    first = Spool(batch_spool).batches()[0].path
+    first.write_bytes(b"")
+    (batch_spool / CORRUPT).touch()
+    report = upload(batch_spool, receiver.url)
+    assert (report.sent, report.kept, report.corrupt, len(report.unreadable)) == (2, 1, [], 1)
+
+
 def test_receiver_that_closes_idle_connections_gets_everything_once(batch_spool: Path, receiver: Receiver) -> None:
     receiver.hang_up_after_reply = True
     assert upload(batch_spool, receiver.url).sent == 3
@@ -320,6 +369,7 @@ def test_command_exits_0_with_json_when_all_is_delivered(batch_spool: Path, rece
         "kept": 0,
         "refused": [],
         "corrupt": [],
+        "unreadable": [],
         "error": None,
         "retryable": None,
         "retry_after_s": None,
@@ -329,6 +379,37 @@ def test_command_exits_0_with_json_when_all_is_delivered(batch_spool: Path, rece
 def test_command_exits_2_for_an_endpoint_that_is_no_url(batch_spool: Path) -> None:
     command = command_line("agent", "--spool", batch_spool, "--endpoint", "collector:4318", "--once")
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 2
+
+
+def test_command_exits_1_and_says_which_batch_it_cannot_upload(batch_spool: Path, receiver: Receiver) -> None:
+    (guard,) = batch_spool.glob("guard-*.bin")
+    guard.unlink()
+    command = command_line("agent", "--spool", batch_spool, "--endpoint", receiver.url, "--once")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "sent 0, kept 3, refused 0, corrupt 0\n")
+    assert f"kept, cannot be uploaded now: {Spool(batch_spool).batches()[0].path.name}: " in done.stderr
+    assert f"{guard.name} is missing" in done.stderr
+
+
+def test_command_exits_4_with_a_sentence_when_there_is_no_spool(tmp_path: Path) -> None:
+    command = command_line("agent", "--spool", tmp_path / "none", "--endpoint", "http://127.0.0.1:1", "--once")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith(f"edge-rai: no spool directory at {tmp_path / 'none'}; give the one")
+
+
+def test_repeating_command_waits_for_a_spool_that_is_not_there_yet(batch_spool: Path, receiver: Receiver) -> None:
+    later = batch_spool.with_name("later")
+    command = command_line("agent", "--spool", later, "--endpoint", receiver.url, "--interval", "0.05")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"no spool directory at {later} yet: waiting for it\n"
+        batch_spool.rename(later)
+        assert process.stdout.readline() == "sent 3, kept 0, refused 0, corrupt 0\n"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])

@@ -123,8 +123,8 @@ def assert_error(result: tuple[int, str, str], code: int, *parts: str) -> None:
         assert part in result[2]
 
 
-def test_unusable_models_exit_1_and_are_named(run: Run, tmp_path: Path) -> None:
-    assert_error(run(tmp_path / "absent.erai", GOOD), 1, "absent.erai")
+def test_unusable_models_are_named(run: Run, tmp_path: Path) -> None:
+    assert_error(run(tmp_path / "absent.erai", GOOD), 4, "absent.erai")
     (tmp_path / "broken.onnx").write_bytes(b"garbage")
     assert_error(run(tmp_path / "broken.onnx", GOOD), 1, "broken.onnx")
 
@@ -165,9 +165,9 @@ def test_absent_data_exits_4(run: Run, linear_bundle: Path, tmp_path: Path) -> N
     assert_error(run(linear_bundle, tmp_path / "absent.npy"), 4, "absent.npy")
 
 
-def test_spool_that_cannot_be_made_exits_1(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
+def test_spool_that_cannot_be_made_exits_4(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert_error(run(linear_bundle, GOOD, "--spool", str(tmp_path / "file")), 1, "spool: making")
+    assert_error(run(linear_bundle, GOOD, "--spool", str(tmp_path / "file")), 4, "spool: making")
 
 
 def test_missing_runtime_exits_3_with_the_fix(linear_bundle: Path, tmp_path: Path) -> None:

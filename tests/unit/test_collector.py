@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,9 +20,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
 
+from edge_rai.errors import StoreError
 from edge_rai.fleet.collector import LARGEST_REQUEST_BYTES, listen
 from edge_rai.fleet.decode import MalformedRequestError, decode
-from edge_rai.fleet.store import FILE_NAME, Outcome, Store, StoreError
+from edge_rai.fleet.store import FILE_NAME, Outcome, Store
 from edge_rai.telemetry import otlp
 from support.telemetry import GZIP, PROTOBUF, CollectorProcess, command_line, post, request, snapshot
 
@@ -426,3 +428,45 @@ def test_missing_extra_is_named_with_exit_code_3(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3
     assert "pip install 'edge-rai[fleet]'" in done.stderr
+
+
+def test_feature_name_as_long_as_a_guard_program_may_hold_is_taken() -> None:
+    for name, taken in (("\u00e4" * 512, True), ("\u00e4" * 512 + "a", False)):
+        body = request(snapshot())
+        message = ExportMetricsServiceRequest.FromString(body)
+        for metric in message.resource_metrics[0].scope_metrics[0].metrics:
+            kind = getattr(metric, str(metric.WhichOneof("data")))
+            for pair in (pair for point in kind.data_points for pair in getattr(point, "attributes", ())):
+                if pair.value.string_value == "radius":
+                    pair.value.string_value = name
+        batches, refusals = decode(message.SerializeToString())
+        assert (len(batches), len(refusals)) == ((1, 0) if taken else (0, 1))
+        assert taken or "has 1025 bytes; allowed are 1 to 1024" in refusals[0].message
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /v1/metrics HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nG"],
+    ids=["silent", "half a header", "a byte after a request"],
+)
+def test_connection_without_a_request_is_closed_after_a_while(tmp_path: Path, sent: bytes) -> None:
+    prelude = "import edge_rai.fleet.collector as c; c._HEADERS_TIMEOUT_S = 0.3; "
+    with CollectorProcess(tmp_path, prelude=prelude) as collector:
+        host, port = collector.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(sent)
+            while connection.recv(4096):
+                pass  # a timeout of this side would raise
+
+
+def test_request_that_takes_longer_than_headers_may_is_finished(tmp_path: Path) -> None:
+    prelude = "import edge_rai.fleet.collector as c; c._HEADERS_TIMEOUT_S = 0.2; "
+    with CollectorProcess(tmp_path, prelude=prelude) as collector:
+        host, port = collector.url.removeprefix("http://").split(":")
+        body = request(snapshot(900))
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n")
+            connection.sendall(f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+            time.sleep(0.6)
+            connection.sendall(body[10:])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")

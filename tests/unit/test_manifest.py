@@ -4,10 +4,12 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_rai import bundle
@@ -21,7 +23,7 @@ FILES = {
     "guard.bin": b"guard",
     "policy.toml": b"policy",
     "reference/golden/input_0.bin": bytes(8),
-    "reference/golden/output_0.bin": bytes(4),
+    "reference/golden/output_0.bin": struct.pack("<f", -2.0),
 }
 
 
@@ -58,6 +60,9 @@ def test_manifest_text_reads_back_and_is_canonical() -> None:
         (("models", 0, "size"), "18", r"models\[0\]\.size is '18': .*integer"),
         (("models", 0, "role"), "fallback", r"models\[0\]\.role is 'fallback': .*'primary'"),
         (("models", 0, "sha256"), "0" * 63, r"is not a sha256"),
+        (("golden", "atol"), -1e-9, r"atol is -1e-09; it must be a finite number of 0 or more"),
+        (("golden", "atol"), float("inf"), r"atol is inf"),
+        (("golden", "atol"), float("nan"), r"atol is nan"),
         (("golden", "inputs", 0, "dtype"), "text", r"unknown dtype 'text'"),
         (("golden", "inputs", 0, "shape"), [-1, 2], r"has shape \[-1, 2\]; extents are 1 or more"),
         (("files",), {"../x": "0" * 64}, r"'\.\./x', which is not a path"),
@@ -173,6 +178,35 @@ def test_manifest_that_does_not_describe_its_files_is_not_written(tmp_path: Path
         bundle.write_bundle(tmp_path / "m.erai", {**FILES, "models/m.onnx": MODEL.upper()}, manifest())
     with pytest.raises(BundleError, match=r"input_0\.bin: .*8 bytes"):
         bundle.write_bundle(tmp_path / "m.erai", {**FILES, "reference/golden/input_0.bin": b""}, manifest())
+
+
+@pytest.mark.parametrize(
+    ("output", "most"),
+    [(-2.0, 2.0), (0.0, 1e-6), (float("nan"), 1e-6), (float("inf"), 1e-6)],
+)
+def test_tolerance_under_which_zeros_would_pass_is_refused(tmp_path: Path, output: float, most: float) -> None:
+    files = {**FILES, "reference/golden/output_0.bin": struct.pack("<f", output)}
+    described = manifest()
+    fitting = replace(described, golden=replace(described.golden, atol=most))
+    bundle.write_bundle(tmp_path / "m.erai", files, fitting)
+    assert bundle.read(tmp_path / "m.erai").manifest.golden.atol == most
+    absurd = replace(described, golden=replace(described.golden, atol=most * 1.01))
+    with pytest.raises(BundleError, match=rf"golden\.atol is .*; at most {most:g}"):
+        bundle.write_bundle(tmp_path / "m.erai", files, absurd)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"],
+)
+def test_golden_file_has_the_size_that_its_type_has_in_numpy(tmp_path: Path, dtype: str) -> None:
+    described = manifest()
+    tensor = GoldenTensor("x", "reference/golden/input_0.bin", dtype, (3, 2))
+    described = replace(described, golden=replace(described.golden, inputs=(tensor,)))
+    content = np.zeros((3, 2), dtype).tobytes()
+    bundle.write_bundle(tmp_path / "m", {**FILES, tensor.path: content}, described)
+    with pytest.raises(BundleError, match=rf"input_0\.bin: .*{len(content)} bytes"):
+        bundle.write_bundle(tmp_path / "m", {**FILES, tensor.path: content + b"\0"}, described)
 
 
 def test_changed_missing_and_extra_files_are_named(tmp_path: Path) -> None:

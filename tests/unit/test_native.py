@@ -33,7 +33,7 @@ def test_batch_file_of_the_document_reads_as_its_counts() -> None:
     assert (snapshot.calls, snapshot.errors, snapshot.latency_sum_ns) == (13, 1, 456_789)
     assert snapshot.rows_by_verdict.tolist() == [20, 0, 4]
     assert snapshot.rows_by_source.tolist() == [20, 0, 0, 4, 0, 0]  # zeros at the end of a list are left out
-    assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, 0, 0]
+    assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, 0, 0, 0]
     assert (len(snapshot.latency), np.flatnonzero(snapshot.latency).tolist()) == (321, [0, 120])
     first, second = snapshot.features
     assert (first.histogram.tolist(), first.not_finite, first.sum, first.sum_squares) == (

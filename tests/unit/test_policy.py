@@ -106,6 +106,14 @@ def test_bad_rule_is_one_error_that_names_the_field(old: str, new: str, expected
     assert str(caught.value).startswith("rules.toml: ")
 
 
+def test_feature_name_of_two_inputs_is_an_error_that_names_both() -> None:
+    other = '[[inputs]]\nname = "z"\ndtype = "float32"\nshape = [-1]\nmax_shape = [64]\n'
+    other += 'features = [{ name = "texture" }]\n\n[[outputs]]'
+    with pytest.raises(PolicyError, match="inputs 'x' and 'z' both have a feature called 'texture'"):
+        parse_policy(WRITTEN.replace("[[outputs]]", other))
+    assert len(parse_policy(WRITTEN.replace("[[outputs]]", other.replace("texture", "grain"))).inputs) == 2
+
+
 def test_file_that_is_not_text_is_a_policy_error(tmp_path) -> None:
     (tmp_path / "policy.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(PolicyError, match="policy.toml: not UTF-8"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_rai.errors import SpoolError
-from edge_rai.telemetry.spool import CORRUPT, BatchFile, Spool
+from edge_rai.telemetry.spool import CORRUPT, BatchFile, NotReadableYetError, Spool
 
 
 def names(spool: Path) -> list[str]:
@@ -65,16 +65,30 @@ def test_batch_under_another_name_is_refused(batch_spool: Path) -> None:
         spool.read(moved)
 
 
+def test_newer_batch_is_told_from_a_corrupt_one(batch_spool: Path) -> None:
+    spool = Spool(batch_spool)
+    newer, corrupt, _ = spool.batches()
+    whole = newer.path.read_bytes()
+    newer.path.write_bytes(whole[:8] + (2).to_bytes(4, "little") + whole[12:])
+    with pytest.raises(NotReadableYetError, match="has format version 2, this edge_rai reads 1"):
+        spool.read(newer)
+    for damaged in (b"", whole[:11], b"X" + whole[1:], whole[:8] + bytes(4) + whole[12:], whole[:-1] + b"\xff"):
+        corrupt.path.write_bytes(damaged)
+        with pytest.raises(SpoolError) as caught:
+            spool.read(corrupt)
+        assert not isinstance(caught.value, NotReadableYetError)
+
+
 def test_missing_and_exchanged_guard_programs_are_named(batch_spool: Path) -> None:
     (guard,) = batch_spool.glob("guard-*.bin")
     other = "0" * 64
-    with pytest.raises(SpoolError, match=f"guard-{other}.bin is missing"):
+    with pytest.raises(NotReadableYetError, match=f"guard-{other}.bin is missing"):
         Spool(batch_spool).features(other)
     guard.rename(batch_spool / f"guard-{other}.bin")
-    with pytest.raises(SpoolError, match="not the guard program that its name says"):
+    with pytest.raises(NotReadableYetError, match="not the guard program that its name says"):
         Spool(batch_spool).features(other)
     (batch_spool / f"guard-{other}.bin").write_bytes(b"garbage")
-    with pytest.raises(SpoolError, match=f"guard-{other}.bin"):
+    with pytest.raises(NotReadableYetError, match=f"guard-{other}.bin"):
         Spool(batch_spool).features(other)
 
 

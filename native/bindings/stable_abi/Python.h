@@ -65,6 +65,7 @@ PyObject *PyTuple_GetItem(PyObject *tuple, Py_ssize_t index);
 PyObject *PyDict_New(void);
 int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
 PyObject *PyObject_CallNoArgs(PyObject *callable);
+PyObject *PyObject_Type(PyObject *object);
 int PyObject_SetAttr(PyObject *object, PyObject *name, PyObject *value);
 void PyErr_Clear(void);
 PyObject *PyErr_NoMemory(void);
