@@ -14,7 +14,7 @@
 #define MANIFEST_DIGEST "manifest.sha256"
 #define GUARD "guard.bin"
 #define MAX_LIST 64
-#define ATOL_NEAR_ZERO 1e-3 /* that golden outputs of less than it may have */
+#define ATOL_NEAR_ZERO 1e-6 /* that golden outputs of less than it may have */
 
 static erai_status damaged(const erai_bundle *bundle, const char *file, const char *what, char *detail) {
     return er_fail(detail, ERAI_E_BUNDLE_INTEGRITY, "%s: %s; copy the bundle again (%s)", file, what, bundle->label);

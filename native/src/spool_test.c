@@ -37,8 +37,11 @@ static void what_is_put_is_there_under_its_name(void) {
     ER_CHECK(file_is(path, "a-B_9.batch", data, 3));
     ER_CHECK_INT(erai_spool_put(spool, "empty", NULL, 0, detail), ERAI_OK);
     ER_CHECK(file_is(path, "empty", "", 0));
-    ER_CHECK_INT(er_spool_put_once(spool, "a-B_9.batch", data, 1, detail), ERAI_OK);
+    ER_CHECK_INT(er_spool_put_once(spool, "a-B_9.batch", data, 3, detail), ERAI_OK);
     ER_CHECK(file_is(path, "a-B_9.batch", data, 3));
+    /* A file that is not what it should be, a damaged guard program say, is written anew. */
+    ER_CHECK_INT(er_spool_put_once(spool, "a-B_9.batch", data, 1, detail), ERAI_OK);
+    ER_CHECK(file_is(path, "a-B_9.batch", data, 1));
     int files = 0;
     ER_CHECK_INT(er_directory_each(path, count_name, &files), 0);
     ER_CHECK_INT(files, 4); /* with the instance and the epoch's marker */

@@ -236,6 +236,17 @@ def test_model_that_adds_up_along_the_batch_rejects_the_whole_call(make_model, t
     assert (answer.verdict, answer.row_verdicts.tolist()) == (Verdict.REJECT, [Verdict.REJECT])
 
 
+def test_infinite_answers_leave_a_finite_tolerance(make_model, tmp_path: Path) -> None:
+    path = make_model(
+        [helper.make_node("Reciprocal", ["x"], ["y"])], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])]
+    )
+    rows = np.random.default_rng(0).uniform(1, 2, size=(64, 2))
+    rows[1::2, 0] = 0
+    np.save(tmp_path / "rows.npy", rows)
+    convert(path, tmp_path / "rows.npy", tmp_path / "m.erai")
+    assert 0 < bundle.read(tmp_path / "m.erai").manifest.golden.atol < 0.01
+
+
 def test_two_inputs_are_taken_by_name(make_model, tmp_path: Path) -> None:
     path = make_model(
         [helper.make_node("Add", ["left", "right"], ["sum"])],

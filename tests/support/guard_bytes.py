@@ -106,7 +106,7 @@ def sound_guard() -> bytes:
     other = {**INPUT, "name": "z", "shape": (None,), "max_shape": (9,), "feature_axis": None, "flag_range": False}
     floats = {"name": "p", "dtype": "float32", "shape": (None,), "finite": True, "default": None}
     return guard(
-        [input_record(INPUT, [FEATURE, PLAIN]), input_record(other, [PLAIN])],
+        [input_record(INPUT, [FEATURE, PLAIN]), input_record(other, [{**PLAIN, "name": "apart"}])],
         [output_record(OUTPUT), output_record(floats)],
     )
 

@@ -50,7 +50,7 @@ def test_program_of_the_document_reads_as_its_rules() -> None:
         [1, 2, 3, 2**63],
     )
     assert (second.low, second.high, len(second.edges), len(second.counts)) == (-math.inf, math.inf, 0, 0)
-    assert third.name == "plain"
+    assert third.name == "apart"
 
 
 def test_every_bound_of_the_format_is_inclusive() -> None:
