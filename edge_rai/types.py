@@ -211,9 +211,9 @@ class Answer:
         reasons: Every finding: one a row, feature and kind, and at most 65,536 of them.
     """
 
-    # An answer begins as a plain acceptance: nothing but rows and outputs has to be set.
+    # An answer begins as a plain acceptance of one row: nothing but the outputs has to be set.
     outputs: dict[str, npt.NDArray[Any]]
-    rows: int
+    rows: int = 1
     verdict: Verdict = Verdict.ACCEPT
     source: Source = Source.PRIMARY
     findings: Sequence[Reason] = ()

@@ -134,7 +134,7 @@ class Call:
             self.seen = accepted
         if accepted and len(self.shapes) == 1:
             names, copies = zip(*((name, values.copy) for name, values in self.views), strict=True)
-            self._learn(self.shapes[0], Answer, self.rows, names, copies)
+            self._learn(self.shapes[0], Answer, None if self.rows == Answer.rows else self.rows, names, copies)
 
     def explain(self, result: Answer) -> Answer:
         """Says what makes an answer more than a plain acceptance."""

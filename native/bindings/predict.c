@@ -30,7 +30,7 @@ typedef struct usual {
     PyObject *names[MOST_OUTPUTS];
     PyObject *copies[MOST_OUTPUTS]; /* bound methods: each gives a copy of an output */
     PyObject *make_answer;
-    PyObject *rows;
+    PyObject *rows; /* NULL: as many as an answer has from its class */
     PyObject *array_type;
     PyObject *name_of_rows, *name_of_outputs;
 } usual;
@@ -74,7 +74,7 @@ static PyObject *make_answer(const usual *state) {
     PyObject *outputs = copy_outputs(state);
     PyObject *answer = outputs ? PyObject_CallNoArgs(state->make_answer) : NULL;
     if (answer && (PyObject_SetAttr(answer, state->name_of_outputs, outputs) != 0 ||
-                   PyObject_SetAttr(answer, state->name_of_rows, state->rows) != 0)) {
+                   (state->rows && PyObject_SetAttr(answer, state->name_of_rows, state->rows) != 0))) {
         Py_DecRef(answer);
         answer = NULL;
     }
@@ -164,7 +164,7 @@ static PyObject *learn(PyObject *self, PyObject *arguments) {
             Py_IncRef(state->copies[state->outputs] = PyTuple_GetItem(copies, state->outputs));
         }
         Py_IncRef(state->make_answer = answer);
-        Py_IncRef(state->rows = rows);
+        if (rows != Py_None) Py_IncRef(state->rows = rows);
         state->seen = *state->accepted;
     }
     return none();
