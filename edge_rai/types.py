@@ -21,7 +21,7 @@ class Verdict(IntEnum):
 
 
 class Source(IntEnum):
-    """Who answered a row; NONE means that no rule had an answer and floats are NaN, integers zero."""
+    """Who answered a row; NONE: no rule had an answer, floats are NaN, signed integers -1, others zero."""
 
     PRIMARY = 0
     FALLBACK_MODEL = 1

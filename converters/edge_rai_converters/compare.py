@@ -108,7 +108,7 @@ def find_decision(reference: Answers, labels: npt.NDArray[np.int64] | None) -> D
     if decision.classes and not 0 <= labels.min() <= labels.max() < decision.classes:
         raise ValueError(
             f"labels run from {labels.min()} to {labels.max()}, but output {decision.output!r} has the classes 0 to "
-            f"{decision.classes - 1}"
+            f"{decision.classes - 1}; leave labels out for a model that answers no class"
         )
     return decision
 

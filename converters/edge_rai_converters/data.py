@@ -178,6 +178,9 @@ def _check_counts(path: Path, rows: Rows, labels: Array | None) -> int:
 
 def _classes(labels: Array) -> npt.NDArray[np.int64]:
     flat = labels.reshape(-1)
+    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        row = int(np.argmin(np.isfinite(flat)))
+        raise ValueError(f"the label of row {row} is {flat[row]}; every row needs a class, or leave labels out")
     if flat.dtype.kind not in "fiub" or not np.array_equal(flat, flat.astype(np.int64)):
         raise ValueError(
             f"labels hold {flat.dtype} such as {flat[0]!r}; they must be whole numbers, the class of each row"
@@ -196,8 +199,8 @@ def _feature_names(path: Path, array: Array | None) -> tuple[str, ...] | None:
 def _check_feature_names(path: Path, names: Sequence[str], inputs: Sequence[TensorSpec]) -> None:
     if len(inputs) != 1 or len(inputs[0].shape) != 2 or inputs[0].shape[1] != len(names):
         raise ValueError(
-            f"{path}: {FEATURE_NAMES} has {len(names)} names; they can only name the columns of a model's single input "
-            f"(rows, {len(names)})"
+            f"{path}: {FEATURE_NAMES} has {len(names)} names for the columns of a single input; the model has "
+            + ", ".join(f"{spec.name!r} of shape {list(spec.shape)}" for spec in inputs)
         )
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"{path}: {FEATURE_NAMES} has {twice[0]!r} more than once; a report could not say which")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import edge_rai
-from edge_rai.bundle import FORMAT_VERSION, Manifest, ModelFile, Provenance, write_bundle
+from edge_rai.bundle import FORMAT_VERSION, Manifest, ModelFile, Provenance, check_replaceable, write_bundle
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.policy import Policy, Reference, compile_policy, load_policy, policy_to_toml
 from edge_rai_converters import card, data
@@ -177,18 +178,28 @@ def convert(
 
     Raises:
         AccuracyDropError: ``int8`` was insisted on and is not to be had within ``max_drop``.
-        EdgeRaiError: As ``learn``; or the output exists and is not a bundle.
-        ValueError: As ``learn``; or ``name`` has other characters than letters, digits, '.', '_' and '-'.
+        EdgeRaiError: As ``learn``.
+        FileExistsError: The output exists and is not a bundle.
+        ValueError: As ``learn``; or max_drop is not finite; or ``name`` has other characters than letters, digits,
+            '.', '_' and '-'.
     """
     target = Path(output)
+    check_replaceable(target)
+    if not math.isfinite(max_drop):
+        raise ValueError(f"max_drop is {max_drop}; expected a number of percentage points")
     name = _bundle_name(target, name)
     learned = learn(model, data_path, labels=labels, policy=policy, progress=progress)
     forms = _forms(learned, mode, max_drop, progress)
     chosen = forms.choice.quantization
-    independent = rows_are_independent(forms.runners[chosen], learned.dataset.rows, batched=learned.policy.batched)
+    # A call that is one row as a whole promises nothing of the rows that its axis 0 may count all the same.
+    independent = learned.policy.batched and rows_are_independent(
+        forms.runners[chosen], learned.dataset.rows, batched=True
+    )
     manifest, files = _contents(learned, forms, name, independent)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
-    verdicts = rehearse(files, manifest, learned.dataset.rows, learned.held_back, batched=learned.policy.batched)
+    batched = learned.policy.batched
+    most_rows = min(rule.max_shape[0] for rule in learned.policy.inputs) if batched else 1
+    verdicts = rehearse(files, manifest, learned.dataset.rows, learned.held_back, batched=batched, most_rows=most_rows)
     files["evidence/comparison.json"] = _evidence(learned, forms, verdicts, max_drop)
     files["card.md"] = card.card(
         manifest, learned.policy, forms.candidates, forms.choice, verdicts.rejected, verdicts.rows

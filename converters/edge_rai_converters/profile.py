@@ -139,7 +139,7 @@ def _output_rule(spec: TensorSpec, finite: bool) -> OutputRule:
         dtype=spec.dtype,  # type: ignore[arg-type]  # sources give only the names that Dtype lists
         shape=_written(spec.shape),
         finite=finite and floating,
-        default=(float("nan"),) if floating else (),
+        default=(float("nan"),) if floating else (-1.0,) if spec.dtype.startswith("int") else (),
     )
 
 

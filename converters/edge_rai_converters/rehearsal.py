@@ -39,8 +39,9 @@ def rehearse(
     held_back: npt.NDArray[np.int64],
     *,
     batched: bool,
+    most_rows: int,
 ) -> FalseRejections:
-    """Counts verdicts of the device's own session; loading replays the golden vectors.
+    """Counts verdicts of the device's own session, most_rows a call; loading replays the golden vectors.
 
     Raises:
         EdgeRaiError: The bundle would not load on a device.
@@ -50,7 +51,7 @@ def rehearse(
         path = Path(folder, f"rehearsal{SUFFIX}")
         write_bundle(path, files, manifest)
         with load(path) as session:
-            for feed in feeds(rows, held_back, batched=batched):
+            for feed in feeds(rows, held_back, batched=batched, most_rows=most_rows):
                 verdicts.extend(session.predict(feed).row_verdicts.tolist())
     return FalseRejections(
         rows=len(verdicts), rejected=verdicts.count(Verdict.REJECT), flagged=verdicts.count(Verdict.FLAG)

@@ -62,14 +62,16 @@ class Runner:
         return joined
 
 
-def feeds(rows: Rows, index: npt.NDArray[np.int64], *, batched: bool) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-    """The chosen rows as arguments of calls: many rows a call when batched, else one."""
+def feeds(
+    rows: Rows, index: npt.NDArray[np.int64], *, batched: bool, most_rows: int = _CHUNK_ROWS
+) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+    """The chosen rows as arguments of calls: many rows a call, but not more than most_rows, when batched; else one."""
     if not batched:
         for row in index:
             yield {name: array[row] for name, array in rows.items()}
         return
     per_row = sum(array[0].size for array in rows.values())
-    chunk = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // max(per_row, 1)))
+    chunk = max(1, min(_CHUNK_ROWS, most_rows, _CHUNK_VALUES // max(per_row, 1)))
     for start in range(0, len(index), chunk):
         yield {name: array[index[start : start + chunk], 0] for name, array in rows.items()}
 

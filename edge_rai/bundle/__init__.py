@@ -12,7 +12,7 @@ from edge_rai.bundle.manifest import (
     parse_manifest,
 )
 from edge_rai.bundle.read import Bundle, read
-from edge_rai.bundle.write import SUFFIX, stored_zip, write_bundle
+from edge_rai.bundle.write import SUFFIX, check_replaceable, stored_zip, write_bundle
 
 __all__ = [
     "FORMAT_VERSION",
@@ -24,6 +24,7 @@ __all__ = [
     "Manifest",
     "ModelFile",
     "Provenance",
+    "check_replaceable",
     "largest_finite",
     "parse_manifest",
     "read",

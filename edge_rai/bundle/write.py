@@ -33,12 +33,13 @@ def write_bundle(path: str | Path, files: Mapping[str, bytes], manifest: Manifes
         manifest: Its ``files`` is filled here.
 
     Raises:
-        BundleError: A path is not allowed in a bundle, the whole exceeds 2 GiB - 1 or 1,024 files, the manifest does
-            not describe the files, or ``path`` exists and is not a bundle.
+        BundleError: A path is not allowed in a bundle, the whole exceeds 2 GiB - 1 or 1,024 files, or the manifest does
+            not describe the files.
+        FileExistsError: ``path`` exists and is not a bundle.
         OSError: The file system refuses.
     """
     target = Path(path)
-    _check_replaceable(target)
+    check_replaceable(target)
     for name in files:
         if not is_path(name) or name in ("manifest.json", "manifest.sha256"):
             raise BundleError(f"{target}: {name!r} is not a name that a file of a bundle may have")
@@ -86,7 +87,8 @@ def _check_limits(target: Path, tree: Mapping[str, bytes]) -> None:
                 raise BundleError(f"{target}: {folder!r} cannot be a file and the folder of {name!r}")
 
 
-def _check_replaceable(target: Path) -> None:
+def check_replaceable(target: Path) -> None:
+    """Raises FileExistsError when something that is not a bundle stands where one is to be written."""
     if not target.exists():
         return
     if target.suffix == SUFFIX:
@@ -97,7 +99,9 @@ def _check_replaceable(target: Path) -> None:
     else:
         known = target.is_dir() and ((target / "manifest.sha256").is_file() or not any(target.iterdir()))
     if not known:
-        raise BundleError(f"{target}: exists and is not a bundle; it is not overwritten. Remove it or choose another")
+        raise FileExistsError(
+            f"{target} exists and is not a bundle; it is not overwritten: remove it or choose another"
+        )
 
 
 def _replace_file(target: Path, data: bytes) -> None:

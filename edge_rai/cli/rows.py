@@ -20,6 +20,8 @@ def read_rows(path: Path, names: list[str]) -> dict[str, Any]:
         OSError: It cannot be read.
     """
     arrays = _load(path, names[0])
+    if path.suffix == ".npy" and len(names) > 1:
+        raise ValueError(f"{path}: one array; the model has {len(names)} inputs, give an .npz with: {', '.join(names)}")
     if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:

@@ -97,7 +97,7 @@ ERAI_API const char *erai_version(void);
 
 typedef enum erai_verdict { ERAI_VERDICT_ACCEPT = 0, ERAI_VERDICT_FLAG = 1, ERAI_VERDICT_REJECT = 2 } erai_verdict;
 
-/* Who answered a row. NONE: no rule had an answer; floats are NaN, integers and booleans are zero. */
+/* Who answered a row. NONE: no rule had an answer; floats are NaN, signed integers -1, unsigned ones and booleans 0. */
 typedef enum erai_source {
     ERAI_SOURCE_PRIMARY = 0,
     ERAI_SOURCE_FALLBACK_MODEL = 1,

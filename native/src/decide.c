@@ -1,5 +1,6 @@
 /* Deciding who answers: a rejected row gets its output's default, or, where the policy states none, NaN in float
- * outputs and zero in others. An output without rows is replaced as a whole: then er_judge has rejected every row. */
+ * outputs, -1 in signed integers, which is no class, and zero in others. An output without rows is replaced as a whole:
+ * then er_judge has rejected every row. */
 #include "answer.h"
 
 #include <math.h>
@@ -22,9 +23,14 @@ static void store(void *data, uint32_t dtype, size_t at, double value) {
     }
 }
 
+static int is_signed(uint32_t dtype) {
+    return dtype == ERAI_DTYPE_INT8 || dtype == ERAI_DTYPE_INT16 || dtype == ERAI_DTYPE_INT32 ||
+           dtype == ERAI_DTYPE_INT64;
+}
+
 static void fill(const er_output *output, er_buffer *buffer, size_t begin, size_t count) {
     int is_float = buffer->dtype == ERAI_DTYPE_FLOAT32 || buffer->dtype == ERAI_DTYPE_FLOAT64;
-    double none = is_float ? (double)NAN : 0.0;
+    double none = is_float ? (double)NAN : is_signed(buffer->dtype) ? -1.0 : 0.0;
     for (size_t i = 0; i < count; i++) {
         double value = none;
         if (output->default_size == 1)

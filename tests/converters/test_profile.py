@@ -115,7 +115,7 @@ def test_names_outputs_and_defaults_are_written() -> None:
         unbounded_outputs=frozenset({"p"}),
     )
     assert [feature.name for feature in policy.inputs[0].features] == ["a", "b"]
-    assert policy.outputs[0] == OutputRule("label", "int64", (-1,), finite=False)
+    assert policy.outputs[0] == OutputRule("label", "int64", (-1,), finite=False, default=(-1.0,))
     assert policy.outputs[1].finite is False
     assert np.isnan(policy.outputs[1].default).tolist() == [True]
 

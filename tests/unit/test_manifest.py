@@ -123,7 +123,7 @@ def test_bundle_replaces_a_bundle_and_nothing_else(tmp_path: Path, name: str) ->
     else:
         other.mkdir()
         (other / "precious").touch()
-    with pytest.raises(BundleError, match="exists and is not a bundle"):
+    with pytest.raises(FileExistsError, match="exists and is not a bundle"):
         bundle.write_bundle(other, FILES, manifest())
     assert other.read_bytes() == b"precious" if other.suffix else os.listdir(other) == ["precious"]
 

@@ -67,7 +67,9 @@ def _document(report: ConversionReport) -> dict[str, Any]:
 
 
 def _print_report(report: ConversionReport) -> None:
-    print(f"{'model':8}{'bytes':>12}{'accuracy':>12}{'agreement':>12}{'max diff':>12}  latency p50 (p10 to p90)")
+    decides = report.candidates[0].agreement is not None
+    same = "agreement" if decides else "within 5 %"
+    print(f"{'model':8}{'bytes':>12}{'accuracy':>12}{same:>12}{'max diff':>12}  latency p50 (p10 to p90)")
     for entry in report.candidates:
         agreement = entry.share_within if entry.agreement is None else entry.agreement
         taken = report.latency[entry.quantization]
