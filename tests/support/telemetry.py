@@ -22,7 +22,8 @@ INSTANCE = "00112233445566778899aabbccddeeff"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 GZIP = {**PROTOBUF, "Content-Encoding": "gzip"}
 # Without the current directory: the tree is there, and what is installed is tested.
-_MAIN = "import sys; sys.path = [p for p in sys.path if p]; from edge_rai.cli import main; sys.exit(main())"
+_INSTALLED = "import sys; sys.path = [p for p in sys.path if p]; "  # and never the tree
+_MAIN = "from edge_rai.cli import main; sys.exit(main())"
 
 
 def counts(values: Sequence[int]) -> Any:
@@ -84,7 +85,7 @@ def post(
 
 def command_line(*arguments: str | Path) -> list[str]:
     """`edge-rai` with these arguments, run by this interpreter."""
-    return [sys.executable, "-c", _MAIN, *map(str, arguments)]
+    return [sys.executable, "-c", _INSTALLED + _MAIN, *map(str, arguments)]
 
 
 class CollectorProcess:
@@ -92,7 +93,7 @@ class CollectorProcess:
 
     def __init__(self, store: Path, *, log: Path | None = None, prelude: str = "") -> None:
         command = command_line("collect", "--listen", "127.0.0.1:0", "--store", store, "--json")
-        command[2] = prelude + command[2]
+        command[2] = _INSTALLED + prelude + _MAIN
         with ExitStack() as stack:
             errors = stack.enter_context(log.open("w")) if log else None
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
