@@ -284,6 +284,8 @@ erai_status erai_session_open(const char *path, const erai_session_config *confi
     if (status) return status;
     if (has_suffix(path, ".onnx") && er_path_look(path) != ER_PATH_DIRECTORY)
         return open_model(path, config, session, detail);
+    if (has_suffix(path, ".tflite") && er_path_look(path) == ER_PATH_FILE)
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s is a TFLite model; this version runs ONNX models", path);
     erai_bundle *bundle = NULL;
     status = erai_bundle_open(path, &bundle, detail);
     if (!status) status = erai_session_open_bundle(bundle, config, session, detail);

@@ -139,3 +139,9 @@ def test_initializer_that_is_also_an_input_is_no_input(tmp_path: Path) -> None:
     with load(path) as session:
         assert [spec.name for spec in session.inputs] == ["x"]
         assert session.predict(np.array([1], np.float32)).outputs["y"].tolist() == [3]
+
+
+def test_a_tflite_model_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
+    with pytest.raises(UnsupportedModelError, match=r"model\.tflite is a TFLite model"):
+        load(tmp_path / "model.tflite")
