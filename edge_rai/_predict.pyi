@@ -1,8 +1,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_rai.types import Answer
 
+def prepare(
+    array: npt.NDArray[np.float32], type: type, dtype: np.dtype[np.float32], address: int, rows: int, columns: int, /
+) -> bool: ...
 def bind(
-    array_type: type, predict: int, session: int, answer: int, tensor: int, accepted: int, /
+    predict: int, session: int, answer: int, tensor: int, accepted: int, /
 ) -> tuple[Callable[[Any], Answer | int | None], Callable[..., None], Callable[[], bool], Callable[[], None]]: ...

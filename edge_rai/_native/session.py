@@ -16,10 +16,12 @@ from edge_rai._ffi import ffi, lib
 from edge_rai._native.files import take_snapshot
 from edge_rai._native.library import DTYPES, Detail, array, raise_status, text
 from edge_rai._native.programs import read_rules
-from edge_rai._predict import bind
+from edge_rai._predict import bind, prepare
 from edge_rai.types import Answer, Reason, ReasonCode, Snapshot, Source, Verdict
 
 _FLOAT32 = np.dtype(np.float32)
+_KNOWN = np.zeros((2, 3), np.float32)
+prepare(_KNOWN, np.ndarray, _FLOAT32, _KNOWN.__array_interface__["data"][0], 2, 3)
 _REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
 _REASON = np.dtype(
     {
@@ -83,7 +85,7 @@ class Call:
         predict = ffi.addressof(lib, "erai_session_predict")
         addresses = (predict, session.handle, self.answer, self.tensors, self.accepted)
         numbers = (int(ffi.cast("uintptr_t", address)) for address in addresses)
-        self.usual, self._learn, self.take, self.give = bind(np.ndarray, *numbers)
+        self.usual, self._learn, self.take, self.give = bind(*numbers)
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
         """One prediction; the inputs stand in the model's order."""

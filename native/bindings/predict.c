@@ -6,7 +6,9 @@
  * else is answered by edge_rai/_native/session.py, which also teaches this module what is usual.
  *
  * Nothing is decided here: erai_session_predict is called through its address. The module is limited to the stable ABI
- * of Python 3.10, plus the buffer protocol, which entered it in 3.11 as it had been before. */
+ * of Python 3.10. It reads the fields of an array directly, as every extension built with numpy's headers does, because
+ * the buffer protocol costs as much as the guard; `prepare` first compares them with a known array, and where they are
+ * not as expected no call is usual. */
 #include "Python.h"
 
 #include "edge_rai.h"
@@ -14,6 +16,24 @@
 #define MOST_OUTPUTS 16
 
 typedef erai_status (*predict_fn)(erai_session *, const erai_tensor *, size_t, erai_answer *);
+
+/* The beginning of numpy's PyArrayObject_fields, on a CPython whose objects begin with a count and a type. */
+typedef struct array_fields {
+    Py_ssize_t references;
+    PyObject *type;
+    void *data;
+    int rank;
+    Py_ssize_t *shape;
+    Py_ssize_t *strides;
+    PyObject *base;
+    PyObject *dtype;
+    int flags;
+} array_fields;
+
+enum { ARRAY_C_CONTIGUOUS = 0x0001, ARRAY_ALIGNED = 0x0100, ARRAY_USUAL = ARRAY_C_CONTIGUOUS | ARRAY_ALIGNED };
+
+/* numpy.ndarray and its float32, from `prepare`; kept for ever. NULL: the fields are not where they should be. */
+static PyObject *array_type, *float32;
 
 typedef struct usual {
     predict_fn predict;
@@ -31,7 +51,6 @@ typedef struct usual {
     PyObject *copies[MOST_OUTPUTS]; /* bound methods: each gives a copy of an output */
     PyObject *make_answer;
     PyObject *rows; /* NULL: as many as an answer has from its class */
-    PyObject *array_type;
     PyObject *name_of_rows, *name_of_outputs;
 } usual;
 
@@ -49,11 +68,12 @@ static void forget(usual *state) {
     state->seen = 0;
 }
 
-static int is_usual(const usual *state, const Py_buffer *view) {
-    if (view->ndim != state->rank || !view->format || strcmp(view->format, "f") != 0) return 0;
-    if ((uintptr_t)view->buf % sizeof(float)) return 0;
+/* Arrays themselves and no subclass: a subclass may mean something else by what it holds, as a masked array does. */
+static int is_usual(const usual *state, const array_fields *array) {
+    if (array->type != array_type || array->dtype != float32 || array->rank != state->rank) return 0;
+    if ((array->flags & ARRAY_USUAL) != ARRAY_USUAL) return 0;
     for (int i = 0; i < state->rank; i++)
-        if (view->shape[i] != state->shape[i]) return 0;
+        if (array->shape[i] != state->shape[i]) return 0;
     return 1;
 }
 
@@ -92,27 +112,13 @@ static PyObject *none(void) {
 static PyObject *predict(PyObject *self, PyObject *array) {
     usual *state = PyCapsule_GetPointer(self, capsule_name);
     if (!state) return NULL;
-    Py_buffer view;
-    if (!state->seen || state->taken) return none();
-    /* Arrays themselves and no subclass, nor another exporter: a buffer method written in Python could come back here.
-     */
-    PyObject *type = PyObject_Type(array);
-    Py_DecRef(type);
-    if (type != state->array_type) return none();
-    if (PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
-        PyErr_Clear();
-        return none();
-    }
-    if (!is_usual(state, &view)) {
-        PyBuffer_Release(&view);
-        return none();
-    }
+    const array_fields *fields = (const array_fields *)array;
+    if (!state->seen || state->taken || !array_type || !is_usual(state, fields)) return none();
     state->taken = 1;
-    state->input->data = view.buf;
+    state->input->data = fields->data;
     PyThreadState *thread = PyEval_SaveThread();
     erai_status status = state->predict(state->session, state->input, 1, state->answer);
     PyEval_RestoreThread(thread);
-    PyBuffer_Release(&view);
     if (status || state->wanted || *state->accepted != state->seen) return PyLong_FromLong(status);
     PyObject *answer = make_answer(state);
     if (state->wanted) { /* meanwhile: copying large outputs lets other threads run */
@@ -175,22 +181,19 @@ static void destroy(PyObject *capsule) {
     forget(state);
     Py_DecRef(state->name_of_rows);
     Py_DecRef(state->name_of_outputs);
-    Py_DecRef(state->array_type);
     PyObject_Free(state);
 }
 
-/* bind(array_type, predict, session, answer, input, accepted), addresses but the first: (predict, learn, take, give),
- * with the call taken. */
+/* bind(predict, session, answer, input, accepted), addresses all: (predict, learn, take, give), with the call taken. */
 static PyObject *bind(PyObject *self, PyObject *arguments) {
     static PyMethodDef methods[4] = {{"predict", predict, METH_O, NULL},
                                      {"learn", learn, METH_VARARGS, NULL},
                                      {"take", take, METH_NOARGS, NULL},
                                      {"give", give, METH_NOARGS, NULL}};
     (void)self;
-    PyObject *array_type, *given[5], *functions[4] = {NULL};
+    PyObject *given[5], *functions[4] = {NULL};
     void *addresses[5];
-    if (!PyArg_UnpackTuple(arguments, "bind", 6, 6, &array_type, &given[0], &given[1], &given[2], &given[3], &given[4]))
-        return NULL;
+    if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
     for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
     if (PyErr_Occurred()) return NULL;
     usual *state = PyObject_Malloc(sizeof *state);
@@ -202,7 +205,6 @@ static PyObject *bind(PyObject *self, PyObject *arguments) {
     state->input = addresses[3];
     state->accepted = addresses[4];
     state->taken = 1;
-    Py_IncRef(state->array_type = array_type);
     state->name_of_rows = PyUnicode_InternFromString("rows");
     state->name_of_outputs = PyUnicode_InternFromString("outputs");
     PyObject *capsule = PyCapsule_New(state, capsule_name, destroy);
@@ -218,8 +220,29 @@ static PyObject *bind(PyObject *self, PyObject *arguments) {
     return bound;
 }
 
+/* prepare(array, type, dtype, address, rows, columns): what those fields of an array of float32 should be. Whether they
+ * are, and calls may be usual. */
+static PyObject *prepare(PyObject *self, PyObject *arguments) {
+    (void)self;
+    PyObject *array, *type, *dtype, *address, *rows, *columns;
+    if (!PyArg_UnpackTuple(arguments, "prepare", 6, 6, &array, &type, &dtype, &address, &rows, &columns)) return NULL;
+    const array_fields *fields = (const array_fields *)array;
+    void *data = PyLong_AsVoidPtr(address);
+    Py_ssize_t shape[2] = {PyLong_AsSsize_t(rows), PyLong_AsSsize_t(columns)};
+    if (PyErr_Occurred()) return NULL;
+    int as_expected = fields->type == type && fields->data == data && fields->rank == 2 && fields->dtype == dtype &&
+                      (fields->flags & ARRAY_USUAL) == ARRAY_USUAL && fields->shape[0] == shape[0] &&
+                      fields->shape[1] == shape[1];
+    if (as_expected && !array_type) {
+        Py_IncRef(float32 = dtype);
+        Py_IncRef(array_type = type);
+    }
+    return PyBool_FromLong(as_expected);
+}
+
 PyMODINIT_FUNC PyInit__predict(void) {
-    static PyMethodDef methods[] = {{"bind", bind, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+    static PyMethodDef methods[] = {
+        {"prepare", prepare, METH_VARARGS, NULL}, {"bind", bind, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyModuleDef module = {.m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = methods};
     return PyModule_Create2(&module, PYTHON_ABI_VERSION);
 }

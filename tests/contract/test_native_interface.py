@@ -7,9 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_rai import _ffi
+from edge_rai._predict import prepare
 
 
 def exported(library: Path) -> set[str]:
@@ -84,3 +86,14 @@ def test_nan_flags_program_fails_exactly_when_nan_tests_are_deleted(
     source = root / "native/src/nan_flags_test.c"
     subprocess.run(["cc", "-std=c11", "-O2", flag, str(source), "-o", str(program)], check=True)
     assert subprocess.run([program], capture_output=True, check=False).returncode == status
+
+
+def test_fields_of_an_array_are_where_the_usual_prediction_reads_them() -> None:
+    array = np.ones((5, 7), np.float32)
+    where = array.__array_interface__["data"][0]
+    assert prepare(array, np.ndarray, array.dtype, where, 5, 7)
+    assert not prepare(array, np.ndarray, array.dtype, where + 4, 5, 7)
+    assert not prepare(array, np.ndarray, array.dtype, where, 7, 5)
+    assert not prepare(array, np.ndarray, np.dtype(np.float64), where, 5, 7)
+    assert not prepare(array, np.ma.MaskedArray, array.dtype, where, 5, 7)
+    assert not prepare(array[:, ::2], np.ndarray, array.dtype, where, 5, 4)

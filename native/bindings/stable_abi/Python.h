@@ -65,14 +65,13 @@ PyObject *PyTuple_GetItem(PyObject *tuple, Py_ssize_t index);
 PyObject *PyDict_New(void);
 int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
 PyObject *PyObject_CallNoArgs(PyObject *callable);
-PyObject *PyObject_Type(PyObject *object);
 int PyObject_SetAttr(PyObject *object, PyObject *name, PyObject *value);
 void PyErr_Clear(void);
 PyObject *PyErr_NoMemory(void);
 PyObject *PyCapsule_New(void *pointer, const char *name, void (*destroy)(PyObject *));
 void *PyCapsule_GetPointer(PyObject *capsule, const char *name);
 
-/* Structures whose layout is part of the stable ABI; Py_buffer since 3.11, with the layout that it had before. */
+/* Structures whose layout is part of the stable ABI. */
 typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
 typedef struct PyMethodDef {
     const char *ml_name;
@@ -106,24 +105,6 @@ typedef struct PyModuleDef {
 #define PyModuleDef_HEAD_INIT {.ob_refcnt = 1}
 #define PYTHON_ABI_VERSION 3
 PyObject *PyModule_Create2(PyModuleDef *definition, int abi_version);
-
-typedef struct Py_buffer {
-    void *buf;
-    PyObject *obj;
-    Py_ssize_t len;
-    Py_ssize_t itemsize;
-    int readonly;
-    int ndim;
-    char *format;
-    Py_ssize_t *shape;
-    Py_ssize_t *strides;
-    Py_ssize_t *suboffsets;
-    void *internal;
-} Py_buffer;
-#define PyBUF_FORMAT 0x0004
-#define PyBUF_C_CONTIGUOUS (0x0020 | 0x0010 | 0x0008)
-int PyObject_GetBuffer(PyObject *exporter, Py_buffer *view, int flags);
-void PyBuffer_Release(Py_buffer *view);
 
 #define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
 
