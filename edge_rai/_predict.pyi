@@ -7,7 +7,7 @@ import numpy.typing as npt
 from edge_rai.types import Answer
 
 def prepare(
-    array: npt.NDArray[np.float32], type: type, dtype: np.dtype[np.float32], address: int, rows: int, columns: int, /
+    array: npt.NDArray[np.float32], kind: type, dtype: np.dtype[np.float32], address: int, rows: int, columns: int, /
 ) -> bool: ...
 def bind(
     predict: int, session: int, answer: int, tensor: int, accepted: int, /
