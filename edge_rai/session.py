@@ -34,11 +34,14 @@ def load(path: str | os.PathLike[str], *, spool: str | os.PathLike[str] | None =
         RuntimeMissingError: No ONNX Runtime library was found.
         SpoolError: The spool directory cannot be written.
     """
+    for given in (path, spool):
+        if given is not None and "\0" in os.fsdecode(given):
+            raise ValueError(f"a path cannot hold NUL: {os.fsdecode(given)!r}")
     if spool is not None and not os.fspath(spool):
         raise ValueError("spool is an empty path; leave it out for a session without one")
     if threads < 0:
         raise ValueError(f"threads is {threads}; expected 0 (ONNX Runtime's choice) or more")
-    return Session(os.fspath(path), None if spool is None else os.fspath(spool), threads)
+    return Session(os.fsdecode(path), None if spool is None else os.fsdecode(spool), threads)
 
 
 class Session:
@@ -105,7 +108,8 @@ class Session:
 
         Raises:
             ValueError: The session was loaded without a spool.
-            SpoolError: The file could not be written; the counts are kept for the next flush.
+            SpoolError: The file could not be written, and the counts are kept for the next flush; or, when the message
+                says so, it is written and may not outlast a power cut.
         """
         return self._native.flush()
 

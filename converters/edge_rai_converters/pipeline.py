@@ -190,11 +190,9 @@ def convert(
     name = _bundle_name(target, name)
     learned = learn(model, data_path, labels=labels, policy=policy, progress=progress)
     forms = _forms(learned, mode, max_drop, progress)
-    chosen = forms.choice.quantization
-    # A call that is one row as a whole promises nothing of the rows that its axis 0 may count all the same.
-    independent = learned.policy.batched and rows_are_independent(
-        forms.runners[chosen], learned.dataset.rows, batched=True
-    )
+    # Batched means that: is_batched saw it of the float model, and an int8 form without it is refused. A call that is
+    # one row as a whole promises nothing of the rows that its axis 0 may count all the same.
+    independent = learned.policy.batched
     manifest, files = _contents(learned, forms, name, independent)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     batched = learned.policy.batched

@@ -132,8 +132,8 @@ class Call:
             for i, spec in enumerate(self.outputs):
                 Detail().check(lib.erai_answer_output(self.answer, i, output))
                 self.views.append((spec.name, view(output)))
-            self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
             self.seen = accepted
+        self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
         if accepted and len(self.shapes) == 1:
             names, copies = zip(*((name, values.copy) for name, values in self.views), strict=True)
             self._learn(self.shapes[0], Answer, None if self.rows == Answer.rows else self.rows, names, copies)

@@ -35,8 +35,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from edge_rai.telemetry.agent import UploadReport, upload, upload_forever
+    from edge_rai.telemetry.agent import UploadReport, check_endpoint, upload, upload_forever
 
+    check_endpoint(args.endpoint)
     waiting = False
 
     def one_pass() -> UploadReport:

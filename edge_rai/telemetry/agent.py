@@ -226,20 +226,30 @@ def _judge_receipt(response: _Response) -> None:
         _log.warning("the receiver took a batch with a warning: %r", answer.message[:_SHOWN_CHARACTERS])
 
 
+def check_endpoint(endpoint: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path of an endpoint.
+
+    Raises:
+        ValueError: It is not like http://host:4318 or https://host/prefix.
+    """
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
+        raise ValueError(f"the endpoint must be like http://host:4318 or https://host/prefix, not {endpoint!r}")
+    return url.scheme, url.hostname, url.port, url.path
+
+
 class _Receiver:
     """One kept-alive connection to the endpoint. Honours no proxy; verifies certificates as the system does."""
 
     def __init__(self, endpoint: str, timeout_s: float) -> None:
-        url = urlsplit(endpoint)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
-            raise ValueError(f"the endpoint must be like http://host:4318 or https://host/prefix, not {endpoint!r}")
-        self._path = url.path.rstrip("/") + otlp.METRICS_PATH
+        scheme, host, port, path = check_endpoint(endpoint)
+        self._path = path.rstrip("/") + otlp.METRICS_PATH
         self._connection: http.client.HTTPConnection
-        if url.scheme == "https":
+        if scheme == "https":
             context = ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout_s, context=context)
+            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
         else:
-            self._connection = http.client.HTTPConnection(url.hostname, url.port, timeout=timeout_s)
+            self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
 
     def post(self, body: bytes) -> _Response:
         reused = self._connection.sock is not None

@@ -25,6 +25,8 @@ _BATCH_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.batch")
 _LARGEST_FILE_BYTES: Final = 64 << 20
 _MAGIC: Final = b"ERAIBAT\n"
 _FORMAT_VERSION: Final = 1
+# The version stands outside the checksum: a flipped bit of its upper half is damage, not the future.
+_IMPLAUSIBLE_VERSION = 1 << 16
 
 
 class NotReadableYetError(SpoolError):
@@ -71,7 +73,7 @@ class Spool:
         """
         data = _read_bounded(batch.path)
         version = _format_version(data)
-        if version > _FORMAT_VERSION:
+        if _FORMAT_VERSION < version < _IMPLAUSIBLE_VERSION:
             raise NotReadableYetError(
                 f"{batch.path} has format version {version}, this edge_rai reads {_FORMAT_VERSION}: update it here"
             )

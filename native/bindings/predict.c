@@ -159,9 +159,9 @@ static PyObject *learn(PyObject *self, PyObject *arguments) {
     if (!PyArg_UnpackTuple(arguments, "learn", 0, 5, &shape, &answer, &rows, &names, &copies)) return NULL;
     forget(state);
     Py_ssize_t rank = shape ? PyTuple_Size(shape) : -1, outputs = copies ? PyTuple_Size(copies) : -1;
+    Py_ssize_t named = names ? PyTuple_Size(names) : -1;
     if (PyErr_Occurred()) return NULL;
-    if (rank >= 0 && rank <= ERAI_MAX_RANK && outputs > 0 && outputs <= MOST_OUTPUTS &&
-        PyTuple_Size(names) == outputs) {
+    if (rank >= 0 && rank <= ERAI_MAX_RANK && outputs > 0 && outputs <= MOST_OUTPUTS && named == outputs) {
         for (Py_ssize_t i = 0; i < rank; i++) state->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
         if (PyErr_Occurred()) return NULL;
         state->rank = (int)rank;

@@ -156,34 +156,36 @@ static int same_rows(const erai_answer *answer, const er_buffer *one, const er_b
     return 1;
 }
 
-/* Runs again with other replacements for the rejected rows. Where any other row's answer changes, rows depend on each
- * other, and a bad one spoils the call. */
-static erai_status try_rows(erai_answer *answer, const erai_tensor *inputs) {
-    const erai_guard *guard = answer->guard;
-    for (size_t i = 0; i < guard->output_count; i++) {
+/* Runs with other replacements for the rejected rows and keeps the outputs. Whether that could be done. */
+static int keep_trial(erai_answer *answer, const erai_tensor *inputs) {
+    if (run(answer, inputs, 1.0f)) return 0;
+    for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_buffer *output = &answer->outputs[i];
         er_buffer *trial = &answer->trial[i];
         size_t bytes = 0;
         er_tensor_bytes(output->shape, output->rank, output->dtype, &bytes);
-        if (!er_buffer_reserve(trial, bytes)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
-        memcpy(trial->data, output->data, bytes);
+        if (!er_buffer_reserve(trial, bytes)) return 0;
+        if (bytes) memcpy(trial->data, output->data, bytes);
         memcpy(trial->shape, output->shape, sizeof trial->shape);
         trial->rank = output->rank;
     }
-    erai_status status = run(answer, inputs, 1.0f);
-    for (size_t i = 0; !status && i < guard->output_count; i++)
-        if (!same_rows(answer, &answer->outputs[i], &answer->trial[i])) {
-            er_answer_find(
-                answer, ERAI_VERDICT_REJECT,
-                (erai_reason){.subject = guard->outputs[i].name, .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
-            break;
-        }
-    return status;
+    return 1;
 }
 
+/* Where a row was rejected under an assumption, the assumption is tried: the answers of the other rows must not change
+ * with what stands in for it. When one does, or the trial fails, rows depend on each other as far as anybody can tell,
+ * and the bad one spoils the call. */
 static erai_status infer(erai_answer *answer, const erai_tensor *inputs) {
+    const erai_guard *guard = answer->guard;
+    int doubtful = answer->rejected && answer->session->rows_assumed;
+    int tried = doubtful && keep_trial(answer, inputs);
     erai_status status = run(answer, inputs, 0.0f);
-    if (!status && answer->rejected && answer->session->rows_assumed) status = try_rows(answer, inputs);
+    for (size_t i = 0; !status && doubtful && i < guard->output_count; i++) {
+        if (tried && same_rows(answer, &answer->outputs[i], &answer->trial[i])) continue;
+        er_answer_find(answer, ERAI_VERDICT_REJECT,
+                       (erai_reason){.subject = guard->outputs[i].name, .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
+        break;
+    }
     return status;
 }
 
@@ -231,7 +233,7 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
                            guard->outputs[i].name);
         buffer->rank = outputs[i].rank;
         buffer->dtype = outputs[i].dtype;
-        memcpy(buffer->shape, outputs[i].shape, outputs[i].rank * sizeof *buffer->shape);
+        if (buffer->rank) memcpy(buffer->shape, outputs[i].shape, buffer->rank * sizeof *buffer->shape);
         if (!er_buffer_reserve(buffer, bytes)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
         if (bytes) memcpy(buffer->data, outputs[i].data, bytes);
     }

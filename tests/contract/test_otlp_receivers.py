@@ -1,7 +1,7 @@
 """Uploads to OTLP receivers that nobody here wrote.
 
 EDGE_RAI_RECEIVERS names a virtual environment with ddapm-test-agent and rotel, as `make test` makes it; without it
-these tests are skipped.
+these tests are skipped, and those with rotel also where Python came without its shared library, which rotel loads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -28,6 +29,9 @@ from edge_rai.telemetry.spool import Spool
 from support.telemetry import PROTOBUF, CollectorProcess, post
 
 START_TIMEOUT_S = 60.0
+# A Python outside the system's directories has its shared library where the loader does not look by itself.
+ENVIRONMENT = os.environ | {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
+EXIT_NOT_LOADED = 127
 
 
 def installed(pattern: str) -> Path:
@@ -49,7 +53,10 @@ def free_port() -> int:
 @contextmanager
 def running(command: list[str | Path], port: int, log: Path) -> Iterator[None]:
     """A child process, from the moment it accepts connections on its port."""
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent) as process:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent, env=ENVIRONMENT) as process,
+    ):
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
             while True:
@@ -81,6 +88,9 @@ def ddapm(tmp_path: Path) -> Iterator[str]:
 @contextmanager
 def rotel(tmp_path: Path, backend: str, *options: str) -> Iterator[str]:
     program = installed("lib/python*/site-packages/rotel/rotel-agent")
+    attempt = subprocess.run([program, "--version"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    if attempt.returncode == EXIT_NOT_LOADED:
+        pytest.skip(attempt.stderr.strip())
     port = free_port()
     listen = ["--otlp-http-endpoint", f"127.0.0.1:{port}", "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}"]
     export = ["--exporter", "otlp", "--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", backend]

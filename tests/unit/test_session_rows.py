@@ -82,3 +82,36 @@ def test_subclass_of_an_array_is_answered_as_the_array(linear_bundle: Path) -> N
         for _ in range(2):
             with pytest.raises(TypeError, match="memoryview"):
                 session.predict(memoryview(ROWS))
+
+
+def test_rows_are_counted_although_the_outputs_stay_where_they_are(tmp_path: Path) -> None:
+    three = onnx.numpy_helper.from_array(np.array([1, 2], np.int64), "shape")
+    first = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Expand", ["sum", "shape"], ["y"]),
+    ]
+    with bare(tmp_path / "constant.onnx", first, ["found", 2], three) as session:
+        for rows in (1, 3, 3, 1):
+            answer = session.predict(np.ones((rows, 2), np.float32))
+            assert answer.rows == (rows if session.batched else 1)
+
+
+def test_trial_that_fails_is_a_verdict_and_no_error(tmp_path: Path) -> None:
+    table = onnx.numpy_helper.from_array(np.array([[7.0]], np.float32), "table")
+    nodes = [
+        helper.make_node("Cast", ["x"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["found"]),
+        helper.make_node("Squeeze", ["found"], ["y"]),
+    ]
+    with bare(tmp_path / "gather.onnx", nodes, ["rows", 2], table) as session:
+        assert session.predict(np.zeros((3, 2), np.float32)).verdict is Verdict.ACCEPT
+        rows = np.zeros((3, 2), np.float32)
+        rows[1, 0] = np.nan
+        answer = session.predict(rows)
+        assert answer.verdict is Verdict.REJECT
+        assert session.snapshot().errors == 0
+
+
+def test_path_with_nul_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        load(str(tmp_path / "model.onnx") + "\0more")

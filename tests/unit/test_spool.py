@@ -98,3 +98,14 @@ def test_removing_a_batch_twice_is_no_error(batch_spool: Path) -> None:
     spool.remove(batch)
     spool.remove(batch)
     assert len(spool.batches()) == 2
+
+
+def test_a_flipped_bit_in_the_upper_half_of_the_version_is_damage_and_not_the_future(batch_spool: Path) -> None:
+    spool = Spool(batch_spool)
+    batch = spool.batches()[0]
+    data = bytearray(batch.path.read_bytes())
+    data[11] ^= 0x80
+    batch.path.write_bytes(data)
+    with pytest.raises(SpoolError) as refused:
+        spool.read(batch)
+    assert type(refused.value) is SpoolError
