@@ -97,3 +97,23 @@ def test_fields_of_an_array_are_where_the_usual_prediction_reads_them() -> None:
     assert not prepare(array, np.ndarray, np.dtype(np.float64), where, 5, 7)
     assert not prepare(array, np.ma.MaskedArray, array.dtype, where, 5, 7)
     assert not prepare(array[:, ::2], np.ndarray, array.dtype, where, 5, 4)
+
+
+def test_shared_library_can_neither_end_the_process_nor_print(native_build: Path) -> None:
+    command = ["nm", "--dynamic", "--undefined-only", str(native_build / "libedge_rai.so")]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    needed = {line.split()[-1].split("@")[0] for line in listing.splitlines()}
+    assert "malloc" in needed
+    forbidden = {
+        "abort",
+        "exit",
+        "_exit",
+        "__assert_fail",
+        "printf",
+        "puts",
+        "fprintf",
+        "perror",
+        "signal",
+        "sigaction",
+    }
+    assert needed & forbidden == set()
