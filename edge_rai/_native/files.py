@@ -70,6 +70,7 @@ def take_snapshot(handle: Any) -> Snapshot:
             rows_by_verdict=array(info.rows_by_verdict, info.verdicts, np.uint64),
             rows_by_source=array(info.rows_by_source, info.sources, np.uint64),
             reasons=array(info.reasons, info.reason_codes, np.uint64),
+            decisions=array(info.decisions, info.decision_counts, np.uint64),
             latency=array(info.latency, info.latency_slots, np.uint64),
             latency_sum_ns=info.latency_sum_ns,
             features=tuple(features),

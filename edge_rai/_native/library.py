@@ -12,7 +12,7 @@ from edge_rai._ffi import ffi, lib
 
 _DETAIL_SIZE: int = lib.ERAI_DETAIL_SIZE
 
-# ONNX TensorProto.DataType -> numpy
+# ONNX TensorProto.DataType -> numpy's name; numpy itself knows neither string nor bfloat16
 DTYPES = {
     lib.ERAI_DTYPE_FLOAT32: "float32",
     lib.ERAI_DTYPE_UINT8: "uint8",
@@ -25,10 +25,14 @@ DTYPES = {
     lib.ERAI_DTYPE_FLOAT64: "float64",
     lib.ERAI_DTYPE_UINT32: "uint32",
     lib.ERAI_DTYPE_UINT64: "uint64",
+    lib.ERAI_DTYPE_STRING: "string",
+    lib.ERAI_DTYPE_FLOAT16: "float16",
+    lib.ERAI_DTYPE_BFLOAT16: "bfloat16",
 }
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 _ERRORS: dict[int, type[errors.EdgeRaiError]] = {
+    lib.ERAI_E_STOPPED: errors.StoppedError,
     lib.ERAI_E_BUNDLE_READ: errors.UnreadableError,
     lib.ERAI_E_BUNDLE_FORMAT: errors.BundleError,
     lib.ERAI_E_BUNDLE_INTEGRITY: errors.IntegrityError,
@@ -46,6 +50,7 @@ _ERRORS: dict[int, type[errors.EdgeRaiError]] = {
     lib.ERAI_E_RUNTIME_MISSING: errors.RuntimeMissingError,
     lib.ERAI_E_RUNTIME_OLD: errors.RuntimeMissingError,
     lib.ERAI_E_INFERENCE: errors.InferenceError,
+    lib.ERAI_E_PROVIDER: errors.ProviderError,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,14 @@ from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import DTYPE_CODES, DTYPES, Detail, array, sha256, text
 from edge_rai.types import Feature, TensorSpec
 
+_KINDS = ("double[]", "double[]", "float[]", "float[]")
+_CHECK = "ERAI_CHECK_"
+_CHECKS = {name[len(_CHECK) :].lower(): getattr(lib, name) for name in dir(lib) if name.startswith(_CHECK)}
+
 
 def _spec(rule: Any) -> TensorSpec:
     shape = tuple(None if rule.shape[i] < 0 else int(rule.shape[i]) for i in range(rule.rank))
-    return TensorSpec(text(rule.name), DTYPES[rule.dtype], shape)
+    return TensorSpec(text(rule.name), DTYPES.get(rule.dtype, "object"), shape)
 
 
 def _feature(rule: Any) -> Feature:
@@ -26,8 +31,9 @@ def _feature(rule: Any) -> Feature:
         high=float(rule.high),
         mean=float(rule.mean),
         stddev=float(rule.stddev),
+        unit=text(rule.unit) if rule.unit else "",
         reference_rows=int(rule.reference_rows),
-        edges=array(rule.edges, max(rule.bins - 1, 0), np.float32),
+        edges=array(rule.edges, max(rule.bins - 1, 0), np.float64),
         counts=array(rule.counts, rule.bins, np.uint64),
     )
 
@@ -98,6 +104,7 @@ class PolicyBuilder:
         max_shape: Sequence[int],
         finite: bool,
         flag_range: bool,
+        empty: bool,
         feature_axis: int | None,
         sketch_stride: int,
     ) -> None:
@@ -109,7 +116,7 @@ class PolicyBuilder:
         rule.struct_size = ffi.sizeof("erai_input_rule")
         rule.name, rule.shape, rule.max_shape, rule.rank = label, dims, most, len(shape)
         rule.dtype = DTYPE_CODES.get(dtype, 0)
-        rule.flags = lib.ERAI_RULE_FINITE * finite | lib.ERAI_RULE_FLAG_RANGE * flag_range
+        rule.flags = lib.ERAI_RULE_FINITE * finite | lib.ERAI_RULE_FLAG_RANGE * flag_range | lib.ERAI_RULE_EMPTY * empty
         rule.feature_axis = -1 if feature_axis is None else feature_axis
         rule.sketch_stride = sketch_stride
         detail = Detail()
@@ -119,26 +126,29 @@ class PolicyBuilder:
         self,
         *,
         name: str,
+        unit: str,
+        stand_in: str,
         low: float,
         high: float,
         mean: float,
         stddev: float,
         reference_rows: int,
-        edges: npt.NDArray[np.float32],
+        edges: npt.NDArray[np.float64],
         counts: npt.NDArray[np.uint64],
     ) -> None:
         """Adds a feature of the input added last; empty edges and counts: no reference."""
         if len(counts) and len(edges) != len(counts) - 1:
             raise errors.PolicyError(f"feature '{name}': {len(edges)} edges for {len(counts)} bins")
-        label = ffi.new("char[]", name.encode())
-        edge_values = np.ascontiguousarray(edges, dtype=np.float32)
+        texts = [ffi.new("char[]", given.encode()) for given in (name, unit, stand_in)]
+        edge_values = np.ascontiguousarray(edges, dtype=np.float64)
         count_values = np.ascontiguousarray(counts, dtype=np.uint64)
         rule = ffi.new("erai_feature_rule *")
         rule.struct_size = ffi.sizeof("erai_feature_rule")
-        rule.name, rule.low, rule.high = label, low, high
+        rule.name, rule.unit, rule.stand_in = texts
+        rule.low, rule.high = low, high
         rule.mean, rule.stddev, rule.reference_rows = mean, stddev, reference_rows
         # The buffers must be held by name: a struct field does not keep them alive.
-        edge_buffer = ffi.from_buffer("float[]", edge_values)
+        edge_buffer = ffi.from_buffer("double[]", edge_values)
         count_buffer = ffi.from_buffer("uint64_t[]", count_values)
         rule.edges, rule.counts, rule.bins = edge_buffer, count_buffer, len(count_values)
         detail = Detail()
@@ -152,6 +162,7 @@ class PolicyBuilder:
         shape: Sequence[int | None],
         finite: bool,
         default: Sequence[float] | None,
+        logits: bool = False,
     ) -> None:
         """Adds an output whose rank and fixed extents are enforced; default: one value, or one a row's element."""
         label = ffi.new("char[]", name.encode())
@@ -161,12 +172,107 @@ class PolicyBuilder:
         rule.struct_size = ffi.sizeof("erai_output_rule")
         rule.name, rule.shape, rule.rank = label, dims, len(shape)
         rule.dtype = DTYPE_CODES.get(dtype, 0)
-        rule.flags = lib.ERAI_RULE_SHAPE | lib.ERAI_RULE_FINITE * finite
+        rule.flags = lib.ERAI_RULE_FINITE * finite | lib.ERAI_RULE_LOGITS * logits
+        rule.flags |= lib.ERAI_RULE_NO_TENSOR if dtype == "object" else lib.ERAI_RULE_SHAPE
         if default is not None:
             rule.flags |= lib.ERAI_RULE_HAS_DEFAULT
             rule.default_row, rule.default_size = row, len(row)
         detail = Detail()
         detail.check(lib.erai_policy_add_output(self._policy, rule, detail.buffer))
+
+    def add_check(
+        self,
+        kind: str,
+        *,
+        verdict: int,
+        low: float = -math.inf,
+        high: float = math.inf,
+        limit: float = 0.0,
+        window: int = 0,
+        values: Sequence[float] = (),
+        texts: Sequence[str] = (),
+    ) -> None:
+        """Adds a check of the feature or output added last; see erai_check_kind in edge_rai.h for what each means."""
+        rule = ffi.new("erai_check_rule *")
+        rule.struct_size = ffi.sizeof("erai_check_rule")
+        rule.kind, rule.verdict = _CHECKS[kind], verdict
+        rule.low, rule.high, rule.limit, rule.window = low, high, limit, window
+        numbers = ffi.new("double[]", list(values))
+        strings = [ffi.new("char[]", given.encode()) for given in texts]
+        pointers = ffi.new("char *[]", strings)
+        rule.values, rule.texts, rule.count = numbers, pointers, len(values) or len(texts)
+        detail = Detail()
+        detail.check(lib.erai_policy_add_check(self._policy, rule, detail.buffer))
+
+    def set_distance(
+        self,
+        *,
+        mean: npt.NDArray[np.float64],
+        scale: npt.NDArray[np.float64],
+        projection: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32],
+        rest: float,
+        threshold: float,
+        false_rejection_rate: float,
+        verdict: int,
+    ) -> None:
+        """Gives the input added last, after its features, a distance; see erai_distance_rule in edge_rai.h.
+
+        Args:
+            mean: (features,)
+            scale: (features,)
+            projection: (directions, features)
+            weights: (directions,)
+            rest: Weight of the squared length.
+            threshold: Of the squared distance.
+            false_rejection_rate: As measured on rows like the reference.
+            verdict: When the distance is above it.
+        """
+        arrays = [np.ascontiguousarray(given, np.float64) for given in (mean, scale)]
+        arrays += [np.ascontiguousarray(given, np.float32) for given in (projection, weights)]
+        if projection.shape != (len(weights), len(mean)) or mean.shape != scale.shape:
+            raise errors.PolicyError(f"distance: a projection of shape {projection.shape} for {len(mean)} features")
+        rule = ffi.new("erai_distance_rule *")
+        rule.struct_size = ffi.sizeof("erai_distance_rule")
+        held = [ffi.from_buffer(kind, given) for kind, given in zip(_KINDS, arrays, strict=True)]
+        rule.mean, rule.scale, rule.projection, rule.weights = held
+        rule.directions, rule.verdict, rule.rest = len(weights), verdict, rest
+        rule.threshold, rule.false_rejection_rate = threshold, false_rejection_rate
+        detail = Detail()
+        detail.check(lib.erai_policy_set_distance(self._policy, rule, detail.buffer))
+
+    def add_fallback(self, *, reasons: Sequence[int], chain: Sequence[int]) -> None:
+        """Adds a fallback rule: reason codes (none: any) and sources in their order."""
+        steps = ffi.new("uint32_t[]", list(chain))
+        rule = ffi.new("erai_fallback_rule *")
+        rule.struct_size = ffi.sizeof("erai_fallback_rule")
+        rule.reasons = sum(1 << code for code in set(reasons)) if reasons else 2**64 - 1
+        rule.chain, rule.steps = steps, len(chain)
+        detail = Detail()
+        detail.check(lib.erai_policy_add_fallback(self._policy, rule, detail.buffer))
+
+    def set_decision(self, *, provider: str, flags: Sequence[str], **numbers: float) -> None:
+        """Sets when the model is asked: fields of erai_decision_rule in edge_rai.h, flags without ERAI_DECISION_."""
+        name = ffi.new("char[]", provider.encode()) if provider else ffi.NULL
+        rule = ffi.new("erai_decision_rule *")
+        rule.struct_size = ffi.sizeof("erai_decision_rule")
+        rule.provider = name
+        for field, value in numbers.items():
+            setattr(rule, field, value)
+        for flag in flags:
+            rule.flags |= getattr(lib, f"ERAI_DECISION_{flag.upper()}")
+        detail = Detail()
+        detail.check(lib.erai_policy_set_decision(self._policy, rule, detail.buffer))
+
+    def add_state(self, *, input: str, output: str, row_axis: int | None) -> None:  # noqa: A002
+        """Adds a recurrent state; see erai_state_rule in edge_rai.h."""
+        names = [ffi.new("char[]", given.encode()) for given in (input, output)]
+        rule = ffi.new("erai_state_rule *")
+        rule.struct_size = ffi.sizeof("erai_state_rule")
+        rule.input, rule.output = names
+        rule.row_axis = -1 if row_axis is None else row_axis
+        detail = Detail()
+        detail.check(lib.erai_policy_add_state(self._policy, rule, detail.buffer))
 
     def write(self) -> bytes:
         """The guard program's bytes; the same rules give the same bytes."""

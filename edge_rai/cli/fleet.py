@@ -46,7 +46,13 @@ def run(args: argparse.Namespace) -> int:
 def _print_text(status: FleetStatus) -> None:
     rows = sum(status.rows.values())
     print(f"{len(status.devices)} devices, {status.batches} batches, {status.missing} missing, {rows} rows")
-    for title, counts in (("verdict", status.rows), ("answered by", status.sources), ("reason", status.reasons)):
+    tallies = (
+        ("verdict", status.rows),
+        ("answered by", status.sources),
+        ("reason", status.reasons),
+        ("decision", status.decisions),
+    )
+    for title, counts in tallies:
         print(f"{title}: {_counts(counts)}")
     if status.devices:
         print()

@@ -38,6 +38,7 @@ _TALLIES: Final = {
     otlp.ROWS: ("verdict", otlp.VERDICT),
     otlp.ROWS_BY_SOURCE: ("source", otlp.SOURCE),
     otlp.REASONS: ("reason", otlp.REASON),
+    otlp.DECISIONS: ("decision", otlp.DECISION),
 }
 _TOTALS: Final = {otlp.CALLS: "calls", otlp.ERRORS: "errors"}
 _FEATURE_NUMBERS: Final = {
@@ -87,7 +88,7 @@ class Batch:
         duration_ns: Monotonic.
         calls: Calls of predict.
         errors: Calls that raised.
-        tallies: (kind, name) → count; kind is "verdict", "source" or "reason".
+        tallies: (kind, name) → count; kind is "verdict", "source", "reason" or "decision".
         latency: Calls by duration, slots as in types.Snapshot, cut after the last used one.
         latency_sum_ns: Sum of all durations.
         features: By name.

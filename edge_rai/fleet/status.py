@@ -20,7 +20,7 @@ from edge_rai.errors import StoreError
 from edge_rai.fleet.store import open_read_only
 from edge_rai.telemetry.drift import feature_drift
 
-_TALLY_KINDS: Final = ("verdict", "source", "reason")
+_TALLY_KINDS: Final = ("verdict", "source", "reason", "decision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ class FleetStatus:
         rows: By verdict.
         sources: Rows by who answered.
         reasons: By name.
+        decisions: By name.
         features: Worst psi first, those without a reference last.
     """
 
@@ -101,6 +102,7 @@ class FleetStatus:
     rows: dict[str, int]
     sources: dict[str, int]
     reasons: dict[str, int]
+    decisions: dict[str, int]
     features: tuple[FeatureStatus, ...]
 
 
@@ -127,6 +129,7 @@ def read_status(directory: Path) -> FleetStatus:
         rows=tallies["verdict"],
         sources=tallies["source"],
         reasons=tallies["reason"],
+        decisions=tallies["decision"],
         features=features,
     )
 

@@ -8,9 +8,12 @@ import numpy as np
 
 from edge_rai import _native
 from edge_rai.errors import IntegrityError, PolicyError
+from edge_rai.policy.checks import VERDICTS, Distance, feature_checks, output_checks
+from edge_rai.policy.decision import STEPS
 from edge_rai.policy.reference import FeatureReference, Reference
 from edge_rai.policy.rules import FeatureRule, Policy
 from edge_rai.policy.text import parse_policy
+from edge_rai.types import ReasonCode
 
 
 def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
@@ -33,11 +36,14 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
             max_shape=rule.max_shape,
             finite=rule.finite,
             flag_range=rule.out_of_range == "flag",
+            empty=rule.empty,
             feature_axis=rule.feature_axis,
             sketch_stride=rule.sketch_stride,
         )
         for feature in rule.features:
             _add_feature(builder, feature, known.pop((rule.name, feature.name), None))
+        if rule.distance is not None:
+            _set_distance(builder, rule.name, rule.distance, reference)
     if known:
         raise PolicyError(
             f"the reference has feature {next(iter(known))[1]!r}, which the policy has not; name features as the "
@@ -50,7 +56,21 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
             shape=[None if extent < 0 else extent for extent in output.shape],
             finite=output.finite,
             default=output.default or None,
+            logits=output.logits,
         )
+        for kind, arguments in output_checks(output):
+            builder.add_check(kind, **arguments)
+    if policy.decision is not None:
+        builder.set_decision(
+            provider=policy.decision.provider or "", flags=policy.decision.flags, **policy.decision.numbers()
+        )
+    for fallback in policy.fallback:
+        builder.add_fallback(
+            reasons=[ReasonCode[name.upper()] for name in fallback.reasons],
+            chain=[STEPS[step] for step in fallback.chain],
+        )
+    for state in policy.states:
+        builder.add_state(input=state.input, output=state.output, row_axis=state.row_axis)
     return builder.write()
 
 
@@ -75,11 +95,32 @@ def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: F
     nearest = min(max(0.0, low), high)
     builder.add_feature(
         name=rule.name,
+        unit=rule.unit,
+        stand_in=rule.stand_in,
         low=low,
         high=high,
         mean=reference.mean if reference else nearest if math.isfinite(nearest) else 0.0,
         stddev=reference.stddev if reference else 0.0,
         reference_rows=reference.rows if reference else 0,
-        edges=reference.edges if reference else np.empty(0, np.float32),
+        edges=reference.edges if reference else np.empty(0, np.float64),
         counts=reference.counts if reference else np.empty(0, np.uint64),
+    )
+    for kind, arguments in feature_checks(rule):
+        builder.add_check(kind, **arguments)
+
+
+def _set_distance(builder: _native.PolicyBuilder, name: str, rule: Distance, reference: Reference | None) -> None:
+    known = {entry.input: entry for entry in reference.distances} if reference else {}
+    if name not in known:
+        raise PolicyError(f"input {name!r} has a distance and the reference has none for it; learn it again")
+    entry = known[name]
+    builder.set_distance(
+        mean=entry.mean,
+        scale=entry.scale,
+        projection=entry.projection,
+        weights=entry.weights,
+        rest=entry.rest,
+        threshold=rule.threshold,
+        false_rejection_rate=rule.false_rejection_rate,
+        verdict=VERDICTS[rule.verdict],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -33,8 +34,29 @@ class FeatureReference:
     rows: int
     mean: float
     stddev: float
-    edges: npt.NDArray[np.float32]
+    edges: npt.NDArray[np.float64]
     counts: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DistanceReference:
+    """How the reference lies in space; see erai_distance_rule in edge_rai.h for the formula.
+
+    Attributes:
+        input: Name of the input.
+        mean: (features,)
+        scale: (features,) one over the standard deviation.
+        projection: (directions, features)
+        weights: (directions,)
+        rest: Weight of the squared length.
+    """
+
+    input: str
+    mean: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    projection: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    rest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +77,44 @@ class _FeatureRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class _DistanceRecord:
+    input: str
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    projection: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+    rest: float
+
+    def __post_init__(self) -> None:
+        features = len(self.mean)
+        if len(self.scale) != features or any(len(row) != features for row in self.projection):
+            raise ValueError(f"the distance of {self.input!r} has rows of other lengths than {features}")
+        if len(self.weights) != len(self.projection):
+            raise ValueError(f"the distance of {self.input!r} has {len(self.weights)} weights")
+
+
+@dataclass(frozen=True, slots=True)
 class _ReferenceRecord:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     format_version: Literal[1]
     features: tuple[_FeatureRecord, ...]
+    distances: tuple[_DistanceRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What drift is measured against: one entry a feature."""
+    """What drift and distance are measured against: one entry a feature, and one an input that has a distance."""
 
     features: tuple[FeatureReference, ...]
+    distances: tuple[DistanceReference, ...] = ()
 
     def to_json(self) -> bytes:
         """One line a feature; floats in the shortest form that reads back exactly."""
-        lines = ",\n".join(json.dumps(_record(feature), ensure_ascii=True) for feature in self.features)
-        return f'{{"format_version": 1, "features": [\n{lines}\n]}}\n'.encode("ascii")
+        lists = [f'"features": [\n{_lines(map(_record, self.features))}\n]']
+        if self.distances:
+            lists.append(f'"distances": [\n{_lines(map(_distance_record, self.distances))}\n]')
+        return f'{{"format_version": 1, {", ".join(lists)}}}\n'.encode("ascii")
 
     @classmethod
     def from_json(cls, text: bytes, where: str = "reference.json") -> Reference:
@@ -92,11 +135,22 @@ class Reference:
                     entry.rows,
                     entry.mean,
                     entry.stddev,
-                    np.array(entry.edges, dtype=np.float32),
+                    np.array(entry.edges, dtype=np.float64),
                     np.array(entry.counts, dtype=np.uint64),
                 )
                 for entry in record.features
-            )
+            ),
+            tuple(
+                DistanceReference(
+                    entry.input,
+                    np.array(entry.mean, np.float64),
+                    np.array(entry.scale, np.float64),
+                    np.array(entry.projection, np.float32).reshape(len(entry.projection), len(entry.mean)),
+                    np.array(entry.weights, np.float32),
+                    entry.rest,
+                )
+                for entry in record.distances
+            ),
         )
 
 
@@ -110,6 +164,21 @@ def _record(feature: FeatureReference) -> dict[str, Any]:
         "edges": [shortest_float32(float(edge)) for edge in feature.edges],
         "counts": [int(count) for count in feature.counts],
     }
+
+
+def _distance_record(distance: DistanceReference) -> dict[str, Any]:
+    return {
+        "input": distance.input,
+        "mean": distance.mean.tolist(),
+        "scale": distance.scale.tolist(),
+        "projection": [[shortest_float32(float(value)) for value in row] for row in distance.projection],
+        "weights": [shortest_float32(float(value)) for value in distance.weights],
+        "rest": distance.rest,
+    }
+
+
+def _lines(records: Iterable[dict[str, Any]]) -> str:
+    return ",\n".join(json.dumps(record, ensure_ascii=True) for record in records)
 
 
 def shortest_float32(value: float) -> float:

@@ -7,34 +7,83 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import ConfigDict
+
+from edge_rai.policy.checks import Age, Bounds, Breach, Clipped, Distance, Missing, character_ranges, check_bounds
+from edge_rai.policy.decision import Decision, FallbackRule, StateRule
 
 _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
 
-Dtype = Literal["float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "bool"]
+Dtype = Literal[
+    "float32", "float64", "float16", "bfloat16", "bool", "string",
+    "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRule:
-    """Limits of one feature, inclusive; None: no limit on that side. Held as float32, as a device compares them."""
+    """What a column, a channel or a whole input may be; None: no such rule.
+
+    Attributes:
+        name: Unique over all inputs.
+        low: Inclusive lower limit. Compared in float32 where the input's type fits into it, else in float64.
+        high: Inclusive upper limit.
+        unit: Of its values, for people.
+        categories: The only values or strings allowed.
+        integral: Values have no fraction.
+        missing: Missing values are allowed.
+        stuck: So many rows in a row with the same contents are a breach; at least 2.
+        step: The most by which a value may differ from the one before.
+        mean: Bounds of the mean of a row's values.
+        stddev: Bounds of their standard deviation: a blank frame has next to none.
+        clipped: How many of them may be at or beyond given limits.
+        length: Bounds of a string's length in characters.
+        characters: Allowed in strings: "a-z0-9_ ".
+        monotonic: Values never go back.
+        age: How old time stamps may be.
+        stand_in: Replaces a rejected row's string; absent: the first category, or "".
+        breach: What it does to a row when one of these, other than the range, is broken.
+    """
 
     name: str
     low: float | None = None
     high: float | None = None
+    unit: str = ""
+    categories: tuple[float, ...] | tuple[str, ...] = ()
+    integral: bool = False
+    missing: Missing | None = None
+    stuck: int | None = None
+    step: float | None = None
+    mean: Bounds | None = None
+    stddev: Bounds | None = None
+    clipped: Clipped | None = None
+    length: Bounds | None = None
+    characters: str | None = None
+    monotonic: bool = False
+    age: Age | None = None
+    stand_in: str = ""
+    breach: Breach = "reject"
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        if not self.unit.isprintable():
+            raise ValueError(f"unit of {self.name!r} is {self.unit!r}; it must be printable text")
         for side, limit in (("low", self.low), ("high", self.high)):
-            if limit is None:
-                continue
-            if math.isnan(limit):
+            if limit is not None and math.isnan(limit):
                 raise ValueError(f"{side} of {self.name!r} is nan; leave it out for no limit")
-            with np.errstate(over="ignore"):
-                object.__setattr__(self, side, float(np.float32(limit)))
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low of {self.name!r} is {self.low}, above its high, {self.high}")
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"categories of {self.name!r} holds one twice")
+        for name in ("mean", "stddev", "length"):
+            check_bounds(f"{name} of {self.name!r}", getattr(self, name))
+        if self.stuck is not None and self.stuck < 2:
+            raise ValueError(f"stuck of {self.name!r} is {self.stuck}; a window is at least 2 rows")
+        if self.step is not None and not 0 <= self.step < math.inf:
+            raise ValueError(f"step of {self.name!r} is {self.step}; it must be a number from 0")
+        if self.characters is not None:
+            character_ranges(self.characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +99,9 @@ class InputRule:
         out_of_range: What a value outside its feature's limits does to its row.
         feature_axis: Axis whose indices are the features; None: the whole input is one feature.
         sketch_stride: Every n-th value of a feature within a row enters the drift sketch.
+        empty: Free axes may be 0; ONNX Runtime 1.31 ends the process when some layers get that.
         features: One rule an index of ``feature_axis``; may be empty only when that is None.
+        distance: How far a row may be from the reference.
     """
 
     name: str
@@ -61,7 +112,9 @@ class InputRule:
     out_of_range: Literal["reject", "flag"] = "reject"
     feature_axis: int | None = None
     sketch_stride: int = 1
+    empty: bool = False
     features: tuple[FeatureRule, ...] = ()
+    distance: Distance | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -72,6 +125,8 @@ class InputRule:
             object.__setattr__(self, "features", (FeatureRule(self.name),))
         self._check_max_shape()
         self._check_features()
+        if self.distance is not None and self.feature_axis is None:
+            raise ValueError(f"input {self.name!r} has a distance and no feature_axis")
         if not 1 <= self.sketch_stride <= _MAX_EXTENT:
             raise ValueError(f"sketch_stride is {self.sketch_stride}; it must be 1 to {_MAX_EXTENT}")
 
@@ -79,8 +134,11 @@ class InputRule:
         if len(self.max_shape) != len(self.shape):
             raise ValueError(f"max_shape {list(self.max_shape)} and shape {list(self.shape)} differ in rank")
         for axis, (extent, limit) in enumerate(zip(self.shape, self.max_shape, strict=True)):
-            if extent < 0 and not 1 <= limit <= _MAX_EXTENT:
-                raise ValueError(f"max_shape[{axis}] is {limit}; the axis is free, so it must be 1 to {_MAX_EXTENT}")
+            least = 0 if self.empty else 1
+            if extent < 0 and not least <= limit <= _MAX_EXTENT:
+                raise ValueError(
+                    f"max_shape[{axis}] is {limit}; the axis is free, so it must be {least} to {_MAX_EXTENT}"
+                )
             if extent >= 0 and limit != extent:
                 raise ValueError(f"max_shape[{axis}] is {limit}, but the axis is fixed at {extent}")
 
@@ -102,21 +160,41 @@ class OutputRule:
 
     Attributes:
         name: As in the model.
-        dtype: numpy name of the element type.
+        dtype: numpy name of the element type; "object": a sequence or map, which has no shape.
         shape: Extents; -1 for a free axis.
         finite: NaN and infinities reject the row.
         default: One row's answer, or one value for every element; empty: none (NaN for floats, zero for others).
+        logits: Values are scores that a softmax (a sigmoid, of a single one) makes into shares.
+        range: Bounds of each value.
+        sum: Bounds of the sum along the last axis.
+        confidence: The least that the greatest share may be.
+        margin: The least by which it exceeds the second.
+        entropy: The most that the shares' entropy may be, in nats.
+        breach: What it does to a row when one of the last five is broken.
     """
 
     name: str
-    dtype: Dtype
+    dtype: Dtype | Literal["object"]
     shape: tuple[int, ...]
     finite: bool = True
     default: tuple[float, ...] = ()
+    logits: bool = False
+    range: Bounds | None = None
+    sum: Bounds | None = None
+    confidence: float | None = None
+    margin: float | None = None
+    entropy: float | None = None
+    breach: Breach = "reject"
 
     def __post_init__(self) -> None:
         _check_name(self.name)
         _check_shape(self.shape)
+        check_bounds(f"range of output {self.name!r}", self.range)
+        check_bounds(f"sum of output {self.name!r}", self.sum)
+        for name in ("confidence", "margin", "entropy"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 <= limit < math.inf:
+                raise ValueError(f"{name} of output {self.name!r} is {limit}; it must be a number from 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +206,9 @@ class Policy:
         outputs: In the model's order.
         batched: Axis 0 of every tensor counts rows that are judged one by one; otherwise a call is one row.
         format_version: Of the written form.
+        decision: When the model is asked.
+        fallback: Who answers rejected rows; none: the outputs' defaults.
+        states: Recurrent states that the session carries.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -136,6 +217,9 @@ class Policy:
     batched: bool
     inputs: tuple[InputRule, ...]
     outputs: tuple[OutputRule, ...]
+    decision: Decision | None = None
+    fallback: tuple[FallbackRule, ...] = ()
+    states: tuple[StateRule, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
@@ -145,7 +229,7 @@ class Policy:
         self._check_feature_names()
         if self.batched:
             shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
-                (rule.name, rule.shape) for rule in self.outputs
+                (rule.name, rule.shape) for rule in self.outputs if rule.dtype != "object"
             ]
             for name, shape in shapes:
                 if not shape or shape[0] != -1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +58,41 @@ def policy_to_toml(policy: Policy) -> str:
     return "\n".join(_toml_lines(policy)) + "\n"
 
 
+_INPUT_KEYS = ("name", "dtype", "shape", "max_shape", "finite", "out_of_range", "feature_axis", "sketch_stride")
+_OUTPUT_KEYS = ("name", "dtype", "shape", "finite")
+
+
 def _toml_lines(policy: Policy) -> Iterator[str]:
     yield f"format_version = {policy.format_version}"
     yield f"batched = {_toml(policy.batched)}"
     for rule in policy.inputs:
-        yield ""
-        yield "[[inputs]]"
-        for key in ("name", "dtype", "shape", "max_shape", "finite", "out_of_range", "feature_axis", "sketch_stride"):
-            value = getattr(rule, key)
-            if value is not None:
-                yield f"{key} = {_toml(value)}"
+        yield from ("", "[[inputs]]")
+        yield from _entries(rule, always=_INPUT_KEYS, never=("features",))
         yield "features = ["
-        for feature in rule.features:
-            limits = (("name", feature.name), ("low", feature.low), ("high", feature.high))
-            yield "  { " + ", ".join(f"{key} = {_toml(value)}" for key, value in limits if value is not None) + " },"
+        yield from (f"  {_toml(feature)}," for feature in rule.features)
         yield "]"
     for output in policy.outputs:
-        yield ""
-        yield "[[outputs]]"
-        for key in ("name", "dtype", "shape", "finite"):
-            yield f"{key} = {_toml(getattr(output, key))}"
-        if output.default:
-            yield f"default = {_toml(output.default)}"
+        yield from ("", "[[outputs]]")
+        yield from _entries(output, always=_OUTPUT_KEYS)
+    if policy.decision is not None:
+        yield from ("", "[decision]", *_entries(policy.decision))
+    for fallback in policy.fallback:
+        yield from ("", "[[fallback]]", *_entries(fallback))
+    for state in policy.states:
+        yield from ("", "[[states]]", *_entries(state))
+
+
+def _entries(rule: Any, always: tuple[str, ...] = (), never: tuple[str, ...] = ()) -> Iterator[str]:
+    """`key = value` of each field that is not None, and of others than `always` only what is not its default."""
+    for field in fields(rule):
+        value = getattr(rule, field.name)
+        if value is not None and field.name not in never and (field.name in always or value != field.default):
+            yield f"{field.name} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:
+    if is_dataclass(value):
+        return "{ " + ", ".join(_entries(value)) + " }"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):

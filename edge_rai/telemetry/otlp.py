@@ -34,7 +34,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from edge_rai.errors import SpoolError
-from edge_rai.types import Feature, ReasonCode, Snapshot, Source, Verdict
+from edge_rai.types import DecisionCount, Feature, ReasonCode, Snapshot, Source, Verdict
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,6 +57,7 @@ ERRORS: Final = "edge.errors"
 ROWS: Final = "edge.rows"
 ROWS_BY_SOURCE: Final = "edge.rows.by_source"
 REASONS: Final = "edge.reasons"
+DECISIONS: Final = "edge.decisions"
 PREDICT_DURATION: Final = "edge.predict.duration"
 FEATURE_VALUE: Final = "edge.feature.value"
 FEATURE_REFERENCE: Final = "edge.feature.reference"
@@ -67,6 +68,7 @@ FEATURE_Z_SUM_SQUARES: Final = "edge.feature.z_sum_squares"
 VERDICT: Final = "edge.verdict"
 SOURCE: Final = "edge.source"
 REASON: Final = "edge.reason"
+DECISION: Final = "edge.decision"
 FEATURE: Final = "edge.feature"
 
 LATENCY_SCALE: Final = 3  # base 2^(2^-3) = 2^(1/8): the width of a latency slot
@@ -194,12 +196,18 @@ def _call_metrics(snapshot: Snapshot, window: _Window) -> list[Metric]:
     # All verdicts are sent, so that "none rejected" can be told from "not reported"; elsewhere zero is absence.
     sources = [(code, count) for code, count in enumerate(snapshot.rows_by_source.tolist()) if count]
     reasons = [(code, count) for code, count in enumerate(snapshot.reasons.tolist()) if count]
+    decisions = [(code, count) for code, count in enumerate(snapshot.decisions.tolist()) if count]
     metrics = [
         _sum(CALLS, "{call}", [_number(snapshot.calls, window)]),
         _sum(ERRORS, "{call}", [_number(snapshot.errors, window)]),
         _sum(ROWS, "{row}", [_number(n, window, _text(VERDICT, _name(Verdict, code))) for code, n in verdicts]),
         _sum(ROWS_BY_SOURCE, "{row}", [_number(n, window, _text(SOURCE, _name(Source, code))) for code, n in sources]),
         _sum(REASONS, "{reason}", [_number(n, window, _text(REASON, _name(ReasonCode, code))) for code, n in reasons]),
+        _sum(
+            DECISIONS,
+            "{decision}",
+            [_number(n, window, _text(DECISION, _name(DecisionCount, code))) for code, n in decisions],
+        ),
         Metric(
             name=PREDICT_DURATION,
             unit="ns",

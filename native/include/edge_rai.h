@@ -49,6 +49,7 @@ extern "C" {
 #define ERAI_MAX_BINS 32
 #define ERAI_DIGEST_SIZE 32
 #define ERAI_MOST_REASONS 65536
+#define ERAI_KEY_SIZE 64
 
 /* ---- Status ------------------------------------------------------------------------------------------------------
  * Numbers are pinned for ever, in tens by subject. */
@@ -59,6 +60,7 @@ typedef enum erai_status {
     ERAI_E_ARGUMENT = 1, /* a NULL, a count or an order of calls that the function does not allow */
     ERAI_E_STRUCT = 2,   /* struct_size names a struct this build does not know */
     ERAI_E_NO_MODEL = 3, /* predict on a session opened from a guard program alone */
+    ERAI_E_STOPPED = 4,  /* the session is stopped until somebody resumes it */
 
     ERAI_E_MEMORY = 10, /* out of memory */
     ERAI_E_SIZE = 11,   /* the caller's buffer is too small, or a file exceeds the format's limits */
@@ -82,6 +84,7 @@ typedef enum erai_status {
     ERAI_E_RUNTIME_MISSING = 50, /* no ONNX Runtime library was found */
     ERAI_E_RUNTIME_OLD = 51,     /* the ONNX Runtime library found is too old */
     ERAI_E_INFERENCE = 52,       /* ONNX Runtime failed during a run */
+    ERAI_E_PROVIDER = 53,        /* a required execution provider is absent, or part of the model falls back from it */
 
     ERAI_E_INTERNAL = 90 /* a fault of this library; please report it */
 } erai_status;
@@ -118,7 +121,37 @@ typedef enum erai_reason_code {
     ERAI_REASON_ABOVE_RANGE = 6, /* value > limit */
     ERAI_REASON_OUTPUT_NOT_FINITE = 7, /* value: the NaN or infinity in the model's output */
     ERAI_REASON_OUTPUT_SHAPE = 8,      /* value, limit: the extent that the model returned and the one declared */
-    ERAI_REASON_ROWS_DEPEND = 9        /* a row was rejected and this output shows that others depend on it */
+    ERAI_REASON_ROWS_DEPEND = 9,       /* a row was rejected and this output shows that others depend on it */
+
+    /* Columns and channels of an input; see erai_check_kind. */
+    ERAI_REASON_CATEGORY = 10,      /* value: the number that is in no category; of a string NaN */
+    ERAI_REASON_NOT_INTEGRAL = 11,  /* value: the number with a fraction */
+    ERAI_REASON_MISSING = 12,       /* limit: what the missing value became */
+    ERAI_REASON_STUCK = 13,         /* value: rows in a row with the same contents; limit: the window */
+    ERAI_REASON_STEP = 14,          /* value: the step since the last row; limit: the greatest one allowed */
+    ERAI_REASON_MEAN = 15,          /* value: the mean of the row's values; limit: the bound it is beyond */
+    ERAI_REASON_STDDEV = 16,        /* value: their standard deviation; limit: the bound it is beyond */
+    ERAI_REASON_CLIPPED = 17,       /* value, limit: the share of clipped values that came and that is allowed */
+    ERAI_REASON_LENGTH = 18,        /* value: code points of a string; limit: the bound it is beyond */
+    ERAI_REASON_CHARACTER = 19,     /* value: the code point that is not allowed, -1 where it is not UTF-8 */
+    ERAI_REASON_NOT_MONOTONIC = 20, /* value < limit, the value before */
+    ERAI_REASON_AGE = 21,           /* value: age in seconds, negative in the future; limit: the bound it is beyond */
+    ERAI_REASON_OUT_OF_DISTRIBUTION = 22, /* value, limit: the squared distance that came and the threshold */
+
+    /* Outputs; see erai_check_kind. */
+    ERAI_REASON_STATE_NOT_FINITE = 23, /* value: the NaN or infinity in a recurrent state, which begins anew */
+    ERAI_REASON_OUTPUT_RANGE = 24,     /* value: the value; limit: the bound it is beyond */
+    ERAI_REASON_OUTPUT_SUM = 25,       /* value: the sum along the last axis; limit: the bound it is beyond */
+    ERAI_REASON_CONFIDENCE = 26,       /* value, limit: the greatest share that came and the least allowed */
+    ERAI_REASON_MARGIN = 27,           /* value, limit: the greatest share less the second, and the least allowed */
+    ERAI_REASON_ENTROPY = 28,          /* value, limit: in nats, and the greatest allowed */
+
+    /* The call. */
+    ERAI_REASON_DEADLINE = 29,     /* value, limit: nanoseconds that passed, and the deadline */
+    ERAI_REASON_BREAKER_OPEN = 30, /* the circuit breaker did not let the model be asked */
+    ERAI_REASON_RATE_LIMITED = 31, /* value, limit: rows asked for, and those the rate limit had left */
+    ERAI_REASON_HELD = 32,         /* value, limit: good rows in a row since the fallback took over, and those needed */
+    ERAI_REASON_INFERENCE = 33     /* the inference runtime failed; erai_answer_detail says how */
 } erai_reason_code;
 
 /* A short lower-case name ("below_range"), "unknown" for a code this build does not have. Any thread. */
@@ -144,11 +177,20 @@ typedef enum erai_dtype {
     ERAI_DTYPE_INT16 = 5,
     ERAI_DTYPE_INT32 = 6,
     ERAI_DTYPE_INT64 = 7,
+    ERAI_DTYPE_STRING = 8, /* elements are erai_string */
     ERAI_DTYPE_BOOL = 9,
+    ERAI_DTYPE_FLOAT16 = 10,
     ERAI_DTYPE_FLOAT64 = 11,
     ERAI_DTYPE_UINT32 = 12,
-    ERAI_DTYPE_UINT64 = 13
+    ERAI_DTYPE_UINT64 = 13,
+    ERAI_DTYPE_BFLOAT16 = 16
 } erai_dtype;
+
+/* One element of a string tensor: UTF-8, not terminated. */
+typedef struct erai_string {
+    const char *bytes; /* NULL only when size is 0 */
+    size_t size;
+} erai_string;
 
 /* Bytes of one element, 0 for a type this build does not know. Any thread. */
 ERAI_API size_t erai_dtype_size(uint32_t dtype);
@@ -160,6 +202,24 @@ typedef struct erai_tensor {
     uint32_t rank;
     uint32_t dtype; /* erai_dtype */
 } erai_tensor;
+
+/* What an output holds. A map has two items: its keys and its values, both tensors of one axis, or, where the values
+ * are no scalars, a tensor of keys and a sequence. An optional that holds nothing is NONE. */
+typedef enum erai_value_kind {
+    ERAI_VALUE_NONE = 0,
+    ERAI_VALUE_TENSOR = 1,
+    ERAI_VALUE_SEQUENCE = 2,
+    ERAI_VALUE_MAP = 3
+} erai_value_kind;
+
+typedef struct erai_value erai_value;
+struct erai_value {
+    uint32_t kind; /* erai_value_kind */
+    uint32_t reserved;
+    size_t count;            /* of items */
+    const erai_value *items; /* of a sequence or map */
+    erai_tensor tensor;      /* of a tensor */
+};
 
 /* ---- Policy and guard program ------------------------------------------------------------------------------------
  * A policy is composed rule by rule and written as a guard program, the compiled form that sessions load. Only this
@@ -173,6 +233,9 @@ typedef struct erai_guard erai_guard;   /* immutable; any thread */
 #define ERAI_RULE_FLAG_RANGE 2u  /* input: a value out of its range flags the row instead of rejecting it */
 #define ERAI_RULE_HAS_DEFAULT 4u /* output: `default_row` answers rejected rows */
 #define ERAI_RULE_SHAPE 8u       /* output: another rank or extent than stated rejects; declared shapes often lie */
+#define ERAI_RULE_EMPTY 16u      /* input: a free axis may be 0; ONNX Runtime 1.31 ends the process on some of those */
+#define ERAI_RULE_LOGITS 32u     /* output: scores that a softmax (of one score: a sigmoid) makes into shares */
+#define ERAI_RULE_NO_TENSOR 64u  /* output: a sequence, map or optional; it has no shape, and dtype 0 */
 
 /* One model input. Features divide its elements along `feature_axis`: element (i, j, k) of a (rows, C, W) input with
  * feature_axis 1 belongs to feature j. With feature_axis -1 the whole input is one feature. */
@@ -193,16 +256,74 @@ typedef struct erai_input_rule {
 typedef struct erai_feature_rule {
     size_t struct_size;
     const char *name;
-    float low; /* inclusive; -INFINITY: no lower limit */
-    float high;
+    const char *unit;     /* for people; NULL: none */
+    const char *stand_in; /* strings: replaces those of a rejected row while its batch runs; NULL: "" */
+    double low;           /* inclusive; -INFINITY: no lower limit; held to in float32 by types that float32 can hold */
+    double high;
     double mean;   /* of the reference; replaces the values of a rejected row while its batch runs */
     double stddev; /* of the reference; 0 when it is constant */
     uint64_t reference_rows;
-    const float *edges;     /* bins - 1 strictly increasing finite values */
+    const double *edges;    /* bins - 1 strictly increasing finite values */
     const uint64_t *counts; /* bins reference counts */
-    uint32_t bins;          /* 0: no reference; else 1 to ERAI_MAX_BINS */
-    uint32_t reserved;
+    uint32_t bins;          /* 0: no reference; else 1 to ERAI_MAX_BINS; strings have none */
+    uint32_t checks;        /* filled on reading; ignored on writing */
 } erai_feature_rule;
+
+/* One more check of the feature or output added last. Bounds are inclusive; an infinite one is none. Those that compare
+ * with rows before (STUCK, STEP, MONOTONIC) take the rows of a session in the order in which they come, over all its
+ * threads, and remember nothing of rows that were out of range or not finite. */
+typedef enum erai_check_kind {
+    /* Of a feature. */
+    ERAI_CHECK_CATEGORIES = 1,  /* one of `values`; of strings: of `texts` */
+    ERAI_CHECK_INTEGRAL = 2,    /* no fraction */
+    ERAI_CHECK_MISSING = 3,     /* NaN, or values[0] where count is 1, is allowed and becomes `limit` before the model
+                                 * sees it (NaN: stays); `verdict` may be ACCEPT */
+    ERAI_CHECK_STUCK = 4,       /* fewer than `window` (at least 2) rows in a row with the same values, to the bit */
+    ERAI_CHECK_STEP = 5,        /* |value - the value before| <= limit, over the values of a row and from row to row */
+    ERAI_CHECK_MEAN = 6,        /* low <= mean of the row's values <= high */
+    ERAI_CHECK_STDDEV = 7,      /* low <= their standard deviation <= high: a blank channel has next to none */
+    ERAI_CHECK_CLIPPED = 8,     /* at most the share `limit` of them is <= low or >= high */
+    ERAI_CHECK_LENGTH = 9,      /* strings: low <= code points <= high */
+    ERAI_CHECK_CHARACTERS = 10, /* strings: valid UTF-8, each code point in one of the ranges values[0] to values[1],
+                                 * values[2] to values[3], ... */
+    ERAI_CHECK_MONOTONIC = 11,  /* value >= the value before, likewise */
+    ERAI_CHECK_AGE = 12,        /* low <= wall clock - value * limit <= high, in seconds; limit: seconds a unit, since
+                                 * 1970; of the row's last value */
+    /* Of an output. Shares, SUM and below, are along its last axis; of a single one p they are p and 1 - p. */
+    ERAI_CHECK_RANGE = 20,      /* low <= each value <= high */
+    ERAI_CHECK_SUM = 21,        /* low <= sum <= high */
+    ERAI_CHECK_CONFIDENCE = 22, /* the greatest share >= low */
+    ERAI_CHECK_MARGIN = 23,     /* the greatest share less the second >= low */
+    ERAI_CHECK_ENTROPY = 24     /* -sum(p ln p) <= high */
+} erai_check_kind;
+
+typedef struct erai_check_rule {
+    size_t struct_size;
+    uint32_t kind;    /* erai_check_kind */
+    uint32_t verdict; /* what a row that fails gets: ERAI_VERDICT_FLAG or ERAI_VERDICT_REJECT */
+    double low, high, limit;
+    const double *values;
+    const char *const *texts;
+    uint32_t count; /* of values or texts, at most 65536 */
+    uint32_t window;
+} erai_check_rule;
+
+/* How far a row is from the reference, over all features of the input added last: with z = (x - mean) * scale,
+ *     d2 = rest * sum(z^2) + sum over k of weights[k] * (projection[k] . z)^2.
+ * The full Mahalanobis distance has a triangular factor of the inverse covariance as its projection, weights 1 and
+ * rest 0; the diagonal one no directions and rest 1; low rank the leading directions, and their complement in `rest`.
+ * The input has one value a feature and row. A missing value counts as the mean. */
+typedef struct erai_distance_rule {
+    size_t struct_size;
+    const double *mean, *scale; /* one a feature */
+    const float *projection;    /* directions x features, row by row */
+    const float *weights;       /* one a direction */
+    uint32_t directions;        /* at most 64 */
+    uint32_t verdict;           /* when d2 > threshold */
+    double rest;
+    double threshold;
+    double false_rejection_rate; /* of rows like the reference, as measured; for people */
+} erai_distance_rule;
 
 typedef struct erai_output_rule {
     size_t struct_size;
@@ -213,7 +334,53 @@ typedef struct erai_output_rule {
     uint32_t dtype;
     uint32_t flags;
     uint32_t default_size;
+    uint32_t checks; /* filled on reading; ignored on writing */
+    uint32_t reserved;
 } erai_output_rule;
+
+/* Who answers rejected rows: the first rule one of whose reasons a row has. Where none has, DEFAULT. */
+typedef struct erai_fallback_rule {
+    size_t struct_size;
+    uint64_t reasons;      /* bit i: erai_reason_code i; UINT64_MAX: any */
+    const uint32_t *chain; /* of erai_source, tried in this order; PRIMARY is none of them; NONE always answers */
+    uint32_t steps;        /* 1 to 5 */
+    uint32_t reserved;
+} erai_fallback_rule;
+
+/* Flags of erai_decision_rule. */
+#define ERAI_DECISION_SHARED 1u            /* LAST_GOOD: calls without a key share one last answer */
+#define ERAI_DECISION_BREAK_ON_ERROR 2u    /* the inference runtime failed */
+#define ERAI_DECISION_BREAK_ON_DEADLINE 4u /* it missed the deadline */
+#define ERAI_DECISION_BREAK_ON_REJECT 8u   /* every row of the call was rejected by the judge */
+
+/* When the model is asked, and for how long. Zero switches each of them off. */
+typedef struct erai_decision_rule {
+    size_t struct_size;
+    uint64_t deadline_ns;         /* of the model's run; past it the call is answered by the fallback chain */
+    uint64_t last_good_age_ns;    /* the oldest answer that LAST_GOOD may give */
+    uint64_t breaker_cooldown_ns; /* open until this has passed, then half open */
+    double rate_per_second;       /* rows; the bucket holds rate_burst */
+    uint32_t rate_burst;
+    uint32_t last_good_keys;   /* how many keys have their last answer remembered, at most 65536 */
+    uint32_t review_rows;      /* how many rows ABSTAIN may have waiting, at most 65536 */
+    uint32_t hold_after;       /* after so many rows in a row that the judge rejected, the fallback chain answers */
+    uint32_t hold_until;       /* until so many rows in a row were good */
+    uint32_t breaker_window;   /* the last calls it looks at, at most 64 */
+    uint32_t breaker_failures; /* so many failures among them open it */
+    uint32_t breaker_probes;   /* so many good calls in a row close it when half open */
+    uint32_t flags;
+    uint32_t reserved;
+    const char *provider; /* the execution provider that must run all of the model; NULL: any */
+} erai_decision_rule;
+
+/* A recurrent state: what the output gave in one call is the input of the next. The session keeps it, zeros at first;
+ * callers leave this input out. Calls of a session with states wait for each other. */
+typedef struct erai_state_rule {
+    size_t struct_size;
+    const char *input, *output;
+    int32_t row_axis; /* the axis that counts rows; a rejected row keeps its state. -1: none, as a whole */
+    uint32_t reserved;
+} erai_state_rule;
 
 /* `batched`: axis 0 of every input and output counts rows that are judged one by one; otherwise a call is one row. */
 ERAI_API erai_status erai_policy_open(int batched, erai_policy **policy);
@@ -221,10 +388,15 @@ ERAI_API void erai_policy_close(erai_policy *policy);
 ERAI_API erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail);
 
 /* Writes the guard program. *size receives the bytes needed; ERAI_E_SIZE when capacity is less. buffer may be NULL
  * when capacity is 0. The same rules give the same bytes. */
-ERAI_API erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size,
+ERAI_API erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size,
                                        char *detail);
 
 /* Reads a guard program, which may come from anybody. The bytes are copied. */
@@ -238,6 +410,13 @@ ERAI_API size_t erai_guard_outputs(const erai_guard *guard);
 ERAI_API erai_status erai_guard_input(const erai_guard *guard, size_t index, erai_input_rule *rule);
 ERAI_API erai_status erai_guard_feature(const erai_guard *guard, size_t index, erai_feature_rule *rule);
 ERAI_API erai_status erai_guard_output(const erai_guard *guard, size_t index, erai_output_rule *rule);
+/* Check `check` of feature `index`, or, with `of_output`, of output `index`. */
+ERAI_API erai_status erai_guard_check(const erai_guard *guard, int of_output, size_t index, size_t check,
+                                      erai_check_rule *rule);
+/* ERAI_E_ARGUMENT also when the input has no distance rule. Its arrays are left NULL. */
+ERAI_API erai_status erai_guard_distance(const erai_guard *guard, size_t input, erai_distance_rule *rule);
+ERAI_API void erai_guard_decision(const erai_guard *guard, erai_decision_rule *rule);
+ERAI_API erai_status erai_guard_state(const erai_guard *guard, size_t index, erai_state_rule *rule);
 
 /* ---- Bundle ------------------------------------------------------------------------------------------------------
  * A directory or the same tree in one stored zip (docs/formats/bundle.md). Opening reads every file into memory and
@@ -261,11 +440,23 @@ ERAI_API void erai_sha256(const void *data, size_t size, uint8_t digest[ERAI_DIG
 typedef struct erai_session erai_session; /* any thread; open and close: one thread */
 typedef struct erai_answer erai_answer;   /* one thread at a time */
 
+/* Clocks that stand where the application puts them, for tests, simulations and replays. May be changed at any time. */
+typedef struct erai_clock {
+    uint64_t monotonic_ns;
+    int64_t unix_ns;
+} erai_clock;
+
 typedef struct erai_session_config {
     size_t struct_size;
-    const char *runtime_path; /* the ONNX Runtime library; NULL: $ERAI_ONNXRUNTIME, then the loader's own search */
-    const char *spool_path;   /* directory for batch files, made when missing; NULL: no spool, flush is an error */
-    uint32_t threads;         /* within an operator; 0: ONNX Runtime's choice */
+    const char *runtime_path;  /* the ONNX Runtime library; NULL: $ERAI_ONNXRUNTIME, then the loader's own search */
+    const char *spool_path;    /* directory for batch files, made when missing; NULL: no spool, flush is an error */
+    const erai_clock *clock;   /* read by every rule and count that knows time, while the session is open; NULL: the
+                                * system's clocks. A deadline is always the system's. */
+    const char *provider;      /* execution provider to ask for ("CUDAExecutionProvider"); NULL: the policy's, or CPU */
+    const char *provider_path; /* library that brings it, a plug-in; NULL: the ONNX Runtime library has it */
+    size_t cache_bytes;        /* for answers to inputs seen before, to the bit; 0: none. Refused where rows depend on
+                                * their batch mates and where the model has states */
+    uint32_t threads;          /* within an operator; 0: ONNX Runtime's choice */
     uint32_t reserved;
 } erai_session_config;
 
@@ -294,6 +485,45 @@ ERAI_API void erai_answer_close(erai_answer *answer);
 ERAI_API erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count,
                                           erai_answer *answer);
 
+/* Keys for the rows of the next call with this answer: LAST_GOOD gives a row the last good answer of its own key and of
+ * no other. 1 key (of all rows) or one a row; each of at most ERAI_KEY_SIZE bytes, compared whole; size 0: no key.
+ * The keys are copied. */
+ERAI_API erai_status erai_answer_set_keys(erai_answer *answer, const erai_string *keys, size_t count);
+
+/* Forgets the recurrent states and what STUCK, STEP and MONOTONIC remember. */
+ERAI_API void erai_session_reset(erai_session *session);
+
+/* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the
+ * model) in the spool, or, without one, "PATH.stopped" beside the bundle, holds `why`; a session opened while either
+ * is there is stopped from the beginning. Resuming removes both. */
+ERAI_API erai_status erai_session_stop(erai_session *session, const char *why, char *detail);
+ERAI_API erai_status erai_session_resume(erai_session *session, char *detail);
+ERAI_API int erai_session_stopped(const erai_session *session);
+
+typedef enum erai_breaker { ERAI_BREAKER_CLOSED = 0, ERAI_BREAKER_HALF_OPEN = 1, ERAI_BREAKER_OPEN = 2 } erai_breaker;
+ERAI_API erai_breaker erai_session_breaker(erai_session *session);
+
+/* ---- Review ------------------------------------------------------------------------------------------------------
+ * Rows that nobody answered: the fallback chain came to ABSTAIN and put them into a queue, which the application drains
+ * and, when somebody has decided, answers. A full queue takes no more: the chain goes on to its next step. */
+
+typedef struct erai_review {
+    uint64_t id;               /* of this row, the same as in erai_answer_review; never 0 */
+    int64_t unix_ns;           /* when it was asked */
+    uint64_t reasons;          /* bit i: erai_reason_code i */
+    const erai_tensor *inputs; /* of this row alone, as they came: axis 0 is 1 when the policy is batched */
+    size_t input_count;
+} erai_review;
+
+/* The oldest row that waits and was not handed out yet; `*review` has id 0 when there is none. The row stays in the
+ * queue until it is overridden. Pointers live until then. */
+ERAI_API erai_status erai_session_review(erai_session *session, erai_review *review);
+/* What somebody decided: this row's outputs, in the guard's order. They become the last good answer of the row's key,
+ * are counted as an override, and the row leaves the queue. count 0: it leaves without an answer. ERAI_E_ARGUMENT
+ * for an id that does not wait, or outputs of other types than the policy's. */
+ERAI_API erai_status erai_session_override(erai_session *session, uint64_t id, const erai_tensor *outputs, size_t count,
+                                           char *detail);
+
 /* The two halves for an application that runs the model itself. After admit, `*admitted` is the number of rows worth
  * running; with 0, skip the model and pass count 0 to judge. Rows rejected by admit must be left out or replaced by
  * the caller; outputs passed to judge cover all rows. The answer's outputs are copies. */
@@ -308,7 +538,11 @@ ERAI_API size_t erai_answer_rows(const erai_answer *answer, const uint8_t **verd
 /* One reason a row, feature and kind, and at most ERAI_MOST_REASONS of them; the verdicts and the snapshot's counts are
  * complete in any case. */
 ERAI_API size_t erai_answer_reasons(const erai_answer *answer, const erai_reason **first);
+/* ERAI_E_ARGUMENT too for an output that is no tensor: see erai_answer_value. */
 ERAI_API erai_status erai_answer_output(const erai_answer *answer, size_t index, erai_tensor *output);
+ERAI_API erai_status erai_answer_value(const erai_answer *answer, size_t index, erai_value *value);
+/* One id a row, 0 where the row is not in the review queue; NULL when no row is. */
+ERAI_API const uint64_t *erai_answer_review(const erai_answer *answer);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);
 /* Points to a number that every call writes, in memory that lives as long as the answer: 0 when a row was flagged or
  * rejected, otherwise a number, at least 1, that changes whenever an output's address, shape or type does. A reader may
@@ -318,6 +552,18 @@ ERAI_API const uint64_t *erai_answer_accepted(const erai_answer *answer);
 /* ---- Snapshot and spool ------------------------------------------------------------------------------------------
  * A snapshot is everything counted since the last flush: integers only, so that merging is addition
  * (docs/formats/batch.md). */
+
+/* What was decided, beside verdicts, sources and reasons. */
+typedef enum erai_decision_count {
+    ERAI_COUNT_BREAKER_OPENED = 0,
+    ERAI_COUNT_BREAKER_CLOSED = 1,
+    ERAI_COUNT_HELD = 2,        /* times the fallback chain took over */
+    ERAI_COUNT_RELEASED = 3,    /* times it gave back */
+    ERAI_COUNT_REVIEW_FULL = 4, /* rows that found no place in the review queue */
+    ERAI_COUNT_OVERRIDES = 5,
+    ERAI_COUNT_CACHE_HITS = 6, /* calls that the cache answered */
+    ERAI_COUNT_STATE_RESETS = 7
+} erai_decision_count;
 
 typedef struct erai_snapshot erai_snapshot; /* immutable; any thread */
 typedef struct erai_spool erai_spool;       /* any thread */
@@ -336,14 +582,15 @@ typedef struct erai_snapshot_info {
     uint64_t latency_sum_ns;
     const uint64_t *rows_by_verdict; /* verdicts counts, indexed by erai_verdict */
     const uint64_t *rows_by_source;
-    const uint64_t *reasons; /* one a reason given, indexed by erai_reason_code */
-    const uint64_t *latency; /* slot 0: at most 1 ns; slot i: 2^((i-1)/8) < ns <= 2^(i/8) */
+    const uint64_t *reasons;   /* one a reason given, indexed by erai_reason_code */
+    const uint64_t *decisions; /* indexed by erai_decision_count */
+    const uint64_t *latency;   /* slot 0: at most 1 ns; slot i: 2^((i-1)/8) < ns <= 2^(i/8) */
     uint32_t verdicts;
     uint32_t sources;
     uint32_t reason_codes;
     uint32_t latency_slots;
     uint32_t features;
-    uint32_t reserved;
+    uint32_t decision_counts;
 } erai_snapshot_info;
 
 /* Moments are of the standardized value z = (value - mean) / stddev of the reference, clipped to +-8 and rounded to

@@ -3,17 +3,27 @@
 #define ER_ANSWER_H
 
 #include "guard.h"
+#include "nest.h"
 #include "ort.h"
 #include "platform/platform.h"
 #include "statistics.h"
 
+/* A tensor in memory of its own, which grows and stays. Strings point into `text`. */
 typedef struct er_buffer {
     void *data;
     size_t capacity;
     int64_t shape[ERAI_MAX_RANK];
     uint32_t rank;
-    uint32_t dtype;
+    uint32_t dtype; /* 0: never filled, or no tensor: then `nest` holds it */
+    char *text;
+    size_t text_capacity;
+    er_nest nest;
 } er_buffer;
+
+typedef struct er_key {
+    uint8_t size; /* 0: none */
+    char bytes[ERAI_KEY_SIZE];
+} er_key;
 
 struct erai_answer {
     erai_session *session;
@@ -22,38 +32,67 @@ struct erai_answer {
     er_mutex lock;        /* taken for moments by this answer's thread, and by a snapshot */
     uint64_t *statistics; /* under `lock` */
 
+    /* One a row: */
     uint8_t *verdicts, *sources;
+    uint64_t *row_reasons; /* bit i: erai_reason_code i */
+    uint64_t *review_ids;  /* 0: not in the review queue */
     size_t rows, row_capacity, rejected;
+    int reviewed; /* any review id is not 0 */
+    er_key *keys; /* of the call: key_count is 0, 1 (of all rows) or rows */
+    size_t key_count, key_capacity;
     erai_reason *reasons;
     size_t reason_count, reason_capacity;
-    uint64_t reasons_by_code[ER_REASONS]; /* of this call, kept or not */
+    uint64_t reasons_found;               /* of this call, kept or not */
+    uint64_t reasons_by_code[ER_REASONS]; /* likewise; not cleared while there are none */
     uint32_t *seen; /* for each feature and kind of finding, the tag of the last row that has it: one reason a row */
     uint32_t tag;
 
-    er_buffer *outputs; /* one an output of the guard */
-    er_buffer *shown;   /* outputs as last presented, to notice a change of layout */
-    er_buffer *staging; /* one an input: rows with the rejected ones replaced */
-    er_buffer *trial;   /* one an output: what it was with other replacements */
+    erai_tensor *inputs; /* one an input of the guard, states among them: those of this call */
+    er_buffer *outputs;  /* one an output of the guard */
+    er_buffer *shown;    /* outputs as last presented, to notice a change of layout */
+    er_buffer *staging;  /* one an input: rows with the rejected ones replaced */
+    er_buffer *trial;    /* one an output: what it was with other replacements */
     er_binding *binding;
+    er_binding *fallback; /* of the fallback model; opened when it is first asked */
+    er_buffer *fallback_outputs;
+    er_runner *runner, *fallback_runner; /* of runs with a deadline */
 
     erai_verdict verdict;
     erai_source source;
-    uint64_t layout;   /* counts changes of `shown` */
-    uint64_t accepted; /* layout, or 0 when a row was not accepted */
-    uint64_t start_ns;
-    int admitted; /* between erai_admit and erai_judge */
-    int ran;      /* the outputs are the model's, of this call */
+    uint64_t layout;    /* counts changes of `shown` */
+    int answered;       /* the call came to an answer */
+    uint64_t accepted;  /* layout, or 0 when a row was not accepted */
+    uint64_t start_ns;  /* of the call, by the session's clock */
+    int admitted;       /* between erai_admit and erai_judge */
+    int ran;            /* the outputs are the model's, of this call */
+    int failed, missed; /* the runtime failed; the deadline was missed */
     char detail[ERAI_DETAIL_SIZE];
 };
 
-/* One reason a row, feature and kind of finding: not finite, below, above. */
-#define ER_KINDS 3u
+/* One reason a row, feature and kind of finding: not finite, below, above, missing. */
+#define ER_KINDS 4u
 
 /* Bytes of a tensor of this shape; 0 when an extent is negative or the product is more than any memory. */
 int er_tensor_bytes(const int64_t *shape, uint32_t rank, uint32_t dtype, size_t *bytes);
 
+/* Elements of a tensor whose shape was checked. */
+static inline size_t er_elements(const int64_t *shape, uint32_t rank) {
+    size_t count = 1;
+    for (uint32_t i = 0; i < rank; i++) count *= (size_t)shape[i];
+    return count;
+}
+
 /* Room for `bytes`, aligned to 64, contents not kept; 0 when out of memory. */
 int er_buffer_reserve(er_buffer *buffer, size_t bytes);
+
+/* Copies a tensor, the bytes of its strings too; 0 when out of memory. */
+int er_buffer_copy(er_buffer *buffer, const erai_tensor *tensor);
+
+/* The tensor that a buffer holds. */
+erai_tensor er_buffer_tensor(const er_buffer *buffer);
+
+/* Frees what buffers hold, and the array. NULL is allowed. */
+void er_buffers_free(er_buffer *buffers, size_t count);
 
 /* Sizes the rows and gives all of them `verdict`, PRIMARY and no reasons. */
 erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict);
@@ -62,13 +101,59 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
  * verdict still stands. */
 void er_answer_find(erai_answer *answer, erai_verdict verdict, erai_reason reason);
 
+/* The key of a row; NULL: it has none. */
+const er_key *er_answer_key(const erai_answer *answer, size_t row);
+
+/* Adds to a count of the snapshot; takes the answer's lock. */
+void er_answer_count(erai_answer *answer, erai_decision_count which, uint64_t by);
+
 /* ---- The stages, in their order ---- */
 
-/* validate.c: judges every row of the inputs and adds their values to the sketches, in one pass. Takes the lock. */
-erai_status er_validate(erai_answer *answer, const erai_tensor *inputs);
+/* validate.c: judges every row of answer->inputs, states left out, and adds their values to the sketches, in one pass.
+ * Takes the lock. `unix_ns`: the wall clock. */
+erai_status er_validate(erai_answer *answer, int64_t unix_ns);
 
-/* validate.c: copies an input into its staging buffer, rejected rows replaced by the reference's means plus `shift`. */
-erai_status er_stage(erai_answer *answer, const erai_tensor *input, size_t index, float shift, erai_tensor *staged);
+/* checks.c: the checks of an input's features, and its distance, for one row that validate.c has read already; `values`
+ * is the row's first element, of the input's type; `outer`, `inner`: see er_row_shape. */
+typedef struct er_row {
+    const er_input *input;
+    const void *values; /* the row's first element */
+    size_t row;
+    size_t outer, features, inner; /* element (o, f, i) is at (o * features + f) * inner + i */
+    int64_t unix_ns;
+    int in_order; /* the row is finite and within its ranges, so that it may be remembered */
+} er_row;
+void er_check_row(erai_answer *answer, const er_row *row);
+
+/* validate.c: how the elements of a tensor lie that has the shape of the input; its first row. */
+er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batched);
+
+/* distance.c: the squared distance of one row, which has one value a feature; `features` are those of the input. */
+double er_distance_squared(const er_input *input, const er_feature *features, const void *values);
+
+/* Reasons for which a rejected row's values are shown to no model, the fallback model included: they are none that a
+ * model of these inputs takes. A stand-in runs in its place, whose answer is nobody's. */
+#define ER_WITHHELD                                                                                                   \
+    ((uint64_t)1 << ERAI_REASON_NOT_FINITE | (uint64_t)1 << ERAI_REASON_BELOW_RANGE |                                 \
+     (uint64_t)1 << ERAI_REASON_ABOVE_RANGE | (uint64_t)1 << ERAI_REASON_CATEGORY |                                   \
+     (uint64_t)1 << ERAI_REASON_NOT_INTEGRAL | (uint64_t)1 << ERAI_REASON_MISSING |                                   \
+     (uint64_t)1 << ERAI_REASON_LENGTH | (uint64_t)1 << ERAI_REASON_CHARACTER)
+
+/* stage.c: copies an input into its staging buffer, missing values replaced by what they become, and rows that were
+ * rejected for one of `reasons` (bit i: erai_reason_code i) by the reference's means plus `shift`. The model is given
+ * stand-ins for whatever was rejected (UINT64_MAX), the fallback model only for what is withheld (ER_WITHHELD). */
+erai_status er_stage(erai_answer *answer, size_t index, uint64_t reasons, int shift, erai_tensor *staged);
+
+/* infer.c: runs the model on the rows that were admitted, and fills answer->outputs, `ran`, `failed` and `missed`. A
+ * failure of the runtime is a status where the policy has no fallback rules, otherwise a reason. */
+erai_status er_infer(erai_answer *answer);
+
+/* infer.c: runs the bundle's fallback model on the same inputs, rows that are withheld replaced by stand-ins, into
+ * answer->fallback_outputs. Where the policy has a deadline, this run has as long again. 0: it cannot. */
+int er_infer_fallback(erai_answer *answer);
+
+/* infer.c: whether every input has the policy's type and shape, so that a model can be given it. */
+int er_has_shape(const erai_answer *answer);
 
 /* judge.c: whether axis 0 of an output counts the call's rows. */
 int er_by_row(const erai_answer *answer, const er_buffer *buffer);
@@ -76,7 +161,14 @@ int er_by_row(const erai_answer *answer, const er_buffer *buffer);
 /* judge.c: checks the model's outputs, which stand in answer->outputs. */
 void er_judge(erai_answer *answer);
 
-/* decide.c: answers every rejected row from the fallback chain. */
-erai_status er_decide(erai_answer *answer);
+/* judge.c: whether a row of the fallback model's outputs passes the same checks. */
+int er_judge_fallback(const erai_answer *answer, size_t row);
+
+/* gate.c: before the model is asked: rate limit, circuit breaker. After er_judge: what came of it, and hysteresis. */
+void er_gate_before(erai_answer *answer, uint64_t now_ns);
+void er_gate_after(erai_answer *answer, uint64_t now_ns);
+
+/* decide.c: answers every rejected row from the fallback chain, and remembers the good ones. */
+erai_status er_decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns);
 
 #endif

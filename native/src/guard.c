@@ -1,133 +1,24 @@
 /* Reading a guard program, docs/formats/guard.md, from bytes that may come from anybody: header and CRC first, then
- * every field bounded before it is used, then the arrays that the hot path reads. */
-#include "guard.h"
-
+ * every field bounded before it is used. */
 #include "bytes.h"
 #include "crc32.h"
+#include "guard.h"
 #include "status.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Extents stay below this so that products of two, and of one with an element size, fit into 64 bits. */
-#define MAX_EXTENT INT32_MAX
-
-erai_status er_check_input(const er_input *input, int batched, char *detail) {
-    if (input->dtype != ERAI_DTYPE_FLOAT32)
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': %s; this version takes float32 inputs", input->name,
-                       er_dtype_name(input->dtype));
-    if (input->flags & ~(ERAI_RULE_FINITE | ERAI_RULE_FLAG_RANGE))
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': unknown flags 0x%x", input->name, input->flags);
-    if (input->sketch_stride == 0)
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': sketch_stride is 0, expected at least 1", input->name);
-    for (uint32_t i = 0; i < input->rank; i++) {
-        int64_t extent = input->shape[i], most = input->max_shape[i];
-        if (extent < -1 || extent == 0 || most < 1 || most > MAX_EXTENT || (extent > 0 && extent != most))
-            return er_fail(detail, ERAI_E_POLICY,
-                           "input '%s': axis %u is %lld with at most %lld; expected a size from 1 to %d, or -1 with a "
-                           "greatest size",
-                           input->name, i, (long long)extent, (long long)most, MAX_EXTENT);
-    }
-    if (batched && (input->rank == 0 || input->shape[0] != -1))
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': a batched policy needs a free axis 0", input->name);
-    int32_t axis = input->feature_axis;
-    if (axis < -1 || axis >= (int32_t)input->rank || (axis >= 0 && input->shape[axis] < 0) || (axis == 0 && batched))
-        return er_fail(detail, ERAI_E_POLICY,
-                       "input '%s': feature_axis %d; expected -1 or an axis of fixed extent that does not count rows",
-                       input->name, axis);
-    return ERAI_OK;
-}
-
-erai_status er_check_feature(const er_feature *feature, char *detail) {
-    if (!(feature->low <= feature->high))
-        return er_fail(detail, ERAI_E_POLICY, "feature '%s': low %g is not at most high %g", feature->name,
-                       (double)feature->low, (double)feature->high);
-    if (!isfinite(feature->mean) || !isfinite(feature->stddev) || feature->stddev < 0)
-        return er_fail(detail, ERAI_E_POLICY, "feature '%s': mean %g, standard deviation %g; expected finite numbers",
-                       feature->name, feature->mean, feature->stddev);
-    if (feature->bins > ERAI_MAX_BINS)
-        return er_fail(detail, ERAI_E_POLICY, "feature '%s': %u bins, at most %d", feature->name, feature->bins,
-                       ERAI_MAX_BINS);
-    for (uint32_t i = 0; i + 1 < feature->bins; i++)
-        if (!isfinite(feature->edges[i]) || (i && !(feature->edges[i] > feature->edges[i - 1])))
-            return er_fail(detail, ERAI_E_POLICY, "feature '%s': edge %u is %g; edges are finite and increase",
-                           feature->name, i, (double)feature->edges[i]);
-    return ERAI_OK;
-}
-
-/* Whether a default can be stored in an output of this type, and is then still what was written. */
-static int storable(uint32_t dtype, double value) {
-    if (dtype == ERAI_DTYPE_FLOAT64) return 1;
-    if (dtype == ERAI_DTYPE_FLOAT32) return !isfinite(value) || fabs(value) <= (double)FLT_MAX;
-    if (value != trunc(value)) return 0;
-    switch (dtype) {
-    case ERAI_DTYPE_INT8: return value >= INT8_MIN && value <= INT8_MAX;
-    case ERAI_DTYPE_INT16: return value >= INT16_MIN && value <= INT16_MAX;
-    case ERAI_DTYPE_INT32: return value >= INT32_MIN && value <= INT32_MAX;
-    case ERAI_DTYPE_INT64: return value >= -0x1p63 && value < 0x1p63;
-    case ERAI_DTYPE_UINT8: return value >= 0 && value <= UINT8_MAX;
-    case ERAI_DTYPE_UINT16: return value >= 0 && value <= UINT16_MAX;
-    case ERAI_DTYPE_UINT32: return value >= 0 && value <= UINT32_MAX;
-    case ERAI_DTYPE_UINT64: return value >= 0 && value < 0x1p64;
-    case ERAI_DTYPE_BOOL: return value == 0 || value == 1;
-    default: return 0;
-    }
-}
-
-erai_status er_check_output(const er_output *output, int batched, char *detail) {
-    if (!erai_dtype_size(output->dtype))
-        return er_fail(detail, ERAI_E_POLICY, "output '%s': %s is not supported", output->name,
-                       er_dtype_name(output->dtype));
-    if (output->flags & ~(ERAI_RULE_FINITE | ERAI_RULE_HAS_DEFAULT | ERAI_RULE_SHAPE))
-        return er_fail(detail, ERAI_E_POLICY, "output '%s': unknown flags 0x%x", output->name, output->flags);
-    int64_t elements = 1;
-    for (uint32_t i = 0; i < output->rank; i++) {
-        int64_t extent = output->shape[i];
-        if (extent < -1 || extent == 0 || extent > MAX_EXTENT)
-            return er_fail(detail, ERAI_E_POLICY, "output '%s': axis %u is %lld; expected -1 or 1 to %d", output->name,
-                           i, (long long)extent, MAX_EXTENT);
-        if (batched && i == 0) continue;
-        elements = extent < 0 || elements < 0 || elements > ER_MAX_DEFAULT ? -1 : elements * extent;
-    }
-    if (batched && (output->rank == 0 || output->shape[0] != -1))
-        return er_fail(detail, ERAI_E_POLICY, "output '%s': a batched policy needs a free axis 0", output->name);
-    for (uint32_t i = 0; i < output->default_size && i < ER_MAX_DEFAULT; i++)
-        if (!storable(output->dtype, output->default_row[i]))
-            return er_fail(detail, ERAI_E_POLICY, "output '%s': default %g does not fit its data type", output->name,
-                           output->default_row[i]);
-    int has_default = (output->flags & ERAI_RULE_HAS_DEFAULT) != 0;
-    if (has_default != (output->default_size > 0) || output->default_size > ER_MAX_DEFAULT ||
-        (output->default_size > 1 && elements != (int64_t)output->default_size))
-        return er_fail(detail, ERAI_E_POLICY,
-                       "output '%s': a default of %u values; expected 1 or one for each element "
-                       "of a row",
-                       output->name, output->default_size);
-    return ERAI_OK;
-}
-
-/* Memory that lives as long as the guard. */
-static void *keep(erai_guard *guard, size_t count, size_t size) {
-    if ((guard->block_count & (guard->block_count - 1)) == 0) { /* at each power of two, room for the next */
-        void **blocks = realloc(guard->blocks, (2 * guard->block_count + 1) * sizeof *blocks);
-        if (!blocks) return NULL;
-        guard->blocks = blocks;
-    }
-    void *block = calloc(count ? count : 1, size);
-    if (block) guard->blocks[guard->block_count++] = block;
-    return block;
-}
-
-static const char *read_name(erai_guard *guard, er_reader *in) {
+/* A text of any length that the file has; `longest` bytes at most. "" after a failure. */
+static const char *read_text(erai_guard *guard, er_reader *in, size_t longest) {
     uint16_t length = er_read_u16(in);
-    if (length > ER_MAX_NAME || length == 0) in->failed = 1;
+    if (length > longest) in->failed = 1;
     const uint8_t *bytes = er_read_bytes(in, length);
     if (!bytes || memchr(bytes, 0, length)) {
         in->failed = 1;
         return "";
     }
-    char *name = keep(guard, (size_t)length + 1, 1);
+    char *name = er_guard_keep(guard, (size_t)length + 1, 1);
     if (!name) {
         in->failed = 1;
         return "";
@@ -136,30 +27,137 @@ static const char *read_name(erai_guard *guard, er_reader *in) {
     return name;
 }
 
-static erai_status read_feature(erai_guard *guard, er_reader *in, er_feature *feature, char *detail) {
+static const char *read_name(erai_guard *guard, er_reader *in) {
+    const char *name = read_text(guard, in, ER_MAX_NAME);
+    if (!name[0]) in->failed = 1;
+    return name;
+}
+
+static const char *read_optional(erai_guard *guard, er_reader *in) {
+    const char *text = read_text(guard, in, ER_MAX_NAME);
+    return text[0] ? text : NULL;
+}
+
+static erai_status cut_short(const char *what, char *detail) {
+    return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: %s is cut short or too large", what);
+}
+
+/* A list of numbers or texts. Each takes at least `least` bytes of the file, so that memory is bounded by its size. */
+static erai_status read_list(erai_guard *guard, er_reader *in, erai_check_rule *rule, char *detail) {
+    uint8_t is_text = er_read_u8(in);
+    size_t least = is_text ? 2 : 8;
+    if (in->failed || is_text > 1 || rule->count > ER_MAX_LIST || rule->count > (in->size - in->at) / least)
+        return cut_short("a check's list", detail);
+    if (is_text) {
+        const char **texts = er_guard_keep(guard, rule->count, sizeof *texts);
+        if (!texts) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+        for (uint32_t i = 0; i < rule->count; i++) texts[i] = read_text(guard, in, UINT16_MAX);
+        rule->texts = texts;
+    } else {
+        double *values = er_guard_keep(guard, rule->count, sizeof *values);
+        if (!values) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+        for (uint32_t i = 0; i < rule->count; i++) values[i] = er_read_f64(in);
+        rule->values = values;
+    }
+    return in->failed ? cut_short("a check's list", detail) : ERAI_OK;
+}
+
+/* Checks, each after its kind, until kind 0. */
+static erai_status read_checks(erai_guard *guard, er_reader *in, const char *subject, int of_output, uint32_t dtype,
+                               er_check **checks, uint32_t *count, char *detail) {
+    er_check found[ER_MAX_CHECKS];
+    uint32_t seen = 0;
+    for (uint32_t kind = er_read_u16(in); kind && !in->failed; kind = er_read_u16(in)) {
+        if (*count == ER_MAX_CHECKS || (kind < 32 && (seen >> kind & 1)))
+            return er_fail(detail, ERAI_E_GUARD_FORMAT, "'%s': more than %d checks, or check %u twice", subject,
+                           ER_MAX_CHECKS, kind);
+        seen |= kind < 32 ? 1u << kind : 0;
+        erai_check_rule rule = {.struct_size = sizeof rule, .kind = kind, .verdict = er_read_u8(in)};
+        rule.low = er_read_f64(in);
+        rule.high = er_read_f64(in);
+        rule.limit = er_read_f64(in);
+        rule.window = er_read_u32(in);
+        rule.count = er_read_u32(in);
+        erai_status status = read_list(guard, in, &rule, detail);
+        if (!status) status = er_check_check(&rule, subject, of_output, dtype, detail);
+        if (status) return status;
+        found[(*count)++] = (er_check){.rule = rule};
+    }
+    if (in->failed) return cut_short("a check", detail);
+    if (!*count) return ERAI_OK;
+    *checks = er_guard_keep(guard, *count, sizeof **checks);
+    if (!*checks) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    memcpy(*checks, found, *count * sizeof **checks);
+    return ERAI_OK;
+}
+
+static erai_status read_bins(erai_guard *guard, er_reader *in, er_feature *feature, uint32_t version, char *detail) {
+    double *edges = er_guard_keep(guard, ERAI_MAX_BINS, sizeof *edges);
+    uint64_t *counts = er_guard_keep(guard, ERAI_MAX_BINS, sizeof *counts);
+    if (!edges || !counts) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i + 1 < feature->bins; i++)
+        edges[i] = version == 1 ? (double)er_read_f32(in) : er_read_f64(in);
+    for (uint32_t i = 0; i < feature->bins; i++) counts[i] = er_read_u64(in);
+    feature->edges = edges;
+    feature->counts = counts;
+    return ERAI_OK;
+}
+
+static erai_status read_feature(erai_guard *guard, er_reader *in, er_feature *feature, uint32_t dtype, uint32_t version,
+                                char *detail) {
     feature->name = read_name(guard, in);
-    feature->low = er_read_f32(in);
-    feature->high = er_read_f32(in);
+    if (version > 1) {
+        feature->unit = read_optional(guard, in);
+        feature->stand_in = read_optional(guard, in);
+    }
+    feature->low = version == 1 ? (double)er_read_f32(in) : er_read_f64(in);
+    feature->high = version == 1 ? (double)er_read_f32(in) : er_read_f64(in);
     feature->mean = er_read_f64(in);
     feature->stddev = er_read_f64(in);
     feature->reference_rows = er_read_u64(in);
     feature->bins = er_read_u8(in);
-    if (in->failed || feature->bins > ERAI_MAX_BINS)
-        return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: a feature's record is cut short or too large");
-    if (feature->bins) {
-        float *edges = keep(guard, ERAI_MAX_BINS, sizeof *edges);
-        uint64_t *counts = keep(guard, ERAI_MAX_BINS, sizeof *counts);
-        if (!edges || !counts) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-        for (uint32_t i = 0; i + 1 < feature->bins; i++) edges[i] = er_read_f32(in);
-        for (uint32_t i = 0; i < feature->bins; i++) counts[i] = er_read_u64(in);
-        feature->edges = edges;
-        feature->counts = counts;
-    }
-    if (in->failed) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: a feature's record is cut short");
-    return er_check_feature(feature, detail);
+    if (in->failed || feature->bins > ERAI_MAX_BINS) return cut_short("a feature's record", detail);
+    erai_status status = feature->bins ? read_bins(guard, in, feature, version, detail) : ERAI_OK;
+    if (status) return status;
+    if (in->failed) return cut_short("a feature's record", detail);
+    status = er_check_feature(feature, dtype, detail);
+    if (status || version == 1) return status;
+    return read_checks(guard, in, feature->name, 0, dtype, &feature->checks, &feature->check_count, detail);
 }
 
-static erai_status read_input(erai_guard *guard, er_reader *in, er_input *input, char *detail) {
+static float *read_floats(erai_guard *guard, er_reader *in, size_t count) {
+    float *values = count <= (in->size - in->at) / 4 ? er_guard_keep(guard, count, sizeof *values) : NULL;
+    for (size_t i = 0; values && i < count; i++) values[i] = er_read_f32(in);
+    return values;
+}
+
+static double *read_doubles(erai_guard *guard, er_reader *in, size_t count) {
+    double *values = count <= (in->size - in->at) / 8 ? er_guard_keep(guard, count, sizeof *values) : NULL;
+    for (size_t i = 0; values && i < count; i++) values[i] = er_read_f64(in);
+    return values;
+}
+
+static erai_status read_distance(erai_guard *guard, er_reader *in, er_input *input, char *detail) {
+    uint8_t present = er_read_u8(in);
+    if (in->failed || present > 1) return cut_short("an input's record", detail);
+    if (!present) return ERAI_OK;
+    erai_distance_rule rule = {.struct_size = sizeof rule, .verdict = er_read_u8(in), .directions = er_read_u32(in)};
+    rule.rest = er_read_f64(in);
+    rule.threshold = er_read_f64(in);
+    rule.false_rejection_rate = er_read_f64(in);
+    if (in->failed || rule.directions > ER_MAX_DIRECTIONS) return cut_short("a distance", detail);
+    rule.mean = read_doubles(guard, in, input->feature_count);
+    rule.scale = read_doubles(guard, in, input->feature_count);
+    rule.weights = read_floats(guard, in, rule.directions);
+    rule.projection = read_floats(guard, in, (size_t)rule.directions * input->feature_count);
+    if (in->failed || !rule.mean || !rule.scale || !rule.weights || !rule.projection)
+        return cut_short("a distance", detail);
+    erai_status status = er_check_distance(&rule, input, detail);
+    if (status) return status;
+    return er_lay_out_distance(guard, input, &rule) ? ERAI_OK : er_fail(detail, ERAI_E_MEMORY, "out of memory");
+}
+
+static erai_status read_input(erai_guard *guard, er_reader *in, er_input *input, uint32_t version, char *detail) {
     input->name = read_name(guard, in);
     input->dtype = er_read_u8(in);
     input->rank = er_read_u8(in);
@@ -187,14 +185,14 @@ static erai_status read_input(erai_guard *guard, er_reader *in, er_input *input,
     for (uint32_t i = 0; i < input->feature_count; i++) {
         er_feature *feature = &guard->features[guard->feature_count];
         memset(feature, 0, sizeof *feature);
-        status = read_feature(guard, in, feature, detail);
+        status = read_feature(guard, in, feature, input->dtype, version, detail);
         if (status) return status;
         guard->feature_count++;
     }
-    return ERAI_OK;
+    return version == 1 ? ERAI_OK : read_distance(guard, in, input, detail);
 }
 
-static erai_status read_output(erai_guard *guard, er_reader *in, er_output *output, char *detail) {
+static erai_status read_output(erai_guard *guard, er_reader *in, er_output *output, uint32_t version, char *detail) {
     output->name = read_name(guard, in);
     output->dtype = er_read_u8(in);
     output->rank = er_read_u8(in);
@@ -205,35 +203,92 @@ static erai_status read_output(erai_guard *guard, er_reader *in, er_output *outp
     output->default_size = er_read_u32(in);
     if (in->failed || output->default_size > ER_MAX_DEFAULT)
         return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: an output's record is cut short or too large");
-    double *row = keep(guard, output->default_size, sizeof *row);
+    double *row = er_guard_keep(guard, output->default_size, sizeof *row);
     if (!row) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < output->default_size; i++) row[i] = er_read_f64(in);
     output->default_row = row;
     if (in->failed) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: an output's record is cut short");
-    return er_check_output(output, guard->batched, detail);
+    erai_status status = er_check_output(output, guard->batched, detail);
+    if (status || version == 1) return status;
+    return read_checks(guard, in, output->name, 1, output->dtype, &output->checks, &output->check_count, detail);
 }
 
-static void fill_limits(er_input *input, const er_feature *feature, const er_limits *limits, size_t at) {
-    limits->low[at] = feature->low < -FLT_MAX ? -FLT_MAX : feature->low;
-    limits->high[at] = feature->high > FLT_MAX ? FLT_MAX : feature->high;
-    float mean = (float)feature->mean, z_scale = feature->stddev > 0 ? (float)(256.0 / feature->stddev) : 0.0f;
-    int usable = feature->bins && isfinite(mean) && isfinite(z_scale) && z_scale > 0.0f;
-    /* Both or neither: (value - mean) may be infinite, and infinity times zero is no number. */
-    limits->mean[at] = usable ? mean : 0.0f;
-    limits->z_scale[at] = usable ? z_scale : 0.0f;
-    for (uint32_t i = 0; i < ERAI_MAX_BINS; i++)
-        limits->edges[at][i] = i + 1 < feature->bins ? feature->edges[i] : INFINITY;
-    input->sketched |= feature->bins > 0;
+static erai_status read_decision(erai_guard *guard, er_reader *in, char *detail) {
+    uint8_t present = er_read_u8(in);
+    if (in->failed || present > 1) return cut_short("the decision", detail);
+    if (!present) return ERAI_OK;
+    erai_decision_rule *rule = &guard->decision;
+    rule->struct_size = sizeof *rule;
+    rule->deadline_ns = er_read_u64(in);
+    rule->last_good_age_ns = er_read_u64(in);
+    rule->breaker_cooldown_ns = er_read_u64(in);
+    rule->rate_per_second = er_read_f64(in);
+    rule->rate_burst = er_read_u32(in);
+    rule->last_good_keys = er_read_u32(in);
+    rule->review_rows = er_read_u32(in);
+    rule->hold_after = er_read_u32(in);
+    rule->hold_until = er_read_u32(in);
+    rule->breaker_window = er_read_u32(in);
+    rule->breaker_failures = er_read_u32(in);
+    rule->breaker_probes = er_read_u32(in);
+    rule->flags = er_read_u32(in);
+    rule->provider = read_optional(guard, in);
+    return in->failed ? cut_short("the decision", detail) : er_check_decision(rule, detail);
 }
 
-static int make_limits(erai_guard *guard) {
-    er_limits *limits = &guard->limits;
-    limits->low = keep(guard, guard->feature_count, sizeof(float));
-    limits->high = keep(guard, guard->feature_count, sizeof(float));
-    limits->mean = keep(guard, guard->feature_count, sizeof(float));
-    limits->z_scale = keep(guard, guard->feature_count, sizeof(float));
-    limits->edges = keep(guard, guard->feature_count, sizeof *limits->edges);
-    return limits->low && limits->high && limits->mean && limits->z_scale && limits->edges;
+static erai_status read_fallbacks(erai_guard *guard, er_reader *in, char *detail) {
+    guard->fallback_count = er_read_u8(in);
+    if (in->failed || guard->fallback_count > ER_MAX_FALLBACKS) return cut_short("the fallback rules", detail);
+    for (uint32_t i = 0; i < guard->fallback_count; i++) {
+        er_fallback *fallback = &guard->fallbacks[i];
+        fallback->reasons = er_read_u64(in);
+        fallback->steps = er_read_u8(in);
+        if (fallback->steps > ER_MAX_STEPS) in->failed = 1;
+        for (uint32_t k = 0; !in->failed && k < fallback->steps; k++) fallback->chain[k] = er_read_u8(in);
+        if (in->failed) return cut_short("a fallback rule", detail);
+        erai_fallback_rule rule = {.reasons = fallback->reasons, .chain = fallback->chain, .steps = fallback->steps};
+        erai_status status = er_check_fallback(&rule, detail);
+        if (status) return status;
+    }
+    return ERAI_OK;
+}
+
+/* An output that can be the next call's input: same type, and extents that may be the same. */
+static int state_fits(const er_input *input, const er_output *output, int32_t row_axis) {
+    if (input->dtype != output->dtype || input->rank != output->rank || input->dtype == ERAI_DTYPE_STRING) return 0;
+    for (uint32_t i = 0; i < input->rank; i++) {
+        if (input->shape[i] >= 0 && output->shape[i] >= 0 && input->shape[i] != output->shape[i]) return 0;
+        if (input->shape[i] < 0 && (int32_t)i != row_axis) return 0; /* of what size would it begin? */
+    }
+    return row_axis >= -1 && row_axis < (int32_t)input->rank;
+}
+
+static erai_status read_states(erai_guard *guard, er_reader *in, char *detail) {
+    guard->state_count = er_read_u8(in);
+    if (in->failed || guard->state_count > ER_MAX_STATES) return cut_short("the states", detail);
+    for (uint32_t i = 0; i < guard->state_count; i++) {
+        er_state *state = &guard->states[i];
+        const char *input_name = read_name(guard, in), *output_name = read_name(guard, in);
+        state->row_axis = (int32_t)er_read_u32(in);
+        if (in->failed) return cut_short("a state", detail);
+        while (state->input < guard->input_count && strcmp(guard->inputs[state->input].name, input_name))
+            state->input++;
+        while (state->output < guard->output_count && strcmp(guard->outputs[state->output].name, output_name))
+            state->output++;
+        if (state->input == guard->input_count || state->output == guard->output_count)
+            return er_fail(detail, ERAI_E_GUARD_FORMAT, "state from output '%s' to input '%s': there is no such pair",
+                           output_name, input_name);
+        er_input *input = &guard->inputs[state->input];
+        if (input->is_state || !state_fits(input, &guard->outputs[state->output], state->row_axis))
+            return er_fail(detail, ERAI_E_GUARD_FORMAT,
+                           "state '%s': output '%s' is no next value of it (another type or shape, an axis of unknown "
+                           "extent that does not count rows, or it has one already)",
+                           input->name, guard->outputs[state->output].name);
+        input->is_state = 1;
+        guard->given_count--;
+    }
+    if (guard->given_count == 0) return er_fail(detail, ERAI_E_GUARD_FORMAT, "every input is a state");
+    return ERAI_OK;
 }
 
 static int compare_names(const void *left, const void *right) {
@@ -256,7 +311,7 @@ static erai_status check_names_differ(const erai_guard *guard, char *detail) {
     return status;
 }
 
-static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
+static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version, char *detail) {
     uint8_t batched = er_read_u8(in);
     guard->input_count = er_read_u16(in);
     guard->output_count = er_read_u16(in);
@@ -265,27 +320,30 @@ static erai_status read_body(erai_guard *guard, er_reader *in, char *detail) {
         return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: %zu inputs and %zu outputs; expected 1 to %d",
                        guard->input_count, guard->output_count, ER_MAX_INPUTS);
     guard->batched = batched;
-    guard->inputs = keep(guard, guard->input_count, sizeof *guard->inputs);
-    guard->outputs = keep(guard, guard->output_count, sizeof *guard->outputs);
+    guard->inputs = er_guard_keep(guard, guard->input_count, sizeof *guard->inputs);
+    guard->outputs = er_guard_keep(guard, guard->output_count, sizeof *guard->outputs);
     if (!guard->inputs || !guard->outputs) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     for (size_t i = 0; i < guard->input_count; i++) {
-        erai_status status = read_input(guard, in, &guard->inputs[i], detail);
+        erai_status status = read_input(guard, in, &guard->inputs[i], version, detail);
         if (status) return status;
     }
     for (size_t i = 0; i < guard->output_count; i++) {
-        erai_status status = read_output(guard, in, &guard->outputs[i], detail);
+        erai_status status = read_output(guard, in, &guard->outputs[i], version, detail);
         if (status) return status;
     }
-    if (in->at != in->size) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last output");
-    erai_status status = check_names_differ(guard, detail);
-    if (status) return status;
-    if (!make_limits(guard)) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    for (size_t i = 0; i < guard->input_count; i++)
-        for (size_t f = 0; f < guard->inputs[i].feature_count; f++) {
-            size_t at = guard->inputs[i].first_feature + f;
-            fill_limits(&guard->inputs[i], &guard->features[at], &guard->limits, at);
-        }
-    return ERAI_OK;
+    guard->given_count = guard->input_count;
+    erai_status status = ERAI_OK;
+    if (version > 1) {
+        status = read_decision(guard, in, detail);
+        if (!status) status = read_fallbacks(guard, in, detail);
+        if (!status) status = read_states(guard, in, detail);
+    }
+    if (!status && in->at != in->size)
+        status = er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last record");
+    if (!status) status = check_names_differ(guard, detail);
+    for (size_t i = 0; !status && i < guard->input_count; i++)
+        if (!er_lay_out_input(guard, &guard->inputs[i])) status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    return status;
 }
 
 static erai_status read_program(erai_guard *guard, const uint8_t *bytes, size_t size, char *detail) {
@@ -306,7 +364,7 @@ static erai_status read_program(erai_guard *guard, const uint8_t *bytes, size_t 
                        (size_t)body + ER_GUARD_HEADER);
     if (er_crc32(0, bytes + ER_GUARD_HEADER, body) != crc)
         return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: its checksum does not match its contents");
-    erai_status status = read_body(guard, &in, detail);
+    erai_status status = read_body(guard, &in, version, detail);
     /* A rule that erai_policy_* would refuse is, in a file, a malformed file. */
     return status == ERAI_E_POLICY ? ERAI_E_GUARD_FORMAT : status;
 }
@@ -317,7 +375,7 @@ erai_status erai_guard_open(const uint8_t *bytes, size_t size, erai_guard **out,
     if (!guard) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     erai_status status = read_program(guard, bytes, size, detail);
     if (!status) {
-        guard->bytes = keep(guard, size, 1);
+        guard->bytes = er_guard_keep(guard, size, 1);
         if (!guard->bytes) status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
     }
     if (status) {
@@ -337,63 +395,4 @@ void erai_guard_close(erai_guard *guard) {
     free(guard->blocks);
     free(guard->features);
     free(guard);
-}
-
-int erai_guard_batched(const erai_guard *guard) {
-    return guard->batched;
-}
-size_t erai_guard_inputs(const erai_guard *guard) {
-    return guard->input_count;
-}
-size_t erai_guard_features(const erai_guard *guard) {
-    return guard->feature_count;
-}
-size_t erai_guard_outputs(const erai_guard *guard) {
-    return guard->output_count;
-}
-
-erai_status erai_guard_input(const erai_guard *guard, size_t index, erai_input_rule *rule) {
-    if (index >= guard->input_count) return ERAI_E_ARGUMENT;
-    const er_input *input = &guard->inputs[index];
-    *rule = (erai_input_rule){.struct_size = sizeof *rule,
-                              .name = input->name,
-                              .shape = input->shape,
-                              .max_shape = input->max_shape,
-                              .rank = input->rank,
-                              .dtype = input->dtype,
-                              .flags = input->flags,
-                              .feature_axis = input->feature_axis,
-                              .sketch_stride = input->sketch_stride,
-                              .feature_count = input->feature_count};
-    return ERAI_OK;
-}
-
-erai_status erai_guard_feature(const erai_guard *guard, size_t index, erai_feature_rule *rule) {
-    if (index >= guard->feature_count) return ERAI_E_ARGUMENT;
-    const er_feature *feature = &guard->features[index];
-    *rule = (erai_feature_rule){.struct_size = sizeof *rule,
-                                .name = feature->name,
-                                .low = feature->low,
-                                .high = feature->high,
-                                .mean = feature->mean,
-                                .stddev = feature->stddev,
-                                .reference_rows = feature->reference_rows,
-                                .edges = feature->edges,
-                                .counts = feature->counts,
-                                .bins = feature->bins};
-    return ERAI_OK;
-}
-
-erai_status erai_guard_output(const erai_guard *guard, size_t index, erai_output_rule *rule) {
-    if (index >= guard->output_count) return ERAI_E_ARGUMENT;
-    const er_output *output = &guard->outputs[index];
-    *rule = (erai_output_rule){.struct_size = sizeof *rule,
-                               .name = output->name,
-                               .shape = output->shape,
-                               .default_row = output->default_row,
-                               .rank = output->rank,
-                               .dtype = output->dtype,
-                               .flags = output->flags,
-                               .default_size = output->default_size};
-    return ERAI_OK;
 }

@@ -9,9 +9,20 @@
 #define ER_MAX_FEATURES 65536
 #define ER_MAX_NAME 1024
 #define ER_MAX_DEFAULT 65536
+#define ER_MAX_CHECKS 32 /* of one feature or output */
+#define ER_MAX_LIST 65536
+#define ER_MAX_DIRECTIONS 64
+#define ER_MAX_KEYS 65536
+#define ER_MAX_FALLBACKS 16
+#define ER_MAX_STEPS 5
+#define ER_MAX_STATES 64
+
+/* How the values of an input are compared and sketched: in float32 those that it can hold, in float64 the others. The
+ * integers of 64 bits that float64 rounds are compared exactly where it matters (validate.c). */
+typedef enum er_width { ER_NARROW, ER_WIDE, ER_TEXT } er_width;
 
 /* What admitting a row reads, and nothing else, by feature and apart, so that a row of columns is checked and summed
- * several values at a time. */
+ * several values at a time. An input has one of the two, indexed by the feature's place within the input. */
 typedef struct er_limits {
     float *low; /* at least -FLT_MAX, whatever the rule: one comparison finds NaN and infinities too */
     float *high;
@@ -20,15 +31,41 @@ typedef struct er_limits {
     float (*edges)[ERAI_MAX_BINS]; /* the last is padding; unused ones are +inf */
 } er_limits;
 
+typedef struct er_wide_limits {
+    double *low, *high, *mean, *z_scale;
+    double (*edges)[ERAI_MAX_BINS];
+} er_wide_limits;
+
+typedef struct er_check {
+    erai_check_rule rule;
+    uint32_t memory; /* of a kind that remembers rows: its place in the session's memory; see erai_guard.memories */
+} er_check;
+
 typedef struct er_feature {
-    const char *name;
-    float low, high;
+    const char *name, *unit, *stand_in; /* the latter two NULL where there is none */
+    double low, high;
     double mean, stddev;
     uint64_t reference_rows;
-    const float *edges;
+    const double *edges;
     const uint64_t *counts;
     uint32_t bins;
+    uint32_t check_count;
+    er_check *checks;
+    const erai_check_rule *missing; /* the one of kind MISSING; NULL: none */
 } er_feature;
+
+/* Directions in blocks of 8. Block b reads the first extents[b] features: those after them have no part in any of its
+ * directions, as in a triangular factor. factors[b] holds 8 factors, one a direction, for each of those features. */
+typedef struct er_distance {
+    uint32_t verdict;
+    uint32_t features, directions, blocks;
+    double *mean, *scale; /* one a feature */
+    float *weights;       /* padded with zeros to 8 times blocks */
+    float **factors;      /* one a block, aligned to 32 bytes */
+    uint32_t *extents;
+    float rest;
+    double threshold, false_rejection_rate;
+} er_distance;
 
 typedef struct er_input {
     const char *name;
@@ -37,8 +74,16 @@ typedef struct er_input {
     uint32_t rank, dtype, flags;
     int32_t feature_axis;
     uint32_t sketch_stride;
-    int sketched; /* any of its features has a reference */
+    er_width width;
+    int sketched;               /* any of its features has a reference */
+    uint32_t checked;           /* features with a check that er_check_row makes: any but MISSING */
+    uint32_t *checked_features; /* their places within the input */
+    int replaced;               /* any of its features has a check of kind MISSING that changes values */
+    int is_state;               /* the session gives it */
     uint32_t first_feature, feature_count;
+    er_limits limits;      /* ER_NARROW */
+    er_wide_limits wide;   /* ER_WIDE */
+    er_distance *distance; /* NULL: none */
 } er_input;
 
 typedef struct er_output {
@@ -47,7 +92,20 @@ typedef struct er_output {
     uint32_t rank, dtype, flags;
     uint32_t default_size;
     const double *default_row;
+    uint32_t check_count;
+    er_check *checks;
 } er_output;
+
+typedef struct er_fallback {
+    uint64_t reasons;
+    uint32_t steps;
+    uint32_t chain[ER_MAX_STEPS];
+} er_fallback;
+
+typedef struct er_state {
+    uint32_t input, output; /* indices */
+    int32_t row_axis;
+} er_state;
 
 struct erai_guard {
     uint8_t digest[ERAI_DIGEST_SIZE];
@@ -57,20 +115,57 @@ struct erai_guard {
     er_input *inputs;
     er_output *outputs;
     er_feature *features;
-    er_limits limits;
     size_t input_count, output_count, feature_count;
-    void **blocks; /* everything above that was allocated */
+    size_t given_count; /* inputs that are no states, in the order of `inputs`: what callers give */
+    er_fallback fallbacks[ER_MAX_FALLBACKS];
+    uint32_t fallback_count;
+    er_state states[ER_MAX_STATES];
+    uint32_t state_count;
+    erai_decision_rule decision; /* struct_size 0: no such rule, and all of it off */
+    int timed;                   /* any check asks for the wall clock */
+    uint32_t memories;           /* checks that remember rows, over all features */
+    void **blocks;               /* everything above that was allocated */
     size_t block_count;
 };
 
-/* Checks a rule of either direction; shared by the composer and the reader so that both refuse the same things. */
-erai_status er_check_input(const er_input *input, int batched, char *detail);
-erai_status er_check_feature(const er_feature *feature, char *detail);
-erai_status er_check_output(const er_output *output, int batched, char *detail);
+static inline er_width er_width_of(uint32_t dtype) {
+    switch (dtype) {
+    case ERAI_DTYPE_STRING: return ER_TEXT;
+    case ERAI_DTYPE_FLOAT64:
+    case ERAI_DTYPE_INT32:
+    case ERAI_DTYPE_UINT32:
+    case ERAI_DTYPE_INT64:
+    case ERAI_DTYPE_UINT64: return ER_WIDE;
+    default: return ER_NARROW;
+    }
+}
 
-/* Format version 1 of docs/formats/guard.md. */
+static inline int er_is_float(uint32_t dtype) {
+    return dtype == ERAI_DTYPE_FLOAT32 || dtype == ERAI_DTYPE_FLOAT64 || dtype == ERAI_DTYPE_FLOAT16 ||
+           dtype == ERAI_DTYPE_BFLOAT16;
+}
+
+/* guard_rules.c: checks a rule of either direction; shared by the composer and the reader so that both refuse the same
+ * things. */
+erai_status er_check_input(const er_input *input, int batched, char *detail);
+erai_status er_check_feature(const er_feature *feature, uint32_t dtype, char *detail);
+erai_status er_check_output(const er_output *output, int batched, char *detail);
+/* `subject` names the feature or output; `dtype` is the input's or the output's. */
+erai_status er_check_check(const erai_check_rule *rule, const char *subject, int of_output, uint32_t dtype,
+                           char *detail);
+erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, char *detail);
+erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail);
+erai_status er_check_decision(const erai_decision_rule *rule, char *detail);
+
+/* guard_layout.c: what the hot path reads, made from what was read. 0 when out of memory. */
+int er_lay_out_input(erai_guard *guard, er_input *input);
+int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_rule *rule);
+/* Zeroed memory that lives as long as the guard; NULL when there is none. */
+void *er_guard_keep(erai_guard *guard, size_t count, size_t size);
+
+/* Format version 2 of docs/formats/guard.md; version 1 is read too. */
 #define ER_GUARD_MAGIC "ERAIGRD\n"
-#define ER_GUARD_VERSION 1u
+#define ER_GUARD_VERSION 2u
 #define ER_GUARD_HEADER 24u
 
 #endif

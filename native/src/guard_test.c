@@ -127,7 +127,7 @@ static void every_truncation_and_flipped_bit_is_refused(void) {
     for (size_t bit = 0; bit < 8 * size; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
         erai_status expected = bit / 8 >= 8 && bit / 8 < 12 ? ERAI_E_GUARD_NEWER : ERAI_E_GUARD_FORMAT;
-        if (bit == 64) expected = ERAI_E_GUARD_FORMAT; /* version 0 */
+        if (bit == 65) expected = ERAI_E_GUARD_FORMAT; /* version 0 */
         ER_CHECK_INT(open_copy(bytes, size, &guard, detail), expected);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
@@ -140,10 +140,18 @@ static void check_bounds(const erai_guard *guard) {
     ER_CHECK(guard->input_count >= 1 && guard->input_count <= ER_MAX_INPUTS);
     ER_CHECK(guard->output_count >= 1 && guard->output_count <= ER_MAX_OUTPUTS);
     ER_CHECK(guard->feature_count <= ER_MAX_FEATURES);
-    for (size_t f = 0; f < guard->feature_count; f++) {
-        ER_CHECK(guard->features[f].low <= guard->features[f].high);
-        ER_CHECK(isfinite(guard->limits.mean[f]) && isfinite(guard->limits.z_scale[f]));
-        ER_CHECK(isinf(guard->limits.edges[f][ERAI_MAX_BINS - 1]));
+    for (size_t f = 0; f < guard->feature_count; f++) ER_CHECK(guard->features[f].low <= guard->features[f].high);
+    for (size_t i = 0; i < guard->input_count; i++) {
+        const er_input *input = &guard->inputs[i];
+        for (size_t f = 0; f < input->feature_count; f++) {
+            if (input->width == ER_NARROW) {
+                ER_CHECK(isfinite(input->limits.mean[f]) && isfinite(input->limits.z_scale[f]));
+                ER_CHECK(isinf(input->limits.edges[f][ERAI_MAX_BINS - 1]));
+            } else if (input->width == ER_WIDE) {
+                ER_CHECK(isfinite(input->wide.mean[f]) && isfinite(input->wide.z_scale[f]));
+                ER_CHECK(isinf(input->wide.edges[f][ERAI_MAX_BINS - 1]));
+            }
+        }
     }
 }
 

@@ -1,91 +1,303 @@
-/* Judging the model's outputs: rank and fixed extents where the policy states them, and that every value is finite. An
- * output has rows when the policy is batched and its axis 0 has one entry a row; a finding in any other output concerns
- * every row of the call. */
+/* Judging the model's outputs: rank and fixed extents where the policy states them, that every value is finite, and the
+ * checks of the policy. An output has rows when the policy is batched and its axis 0, or its sequence, has one entry a
+ * row; a finding in any other output concerns every row of the call. Rows that were rejected before are not judged:
+ * what stands in their place is the answer to a stand-in.
+ *
+ * Shares are along the last axis: of scores x, with ERAI_RULE_LOGITS, the softmax p_i = e^(x_i - m) / Z with m the
+ * greatest score and Z the sum of e^(x_i - m), so that the entropy is ln Z - sum of p_i (x_i - m); of a single score
+ * the sigmoid p and 1 - p. NaN passes no check. */
 #include "answer.h"
+#include "values.h"
 
 #include <math.h>
-#include <string.h>
 
 int er_by_row(const erai_answer *answer, const er_buffer *buffer) {
-    return answer->guard->batched && buffer->rank > 0 && (size_t)buffer->shape[0] == answer->rows;
+    if (!answer->guard->batched) return 0;
+    if (!buffer->dtype)
+        return buffer->nest.root.kind == ERAI_VALUE_SEQUENCE && buffer->nest.root.count == answer->rows;
+    return buffer->rank > 0 && (size_t)buffer->shape[0] == answer->rows;
 }
 
-static void reject_all(erai_answer *answer, erai_reason reason) {
-    reason.row = -1;
-    er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
+/* A row of an output, or all of an output without rows. */
+typedef struct part {
+    const er_output *output;
+    const er_buffer *buffer;
+    size_t first, count; /* of a tensor: its elements */
+    size_t shares;       /* how many there are along the last axis */
+    erai_answer *answer; /* receives the reasons; NULL: nobody wants them */
+    int64_t row;
+    int passed;
+} part;
+
+static void find(part *it, erai_verdict verdict, erai_reason reason) {
+    reason.subject = it->output->name;
+    reason.row = it->row;
+    if (verdict == ERAI_VERDICT_REJECT) it->passed = 0;
+    if (it->answer) er_answer_find(it->answer, verdict, reason);
 }
 
-static int shape_holds(erai_answer *answer, const er_output *output, const er_buffer *buffer) {
-    erai_reason reason = {.subject = output->name, .code = ERAI_REASON_OUTPUT_SHAPE};
-    if (output->flags & ERAI_RULE_SHAPE) {
-        if (buffer->rank != output->rank) {
-            reason.code = ERAI_REASON_RANK;
-            reason.value = buffer->rank;
-            reason.limit = output->rank;
-            reject_all(answer, reason);
-            return 0;
-        }
-        for (uint32_t i = 0; i < buffer->rank; i++) {
-            int64_t expected = answer->guard->batched && i == 0 ? (int64_t)answer->rows : output->shape[i];
-            if (expected < 0 || buffer->shape[i] == expected) continue;
-            reason.value = (double)buffer->shape[i];
-            reason.limit = (double)expected;
-            reason.element = i;
-            reject_all(answer, reason);
-            return 0;
-        }
+/* ---- Shape ---- */
+
+static void check_shape(part *it, int batched, size_t rows) {
+    const er_output *output = it->output;
+    const er_buffer *buffer = it->buffer;
+    if (!(output->flags & ERAI_RULE_SHAPE) || !buffer->dtype) return;
+    if (buffer->rank != output->rank) {
+        find(it, ERAI_VERDICT_REJECT,
+             (erai_reason){.value = buffer->rank, .limit = output->rank, .code = ERAI_REASON_RANK});
+        return;
     }
+    for (uint32_t i = 0; i < buffer->rank; i++) {
+        int64_t expected = batched && i == 0 ? (int64_t)rows : output->shape[i];
+        if (expected < 0 || buffer->shape[i] == expected) continue;
+        find(it, ERAI_VERDICT_REJECT,
+             (erai_reason){.value = (double)buffer->shape[i],
+                           .limit = (double)expected,
+                           .code = ERAI_REASON_OUTPUT_SHAPE,
+                           .element = i});
+        return;
+    }
+}
+
+/* ---- Finite ---- */
+
+/* Index of the first value that is not finite, or count. Bits and not arithmetic, so that runs of values take one
+ * instruction several at a time: an exponent of all ones is NaN or infinite. */
+#define FIRST_NOT_FINITE(type, exponent)                                                          \
+    do {                                                                                          \
+        const type *bits = (const type *)data + first;                                            \
+        size_t at = 0;                                                                            \
+        for (; at + 16 <= count; at += 16) {                                                      \
+            int found = 0;                                                                        \
+            for (size_t i = 0; i < 16; i++) found |= (bits[at + i] & (exponent)) == (exponent);   \
+            if (found) break;                                                                     \
+        }                                                                                         \
+        while (at < count && (bits[at] & (exponent)) != (exponent)) at++;                         \
+        return at;                                                                                \
+    } while (0)
+
+static size_t first_not_finite(const void *data, uint32_t dtype, size_t first, size_t count) {
+    switch (dtype) {
+    case ERAI_DTYPE_FLOAT32: FIRST_NOT_FINITE(uint32_t, 0x7f800000u);
+    case ERAI_DTYPE_FLOAT64: FIRST_NOT_FINITE(uint64_t, 0x7ff0000000000000u);
+    case ERAI_DTYPE_FLOAT16: FIRST_NOT_FINITE(uint16_t, 0x7c00u);
+    case ERAI_DTYPE_BFLOAT16: FIRST_NOT_FINITE(uint16_t, 0x7f80u);
+    default: return count;
+    }
+}
+
+static int find_not_finite(part *it, const void *data, uint32_t dtype, size_t first, size_t count, size_t before) {
+    size_t at = first_not_finite(data, dtype, first, count);
+    if (at == count) return 0;
+    find(it, ERAI_VERDICT_REJECT,
+         (erai_reason){.value = er_value(data, dtype, first + at),
+                       .limit = (double)NAN,
+                       .code = ERAI_REASON_OUTPUT_NOT_FINITE,
+                       .element = (uint32_t)(before + at)});
     return 1;
 }
 
-/* Index of the first value that is not finite, or count. */
-static size_t first_not_finite(const er_buffer *buffer, size_t begin, size_t count, double *value) {
-    if (buffer->dtype == ERAI_DTYPE_FLOAT32) {
-        const float *values = (const float *)buffer->data + begin;
-        for (size_t i = 0; i < count; i++)
-            if (!isfinite(values[i])) {
-                *value = (double)values[i];
-                return i;
-            }
-    } else if (buffer->dtype == ERAI_DTYPE_FLOAT64) {
-        const double *values = (const double *)buffer->data + begin;
-        for (size_t i = 0; i < count; i++)
-            if (!isfinite(values[i])) {
-                *value = values[i];
-                return i;
-            }
+/* The keys of a map are no values; `before` counts the values, in their order. */
+static int find_nested(part *it, const erai_value *value, size_t *before) {
+    if (value->kind == ERAI_VALUE_TENSOR) {
+        const erai_tensor *tensor = &value->tensor;
+        size_t count = er_elements(tensor->shape, tensor->rank);
+        int found = find_not_finite(it, tensor->data, tensor->dtype, 0, count, *before);
+        *before += count;
+        return found;
     }
-    return count;
+    for (size_t i = value->kind == ERAI_VALUE_MAP; i < value->count; i++)
+        if (find_nested(it, &value->items[i], before)) return 1;
+    return 0;
 }
 
-static void check_finite(erai_answer *answer, const er_output *output, const er_buffer *buffer) {
-    size_t elements = 1;
-    for (uint32_t i = 0; i < buffer->rank; i++) elements *= (size_t)buffer->shape[i];
-    int by_row = er_by_row(answer, buffer);
-    size_t rows = by_row ? answer->rows : 1, row_size = elements / rows;
-    for (size_t row = 0; row < rows; row++) {
-        if (by_row && answer->verdicts[row] == ERAI_VERDICT_REJECT) continue; /* the reference row's answer */
-        erai_reason reason = {.subject = output->name, .limit = (double)NAN, .code = ERAI_REASON_OUTPUT_NOT_FINITE};
-        size_t at = first_not_finite(buffer, row * row_size, row_size, &reason.value);
-        if (at == row_size) continue;
-        reason.element = (uint32_t)at;
-        if (!by_row) {
-            reject_all(answer, reason);
-            return;
+static void check_finite(part *it) {
+    size_t before = 0;
+    if (it->buffer->dtype)
+        find_not_finite(it, it->buffer->data, it->buffer->dtype, it->first, it->count, 0);
+    else if (it->row >= 0)
+        find_nested(it, &it->buffer->nest.root.items[it->first], &before);
+    else
+        find_nested(it, &it->buffer->nest.root, &before);
+}
+
+/* ---- Checks ---- */
+
+typedef struct summary {
+    double sum, confidence, margin, entropy;
+} summary;
+
+static double times_log(double p) {
+    return p == 0 ? 0 : p * log(p);
+}
+
+static summary summary_of_one(double x, int logits) {
+    double p = logits ? 1 / (1 + exp(-x)) : x, q = logits ? 1 / (1 + exp(x)) : 1 - x;
+    return (summary){
+        .sum = x, .confidence = p > q ? p : q, .margin = fabs(p - q), .entropy = -times_log(p) - times_log(q)};
+}
+
+/* Of the shares that begin at `first`: NaN in all of them when one is NaN. */
+static summary summarize(const er_buffer *buffer, size_t first, size_t count, int logits, int with_entropy) {
+    if (count == 1) return summary_of_one(er_value(buffer->data, buffer->dtype, first), logits);
+    double most = (double)-INFINITY, second = most, sum = 0, entropy = 0;
+    for (size_t i = 0; i < count; i++) {
+        double x = er_value(buffer->data, buffer->dtype, first + i);
+        sum += x;
+        if (with_entropy && !logits) entropy -= times_log(x);
+        second = x > most ? most : x > second ? x : second;
+        most = x > most ? x : most;
+    }
+    if (isnan(sum)) return (summary){sum, sum, sum, sum};
+    if (!logits) return (summary){sum, most, most - second, entropy};
+    double z = 0, weighted = 0;
+    for (size_t i = 0; i < count; i++) {
+        double x = er_value(buffer->data, buffer->dtype, first + i) - most, e = exp(x);
+        z += e;
+        if (e > 0) weighted += e * x;
+    }
+    return (summary){sum, 1 / z, (1 - exp(second - most)) / z, log(z) - weighted / z};
+}
+
+static int below(erai_reason *reason, double value, double low) {
+    reason->value = value;
+    reason->limit = low;
+    return !(value >= low);
+}
+
+static int above(erai_reason *reason, double value, double high) {
+    reason->value = value;
+    reason->limit = high;
+    return !(value <= high);
+}
+
+static int fails(const erai_check_rule *rule, const summary *shares, erai_reason *reason) {
+    switch (rule->kind) {
+    case ERAI_CHECK_SUM: return below(reason, shares->sum, rule->low) || above(reason, shares->sum, rule->high);
+    case ERAI_CHECK_CONFIDENCE: return below(reason, shares->confidence, rule->low);
+    case ERAI_CHECK_MARGIN: return below(reason, shares->margin, rule->low);
+    default: return above(reason, shares->entropy, rule->high);
+    }
+}
+
+static void check_range(part *it, const erai_check_rule *rule) {
+    const void *data = it->buffer->data;
+    uint32_t dtype = it->buffer->dtype;
+    for (size_t i = 0; i < it->count; i++) {
+        size_t at = it->first + i;
+        double value = er_value(data, dtype, at);
+        int low = er_is_below(data, dtype, at, rule->low);
+        if (!low && !isnan(value) && !er_is_above(data, dtype, at, rule->high)) continue;
+        double limit = low || !isfinite(rule->high) ? rule->low : rule->high;
+        find(it, (erai_verdict)rule->verdict,
+             (erai_reason){
+                 .value = value, .limit = limit, .code = ERAI_REASON_OUTPUT_RANGE, .element = (uint32_t)i});
+        return;
+    }
+}
+
+/* The codes of these reasons follow each other as the kinds of these checks do. */
+static uint32_t code_of(const erai_check_rule *rule) {
+    return ERAI_REASON_OUTPUT_RANGE + (rule->kind - ERAI_CHECK_RANGE);
+}
+
+static void run_checks(part *it) {
+    uint32_t waiting = 0; /* bit i: check i is of shares and has found nothing yet */
+    int with_entropy = 0, logits = (it->output->flags & ERAI_RULE_LOGITS) != 0;
+    for (uint32_t i = 0; i < it->output->check_count; i++) {
+        const erai_check_rule *rule = &it->output->checks[i].rule;
+        with_entropy |= rule->kind == ERAI_CHECK_ENTROPY;
+        if (rule->kind == ERAI_CHECK_RANGE)
+            check_range(it, rule);
+        else
+            waiting |= 1u << i;
+    }
+    for (size_t at = 0; waiting && at < it->count; at += it->shares) {
+        summary shares = summarize(it->buffer, it->first + at, it->shares, logits, with_entropy);
+        for (uint32_t i = 0; i < it->output->check_count; i++) {
+            const erai_check_rule *rule = &it->output->checks[i].rule;
+            erai_reason reason = {.code = code_of(rule), .element = (uint32_t)at};
+            if (!(waiting >> i & 1) || !fails(rule, &shares, &reason)) continue;
+            waiting &= ~(1u << i);
+            find(it, (erai_verdict)rule->verdict, reason);
         }
-        reason.row = (int64_t)row;
-        er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
     }
 }
 
-void er_judge(erai_answer *answer) {
-    for (size_t i = 0; i < answer->guard->output_count; i++) {
-        const er_output *output = &answer->guard->outputs[i];
-        const er_buffer *buffer = &answer->outputs[i];
-        /* Computed from the replaced rows too: nobody's answer. */
-        if (answer->rejected && answer->rejected < answer->rows && !er_by_row(answer, buffer))
-            reject_all(answer, (erai_reason){.subject = output->name, .code = ERAI_REASON_ROWS_DEPEND});
-        if (shape_holds(answer, output, buffer) && (output->flags & ERAI_RULE_FINITE))
-            check_finite(answer, output, buffer);
+/* ---- Rows ---- */
+
+/* The part of an output that is a row's, or the whole of one without rows. */
+static part part_of(const erai_answer *answer, size_t index, const er_buffer *buffer, int by_row, size_t row) {
+    part it = {.output = &answer->guard->outputs[index], .buffer = buffer, .row = by_row ? (int64_t)row : -1, .passed = 1};
+    if (!buffer->dtype) {
+        it.first = row;
+        return it;
     }
+    it.count = er_elements(buffer->shape, buffer->rank) / (by_row ? answer->rows : 1);
+    it.first = by_row ? row * it.count : 0;
+    int single = buffer->rank == 0 || (answer->guard->batched && buffer->rank == 1);
+    it.shares = single ? 1 : (size_t)buffer->shape[buffer->rank - 1];
+    return it;
+}
+
+static void judge_part(part *it) {
+    if (it->output->flags & ERAI_RULE_FINITE) check_finite(it);
+    if (it->output->check_count && it->buffer->dtype) run_checks(it);
+}
+
+/* Whether an output has rows, of its declared shape, that must be looked at one by one. */
+static int has_suspects(const erai_answer *answer, size_t index) {
+    const er_buffer *buffer = &answer->outputs[index];
+    if (!er_by_row(answer, buffer)) return 0;
+    part all = part_of(answer, index, buffer, 0, 0);
+    check_shape(&all, answer->guard->batched, answer->rows);
+    if (!all.passed || all.output->check_count) return all.passed;
+    if (!(all.output->flags & ERAI_RULE_FINITE)) return 0;
+    return !buffer->dtype || first_not_finite(buffer->data, buffer->dtype, 0, all.count) < all.count;
+}
+
+/* Its shape, and where it has no rows, its values. */
+static void judge_whole(erai_answer *answer, size_t index, int mixed) {
+    const er_buffer *buffer = &answer->outputs[index];
+    int by_row = er_by_row(answer, buffer);
+    part it = part_of(answer, index, buffer, 0, 0);
+    it.answer = answer;
+    /* Computed from the stand-ins too: nobody's answer. */
+    if (mixed && !by_row) find(&it, ERAI_VERDICT_REJECT, (erai_reason){.code = ERAI_REASON_ROWS_DEPEND});
+    it.passed = 1;
+    check_shape(&it, answer->guard->batched, answer->rows);
+    if (it.passed && !by_row) judge_part(&it);
+}
+
+/* Row by row first, and all outputs of a row before the next: what rejects every row would hide which rows were
+ * rejected before, and one output what is wrong with another. */
+void er_judge(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    if (answer->rejected == answer->rows) return;
+    int mixed = answer->rejected > 0, any = 0;
+    uint8_t suspects[ER_MAX_OUTPUTS];
+    for (size_t i = 0; i < guard->output_count; i++) any |= suspects[i] = (uint8_t)has_suspects(answer, i);
+    for (size_t row = 0; any && row < answer->rows; row++) {
+        if (answer->verdicts[row] == ERAI_VERDICT_REJECT) continue;
+        for (size_t i = 0; i < guard->output_count; i++) {
+            if (!suspects[i]) continue;
+            part it = part_of(answer, i, &answer->outputs[i], 1, row);
+            it.answer = answer;
+            judge_part(&it);
+        }
+    }
+    for (size_t i = 0; i < guard->output_count; i++) judge_whole(answer, i, mixed);
+}
+
+int er_judge_fallback(const erai_answer *answer, size_t row) {
+    for (size_t i = 0; i < answer->guard->output_count; i++) {
+        const er_buffer *buffer = &answer->fallback_outputs[i];
+        int by_row = er_by_row(answer, buffer);
+        if (buffer->dtype != answer->guard->outputs[i].dtype || (!by_row && answer->rows > 1)) return 0;
+        part it = part_of(answer, i, buffer, by_row, row);
+        check_shape(&it, answer->guard->batched, answer->rows);
+        if (it.passed) judge_part(&it);
+        if (!it.passed) return 0;
+    }
+    return 1;
 }

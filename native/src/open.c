@@ -209,6 +209,8 @@ static erai_status compose(erai_guard *guard, er_model *model, const uint8_t *mo
     session->model = model;
     memcpy(session->model_digest, model_digest, ERAI_DIGEST_SIZE);
     session->statistics_size = er_statistics_size(guard->feature_count);
+    if (!er_memory_open(&session->memory, guard) || !er_gate_open(&session->gate, &guard->decision, 0)) abort(); /* scaffold */
+    session->clock = config->clock;
     session->carried = calloc(session->statistics_size, sizeof *session->carried);
     session->taken = calloc(session->statistics_size, sizeof *session->taken);
     session->window_ns = er_monotonic_ns();
@@ -236,7 +238,7 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
     erai_guard *guard = NULL;
     status = er_requirements_check_build(bundle, detail);
     if (!status)
-        status = er_model_open(config->runtime_path, config->threads, manifest->model_name, manifest->model,
+        status = er_model_open(&(er_model_options){.runtime_path = config->runtime_path, .threads = config->threads}, manifest->model_name, manifest->model,
                                manifest->model_size, &model, detail);
     if (!status) status = er_requirements_check_runtime(bundle, er_model_runtime_version(model), detail);
     if (!status) status = erai_guard_open(manifest->guard, manifest->guard_size, &guard, detail);
@@ -261,7 +263,7 @@ static erai_status open_model(const char *path, const erai_session_config *confi
     er_model *model = NULL;
     erai_guard *guard = NULL;
     /* By path, so that weights in files beside the model are found. */
-    status = er_model_open(config->runtime_path, config->threads, path, NULL, 0, &model, detail);
+    status = er_model_open(&(er_model_options){.runtime_path = config->runtime_path, .threads = config->threads}, path, NULL, 0, &model, detail);
     if (!status) status = default_guard(model, &guard, detail);
     if (status) {
         er_model_close(model);

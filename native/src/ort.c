@@ -209,7 +209,7 @@ static erai_status read_spec(er_model *model, int output, size_t index, er_tenso
     if (true_rank > ERAI_MAX_RANK)
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has rank %zu; at most %d is supported", side, name,
                        true_rank, ERAI_MAX_RANK);
-    if (output ? !erai_dtype_size(spec->dtype) : spec->dtype != ERAI_DTYPE_FLOAT32)
+    if (!erai_dtype_size(spec->dtype))
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' is %s; this version takes %s", side, spec->name,
                        er_dtype_name(spec->dtype),
                        output ? "outputs of float32, float64, integers and booleans" : "float32 inputs");
@@ -239,12 +239,12 @@ static erai_status read_signature(er_model *model, int output, char *detail) {
     return ERAI_OK;
 }
 
-erai_status er_model_open(const char *runtime_path, uint32_t threads, const char *path, const void *bytes, size_t size,
+erai_status er_model_open(const er_model_options *options, const char *path, const void *bytes, size_t size,
                           er_model **out, char *detail) {
     er_model *model = calloc(1, sizeof *model);
     if (!model) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    erai_status status = load_runtime(runtime_path, model, detail);
-    if (!status) status = create_session(model, threads, path, bytes, size, detail);
+    erai_status status = load_runtime(options->runtime_path, model, detail);
+    if (!status) status = create_session(model, options->threads, path, bytes, size, detail);
     if (!status) status = read_signature(model, 0, detail);
     if (!status) status = read_signature(model, 1, detail);
     if (status) {
@@ -464,4 +464,9 @@ erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, er_bu
     status = run_and_learn(binding, outputs, detail);
     if (status) binding->dynamic = 0;
     return status;
+}
+
+void er_binding_terminate(er_binding *binding, int terminate) {
+    (void)binding;
+    (void)terminate;
 }

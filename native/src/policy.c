@@ -11,6 +11,19 @@
 struct erai_policy {
     er_writer inputs; /* with their features */
     er_writer outputs;
+    er_writer fallbacks;
+    er_writer states;
+    er_writer decision;
+    er_input input;                /* added last; its name is in `input_name` */
+    char subject[ER_MAX_NAME + 1]; /* feature or output added last, that checks are of */
+    char input_name[ER_MAX_NAME + 1];
+    uint32_t dtype;      /* of the subject */
+    uint32_t checks;     /* of the subject */
+    int of_output;       /* the subject is an output */
+    int awaits_checks;   /* the subject's list of checks has no end yet */
+    int awaits_distance; /* the input added last has no distance yet, nor the word that it has none */
+    uint8_t fallback_count;
+    uint8_t state_count;
     int batched;
     uint16_t input_count;
     uint16_t output_count;
@@ -30,13 +43,38 @@ void erai_policy_close(erai_policy *policy) {
     if (!policy) return;
     free(policy->inputs.data);
     free(policy->outputs.data);
+    free(policy->fallbacks.data);
+    free(policy->states.data);
+    free(policy->decision.data);
     free(policy);
 }
 
+/* NULL is written as "". */
 static void write_name(er_writer *writer, const char *name) {
-    size_t length = strlen(name);
+    size_t length = name ? strlen(name) : 0;
     er_write_u16(writer, (uint16_t)length);
     er_write_bytes(writer, name, length);
+}
+
+/* Ends the list of checks of the feature or output before. */
+static void end_checks(erai_policy *policy) {
+    if (policy->awaits_checks) er_write_u16(policy->of_output ? &policy->outputs : &policy->inputs, 0);
+    policy->awaits_checks = 0;
+    policy->checks = 0;
+}
+
+/* Ends the record of the input before. */
+static void end_input(erai_policy *policy) {
+    end_checks(policy);
+    if (policy->awaits_distance) er_write_u8(&policy->inputs, 0);
+    policy->awaits_distance = 0;
+}
+
+static void begin_checks(erai_policy *policy, const char *subject, uint32_t dtype, int of_output) {
+    memcpy(policy->subject, subject, strlen(subject) + 1);
+    policy->dtype = dtype;
+    policy->of_output = of_output;
+    policy->awaits_checks = 1;
 }
 
 static erai_status check_name(const char *name, const char *what, char *detail) {
@@ -76,6 +114,10 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
             return er_fail(detail, ERAI_E_POLICY, "input '%s': more than %d features", rule->name, ER_MAX_FEATURES);
         input.feature_count = (uint32_t)extent;
     }
+    end_input(policy);
+    memcpy(policy->input_name, rule->name, strlen(rule->name) + 1);
+    policy->input = input;
+    policy->input.name = policy->input_name;
     er_writer *out = &policy->inputs;
     write_name(out, input.name);
     er_write_u8(out, (uint8_t)input.dtype);
@@ -91,6 +133,7 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
     policy->input_count++;
     policy->features += input.feature_count;
     policy->features_due = input.feature_count;
+    policy->awaits_distance = 1;
     return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
 }
 
@@ -101,6 +144,11 @@ erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule
     if (check_name(rule->name, "feature", detail)) return ERAI_E_POLICY;
     if (!policy->features_due)
         return er_fail(detail, ERAI_E_POLICY, "feature '%s': the input has all its features already", rule->name);
+    const char *const texts[] = {rule->unit, rule->stand_in};
+    for (int i = 0; i < 2; i++)
+        if (texts[i] && strlen(texts[i]) > ER_MAX_NAME)
+            return er_fail(detail, ERAI_E_POLICY, "feature '%s': its unit and stand_in have at most %d bytes",
+                           rule->name, ER_MAX_NAME);
     er_feature feature = {.name = rule->name,
                           .low = rule->low,
                           .high = rule->high,
@@ -110,19 +158,23 @@ erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule
                           .edges = rule->edges,
                           .counts = rule->counts,
                           .bins = rule->bins};
-    erai_status status = er_check_feature(&feature, detail);
+    erai_status status = er_check_feature(&feature, policy->input.dtype, detail);
     if (status) return status;
+    end_checks(policy);
     er_writer *out = &policy->inputs;
     write_name(out, feature.name);
-    er_write_f32(out, feature.low);
-    er_write_f32(out, feature.high);
+    write_name(out, rule->unit);
+    write_name(out, rule->stand_in);
+    er_write_f64(out, feature.low);
+    er_write_f64(out, feature.high);
     er_write_f64(out, feature.mean);
     er_write_f64(out, feature.stddev);
     er_write_u64(out, feature.reference_rows);
     er_write_u8(out, (uint8_t)feature.bins);
-    for (uint32_t i = 0; i + 1 < feature.bins; i++) er_write_f32(out, feature.edges[i]);
+    for (uint32_t i = 0; i + 1 < feature.bins; i++) er_write_f64(out, feature.edges[i]);
     for (uint32_t i = 0; i < feature.bins; i++) er_write_u64(out, feature.counts[i]);
     policy->features_due--;
+    begin_checks(policy, rule->name, policy->input.dtype, 0);
     return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
 }
 
@@ -145,6 +197,7 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
     for (uint32_t i = 0; i < rule->rank; i++) output.shape[i] = rule->shape[i];
     erai_status status = er_check_output(&output, policy->batched, detail);
     if (status) return status;
+    end_input(policy);
     er_writer *out = &policy->outputs;
     write_name(out, output.name);
     er_write_u8(out, (uint8_t)output.dtype);
@@ -154,6 +207,117 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
     er_write_u32(out, output.default_size);
     for (uint32_t i = 0; i < output.default_size; i++) er_write_f64(out, output.default_row[i]);
     policy->output_count++;
+    begin_checks(policy, rule->name, output.dtype, 1);
+    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+}
+
+erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *rule, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_check: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_check_rule: unknown struct_size");
+    if (!policy->awaits_checks)
+        return er_fail(detail, ERAI_E_ARGUMENT, "a check comes right after the feature or output that it is of");
+    if (policy->checks == ER_MAX_CHECKS)
+        return er_fail(detail, ERAI_E_POLICY, "'%s': at most %d checks", policy->subject, ER_MAX_CHECKS);
+    erai_status status = er_check_check(rule, policy->subject, policy->of_output, policy->dtype, detail);
+    if (status) return status;
+    er_writer *out = policy->of_output ? &policy->outputs : &policy->inputs;
+    int is_text = policy->dtype == ERAI_DTYPE_STRING && rule->kind == ERAI_CHECK_CATEGORIES;
+    er_write_u16(out, (uint16_t)rule->kind);
+    er_write_u8(out, (uint8_t)rule->verdict);
+    er_write_f64(out, rule->low);
+    er_write_f64(out, rule->high);
+    er_write_f64(out, rule->limit);
+    er_write_u32(out, rule->window);
+    er_write_u32(out, rule->count);
+    er_write_u8(out, (uint8_t)is_text);
+    for (uint32_t i = 0; i < rule->count; i++) {
+        if (is_text && strlen(rule->texts[i]) > UINT16_MAX)
+            return er_fail(detail, ERAI_E_POLICY, "'%s': category %u has more than %d bytes", policy->subject, i,
+                           UINT16_MAX);
+        if (is_text)
+            write_name(out, rule->texts[i]);
+        else
+            er_write_f64(out, rule->values[i]);
+    }
+    policy->checks++;
+    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+}
+
+erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_rule *rule, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_distance: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_distance_rule: unknown struct_size");
+    if (!policy->awaits_distance || policy->features_due)
+        return er_fail(detail, ERAI_E_ARGUMENT, "a distance comes after all features of its input, and once");
+    erai_status status = er_check_distance(rule, &policy->input, detail);
+    if (status) return status;
+    end_checks(policy);
+    er_writer *out = &policy->inputs;
+    size_t features = policy->input.feature_count;
+    er_write_u8(out, 1);
+    er_write_u8(out, (uint8_t)rule->verdict);
+    er_write_u32(out, rule->directions);
+    er_write_f64(out, rule->rest);
+    er_write_f64(out, rule->threshold);
+    er_write_f64(out, rule->false_rejection_rate);
+    for (size_t i = 0; i < features; i++) er_write_f64(out, rule->mean[i]);
+    for (size_t i = 0; i < features; i++) er_write_f64(out, rule->scale[i]);
+    for (size_t i = 0; i < rule->directions; i++) er_write_f32(out, rule->weights[i]);
+    for (size_t i = 0; i < rule->directions * features; i++) er_write_f32(out, rule->projection[i]);
+    policy->awaits_distance = 0;
+    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+}
+
+erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_rule *rule, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_fallback: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_fallback_rule: unknown struct_size");
+    if (policy->fallback_count == ER_MAX_FALLBACKS)
+        return er_fail(detail, ERAI_E_POLICY, "at most %d fallback rules", ER_MAX_FALLBACKS);
+    erai_status status = er_check_fallback(rule, detail);
+    if (status) return status;
+    er_writer *out = &policy->fallbacks;
+    er_write_u64(out, rule->reasons);
+    er_write_u8(out, (uint8_t)rule->steps);
+    for (uint32_t i = 0; i < rule->steps; i++) er_write_u8(out, (uint8_t)rule->chain[i]);
+    policy->fallback_count++;
+    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+}
+
+erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_decision: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_decision_rule: unknown struct_size");
+    if (rule->provider && check_name(rule->provider, "decision.provider", detail)) return ERAI_E_POLICY;
+    erai_status status = er_check_decision(rule, detail);
+    if (status) return status;
+    er_writer *out = &policy->decision;
+    out->size = 0;
+    er_write_u64(out, rule->deadline_ns);
+    er_write_u64(out, rule->last_good_age_ns);
+    er_write_u64(out, rule->breaker_cooldown_ns);
+    er_write_f64(out, rule->rate_per_second);
+    const uint32_t numbers[] = {rule->rate_burst,       rule->last_good_keys, rule->review_rows,
+                                rule->hold_after,       rule->hold_until,     rule->breaker_window,
+                                rule->breaker_failures, rule->breaker_probes, rule->flags};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) er_write_u32(out, numbers[i]);
+    write_name(out, rule->provider);
+    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+}
+
+erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_state: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_state_rule: unknown struct_size");
+    if (check_name(rule->input, "state.input", detail) || check_name(rule->output, "state.output", detail))
+        return ERAI_E_POLICY;
+    if (policy->state_count == ER_MAX_STATES) return er_fail(detail, ERAI_E_POLICY, "at most %d states", ER_MAX_STATES);
+    er_writer *out = &policy->states;
+    write_name(out, rule->input);
+    write_name(out, rule->output);
+    er_write_u32(out, (uint32_t)rule->row_axis);
+    policy->state_count++;
     return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
 }
 
@@ -165,14 +329,31 @@ static erai_status check_readable(const er_writer *program, char *detail) {
     return status == ERAI_E_GUARD_FORMAT ? ERAI_E_POLICY : status;
 }
 
-erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
+/* The records after the header; `policy` has been ended. */
+static void write_body(er_writer *out, const erai_policy *policy) {
+    er_write_u8(out, (uint8_t)policy->batched);
+    er_write_u16(out, policy->input_count);
+    er_write_u16(out, policy->output_count);
+    er_write_bytes(out, policy->inputs.data, policy->inputs.size);
+    er_write_bytes(out, policy->outputs.data, policy->outputs.size);
+    er_write_u8(out, policy->decision.size > 0);
+    er_write_bytes(out, policy->decision.data, policy->decision.size);
+    er_write_u8(out, policy->fallback_count);
+    er_write_bytes(out, policy->fallbacks.data, policy->fallbacks.size);
+    er_write_u8(out, policy->state_count);
+    er_write_bytes(out, policy->states.data, policy->states.size);
+}
+
+erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
     if (!policy || !size) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_write: NULL");
     if (!policy->input_count || !policy->output_count || policy->features_due)
         return er_fail(detail, ERAI_E_POLICY,
                        "a policy needs at least one input with all its features and one output; the last input lacks "
                        "%u features",
                        policy->features_due);
-    size_t body = 5 + policy->inputs.size + policy->outputs.size;
+    end_input(policy);
+    size_t body = 8 + policy->inputs.size + policy->outputs.size + policy->decision.size + policy->fallbacks.size +
+                  policy->states.size;
     if (body > UINT32_MAX) return er_fail(detail, ERAI_E_SIZE, "the guard program exceeds 4 GiB");
     *size = ER_GUARD_HEADER + body;
     if (capacity < *size) return ERAI_E_SIZE;
@@ -182,11 +363,7 @@ erai_status erai_policy_write(const erai_policy *policy, uint8_t *buffer, size_t
     er_write_u32(&out, 0);
     er_write_u32(&out, (uint32_t)body);
     er_write_u32(&out, 0);
-    er_write_u8(&out, (uint8_t)policy->batched);
-    er_write_u16(&out, policy->input_count);
-    er_write_u16(&out, policy->output_count);
-    er_write_bytes(&out, policy->inputs.data, policy->inputs.size);
-    er_write_bytes(&out, policy->outputs.data, policy->outputs.size);
+    write_body(&out, policy);
     if (!out.failed) er_patch_u32(&out, 20, er_crc32(0, out.data + ER_GUARD_HEADER, body));
     erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : check_readable(&out, detail);
     if (!status) memcpy(buffer, out.data, out.size);

@@ -1,5 +1,8 @@
-/* One call: admit, infer, judge, decide, record. And what a session has counted, as snapshots. */
+/* A session's calls, and the statistics of their answers. The stages of a call are in files of their own; here they are
+ * put in their order. */
 #include "session.h"
+
+#include "deadline.h"
 #include "snapshot.h"
 #include "spool.h"
 #include "status.h"
@@ -11,9 +14,24 @@
 
 /* ---- Answers ---- */
 
+static erai_status make_room(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    answer->statistics = calloc(answer->session->statistics_size, sizeof *answer->statistics);
+    answer->seen = calloc(ER_KINDS * guard->feature_count, sizeof *answer->seen);
+    answer->inputs = calloc(guard->input_count, sizeof *answer->inputs);
+    answer->outputs = calloc(guard->output_count, sizeof *answer->outputs);
+    answer->shown = calloc(guard->output_count, sizeof *answer->shown);
+    answer->staging = calloc(guard->input_count, sizeof *answer->staging);
+    answer->trial = calloc(guard->output_count, sizeof *answer->trial);
+    answer->fallback_outputs = calloc(guard->output_count, sizeof *answer->fallback_outputs);
+    return answer->statistics && answer->seen && answer->inputs && answer->outputs && answer->shown &&
+                   answer->staging && answer->trial && answer->fallback_outputs
+               ? ERAI_OK
+               : ERAI_E_MEMORY;
+}
+
 erai_status erai_answer_open(erai_session *session, erai_answer **out) {
     if (!session || !out) return ERAI_E_ARGUMENT;
-    const erai_guard *guard = session->guard;
     erai_answer *answer = calloc(1, sizeof *answer);
     if (!answer) return ERAI_E_MEMORY;
     if (er_mutex_init(&answer->lock)) {
@@ -21,16 +39,8 @@ erai_status erai_answer_open(erai_session *session, erai_answer **out) {
         return ERAI_E_MEMORY;
     }
     answer->session = session;
-    answer->guard = guard;
-    answer->statistics = calloc(session->statistics_size, sizeof *answer->statistics);
-    answer->seen = calloc(ER_KINDS * guard->feature_count, sizeof *answer->seen);
-    answer->outputs = calloc(guard->output_count, sizeof *answer->outputs);
-    answer->shown = calloc(guard->output_count, sizeof *answer->shown);
-    answer->staging = calloc(guard->input_count, sizeof *answer->staging);
-    answer->trial = calloc(guard->output_count, sizeof *answer->trial);
-    int complete =
-        answer->statistics && answer->seen && answer->outputs && answer->shown && answer->staging && answer->trial;
-    erai_status status = complete ? ERAI_OK : ERAI_E_MEMORY;
+    answer->guard = session->guard;
+    erai_status status = make_room(answer);
     if (!status && session->model) status = er_binding_open(session->model, &answer->binding);
     er_mutex_lock(&session->lock);
     answer->next = session->answers;
@@ -45,7 +55,10 @@ erai_status erai_answer_open(erai_session *session, erai_answer **out) {
 
 void erai_answer_close(erai_answer *answer) {
     if (!answer) return;
+    const erai_guard *guard = answer->guard;
     erai_session *session = answer->session;
+    er_runner_close(answer->runner);
+    er_runner_close(answer->fallback_runner);
     er_mutex_lock(&session->lock);
     erai_answer **link = &session->answers;
     while (*link != answer) link = &(*link)->next;
@@ -53,17 +66,20 @@ void erai_answer_close(erai_answer *answer) {
     if (answer->statistics) er_statistics_add(session->carried, answer->statistics, session->statistics_size);
     er_mutex_unlock(&session->lock);
     er_binding_close(answer->binding);
-    for (size_t i = 0; answer->outputs && i < answer->guard->output_count; i++) free(answer->outputs[i].data);
-    for (size_t i = 0; answer->staging && i < answer->guard->input_count; i++) free(answer->staging[i].data);
-    for (size_t i = 0; answer->trial && i < answer->guard->output_count; i++) free(answer->trial[i].data);
-    free(answer->trial);
+    er_binding_close(answer->fallback);
+    er_buffers_free(answer->outputs, guard->output_count);
+    er_buffers_free(answer->staging, guard->input_count);
+    er_buffers_free(answer->trial, guard->output_count);
+    er_buffers_free(answer->fallback_outputs, guard->output_count);
+    free(answer->inputs);
     free(answer->statistics);
     free(answer->seen);
-    free(answer->outputs);
     free(answer->shown);
-    free(answer->staging);
     free(answer->verdicts);
     free(answer->sources);
+    free(answer->row_reasons);
+    free(answer->review_ids);
+    free(answer->keys);
     free(answer->reasons);
     er_mutex_destroy(&answer->lock);
     free(answer);
@@ -75,19 +91,40 @@ static erai_status fail_call(erai_answer *answer, erai_status status) {
     answer->admitted = 0;
     answer->rows = 0;
     answer->reason_count = 0;
+    answer->key_count = 0;
+    answer->answered = 0;
     er_mutex_lock(&answer->lock);
     answer->statistics[ER_COUNT_ERRORS]++;
     er_mutex_unlock(&answer->lock);
     return status;
 }
 
+/* The caller's inputs in their places among the model's; those that are states stay as they are. */
+static void place_inputs(erai_answer *answer, const erai_tensor *inputs) {
+    const erai_guard *guard = answer->guard;
+    if (guard->given_count == guard->input_count) {
+        memcpy(answer->inputs, inputs, guard->input_count * sizeof *inputs);
+        return;
+    }
+    for (size_t i = 0, given = 0; i < guard->input_count; i++)
+        if (!guard->inputs[i].is_state) answer->inputs[i] = inputs[given++];
+}
+
 static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t count) {
-    answer->start_ns = er_monotonic_ns();
-    if (count != answer->guard->input_count)
-        return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu inputs given, the model has %zu", count,
-                       answer->guard->input_count);
-    erai_status status = er_validate(answer, inputs);
+    const erai_session *session = answer->session;
+    answer->start_ns = er_session_ns(session);
+    if (erai_session_stopped(session))
+        return er_fail(answer->detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again");
+    if (count != answer->guard->given_count)
+        return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu inputs given, %zu expected", count,
+                       answer->guard->given_count);
+    place_inputs(answer, inputs);
+    erai_status status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
     if (status) return er_fail(answer->detail, status, "out of memory");
+    if (answer->key_count > 1 && answer->key_count != answer->rows)
+        return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu keys for %zu rows; expected one for all, or one a row",
+                       answer->key_count, answer->rows);
+    er_gate_before(answer, answer->start_ns);
     answer->admitted = 1;
     return ERAI_OK;
 }
@@ -99,94 +136,45 @@ static void show_outputs(erai_answer *answer) {
         answer->layout++;
     }
     answer->accepted = answer->verdict == ERAI_VERDICT_ACCEPT ? answer->layout : 0;
+    answer->answered = 1;
 }
 
-static void record(erai_answer *answer) {
+static void record(erai_answer *answer, uint64_t now_ns) {
     uint64_t *counts = answer->statistics;
     er_mutex_lock(&answer->lock);
     for (size_t row = 0; row < answer->rows; row++) {
         counts[ER_COUNT_VERDICTS + answer->verdicts[row]]++;
         counts[ER_COUNT_SOURCES + answer->sources[row]]++;
     }
-    for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
-    uint64_t latency = er_monotonic_ns() - answer->start_ns;
+    if (answer->reasons_found)
+        for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
     counts[ER_COUNT_CALLS]++;
-    counts[ER_COUNT_LATENCY_SUM] += latency;
-    counts[ER_COUNT_LATENCY + er_latency_slot(latency)]++;
+    counts[ER_COUNT_LATENCY_SUM] += now_ns - answer->start_ns;
+    counts[ER_COUNT_LATENCY + er_latency_slot(now_ns - answer->start_ns)]++;
     er_mutex_unlock(&answer->lock);
 }
 
-static erai_status decide_and_record(erai_answer *answer) {
+/* What follows the model's run, or its absence. */
+static erai_status finish(erai_answer *answer) {
+    const erai_session *session = answer->session;
     answer->admitted = 0;
-    erai_status status = er_decide(answer);
+    if (answer->ran) er_judge(answer);
+    er_gate_after(answer, answer->start_ns);
+    if (session->recurrent && session->model) er_recurrent_take(session->recurrent, answer);
+    erai_status status = er_decide(answer, answer->start_ns, session->review ? er_session_unix_ns(session) : 0);
+    answer->key_count = 0;
     if (status) return er_fail(answer->detail, status, "out of memory");
     show_outputs(answer);
-    record(answer);
+    record(answer, er_session_ns(session));
     return ERAI_OK;
 }
 
-/* Below this a copy costs less than telling the runtime of a new address. */
-#define STAGE_BYTES 4096u
-
-/* Large inputs run where they are, unless rejected rows must be replaced: by the reference's means plus `shift`. */
-static erai_status run(erai_answer *answer, const erai_tensor *inputs, float shift) {
-    erai_tensor staged[ER_MAX_INPUTS];
-    for (size_t i = 0; i < answer->guard->input_count; i++) {
-        size_t bytes = 0;
-        staged[i] = inputs[i];
-        er_tensor_bytes(inputs[i].shape, inputs[i].rank, inputs[i].dtype, &bytes); /* validated: it fits */
-        if (!answer->rejected && bytes > STAGE_BYTES) continue;
-        erai_status status = er_stage(answer, &inputs[i], i, shift, &staged[i]);
-        if (status) return er_fail(answer->detail, status, "out of memory");
-    }
-    return er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
-}
-
-/* Whether the rows that were not rejected have the same bits in both. */
-static int same_rows(const erai_answer *answer, const er_buffer *one, const er_buffer *other) {
-    size_t bytes = 0;
-    if (one->rank != other->rank || memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) != 0) return 0;
-    if (!er_by_row(answer, one)) return 1; /* er_judge sees to it */
-    er_tensor_bytes(one->shape, one->rank, one->dtype, &bytes);
-    size_t row_bytes = bytes / answer->rows;
-    for (size_t row = 0; row < answer->rows; row++)
-        if (answer->verdicts[row] != ERAI_VERDICT_REJECT &&
-            memcmp((char *)one->data + row * row_bytes, (char *)other->data + row * row_bytes, row_bytes) != 0)
-            return 0;
-    return 1;
-}
-
-/* Runs with other replacements for the rejected rows and keeps the outputs. Whether that could be done. */
-static int keep_trial(erai_answer *answer, const erai_tensor *inputs) {
-    if (run(answer, inputs, 1.0f)) return 0;
-    for (size_t i = 0; i < answer->guard->output_count; i++) {
-        const er_buffer *output = &answer->outputs[i];
-        er_buffer *trial = &answer->trial[i];
-        size_t bytes = 0;
-        er_tensor_bytes(output->shape, output->rank, output->dtype, &bytes);
-        if (!er_buffer_reserve(trial, bytes)) return 0;
-        if (bytes) memcpy(trial->data, output->data, bytes);
-        memcpy(trial->shape, output->shape, sizeof trial->shape);
-        trial->rank = output->rank;
-    }
-    return 1;
-}
-
-/* Where a row was rejected under an assumption, the assumption is tried: the answers of the other rows must not change
- * with what stands in for it. When one does, or the trial fails, rows depend on each other as far as anybody can tell,
- * and the bad one spoils the call. */
-static erai_status infer(erai_answer *answer, const erai_tensor *inputs) {
-    const erai_guard *guard = answer->guard;
-    int doubtful = answer->rejected && answer->session->rows_assumed;
-    int tried = doubtful && keep_trial(answer, inputs);
-    erai_status status = run(answer, inputs, 0.0f);
-    for (size_t i = 0; !status && doubtful && i < guard->output_count; i++) {
-        if (tried && same_rows(answer, &answer->outputs[i], &answer->trial[i])) continue;
-        er_answer_find(answer, ERAI_VERDICT_REJECT,
-                       (erai_reason){.subject = guard->outputs[i].name, .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
-        break;
-    }
-    return status;
+static erai_status predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
+    erai_status status = admit(answer, inputs, count);
+    if (!status && session->recurrent)
+        status = er_recurrent_give(session->recurrent, answer);
+    if (!status && answer->rejected < answer->rows) status = er_infer(answer);
+    return status ? status : finish(answer);
 }
 
 erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
@@ -195,15 +183,9 @@ erai_status erai_session_predict(erai_session *session, const erai_tensor *input
         return fail_call(answer,
                          er_fail(answer->detail, ERAI_E_NO_MODEL,
                                  "this session has a guard program and no model: use erai_admit and erai_judge"));
-    erai_status status = admit(answer, inputs, count);
-    if (!status && answer->rejected < answer->rows) {
-        status = infer(answer, inputs);
-        if (!status) {
-            answer->ran = 1;
-            er_judge(answer);
-        }
-    }
-    if (!status) status = decide_and_record(answer);
+    if (session->recurrent) er_mutex_lock(&session->call_lock);
+    erai_status status = predict(session, inputs, count, answer);
+    if (session->recurrent) er_mutex_unlock(&session->call_lock);
     return status ? fail_call(answer, status) : ERAI_OK;
 }
 
@@ -222,20 +204,16 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
         return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu outputs given, the guard program has %zu", count,
                        guard->output_count);
     for (size_t i = 0; i < count; i++) {
-        er_buffer *buffer = &answer->outputs[i];
+        size_t bytes = 0;
         if (outputs[i].dtype != guard->outputs[i].dtype || outputs[i].rank > ERAI_MAX_RANK)
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': %s of rank %u came, %s is declared",
                            guard->outputs[i].name, er_dtype_name(outputs[i].dtype), outputs[i].rank,
                            er_dtype_name(guard->outputs[i].dtype));
-        size_t bytes = 0;
         if (!er_tensor_bytes(outputs[i].shape, outputs[i].rank, outputs[i].dtype, &bytes))
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': its shape is that of no tensor",
                            guard->outputs[i].name);
-        buffer->rank = outputs[i].rank;
-        buffer->dtype = outputs[i].dtype;
-        if (buffer->rank) memcpy(buffer->shape, outputs[i].shape, buffer->rank * sizeof *buffer->shape);
-        if (!er_buffer_reserve(buffer, bytes)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
-        if (bytes) memcpy(buffer->data, outputs[i].data, bytes);
+        if (!er_buffer_copy(&answer->outputs[i], &outputs[i]))
+            return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
     }
     answer->ran = 1;
     return ERAI_OK;
@@ -246,12 +224,18 @@ erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t
     erai_status status = ERAI_OK;
     if (!answer->admitted)
         status = er_fail(answer->detail, ERAI_E_ARGUMENT, "erai_judge without an erai_admit before it");
-    else if (count || answer->rejected < answer->rows) {
+    else if (count || answer->rejected < answer->rows)
         status = copy_outputs(answer, outputs, count);
-        if (!status) er_judge(answer);
-    }
-    if (!status) status = decide_and_record(answer);
+    if (!status) status = finish(answer);
     return status ? fail_call(answer, status) : ERAI_OK;
+}
+
+void erai_session_reset(erai_session *session) {
+    er_memory_reset(&session->memory, session->guard);
+    if (!session->recurrent) return;
+    er_mutex_lock(&session->call_lock);
+    er_recurrent_reset(session->recurrent);
+    er_mutex_unlock(&session->call_lock);
 }
 
 /* ---- Snapshots ---- */
@@ -289,7 +273,7 @@ erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapsho
     er_writer out = {0};
     er_mutex_lock(&session->lock);
     gather(session, session->taken, 0);
-    write_window(session, session->taken, er_monotonic_ns(), er_unix_ns(), &out);
+    write_window(session, session->taken, er_session_ns(session), er_session_unix_ns(session), &out);
     er_mutex_unlock(&session->lock);
     erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
                                     : erai_snapshot_open(out.data, out.size, snapshot, detail);
@@ -304,8 +288,8 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     er_writer out = {0};
     char file[64];
     er_mutex_lock(&session->lock);
-    uint64_t now_ns = er_monotonic_ns();
-    int64_t now_unix_ns = er_unix_ns();
+    uint64_t now_ns = er_session_ns(session);
+    int64_t now_unix_ns = er_session_unix_ns(session);
     gather(session, session->taken, 1);
     write_window(session, session->taken, now_ns, now_unix_ns, &out);
     snprintf(file, sizeof file, "%016" PRIx64 "-%016" PRIx64 ".batch", er_spool_epoch(session->spool),

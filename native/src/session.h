@@ -4,14 +4,32 @@
 
 #include "answer.h"
 #include "bundle.h"
+#include "cache.h"
+#include "gate.h"
+#include "last_good.h"
+#include "memory.h"
 #include "platform/platform.h"
+#include "recurrent.h"
+#include "review.h"
 
 struct erai_session {
     erai_guard *guard;
-    er_model *model; /* NULL: the application runs it */
+    er_model *model;    /* NULL: the application runs it */
+    er_model *fallback; /* the bundle's second model; NULL: none */
     erai_spool *spool;
-    int rows_assumed; /* the default policy: that axis 0 counts independent rows is tried where it matters */
+    const erai_clock *clock; /* NULL: the system's */
+    int rows_assumed;        /* the default policy: that axis 0 counts independent rows is tried where it matters */
     uint8_t model_digest[ERAI_DIGEST_SIZE];
+    char *stop_path; /* "PATH.stopped" beside the bundle or model; NULL: it was not opened by path */
+    int stopped;     /* atomic */
+
+    er_memory memory;
+    er_gate gate;
+    er_mutex call_lock;      /* calls one after the other, where there are states */
+    er_recurrent *recurrent; /* this and the following: NULL where the policy has none */
+    er_last_good *last_good;
+    er_review_queue *review;
+    er_cache *cache;
 
     er_mutex lock;        /* what follows; taken before an answer's lock */
     erai_answer *answers; /* open ones */
@@ -23,7 +41,18 @@ struct erai_session {
     int64_t window_unix_ns;
 };
 
+static inline uint64_t er_session_ns(const erai_session *session) {
+    return session->clock ? __atomic_load_n(&session->clock->monotonic_ns, __ATOMIC_RELAXED) : er_monotonic_ns();
+}
+
+static inline int64_t er_session_unix_ns(const erai_session *session) {
+    return session->clock ? __atomic_load_n(&session->clock->unix_ns, __ATOMIC_RELAXED) : er_unix_ns();
+}
+
 /* open.c: the golden vectors of a bundle give the answers they gave when it was made. */
 erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char *detail);
+
+/* stop.c: whether a file says that the session is stopped. */
+int er_stop_found(const erai_session *session);
 
 #endif

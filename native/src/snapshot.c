@@ -50,6 +50,7 @@ void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const era
     write_counts(out, statistics + ER_COUNT_SOURCES, ER_SOURCES);
     write_counts(out, statistics + ER_COUNT_REASONS, ER_REASONS);
     write_counts(out, statistics + ER_COUNT_LATENCY, ER_LATENCY_SLOTS);
+    write_counts(out, statistics + ER_COUNT_DECISIONS, ER_DECISIONS);
     er_write_u32(out, (uint32_t)guard->feature_count);
     er_feature_statistics of = er_of_features(statistics, guard->feature_count);
     for (size_t f = 0; f < guard->feature_count; f++) {
@@ -69,7 +70,7 @@ void er_snapshot_write(er_writer *out, const erai_snapshot_info *info, const era
 /* Room for the counts of a file of `size` bytes: every count takes at least one byte, but those cut off at the end of a
  * list come back as zeros. */
 static size_t most_counts(size_t size) {
-    return size + ER_VERDICTS + ER_SOURCES + ER_REASONS + ER_LATENCY_SLOTS;
+    return size + ER_VERDICTS + ER_SOURCES + ER_REASONS + ER_LATENCY_SLOTS + ER_DECISIONS;
 }
 
 /* A list of counts, filled up with zeros to the number this build knows; a newer writer may have more. */
@@ -100,7 +101,7 @@ static void read_features(erai_snapshot *snapshot, er_reader *in, uint64_t *free
     }
 }
 
-static erai_status read_body(erai_snapshot *snapshot, er_reader *in, char *detail) {
+static erai_status read_body(erai_snapshot *snapshot, er_reader *in, uint32_t version, char *detail) {
     erai_snapshot_info *info = &snapshot->info;
     const uint8_t *instance = er_read_bytes(in, sizeof info->instance);
     if (instance) memcpy(info->instance, instance, sizeof info->instance);
@@ -121,6 +122,13 @@ static erai_status read_body(erai_snapshot *snapshot, er_reader *in, char *detai
     info->rows_by_source = read_counts(in, &free_counts, ER_SOURCES, &info->sources);
     info->reasons = read_counts(in, &free_counts, ER_REASONS, &info->reason_codes);
     info->latency = read_counts(in, &free_counts, ER_LATENCY_SLOTS, &info->latency_slots);
+    if (version == 1) {
+        info->decisions = free_counts;
+        info->decision_counts = ER_DECISIONS;
+        free_counts += ER_DECISIONS;
+    } else {
+        info->decisions = read_counts(in, &free_counts, ER_DECISIONS, &info->decision_counts);
+    }
     info->features = er_read_u32(in);
     /* A feature takes at least four bytes. */
     if (in->failed || info->features > (in->size - in->at) / 4)
@@ -153,7 +161,7 @@ static erai_status read_batch(erai_snapshot *snapshot, const uint8_t *bytes, siz
         return er_fail(detail, ERAI_E_BATCH_FORMAT, "batch file: its checksum does not match its contents");
     snapshot->counts = calloc(most_counts(body), sizeof *snapshot->counts);
     if (!snapshot->counts) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    return read_body(snapshot, &in, detail);
+    return read_body(snapshot, &in, version, detail);
 }
 
 erai_status erai_snapshot_open(const uint8_t *bytes, size_t size, erai_snapshot **out, char *detail) {

@@ -7,7 +7,7 @@
 #include "statistics.h"
 
 #define ER_BATCH_MAGIC "ERAIBAT\n"
-#define ER_BATCH_VERSION 1u
+#define ER_BATCH_VERSION 2u
 #define ER_BATCH_HEADER 24u
 
 /* Writes a batch file. Of `info` the identity and the times are used; the counts come from `statistics`. */

@@ -239,6 +239,10 @@ void erai_spool_close(erai_spool *spool) {
     free(spool);
 }
 
+const char *er_spool_path(const erai_spool *spool) {
+    return spool->path;
+}
+
 const uint8_t *er_spool_instance(const erai_spool *spool) {
     return spool->instance;
 }

@@ -4,6 +4,7 @@
 
 #include "edge_rai.h"
 
+const char *er_spool_path(const erai_spool *spool);
 const uint8_t *er_spool_instance(const erai_spool *spool); /* 16 bytes */
 uint64_t er_spool_epoch(const erai_spool *spool);
 

@@ -8,7 +8,8 @@
 
 #define ER_VERDICTS 3u
 #define ER_SOURCES 6u
-#define ER_REASONS 10u
+#define ER_REASONS 34u
+#define ER_DECISIONS 8u
 /* Latency: eight slots an octave up to 2^40 ns (18 minutes); longer calls share the last slot. */
 #define ER_LATENCY_SLOTS 321u
 
@@ -19,7 +20,8 @@ enum er_count {
     ER_COUNT_VERDICTS = 3,
     ER_COUNT_SOURCES = ER_COUNT_VERDICTS + ER_VERDICTS,
     ER_COUNT_REASONS = ER_COUNT_SOURCES + ER_SOURCES,
-    ER_COUNT_LATENCY = ER_COUNT_REASONS + ER_REASONS,
+    ER_COUNT_DECISIONS = ER_COUNT_REASONS + ER_REASONS,
+    ER_COUNT_LATENCY = ER_COUNT_DECISIONS + ER_DECISIONS,
     ER_COUNT_FEATURES = ER_COUNT_LATENCY + ER_LATENCY_SLOTS
 };
 

@@ -12,6 +12,7 @@ const char *erai_strerror(erai_status status) {
     case ERAI_E_ARGUMENT: return "an argument or the order of calls is not allowed";
     case ERAI_E_STRUCT: return "struct_size names a struct this build does not know";
     case ERAI_E_NO_MODEL: return "the session was opened without a model";
+    case ERAI_E_STOPPED: return "the session is stopped until it is resumed";
     case ERAI_E_MEMORY: return "out of memory";
     case ERAI_E_SIZE: return "a buffer is too small or a file exceeds the limits of its format";
     case ERAI_E_BUNDLE_READ: return "the bundle or model cannot be read";
@@ -30,6 +31,7 @@ const char *erai_strerror(erai_status status) {
     case ERAI_E_RUNTIME_MISSING: return "no ONNX Runtime library was found";
     case ERAI_E_RUNTIME_OLD: return "the ONNX Runtime library is too old";
     case ERAI_E_INFERENCE: return "ONNX Runtime failed during a run";
+    case ERAI_E_PROVIDER: return "a required execution provider does not run the whole model";
     case ERAI_E_INTERNAL: return "a fault of this library; please report it";
     }
     return "unknown status";
@@ -51,6 +53,30 @@ const char *erai_reason_name(uint32_t code) {
         [ERAI_REASON_OUTPUT_NOT_FINITE] = "output_not_finite",
         [ERAI_REASON_OUTPUT_SHAPE] = "output_shape",
         [ERAI_REASON_ROWS_DEPEND] = "rows_depend",
+        [ERAI_REASON_CATEGORY] = "category",
+        [ERAI_REASON_NOT_INTEGRAL] = "not_integral",
+        [ERAI_REASON_MISSING] = "missing",
+        [ERAI_REASON_STUCK] = "stuck",
+        [ERAI_REASON_STEP] = "step",
+        [ERAI_REASON_MEAN] = "mean",
+        [ERAI_REASON_STDDEV] = "stddev",
+        [ERAI_REASON_CLIPPED] = "clipped",
+        [ERAI_REASON_LENGTH] = "length",
+        [ERAI_REASON_CHARACTER] = "character",
+        [ERAI_REASON_NOT_MONOTONIC] = "not_monotonic",
+        [ERAI_REASON_AGE] = "age",
+        [ERAI_REASON_OUT_OF_DISTRIBUTION] = "out_of_distribution",
+        [ERAI_REASON_STATE_NOT_FINITE] = "state_not_finite",
+        [ERAI_REASON_OUTPUT_RANGE] = "output_range",
+        [ERAI_REASON_OUTPUT_SUM] = "output_sum",
+        [ERAI_REASON_CONFIDENCE] = "confidence",
+        [ERAI_REASON_MARGIN] = "margin",
+        [ERAI_REASON_ENTROPY] = "entropy",
+        [ERAI_REASON_DEADLINE] = "deadline",
+        [ERAI_REASON_BREAKER_OPEN] = "breaker_open",
+        [ERAI_REASON_RATE_LIMITED] = "rate_limited",
+        [ERAI_REASON_HELD] = "held",
+        [ERAI_REASON_INFERENCE] = "inference",
     };
     return code < sizeof names / sizeof names[0] ? names[code] : "unknown";
 }
@@ -61,13 +87,16 @@ size_t erai_dtype_size(uint32_t dtype) {
     case ERAI_DTYPE_INT8:
     case ERAI_DTYPE_BOOL: return 1;
     case ERAI_DTYPE_UINT16:
-    case ERAI_DTYPE_INT16: return 2;
+    case ERAI_DTYPE_INT16:
+    case ERAI_DTYPE_FLOAT16:
+    case ERAI_DTYPE_BFLOAT16: return 2;
     case ERAI_DTYPE_FLOAT32:
     case ERAI_DTYPE_INT32:
     case ERAI_DTYPE_UINT32: return 4;
     case ERAI_DTYPE_FLOAT64:
     case ERAI_DTYPE_INT64:
     case ERAI_DTYPE_UINT64: return 8;
+    case ERAI_DTYPE_STRING: return sizeof(erai_string);
     default: return 0;
     }
 }

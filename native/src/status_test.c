@@ -28,6 +28,8 @@ static void every_status_has_its_own_sentence_and_any_other_value_one_too(void) 
         ERAI_E_RUNTIME_OLD,
         ERAI_E_INFERENCE,
         ERAI_E_INTERNAL,
+        ERAI_E_STOPPED,
+        ERAI_E_PROVIDER,
     };
     size_t count = sizeof known / sizeof known[0];
     for (size_t i = 0; i < count; i++) {
@@ -42,9 +44,10 @@ static void reason_names_and_element_sizes_are_total(void) {
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_BELOW_RANGE), "below_range");
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_OUTPUT_SHAPE), "output_shape");
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_ROWS_DEPEND), "rows_depend");
-    ER_CHECK_STR(erai_reason_name(ERAI_REASON_ROWS_DEPEND + 1), "unknown");
+    ER_CHECK_STR(erai_reason_name(ERAI_REASON_INFERENCE), "inference");
+    ER_CHECK_STR(erai_reason_name(ERAI_REASON_INFERENCE + 1), "unknown");
     ER_CHECK_STR(erai_reason_name(UINT32_MAX), "unknown");
-    static const size_t sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 0, 8, 4, 8, 0};
+    static const size_t sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, sizeof(erai_string), 1, 2, 8, 4, 8, 0, 0, 2, 0};
     for (uint32_t dtype = 0; dtype < sizeof sizes / sizeof sizes[0]; dtype++)
         ER_CHECK_INT(erai_dtype_size(dtype), sizes[dtype]);
     ER_CHECK_INT(erai_dtype_size(UINT32_MAX), 0);

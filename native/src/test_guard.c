@@ -15,7 +15,7 @@ static void must(int holds) {
 
 uint8_t *test_guard_bytes(size_t *size) {
     static const int64_t shape[] = {-1, TEST_FEATURES}, most[] = {4096, TEST_FEATURES}, output_shape[] = {-1, 2};
-    static const float edges[] = {-1.0f, 0.5f, 2.0f};
+    static const double edges[] = {-1.0, 0.5, 2.0};
     static const uint64_t counts[] = {20, 30, 30, 20};
     static const double default_row[] = {0.25, 0.75};
     static const char *const names[TEST_FEATURES] = {"a", "b", "c"};
@@ -34,8 +34,8 @@ uint8_t *test_guard_bytes(size_t *size) {
     for (int i = 0; i < TEST_FEATURES; i++) {
         erai_feature_rule feature = {.struct_size = sizeof feature,
                                      .name = names[i],
-                                     .low = -10.0f,
-                                     .high = 10.0f,
+                                     .low = -10.0,
+                                     .high = 10.0,
                                      .mean = 0.5,
                                      .stddev = 2.0,
                                      .reference_rows = 100,

@@ -1,36 +1,36 @@
 /* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into
- * its feature's sketch, in one pass. A value is inside its limits exactly when `low <= value && value <= high`, which
- * is false for NaN, and the limits of the fast path are at most +-FLT_MAX, so the usual value costs two comparisons and
- * everything else, infinities included, leaves that path. */
-#include "answer.h"
+ * its feature's sketch, in one pass (pass.h). A value is inside its limits exactly when `low <= value && value <= high`,
+ * which is false for NaN, and the limits of the fast path are at most +-FLT_MAX or +-DBL_MAX, so the usual value costs
+ * two comparisons and everything else, infinities included, leaves that path. */
+#include "dispatch.h"
+#include "session.h"
 #include "sketch.h"
-#include "status.h"
+#include "values.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
+/* ---- The shape of a call ---- */
+
 static int extent_allowed(const er_input *input, uint32_t axis, int64_t extent) {
-    return input->shape[axis] < 0 ? extent >= 1 && extent <= input->max_shape[axis] : extent == input->shape[axis];
+    int64_t least = input->flags & ERAI_RULE_EMPTY ? 0 : 1;
+    return input->shape[axis] < 0 ? extent >= least && extent <= input->max_shape[axis] : extent == input->shape[axis];
 }
 
-/* The most elements of a tensor: sizes in bytes, of eight at the most, still fit. */
-#define MOST_ELEMENTS ((uint64_t)(SIZE_MAX / 16))
-
-/* Axes are positive; 0: some is not, or the product is more than any memory. */
-static uint64_t element_count(const erai_tensor *tensor) {
-    uint64_t count = 1;
-    for (uint32_t i = 0; i < tensor->rank && i < ERAI_MAX_RANK; i++) {
-        if (tensor->shape[i] < 1 || (uint64_t)tensor->shape[i] > MOST_ELEMENTS / count) return 0;
-        count *= (uint64_t)tensor->shape[i];
-    }
-    return count;
+static erai_reason shape_reason(const er_input *input, const erai_tensor *tensor, uint32_t axis) {
+    return (erai_reason){.subject = input->name,
+                         .row = -1,
+                         .code = ERAI_REASON_SHAPE,
+                         .value = (double)tensor->shape[axis],
+                         .limit = (double)input->max_shape[axis],
+                         .element = axis};
 }
 
-/* The first thing wrong with a whole tensor, or nothing. Zero-size axes are refused: ONNX Runtime 1.31 ends the process
- * when an LSTM or GRU gets one. */
+/* The first thing wrong with a whole tensor, or nothing. Where the rules do not allow axes of no extent they are
+ * refused: ONNX Runtime 1.31 ends the process when an LSTM or GRU gets one. */
 static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows) {
     erai_reason reason = {.subject = input->name, .row = -1};
+    size_t bytes;
     if (tensor->dtype != input->dtype) {
         reason.code = ERAI_REASON_DTYPE;
         reason.value = tensor->dtype;
@@ -40,116 +40,147 @@ static int check_tensor(erai_answer *answer, const er_input *input, const erai_t
         reason.value = tensor->rank;
         reason.limit = input->rank;
     } else {
-        int countable = element_count(tensor) > 0; /* else the last axis is one too many */
-        for (uint32_t i = 0; i < input->rank; i++) {
-            if (extent_allowed(input, i, tensor->shape[i]) && (countable || i + 1 < input->rank)) continue;
-            reason.code = ERAI_REASON_SHAPE;
-            reason.value = (double)tensor->shape[i];
-            reason.limit = (double)input->max_shape[i];
-            reason.element = i;
-            er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
-            return 0;
+        uint32_t axis = 0;
+        while (axis < input->rank && extent_allowed(input, axis, tensor->shape[axis])) axis++;
+        if (axis < input->rank) {
+            reason = shape_reason(input, tensor, axis);
+        } else if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes)) {
+            reason = shape_reason(input, tensor, input->rank - 1); /* the last axis is one too many */
+        } else {
+            if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
+            reason.code = ERAI_REASON_ROWS;
+            reason.value = (double)tensor->shape[0];
+            reason.limit = (double)rows;
         }
-        if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
-        reason.code = ERAI_REASON_ROWS;
-        reason.value = (double)tensor->shape[0];
-        reason.limit = (double)rows;
     }
     er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
     return 0;
 }
 
-/* A value outside its limits. */
-static void find_value(erai_answer *answer, const er_input *input, size_t feature, float value, size_t row,
-                       size_t element) {
-    const er_feature *limits = &answer->guard->features[feature];
-    int finite_rule = (input->flags & ERAI_RULE_FINITE) != 0;
-    int kind;
-    if (!isfinite(value) && finite_rule)
-        kind = 0;
-    else if (value < limits->low)
-        kind = 1;
-    else if (value > limits->high)
-        kind = 2;
+/* The rows of a call, also of one whose shape is refused: as many as the caller meant, where that can be believed. A
+ * tensor without a value costs its caller nothing, and may claim any number of rows unless the rules allow it. */
+static size_t believed_rows(const erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    size_t first = 0, elements;
+    while (first < guard->input_count && guard->inputs[first].is_state) first++;
+    if (!guard->batched || first == guard->input_count) return 1;
+    const er_input *input = &guard->inputs[first];
+    const erai_tensor *tensor = &answer->inputs[first];
+    if (tensor->rank == 0 || tensor->rank > ERAI_MAX_RANK || !extent_allowed(input, 0, tensor->shape[0])) return 1;
+    if (!er_tensor_bytes(tensor->shape, tensor->rank, ERAI_DTYPE_UINT8, &elements)) return 1;
+    return elements || input->flags & ERAI_RULE_EMPTY ? (size_t)tensor->shape[0] : 1;
+}
+
+/* ---- Values, one by one ---- */
+
+/* The pass over one input's rows. */
+typedef struct er_pass {
+    erai_answer *answer;
+    const er_input *input;
+    const er_feature *features;  /* of this input, as `into` is */
+    er_feature_statistics into;
+    size_t row_bytes, chunk;
+    int rounds;    /* of a type whose greatest integers float64 rounds */
+    int sentinels; /* some feature has a number that says that a value is missing */
+    int checks;    /* er_check_row has something to look at */
+} er_pass;
+
+/* Elements that follow each other: a value each of features from `feature` on (columns), or a run of one feature's. */
+typedef struct er_piece {
+    const er_row *row;
+    size_t element, count;
+    size_t feature;  /* its place within the input */
+    size_t position; /* of the first among the feature's values in the row */
+    int columns;
+} er_piece;
+
+#define ER_CHUNK 256u     /* values of other types that are read into float32 or float64 at a time */
+#define ER_PIECE 4096u    /* values that are read where they are */
+
+enum { NOT_FINITE, BELOW, ABOVE, MISSING }; /* of ER_KINDS */
+
+static void find(const er_pass *pass, const er_row *row, size_t f, size_t element, int kind, double limit) {
+    static const uint32_t codes[ER_KINDS] = {ERAI_REASON_NOT_FINITE, ERAI_REASON_BELOW_RANGE, ERAI_REASON_ABOVE_RANGE,
+                                             ERAI_REASON_MISSING};
+    const er_feature *feature = &pass->features[f];
+    uint32_t *seen = &pass->answer->seen[(pass->input->first_feature + f) * ER_KINDS + (size_t)kind];
+    if (*seen == pass->answer->tag) return;
+    *seen = pass->answer->tag;
+    erai_verdict verdict = ERAI_VERDICT_REJECT;
+    if (kind == MISSING)
+        verdict = (erai_verdict)feature->missing->verdict;
+    else if (kind != NOT_FINITE && pass->input->flags & ERAI_RULE_FLAG_RANGE)
+        verdict = ERAI_VERDICT_FLAG;
+    if (kind != MISSING && pass->input->width == ER_NARROW) limit = (double)(float)limit;
+    er_answer_find(pass->answer, verdict,
+                   (erai_reason){.subject = feature->name,
+                                 .row = (int64_t)row->row,
+                                 .value = er_value(row->values, pass->input->dtype, element),
+                                 .limit = limit,
+                                 .code = codes[kind],
+                                 .element = (uint32_t)element});
+}
+
+static void sketch_value(const er_pass *pass, size_t f, double value, size_t position) {
+    if (!pass->features[f].bins || position % pass->input->sketch_stride) return;
+    const er_limits *narrow = &pass->input->limits;
+    const er_wide_limits *wide = &pass->input->wide;
+    int is_narrow = pass->input->width == ER_NARROW;
+    int32_t z = is_narrow ? er_standardize((float)value, narrow->mean[f], narrow->z_scale[f])
+                          : er_wide_standardize(value, wide->mean[f], wide->z_scale[f]);
+    unsigned bin = is_narrow ? er_bin(narrow->edges[f], (float)value) : er_wide_bin(wide->edges[f], value);
+    pass->into.histogram[f][bin]++;
+    pass->into.sum[f] += (uint64_t)(int64_t)z;
+    pass->into.sum_squares[f] += (uint64_t)(uint32_t)(z * z);
+}
+
+/* Whether the value is in order: finite and within its range, or missing where that is allowed. */
+static int settle_value(const er_pass *pass, const er_row *row, size_t f, size_t element, size_t position) {
+    const er_feature *feature = &pass->features[f];
+    uint32_t dtype = pass->input->dtype, flags = pass->input->flags;
+    if (feature->missing && er_is_missing(feature->missing, row->values, dtype, element)) {
+        pass->into.not_finite[f]++;
+        if (feature->missing->verdict != ERAI_VERDICT_ACCEPT)
+            find(pass, row, f, element, MISSING, feature->missing->limit);
+        return 1;
+    }
+    double value = er_value(row->values, dtype, element);
+    int finite = isfinite(value);
+    if (finite)
+        sketch_value(pass, f, value, position);
     else
-        return; /* NaN or an infinity where it is allowed */
-    uint32_t *seen = &answer->seen[feature * ER_KINDS + (size_t)kind];
-    if (*seen == answer->tag) return;
-    *seen = answer->tag;
-    erai_reason reason = {.subject = limits->name,
-                          .row = (int64_t)row,
-                          .value = (double)value,
-                          .limit = kind == 0 ? (double)NAN : (double)(kind == 1 ? limits->low : limits->high),
-                          .code = (uint32_t)(ERAI_REASON_NOT_FINITE + kind),
-                          .element = (uint32_t)element};
-    int flag_only = kind != 0 && (input->flags & ERAI_RULE_FLAG_RANGE);
-    er_answer_find(answer, flag_only ? ERAI_VERDICT_FLAG : ERAI_VERDICT_REJECT, reason);
+        pass->into.not_finite[f]++;
+    if (!finite && flags & ERAI_RULE_FINITE)
+        find(pass, row, f, element, NOT_FINITE, (double)NAN);
+    else if (er_is_below(row->values, dtype, element, feature->low))
+        find(pass, row, f, element, BELOW, feature->low);
+    else if (er_is_above(row->values, dtype, element, feature->high))
+        find(pass, row, f, element, ABOVE, feature->high);
+    else
+        return finite;
+    return 0;
 }
 
-/* & and not &&: without a branch, so that runs vectorize. */
-static inline int inside(float low, float high, float value) {
-    return (value >= low) & (value <= high);
+/* A piece in which some value is not inside its limits, or may be missing. */
+static int settle_piece(const er_pass *pass, const er_piece *piece) {
+    int in_order = 1;
+    for (size_t i = 0; i < piece->count; i++) {
+        size_t f = piece->feature + (piece->columns ? i : 0), position = piece->position + (piece->columns ? 0 : i);
+        in_order &= settle_value(pass, piece->row, f, piece->element + i, position);
+    }
+    return in_order;
 }
 
-/* One row of named columns: each value is a feature. Three loops, each of which the compiler can take several columns
- * at a time, over what stays in the first cache; the value that is not finite, and was sketched with the others, is
- * taken back. */
-static void admit_columns(erai_answer *answer, const er_input *input, const float *values, size_t row) {
-    size_t first = input->first_feature, count = input->feature_count;
-    const er_limits *limits = &answer->guard->limits;
-    const float *low = limits->low + first, *high = limits->high + first;
-    const float *mean = limits->mean + first, *z_scale = limits->z_scale + first;
-    er_feature_statistics statistics = er_of_features(answer->statistics, answer->guard->feature_count);
-    uint64_t *sum = statistics.sum + first, *sum_squares = statistics.sum_squares + first;
-    int outside = 0;
-    for (size_t f = 0; f < count; f++) outside |= !inside(low[f], high[f], values[f]);
-    for (size_t f = 0; f < count; f++) {
-        int32_t z = er_standardize(values[f], mean[f], z_scale[f]);
-        sum[f] += (uint64_t)(int64_t)z;
-        sum_squares[f] += (uint64_t)(uint32_t)(z * z);
-    }
-    if (input->sketched)
-        for (size_t f = 0; f < count; f++)
-            statistics.histogram[first + f][er_bin(limits->edges[first + f], values[f])]++;
-    if (!outside) return;
-    for (size_t f = 0; f < count; f++) {
-        if (inside(low[f], high[f], values[f])) continue;
-        if (!isfinite(values[f])) {
-            int32_t z = er_standardize(values[f], mean[f], z_scale[f]);
-            sum[f] -= (uint64_t)(int64_t)z;
-            sum_squares[f] -= (uint64_t)(uint32_t)(z * z);
-            if (input->sketched) statistics.histogram[first + f][er_bin(limits->edges[first + f], values[f])]--;
-            statistics.not_finite[first + f]++;
-        }
-        find_value(answer, input, first + f, values[f], row, f);
-    }
+static int holds_sentinel(const er_pass *pass, const er_piece *piece) {
+    const er_feature *feature = &pass->features[piece->feature];
+    for (size_t i = 0; i < piece->count; i++, feature += piece->columns)
+        if (feature->missing && feature->missing->count &&
+            er_is_missing(feature->missing, piece->row->values, pass->input->dtype, piece->element + i))
+            return 1;
+    return 0;
 }
 
-/* A run of values of one feature, of which every stride-th within the row enters the sketch. `first` is the index of
- * the run's first value among the feature's values in this row, `element` its index in the row. */
-static void admit_run(erai_answer *answer, const er_input *input, size_t feature, const float *values, size_t count,
-                      size_t row, size_t first, size_t element) {
-    const er_limits *limits = &answer->guard->limits;
-    float low = limits->low[feature], high = limits->high[feature];
-    er_feature_statistics statistics = er_of_features(answer->statistics, answer->guard->feature_count);
-    int outside = 0;
-    for (size_t i = 0; i < count; i++) outside |= !inside(low, high, values[i]);
-    if (outside)
-        for (size_t i = 0; i < count; i++) {
-            if (inside(low, high, values[i])) continue;
-            if (!isfinite(values[i])) statistics.not_finite[feature]++;
-            find_value(answer, input, feature, values[i], row, element + i);
-        }
-    if (!answer->guard->features[feature].bins) return;
-    size_t stride = input->sketch_stride, skip = first % stride;
-    for (size_t i = skip ? stride - skip : 0; i < count; i += stride) {
-        if (!isfinite(values[i])) continue;
-        int32_t z = er_standardize(values[i], limits->mean[feature], limits->z_scale[feature]);
-        statistics.histogram[feature][er_bin(limits->edges[feature], values[i])]++;
-        statistics.sum[feature] += (uint64_t)(int64_t)z;
-        statistics.sum_squares[feature] += (uint64_t)(uint32_t)(z * z);
-    }
-}
+/* ---- Rows ---- */
 
 static void next_tag(erai_answer *answer) {
     if (++answer->tag) return;
@@ -157,80 +188,105 @@ static void next_tag(erai_answer *answer) {
     answer->tag = 1;
 }
 
-static void admit_input(erai_answer *answer, const er_input *input, const erai_tensor *tensor) {
-    size_t outer = 1, features = 1, inner = 1;
-    for (uint32_t i = answer->guard->batched ? 1 : 0; i < tensor->rank; i++) {
+static inline void finish_row(const er_pass *pass, er_row *row) {
+    if (pass->checks) er_check_row(pass->answer, row);
+    row->values = (const char *)row->values + pass->row_bytes;
+    next_tag(pass->answer);
+}
+
+ER_INLINE const float *read_narrow(const er_pass *pass, const er_piece *piece, float *chunk) {
+    const char *from = piece->row->values;
+    uint32_t dtype = pass->input->dtype;
+    if (dtype == ERAI_DTYPE_FLOAT32) return (const float *)(const void *)from + piece->element;
+    er_read_narrow(from + piece->element * erai_dtype_size(dtype), dtype, piece->count, chunk);
+    return chunk;
+}
+
+ER_INLINE const double *read_wide(const er_pass *pass, const er_piece *piece, double *chunk) {
+    const char *from = piece->row->values;
+    uint32_t dtype = pass->input->dtype;
+    if (dtype == ERAI_DTYPE_FLOAT64) return (const double *)(const void *)from + piece->element;
+    er_read_wide(from + piece->element * erai_dtype_size(dtype), dtype, piece->count, chunk);
+    return chunk;
+}
+
+#define ER_NUMBER float
+#define ER_OF(name) narrow_##name
+#define ER_READ read_narrow
+#define ER_LIMITS pass->input->limits
+#define ER_BIN er_bin
+#define ER_STANDARDIZE er_standardize
+#include "pass.h"
+ER_TWICE(narrow_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
+#undef ER_NUMBER
+#undef ER_OF
+#undef ER_READ
+#undef ER_LIMITS
+#undef ER_BIN
+#undef ER_STANDARDIZE
+
+#define ER_NUMBER double
+#define ER_OF(name) wide_##name
+#define ER_READ read_wide
+#define ER_LIMITS pass->input->wide
+#define ER_BIN er_wide_bin
+#define ER_STANDARDIZE er_wide_standardize
+#include "pass.h"
+ER_TWICE(wide_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
+
+er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batched) {
+    er_row row = {.input = input, .values = tensor->data, .outer = 1, .features = 1, .inner = 1};
+    for (uint32_t i = batched ? 1 : 0; i < tensor->rank; i++) {
         size_t extent = (size_t)tensor->shape[i];
         if ((int32_t)i < input->feature_axis)
-            outer *= extent;
+            row.outer *= extent;
         else if ((int32_t)i == input->feature_axis)
-            features = extent;
+            row.features = extent;
         else
-            inner *= extent;
+            row.inner *= extent;
     }
-    const float *values = tensor->data;
-    size_t row_size = outer * features * inner;
-    for (size_t row = 0; row < answer->rows; row++, values += row_size) {
-        next_tag(answer);
-        if (outer == 1 && inner == 1 && features > 1) {
-            admit_columns(answer, input, values, row);
-            continue;
-        }
-        for (size_t o = 0; o < outer; o++)
-            for (size_t f = 0; f < features; f++) {
-                size_t element = (o * features + f) * inner;
-                admit_run(answer, input, input->first_feature + f, values + element, inner, row, o * inner, element);
-            }
-    }
+    return row;
 }
 
-/* The rows of a call, also of one whose shape is refused: as many as the caller meant, where that can be believed. A
- * tensor without a value costs its caller nothing, and may claim any number of rows. */
-static size_t believed_rows(const erai_guard *guard, const erai_tensor *tensor) {
-    if (!guard->batched || tensor->rank == 0 || !extent_allowed(&guard->inputs[0], 0, tensor->shape[0])) return 1;
-    return element_count(tensor) ? (size_t)tensor->shape[0] : 1;
-}
-
-erai_status er_validate(erai_answer *answer, const erai_tensor *inputs) {
+static void admit_input(erai_answer *answer, const er_input *input, const erai_tensor *tensor, int64_t unix_ns) {
     const erai_guard *guard = answer->guard;
-    size_t rows = believed_rows(guard, &inputs[0]);
+    er_feature_statistics all = er_of_features(answer->statistics, guard->feature_count);
+    size_t first = input->first_feature;
+    er_row row = er_row_shape(input, tensor, guard->batched);
+    row.unix_ns = unix_ns;
+    er_pass pass = {
+        .answer = answer,
+        .input = input,
+        .features = guard->features + first,
+        .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
+        .row_bytes = row.outer * row.features * row.inner * erai_dtype_size(input->dtype),
+        .chunk = input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
+        .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
+        .checks = input->checked || input->distance};
+    for (size_t f = 0; input->checked && f < input->feature_count; f++)
+        pass.sentinels |= pass.features[f].missing && pass.features[f].missing->count;
+    next_tag(answer);
+    if (input->width == ER_NARROW)
+        narrow_admit_rows(&pass, &row, answer->rows);
+    else if (input->width == ER_WIDE)
+        wide_admit_rows(&pass, &row, answer->rows);
+    else
+        for (row.in_order = 1; row.row < answer->rows; row.row++) finish_row(&pass, &row);
+}
+
+erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
+    const erai_guard *guard = answer->guard;
+    size_t rows = believed_rows(answer);
     erai_status status = er_answer_begin(answer, rows, ERAI_VERDICT_ACCEPT);
     if (status) return status;
     for (size_t i = 0; i < guard->input_count; i++)
-        if (!check_tensor(answer, &guard->inputs[i], &inputs[i], rows)) return ERAI_OK;
+        if (!guard->inputs[i].is_state && !check_tensor(answer, &guard->inputs[i], &answer->inputs[i], rows))
+            return ERAI_OK;
+    if (guard->memories) er_mutex_lock(&answer->session->memory.lock);
     er_mutex_lock(&answer->lock);
-    for (size_t i = 0; i < guard->input_count; i++) admit_input(answer, &guard->inputs[i], &inputs[i]);
+    for (size_t i = 0; i < guard->input_count; i++)
+        if (!guard->inputs[i].is_state) admit_input(answer, &guard->inputs[i], &answer->inputs[i], unix_ns);
     er_mutex_unlock(&answer->lock);
-    return ERAI_OK;
-}
-
-/* What a rejected row's value is replaced by: the reference's mean, as near as float32 comes to it. */
-static float stand_in(const er_feature *feature) {
-    double mean = feature->mean;
-    return mean > (double)FLT_MAX ? FLT_MAX : mean < -(double)FLT_MAX ? -FLT_MAX : (float)mean;
-}
-
-erai_status er_stage(erai_answer *answer, const erai_tensor *tensor, size_t index, float shift, erai_tensor *staged) {
-    const er_input *input = &answer->guard->inputs[index];
-    size_t elements = 1, inner = 1, features = 1;
-    for (uint32_t i = 0; i < tensor->rank; i++) {
-        elements *= (size_t)tensor->shape[i];
-        if ((int32_t)i > input->feature_axis && (i > 0 || !answer->guard->batched)) inner *= (size_t)tensor->shape[i];
-        if ((int32_t)i == input->feature_axis) features = (size_t)tensor->shape[i];
-    }
-    er_buffer *buffer = &answer->staging[index];
-    if (!er_buffer_reserve(buffer, elements * sizeof(float))) return ERAI_E_MEMORY;
-    float *values = buffer->data;
-    memcpy(values, tensor->data, elements * sizeof(float));
-    size_t row_size = elements / answer->rows;
-    for (size_t row = 0; answer->rejected && row < answer->rows; row++) {
-        if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
-        for (size_t i = 0; i < row_size; i++) {
-            const er_feature *feature = &answer->guard->features[input->first_feature + i / inner % features];
-            values[row * row_size + i] = stand_in(feature) + shift;
-        }
-    }
-    *staged = *tensor;
-    staged->data = values;
+    if (guard->memories) er_mutex_unlock(&answer->session->memory.lock);
     return ERAI_OK;
 }

@@ -20,6 +20,8 @@ Enums = dict[str, dict[str, int]]
         (types.Verdict, "erai_verdict", "ERAI_VERDICT_"),
         (types.Source, "erai_source", "ERAI_SOURCE_"),
         (types.ReasonCode, "erai_reason_code", "ERAI_REASON_"),
+        (types.DecisionCount, "erai_decision_count", "ERAI_COUNT_"),
+        (types.Breaker, "erai_breaker", "ERAI_BREAKER_"),
     ],
 )
 def test_python_enum_has_the_members_of_the_header(python: type[IntEnum], c: str, prefix: str, enums: Enums) -> None:
@@ -35,12 +37,12 @@ def test_error_table_lists_every_status_with_its_pinned_number(root: Path, enums
 def test_status_numbers_stand_in_the_tens_of_their_subject(enums: Enums) -> None:
     subjects = {
         r"ERAI_OK": range(1),
-        r"ERAI_E_(ARGUMENT|STRUCT|NO_MODEL)": range(1, 10),
+        r"ERAI_E_(ARGUMENT|STRUCT|NO_MODEL|STOPPED)": range(1, 10),
         r"ERAI_E_(MEMORY|SIZE)": range(10, 20),
         r"ERAI_E_(BUNDLE|MODEL|GOLDEN)\w*": range(20, 30),
         r"ERAI_E_(POLICY|GUARD)\w*": range(30, 40),
         r"ERAI_E_(SPOOL|BATCH)\w*": range(40, 50),
-        r"ERAI_E_(RUNTIME|INFERENCE)\w*": range(50, 60),
+        r"ERAI_E_(RUNTIME|INFERENCE|PROVIDER)\w*": range(50, 60),
         r"ERAI_E_INTERNAL": range(90, 100),
     }
     for name, number in enums["erai_status"].items():

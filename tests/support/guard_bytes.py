@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 GUARD_MAGIC, BATCH_MAGIC = b"ERAIGRD\n", b"ERAIBAT\n"
 HEADER = 24
 CODES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7}
-CODES |= {"bool": 9, "float64": 11, "uint32": 12, "uint64": 13}
+CODES |= {"string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16}
 
 # One rule of each kind, as the keyword arguments of PolicyBuilder; tests change what they are about.
 INPUT: dict[str, Any] = {
@@ -20,11 +21,14 @@ INPUT: dict[str, Any] = {
     "max_shape": (64, 2),
     "finite": True,
     "flag_range": True,
+    "empty": False,
     "feature_axis": 1,
     "sketch_stride": 3,
 }
 FEATURE: dict[str, Any] = {
     "name": "grösse",
+    "unit": "cm",
+    "stand_in": "",
     "low": -1.5,
     "high": 30.0,
     "mean": 1 / 3,
@@ -36,6 +40,7 @@ FEATURE: dict[str, Any] = {
 PLAIN: dict[str, Any] = {
     **FEATURE,
     "name": "plain",
+    "unit": "",
     "low": float("-inf"),
     "high": float("inf"),
     "stddev": 0.0,
@@ -46,7 +51,7 @@ PLAIN: dict[str, Any] = {
 OUTPUT: dict[str, Any] = {"name": "y", "dtype": "int64", "shape": (None, 3), "finite": False, "default": (1, -2, 3)}
 
 
-def frame(magic: bytes, body: bytes, version: int = 1, zero: int = 0) -> bytes:
+def frame(magic: bytes, body: bytes, version: int = 2, zero: int = 0) -> bytes:
     """Header and CRC around a body."""
     return magic + struct.pack("<IIII", version, zero, len(body), zlib.crc32(body)) + body
 
@@ -62,9 +67,16 @@ def name(text: str | bytes) -> bytes:
     return struct.pack("<H", len(raw)) + raw
 
 
-def input_record(rule: dict[str, Any], features: Sequence[dict[str, Any]], **raw: Any) -> bytes:
+def input_record(
+    rule: dict[str, Any],
+    features: Sequence[dict[str, Any]],
+    *,
+    distance: bytes = b"\0",
+    version: int = 2,
+    **raw: Any,
+) -> bytes:
     """An input and its features; `raw` overrides what the rule cannot say: dtype, rank, flags, feature_count."""
-    flags = rule["finite"] | rule["flag_range"] << 1
+    flags = rule["finite"] | rule["flag_range"] << 1 | rule["empty"] << 4
     axis = -1 if rule["feature_axis"] is None else rule["feature_axis"]
     record = name(rule["name"])
     record += struct.pack("<BB", raw.get("dtype", CODES.get(rule["dtype"], 0)), raw.get("rank", len(rule["shape"])))
@@ -72,16 +84,58 @@ def input_record(rule: dict[str, Any], features: Sequence[dict[str, Any]], **raw
     for extent, most in zip(rule["shape"], rule["max_shape"], strict=True):
         record += struct.pack("<qq", -1 if extent is None else extent, most)
     record += struct.pack("<I", raw.get("feature_count", len(features)))
-    return record + b"".join(map(feature_record, features))
+    record += b"".join(feature_record(feature, version) for feature in features)
+    return record + (distance if version > 1 else b"")
 
 
-def feature_record(rule: dict[str, Any]) -> bytes:
-    record = name(rule["name"]) + struct.pack("<ffdd", rule["low"], rule["high"], rule["mean"], rule["stddev"])
+def feature_record(rule: dict[str, Any], version: int = 2) -> bytes:
+    """A feature; the key "checks", where there is one, holds check_record's."""
+    width = "f" if version == 1 else "d"
+    record = name(rule["name"])
+    if version > 1:
+        record += name(rule["unit"]) + name(rule["stand_in"])
+    record += struct.pack(f"<2{width}dd", rule["low"], rule["high"], rule["mean"], rule["stddev"])
     record += struct.pack("<QB", rule["reference_rows"], len(rule["counts"]))
-    return record + struct.pack(f"<{len(rule['edges'])}f{len(rule['counts'])}Q", *rule["edges"], *rule["counts"])
+    record += struct.pack(f"<{len(rule['edges'])}{width}", *rule["edges"])
+    record += struct.pack(f"<{len(rule['counts'])}Q", *rule["counts"])
+    return record + (checks(rule) if version > 1 else b"")
 
 
-def output_record(rule: dict[str, Any], **raw: Any) -> bytes:
+def checks(rule: dict[str, Any]) -> bytes:
+    """The list of checks of a feature or output, with its end."""
+    return b"".join(rule.get("checks", ())) + bytes(2)
+
+
+def check_record(
+    kind: int,
+    verdict: int,
+    low: float = -math.inf,
+    high: float = math.inf,
+    limit: float = 0.0,
+    window: int = 0,
+    values: Sequence[float] = (),
+    texts: Sequence[str] = (),
+) -> bytes:
+    """One check."""
+    record = struct.pack("<HBdddIIB", kind, verdict, low, high, limit, window, len(values) or len(texts), bool(texts))
+    return record + struct.pack(f"<{len(values)}d", *values) + b"".join(map(name, texts))
+
+
+def distance_record(
+    verdict: int, rest: float, threshold: float, rate: float, mean: Sequence[float], scale: Sequence[float],
+    weights: Sequence[float], projection: Sequence[Sequence[float]],
+) -> bytes:  # fmt: skip
+    """The word that there is a distance, and the distance."""
+    record = struct.pack("<BBIddd", 1, verdict, len(weights), rest, threshold, rate)
+    record += struct.pack(f"<{len(mean)}d{len(scale)}d", *mean, *scale)
+    return (
+        record
+        + struct.pack(f"<{len(weights)}f", *weights)
+        + b"".join(struct.pack(f"<{len(row)}f", *row) for row in projection)
+    )
+
+
+def output_record(rule: dict[str, Any], *, version: int = 2, **raw: Any) -> bytes:
     """An output; `raw` overrides dtype, rank, flags and default_size."""
     default = rule["default"] or ()
     flags = rule["finite"] | (rule["default"] is not None) << 2 | 8
@@ -89,25 +143,33 @@ def output_record(rule: dict[str, Any], **raw: Any) -> bytes:
     record += struct.pack("<BB", raw.get("dtype", CODES.get(rule["dtype"], 0)), raw.get("rank", len(rule["shape"])))
     record += struct.pack("<I", raw.get("flags", flags))
     record += b"".join(struct.pack("<q", -1 if extent is None else extent) for extent in rule["shape"])
-    return record + struct.pack(f"<I{len(default)}d", raw.get("default_size", len(default)), *default)
+    record += struct.pack(f"<I{len(default)}d", raw.get("default_size", len(default)), *default)
+    return record + (checks(rule) if version > 1 else b"")
 
 
-def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1) -> bytes:
-    return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs)
+def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(3)) -> bytes:
+    """Records, and at their `end` the decision, the fallback rules and the states: none of them unless given."""
+    return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs) + end
 
 
-def guard(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1) -> bytes:
+def guard(
+    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(3), version: int = 2
+) -> bytes:
     """A whole guard program of these records."""
-    return frame(GUARD_MAGIC, body(inputs, outputs, batched))
+    return frame(GUARD_MAGIC, body(inputs, outputs, batched, end if version > 1 else b""), version)
 
 
-def sound_guard() -> bytes:
+def sound_guard(version: int = 2) -> bytes:
     """Two inputs (one of rank 0 axis beyond the rows), three features and two outputs."""
     other = {**INPUT, "name": "z", "shape": (None,), "max_shape": (9,), "feature_axis": None, "flag_range": False}
     floats = {"name": "p", "dtype": "float32", "shape": (None,), "finite": True, "default": None}
     return guard(
-        [input_record(INPUT, [FEATURE, PLAIN]), input_record(other, [{**PLAIN, "name": "apart"}])],
-        [output_record(OUTPUT), output_record(floats)],
+        [
+            input_record(INPUT, [FEATURE, PLAIN], version=version),
+            input_record(other, [{**PLAIN, "name": "apart"}], version=version),
+        ],
+        [output_record(OUTPUT, version=version), output_record(floats, version=version)],
+        version=version,
     )
 
 
@@ -139,6 +201,7 @@ def batch_body(**changes: Any) -> bytes:
         "sources": counts([20, 0, 0, 4]),
         "reasons": counts([0, 0, 0, 0, 3, 0, 1]),
         "latency": counts([1, *[0] * 119, 12]),
+        "decisions": counts([0, 0, 0, 0, 0, 2]),
         "feature_count": struct.pack("<I", 2),
         "features": batch_feature([5, 6, 7, 3], 3, -1234, 99_999) + batch_feature([], 2, 0, 0),
     }

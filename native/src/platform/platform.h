@@ -52,11 +52,20 @@ int er_directory_sync(const char *path);
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context);
 const char *er_error_text(int error, char *buffer, size_t size);
 
-/* ---- Clocks, randomness, locks, libraries (posix_system.c) ------------------------------------------------------ */
+/* ---- Clocks, randomness, libraries (posix_system.c) ------------------------------------------------------------- */
 
 uint64_t er_monotonic_ns(void);
 int64_t er_unix_ns(void);
+#define ER_UTC_SIZE sizeof "YYYY-MM-DDThh:mm:ssZ"
+void er_utc_text(int64_t unix_ns, char text[ER_UTC_SIZE]);
 int er_random(void *bytes, size_t size); /* from the operating system; 0 is success */
+
+/* A shared library, loaded until the process ends: free() the handle, the library stays. */
+typedef struct er_library er_library;
+er_library *er_library_open(const char *path, char *why, size_t why_size); /* NULL: `why` says why */
+void *er_library_symbol(er_library *library, const char *name);            /* NULL when it has none */
+
+/* ---- Locks and threads (posix_thread.c) -------------------------------------------------------------------------- */
 
 typedef pthread_mutex_t er_mutex;
 int er_mutex_init(er_mutex *mutex); /* 0 is success */
@@ -64,9 +73,20 @@ void er_mutex_destroy(er_mutex *mutex);
 void er_mutex_lock(er_mutex *mutex);
 void er_mutex_unlock(er_mutex *mutex);
 
-/* A shared library, loaded until the process ends: free() the handle, the library stays. */
-typedef struct er_library er_library;
-er_library *er_library_open(const char *path, char *why, size_t why_size); /* NULL: `why` says why */
-void *er_library_symbol(er_library *library, const char *name);            /* NULL when it has none */
+/* Waiting gives the mutex up meanwhile, and may end for no reason: look again. */
+typedef pthread_cond_t er_condition;
+int er_condition_init(er_condition *condition); /* 0 is success */
+void er_condition_destroy(er_condition *condition);
+void er_condition_signal(er_condition *condition); /* wakes one who waits */
+void er_condition_wait(er_condition *condition, er_mutex *mutex);
+int er_condition_wait_until(er_condition *condition, er_mutex *mutex, uint64_t monotonic_ns); /* 0: the time has come */
+
+/* A thread that no signal is delivered to, but those that tell of its own faults. */
+typedef pthread_t er_thread;
+int er_thread_start(er_thread *thread, void *(*body)(void *), void *context); /* 0 is success */
+void er_thread_join(er_thread thread);
+
+/* Names the process; a forked child, in which none of its parent's threads run, has another. */
+int64_t er_process(void);
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "../status.h"
 
+_Static_assert(sizeof(off_t) == 8, "build with -D_FILE_OFFSET_BITS=64: large inode numbers would be errors");
+
 static erai_status fail_errno(char *detail, const char *path, const char *what, int error) {
     char reason[128];
     if (strerror_r(error, reason, sizeof reason) != 0) snprintf(reason, sizeof reason, "error %d", error);

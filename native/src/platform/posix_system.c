@@ -1,4 +1,4 @@
-/* Clocks, randomness, locks and shared libraries on Linux with glibc. */
+/* Clocks, randomness and shared libraries on Linux with glibc. */
 #define _GNU_SOURCE
 #include "platform.h"
 
@@ -23,6 +23,13 @@ int64_t er_unix_ns(void) {
     return (int64_t)read_clock(CLOCK_REALTIME);
 }
 
+void er_utc_text(int64_t unix_ns, char text[ER_UTC_SIZE]) {
+    time_t seconds = (time_t)(unix_ns / 1000000000);
+    struct tm utc = {0};
+    gmtime_r(&seconds, &utc);
+    if (!strftime(text, ER_UTC_SIZE, "%Y-%m-%dT%H:%M:%SZ", &utc)) text[0] = 0;
+}
+
 int er_random(void *bytes, size_t size) {
     uint8_t *at = bytes;
     while (size) {
@@ -33,22 +40,6 @@ int er_random(void *bytes, size_t size) {
         size -= (size_t)got;
     }
     return 0;
-}
-
-int er_mutex_init(er_mutex *mutex) {
-    return pthread_mutex_init(mutex, NULL);
-}
-
-void er_mutex_destroy(er_mutex *mutex) {
-    pthread_mutex_destroy(mutex);
-}
-
-void er_mutex_lock(er_mutex *mutex) {
-    pthread_mutex_lock(mutex);
-}
-
-void er_mutex_unlock(er_mutex *mutex) {
-    pthread_mutex_unlock(mutex);
 }
 
 struct er_library {

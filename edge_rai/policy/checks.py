@@ -1,0 +1,172 @@
+"""Checks beyond range and finiteness, as people write them, and what they are to the guard program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge_rai.types import Verdict
+
+Bounds = tuple[float, float]
+Breach = Literal["reject", "flag"]
+
+VERDICTS = {"accept": Verdict.ACCEPT, "flag": Verdict.FLAG, "reject": Verdict.REJECT}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A value that is allowed to be missing.
+
+    Attributes:
+        becomes: What the model sees instead; None: what came, for models that know missing values.
+        value: The value that means "missing"; None: NaN.
+        verdict: What it does to its row.
+    """
+
+    becomes: float | None = None
+    value: float | None = None
+    verdict: Literal["accept", "flag", "reject"] = "accept"
+
+    def __post_init__(self) -> None:
+        for name, value in (("becomes", self.becomes), ("value", self.value)):
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"missing.{name} is {value}; it must be a finite number, or left out")
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """At most the share ``share`` of a row's values may be <= low or >= high."""
+
+    low: float
+    high: float
+    share: float
+
+    def __post_init__(self) -> None:
+        if not (self.low <= self.high and 0 <= self.share <= 1):
+            raise ValueError(
+                f"clipped: {self.low} to {self.high}, share {self.share}; expected low <= high and a share of 0 to 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old a time stamp may be.
+
+    Attributes:
+        high_s: The greatest age.
+        low_s: The least; negative: so far in the future it may be.
+        unit_s: Seconds a unit of the values, counted from 1970: 1e-3 for milliseconds.
+    """
+
+    high_s: float
+    low_s: float = 0.0
+    unit_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.low_s <= self.high_s and self.unit_s > 0):
+            raise ValueError(f"age: {self.low_s} to {self.high_s} s, unit {self.unit_s} s; expected low_s <= high_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far a row may be from the reference, over all features of an input; its numbers are in reference.json.
+
+    Attributes:
+        threshold: Of the squared Mahalanobis distance.
+        kind: "full" (all covariances), "low_rank" (the leading directions), "diagonal" (variances alone).
+        false_rejection_rate: Of rows like the reference, as measured on rows held back.
+        verdict: What it does to a row that is farther.
+    """
+
+    threshold: float
+    kind: Literal["full", "low_rank", "diagonal"] = "full"
+    false_rejection_rate: float = 0.0
+    verdict: Breach = "reject"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.threshold) and self.threshold > 0):
+            raise ValueError(f"distance.threshold is {self.threshold}; it must be more than 0")
+        if not 0 <= self.false_rejection_rate <= 1:
+            raise ValueError(f"distance.false_rejection_rate is {self.false_rejection_rate}; it must be 0 to 1")
+
+
+def check_bounds(name: str, bounds: Bounds | None) -> None:
+    """Refuses bounds that are out of order or bound nothing."""
+    if bounds is not None and not (bounds[0] <= bounds[1] and any(map(math.isfinite, bounds))):
+        raise ValueError(f"{name} is {list(bounds)}; expected [low, high], at least one of them finite")
+
+
+def character_ranges(classes: str) -> tuple[int, ...]:
+    """Code points of a class like "a-z0-9_ ": first and last of each range; a leading or trailing "-" is itself."""
+    ranges: list[int] = []
+    at = 0
+    while at < len(classes):
+        if at + 2 < len(classes) and classes[at + 1] == "-":
+            first, last = ord(classes[at]), ord(classes[at + 2])
+            if first > last:
+                raise ValueError(f"characters has the range {classes[at : at + 3]!r}, which goes backwards")
+            at += 3
+        else:
+            first = last = ord(classes[at])
+            at += 1
+        ranges += [first, last]
+    if not ranges:
+        raise ValueError("characters is empty; name at least one, or leave it out")
+    return tuple(ranges)
+
+
+def feature_checks(rule: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kind and arguments of PolicyBuilder.add_check for what a FeatureRule asks for beyond its range."""
+    verdict = VERDICTS[rule.breach]
+    if rule.missing is not None:
+        missing = rule.missing
+        yield (
+            "missing",
+            {
+                "verdict": VERDICTS[missing.verdict],
+                "limit": math.nan if missing.becomes is None else missing.becomes,
+                "values": () if missing.value is None else (missing.value,),
+            },
+        )
+    if rule.categories:
+        kind = "texts" if isinstance(rule.categories[0], str) else "values"
+        yield "categories", {"verdict": verdict, kind: sorted(rule.categories, key=_in_c_order)}
+    for name in ("integral", "monotonic"):
+        if getattr(rule, name):
+            yield name, {"verdict": verdict}
+    if rule.stuck is not None:
+        yield "stuck", {"verdict": verdict, "window": rule.stuck}
+    if rule.step is not None:
+        yield "step", {"verdict": verdict, "limit": rule.step}
+    for name in ("mean", "stddev", "length"):
+        bounds = getattr(rule, name)
+        if bounds is not None:
+            yield name, {"verdict": verdict, "low": bounds[0], "high": bounds[1]}
+    if rule.clipped is not None:
+        clipped = rule.clipped
+        yield "clipped", {"verdict": verdict, "low": clipped.low, "high": clipped.high, "limit": clipped.share}
+    if rule.characters is not None:
+        yield "characters", {"verdict": verdict, "values": character_ranges(rule.characters)}
+    if rule.age is not None:
+        yield "age", {"verdict": verdict, "low": rule.age.low_s, "high": rule.age.high_s, "limit": rule.age.unit_s}
+
+
+def output_checks(rule: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kind and arguments of PolicyBuilder.add_check for what an OutputRule asks for."""
+    verdict = VERDICTS[rule.breach]
+    for name in ("range", "sum"):
+        bounds = getattr(rule, name)
+        if bounds is not None:
+            yield name, {"verdict": verdict, "low": bounds[0], "high": bounds[1]}
+    for name in ("confidence", "margin"):
+        least = getattr(rule, name)
+        if least is not None:
+            yield name, {"verdict": verdict, "low": least}
+    if rule.entropy is not None:
+        yield "entropy", {"verdict": verdict, "high": rule.entropy}
+
+
+def _in_c_order(category: float | str) -> float | bytes:
+    return category.encode() if isinstance(category, str) else category

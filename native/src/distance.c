@@ -1,0 +1,95 @@
+/* How far a row is from the reference: d2 = rest * sum(z^2) + sum over k of weights[k] * (projection[k] . z)^2, with
+ * z = (x - mean) * scale. A triangular factor of the inverse covariance as the projection makes this the squared
+ * distance of Mahalanobis (1936); its blocks end where their zeros begin (guard_layout.c).
+ *
+ * z is computed in float64 and everything after it in float32, eight directions at a time, in an order that does not
+ * depend on the processor: each block adds the products of even and of odd features apart. A missing value and NaN have
+ * z = 0, and z is clipped to +-10^6, past any threshold, so that infinite values give numbers too. */
+#include "answer.h"
+#include "dispatch.h"
+#include "values.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef float lanes __attribute__((vector_size(32), may_alias));
+
+#define BLOCKS (ER_MAX_DIRECTIONS / 8)
+#define CHUNK 256u /* features at a time; a multiple of 8 */
+
+ER_INLINE float standardized(double value, double mean, double scale) {
+    double z = (value - mean) * scale;
+    z = z > 1e6 ? 1e6 : z;
+    z = z < -1e6 ? -1e6 : z;
+    return (float)(z == z ? z : 0.0);
+}
+
+/* z of `count` features from `first` on, and zeros up to the next multiple of 8. */
+ER_INLINE void standardize(const er_input *input, const void *values, size_t first, size_t count, float *z) {
+    const double *mean = input->distance->mean + first, *scale = input->distance->scale + first;
+    const char *from = (const char *)values + first * erai_dtype_size(input->dtype);
+    if (input->width == ER_NARROW) {
+        float chunk[CHUNK];
+        const float *x = (const float *)(const void *)from;
+        if (input->dtype != ERAI_DTYPE_FLOAT32) er_read_narrow(from, input->dtype, count, chunk);
+        if (input->dtype != ERAI_DTYPE_FLOAT32) x = chunk;
+        for (size_t f = 0; f < count; f++) z[f] = standardized((double)x[f], mean[f], scale[f]);
+    } else {
+        double x[CHUNK];
+        er_read_wide(from, input->dtype, count, x);
+        for (size_t f = 0; f < count; f++) z[f] = standardized(x[f], mean[f], scale[f]);
+    }
+    for (size_t f = count; f % 8; f++) z[f] = 0.0f;
+}
+
+static void forget_missing(const er_input *input, const er_feature *features, const void *values, size_t first,
+                           size_t count, float *z) {
+    for (size_t f = 0; f < count; f++) {
+        const erai_check_rule *missing = features[first + f].missing;
+        if (missing && er_is_missing(missing, values, input->dtype, first + f)) z[f] = 0.0f;
+    }
+}
+
+/* Adds the products of a block's directions with z, over `count` features. */
+ER_INLINE void project(const float *factors, const float *z, size_t count, lanes *sum) {
+    const lanes *factor = (const lanes *)(const void *)factors;
+    lanes even = {0}, odd = {0};
+    for (size_t f = 0; f + 1 < count; f += 2) {
+        even += factor[f] * z[f];
+        odd += factor[f + 1] * z[f + 1];
+    }
+    if (count % 2) even += factor[count - 1] * z[count - 1];
+    *sum += even + odd;
+}
+
+ER_INLINE void squared_body(const er_input *input, const er_feature *features, const void *values, double *squared) {
+    const er_distance *distance = input->distance;
+    lanes sums[BLOCKS], total = {0};
+    memset(sums, 0, sizeof sums);
+    for (size_t first = 0; first < distance->features; first += CHUNK) {
+        size_t rest = distance->features - first, count = rest < CHUNK ? rest : CHUNK;
+        lanes z[CHUNK / 8];
+        standardize(input, values, first, count, (float *)z);
+        if (input->checked) forget_missing(input, features, values, first, count, (float *)z);
+        for (size_t i = 0; i < (count + 7) / 8; i++) total += z[i] * z[i];
+        for (size_t b = 0; b < distance->blocks; b++) {
+            size_t extent = distance->extents[b] > first ? distance->extents[b] - first : 0;
+            project(distance->factors[b] + 8 * first, (float *)z, extent < count ? extent : count, &sums[b]);
+        }
+    }
+    total *= distance->rest;
+    for (size_t b = 0; b < distance->blocks; b++)
+        total += sums[b] * sums[b] * *(const lanes *)(const void *)(distance->weights + 8 * b);
+    *squared = (((double)total[0] + (double)total[1]) + ((double)total[2] + (double)total[3])) +
+               (((double)total[4] + (double)total[5]) + ((double)total[6] + (double)total[7]));
+}
+
+ER_TWICE(squared, (const er_input *input, const er_feature *features, const void *values, double *squared_distance),
+         (input, features, values, squared_distance))
+
+double er_distance_squared(const er_input *input, const er_feature *features, const void *values) {
+    double result = 0;
+    squared(input, features, values, &result);
+    if (isnan(result)) return (double)INFINITY; /* a sum of infinities */
+    return result > 0 ? result : 0.0; /* negative weights may leave a little less than nothing */
+}

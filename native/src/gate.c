@@ -1,0 +1,207 @@
+/* Whether the model is asked.
+ *
+ * Rate limit: a token bucket of `rate_burst` tokens that gains `rate_per_second`; a row that would be asked takes one,
+ * and the last rows of a call go without when there are too few. Circuit breaker (Nygard, Release It!, 2007): it opens
+ * when `breaker_failures` of the last `breaker_window` calls that asked the model failed; half open after the cooldown
+ * it lets `breaker_probes` calls at a time through, closes after as many good ones in a row, and opens again at the
+ * first failure. Hysteresis: `hold_after` rows in a row that the judge rejected hand over to the fallback chain, while
+ * the model goes on being asked and judged; `hold_until` good rows in a row hand back. The last of these is still
+ * answered by the chain, so that its answer does not depend on what comes after it. Rows that were not judged, because
+ * of their input or because nothing ran, are neither good nor bad.
+ *
+ * A call let through half open that is never heard of again, of an application that died between erai_admit and
+ * erai_judge, is given up after another cooldown. A clock that goes back stands still here until it has caught up. */
+#include "gate.h"
+
+#include "session.h"
+
+#include <math.h>
+
+/* What er_judge finds. It gives RANK only where the model ran, and then the inputs' ranks were right. */
+#define JUDGED                                                                                                       \
+    (1ull << ERAI_REASON_RANK | 1ull << ERAI_REASON_OUTPUT_NOT_FINITE | 1ull << ERAI_REASON_OUTPUT_SHAPE |           \
+     1ull << ERAI_REASON_OUTPUT_RANGE | 1ull << ERAI_REASON_OUTPUT_SUM | 1ull << ERAI_REASON_CONFIDENCE |            \
+     1ull << ERAI_REASON_MARGIN | 1ull << ERAI_REASON_ENTROPY)
+
+int er_gate_open(er_gate *gate, const erai_decision_rule *rule, uint64_t now_ns) {
+    *gate = (er_gate){.tokens = rule->rate_burst, .tokens_ns = now_ns};
+    return er_mutex_init(&gate->lock) == 0;
+}
+
+void er_gate_close(er_gate *gate) {
+    er_mutex_destroy(&gate->lock);
+}
+
+static uint64_t since(uint64_t then_ns, uint64_t now_ns) {
+    return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
+/* ---- Rate limit ---- */
+
+/* As many of the rows as there are whole tokens for. The bucket is counted anew only when something is taken, so that
+ * asking an empty one often does not add up rounding errors. */
+static size_t take_tokens(er_gate *gate, const erai_decision_rule *rule, size_t rows, uint64_t now_ns) {
+    double gained = (double)since(gate->tokens_ns, now_ns) * rule->rate_per_second / 1e9;
+    double tokens = fmin(gate->tokens + gained, rule->rate_burst);
+    size_t taken = tokens >= (double)rows ? rows : (size_t)tokens;
+    if (!taken) return 0;
+    gate->tokens = tokens - (double)taken;
+    if (now_ns > gate->tokens_ns) gate->tokens_ns = now_ns;
+    return taken;
+}
+
+static void limit_rows(erai_answer *answer, size_t asked, size_t granted) {
+    erai_reason reason = {.subject = "rate limit",
+                          .value = (double)asked,
+                          .limit = (double)granted,
+                          .code = ERAI_REASON_RATE_LIMITED};
+    for (size_t row = 0, admitted = 0; row < answer->rows; row++) {
+        if (answer->verdicts[row] == ERAI_VERDICT_REJECT || admitted++ < granted) continue;
+        reason.row = (int64_t)row;
+        er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
+    }
+}
+
+/* ---- Circuit breaker ---- */
+
+static void cool_down(er_gate *gate, const erai_decision_rule *rule, uint64_t now_ns) {
+    if (gate->breaker != ERAI_BREAKER_OPEN || since(gate->opened_ns, now_ns) < rule->breaker_cooldown_ns) return;
+    gate->breaker = ERAI_BREAKER_HALF_OPEN;
+    gate->good_probes = 0;
+    gate->probing = 0;
+}
+
+/* Whether the answer's call was one that was let through half open; it is not any more. */
+static int end_probe(er_gate *gate, const erai_answer *answer) {
+    for (uint32_t i = 0; i < gate->probing; i++) {
+        if (gate->probes[i] != answer) continue;
+        gate->probes[i] = gate->probes[--gate->probing];
+        return 1;
+    }
+    return 0;
+}
+
+static int breaker_refuses(er_gate *gate, const erai_decision_rule *rule, const erai_answer *answer, uint64_t now_ns) {
+    cool_down(gate, rule, now_ns);
+    if (gate->breaker != ERAI_BREAKER_HALF_OPEN) return gate->breaker == ERAI_BREAKER_OPEN;
+    uint32_t most = rule->breaker_probes < ER_MOST_PROBES ? rule->breaker_probes : ER_MOST_PROBES;
+    end_probe(gate, answer); /* of a call that was admitted and never judged */
+    if (gate->probing == most && since(gate->probed_ns, now_ns) >= rule->breaker_cooldown_ns) gate->probing = 0;
+    return gate->probing == most;
+}
+
+/* What the end of a call that asked the model does to the breaker: the state it changed to, or its present one. */
+static erai_breaker breaker_after(er_gate *gate, const erai_decision_rule *rule, int probe, int failure,
+                                  uint64_t now_ns) {
+    uint64_t window = rule->breaker_window == 64 ? UINT64_MAX : (1ull << rule->breaker_window) - 1;
+    int opens = 0;
+    if (gate->breaker == ERAI_BREAKER_CLOSED) {
+        gate->outcomes = (gate->outcomes << 1 | (uint64_t)failure) & window;
+        opens = failure && (uint32_t)__builtin_popcountll(gate->outcomes) >= rule->breaker_failures;
+    } else if (gate->breaker == ERAI_BREAKER_HALF_OPEN && probe) {
+        opens = failure;
+        if (!failure && ++gate->good_probes >= rule->breaker_probes) {
+            gate->breaker = ERAI_BREAKER_CLOSED;
+            gate->outcomes = 0;
+        }
+    } /* otherwise the call was let through before the breaker opened */
+    if (opens) {
+        gate->breaker = ERAI_BREAKER_OPEN;
+        gate->opened_ns = now_ns;
+    }
+    return gate->breaker;
+}
+
+erai_breaker erai_session_breaker(erai_session *session) {
+    er_gate *gate = &session->gate;
+    er_mutex_lock(&gate->lock);
+    cool_down(gate, &session->guard->decision, er_session_ns(session));
+    erai_breaker breaker = gate->breaker;
+    er_mutex_unlock(&gate->lock);
+    return breaker;
+}
+
+/* ---- Hysteresis ---- */
+
+static int judged_bad(const erai_answer *answer, size_t row) {
+    return answer->verdicts[row] == ERAI_VERDICT_REJECT && (answer->row_reasons[row] & JUDGED);
+}
+
+/* Counts the rows and holds the good ones while the chain has taken over. */
+static void hold_rows(erai_answer *answer, er_gate *gate, const erai_decision_rule *rule, uint64_t *held,
+                      uint64_t *released) {
+    erai_reason reason = {.subject = "hysteresis", .limit = rule->hold_until, .code = ERAI_REASON_HELD};
+    for (size_t row = 0; row < answer->rows; row++) {
+        if (judged_bad(answer, row)) {
+            gate->good = 0;
+            if (gate->held || ++gate->bad < rule->hold_after) continue;
+            gate->held = 1;
+            ++*held;
+        } else if (answer->verdicts[row] != ERAI_VERDICT_REJECT) {
+            gate->bad = 0;
+            if (!gate->held) continue;
+            reason.row = (int64_t)row;
+            reason.value = ++gate->good;
+            er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
+            if (gate->good < rule->hold_until) continue;
+            gate->held = 0;
+            gate->good = 0;
+            ++*released;
+        }
+    }
+}
+
+/* ---- The stages ---- */
+
+void er_gate_before(erai_answer *answer, uint64_t now_ns) {
+    const erai_decision_rule *rule = &answer->guard->decision;
+    if (!rule->rate_burst && !rule->breaker_window) return;
+    size_t asked = answer->rows - answer->rejected, granted = asked;
+    if (!asked) return;
+    er_gate *gate = &answer->session->gate;
+    er_mutex_lock(&gate->lock);
+    int refused = rule->breaker_window && breaker_refuses(gate, rule, answer, now_ns);
+    if (!refused && rule->rate_burst) granted = take_tokens(gate, rule, asked, now_ns);
+    if (!refused && granted && gate->breaker == ERAI_BREAKER_HALF_OPEN) {
+        gate->probes[gate->probing++] = answer;
+        gate->probed_ns = now_ns;
+    }
+    er_mutex_unlock(&gate->lock);
+    if (refused)
+        er_answer_find(
+            answer, ERAI_VERDICT_REJECT,
+            (erai_reason){.subject = "circuit breaker", .row = -1, .limit = NAN, .code = ERAI_REASON_BREAKER_OPEN});
+    else if (granted < asked)
+        limit_rows(answer, asked, granted);
+}
+
+/* Whether the call failed in a way that the rule counts. */
+static int call_failed(const erai_answer *answer, uint32_t flags) {
+    if (answer->failed && (flags & ERAI_DECISION_BREAK_ON_ERROR)) return 1;
+    if (answer->missed && (flags & ERAI_DECISION_BREAK_ON_DEADLINE)) return 1;
+    if (!answer->ran || answer->rejected < answer->rows || !(flags & ERAI_DECISION_BREAK_ON_REJECT)) return 0;
+    for (size_t row = 0; row < answer->rows; row++)
+        if (judged_bad(answer, row)) return 1;
+    return 0;
+}
+
+void er_gate_after(erai_answer *answer, uint64_t now_ns) {
+    const erai_decision_rule *rule = &answer->guard->decision;
+    if (!rule->breaker_window && !rule->hold_after) return;
+    if (!answer->ran && !answer->failed && !answer->missed) return;
+    er_gate *gate = &answer->session->gate;
+    uint64_t counts[ERAI_COUNT_RELEASED + 1] = {0};
+    int failure = call_failed(answer, rule->flags);
+    er_mutex_lock(&gate->lock);
+    if (rule->breaker_window) {
+        erai_breaker before = gate->breaker;
+        erai_breaker after = breaker_after(gate, rule, end_probe(gate, answer), failure, now_ns);
+        counts[ERAI_COUNT_BREAKER_OPENED] = after != before && after == ERAI_BREAKER_OPEN;
+        counts[ERAI_COUNT_BREAKER_CLOSED] = after != before && after == ERAI_BREAKER_CLOSED;
+    }
+    if (rule->hold_after && answer->ran)
+        hold_rows(answer, gate, rule, &counts[ERAI_COUNT_HELD], &counts[ERAI_COUNT_RELEASED]);
+    er_mutex_unlock(&gate->lock);
+    for (int i = 0; i <= ERAI_COUNT_RELEASED; i++)
+        if (counts[i]) er_answer_count(answer, (erai_decision_count)i, counts[i]);
+}

@@ -1,0 +1,163 @@
+/* Running the model within a call: the rows that must not reach it are replaced by stand-ins, an answer that is known
+ * comes from the cache, a deadline is kept, and a failure becomes a reason where the policy has rules for it. */
+#include "deadline.h"
+#include "session.h"
+#include "status.h"
+
+#include <string.h>
+
+/* Below this a copy costs less than telling the runtime of a new address. */
+#define STAGE_BYTES 4096u
+
+/* Whom a reason of the call is about. */
+#define MODEL "model"
+
+/* Large inputs and strings, which the runtime copies in any case, run where they are unless something in them must be
+ * replaced; states always do: they are the session's, and stay where they are. */
+static int is_staged(const erai_answer *answer, size_t index) {
+    const er_input *input = &answer->guard->inputs[index];
+    const erai_tensor *tensor = &answer->inputs[index];
+    size_t bytes = 0;
+    if (input->is_state) return 0;
+    if (answer->rejected || input->replaced) return 1;
+    er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes); /* validated: it fits */
+    return bytes <= STAGE_BYTES && input->width != ER_TEXT;
+}
+
+static erai_status stage_inputs(erai_answer *answer, uint64_t reasons, int shift, erai_tensor *staged) {
+    for (size_t i = 0; i < answer->guard->input_count; i++) {
+        staged[i] = answer->inputs[i];
+        erai_status status = is_staged(answer, i) ? er_stage(answer, i, reasons, shift, &staged[i]) : ERAI_OK;
+        if (status) return status;
+    }
+    return ERAI_OK;
+}
+
+static erai_status run_in_time(erai_answer *answer, const erai_tensor *staged, uint64_t deadline_ns) {
+    if (!answer->runner) answer->runner = er_runner_open(answer->session->model);
+    if (!answer->runner) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
+    uint64_t start_ns = er_monotonic_ns();
+    erai_status status =
+        er_runner_run(answer->runner, staged, answer->outputs, deadline_ns, &answer->missed, answer->detail);
+    if (answer->missed)
+        er_answer_find(answer, ERAI_VERDICT_REJECT,
+                       (erai_reason){.subject = MODEL,
+                                     .row = -1,
+                                     .value = (double)(er_monotonic_ns() - start_ns),
+                                     .limit = (double)deadline_ns,
+                                     .code = ERAI_REASON_DEADLINE});
+    return status;
+}
+
+/* Stand-ins are the reference's means plus `shift`. */
+static erai_status run(erai_answer *answer, int shift) {
+    erai_tensor staged[ER_MAX_INPUTS];
+    if (stage_inputs(answer, UINT64_MAX, shift, staged)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
+    uint64_t deadline_ns = answer->guard->decision.deadline_ns;
+    return deadline_ns ? run_in_time(answer, staged, deadline_ns)
+                       : er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
+}
+
+/* ---- Rows that are assumed not to depend on each other ---- */
+
+static int same_values(const er_buffer *one, const er_buffer *other, size_t begin, size_t count) {
+    if (one->dtype != ERAI_DTYPE_STRING) {
+        size_t size = erai_dtype_size(one->dtype);
+        return memcmp((char *)one->data + begin * size, (char *)other->data + begin * size, count * size) == 0;
+    }
+    const erai_string *left = (erai_string *)one->data + begin, *right = (erai_string *)other->data + begin;
+    for (size_t i = 0; i < count; i++)
+        if (left[i].size != right[i].size || (left[i].size && memcmp(left[i].bytes, right[i].bytes, left[i].size) != 0))
+            return 0;
+    return 1;
+}
+
+/* Whether the rows that were not rejected have the same bits in both. */
+static int same_rows(const erai_answer *answer, const er_buffer *one, const er_buffer *other) {
+    if (one->dtype != other->dtype || one->rank != other->rank ||
+        memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) != 0)
+        return 0;
+    if (!er_by_row(answer, one)) return 1; /* er_judge sees to it */
+    size_t row_size = er_elements(one->shape, one->rank) / answer->rows;
+    for (size_t row = 0; row < answer->rows; row++)
+        if (answer->verdicts[row] != ERAI_VERDICT_REJECT && !same_values(one, other, row * row_size, row_size))
+            return 0;
+    return 1;
+}
+
+/* Runs with other replacements for the rejected rows and keeps the outputs. Whether that could be done. */
+static int keep_trial(erai_answer *answer) {
+    if (run(answer, 1)) return 0;
+    for (size_t i = 0; i < answer->guard->output_count; i++) {
+        erai_tensor output = er_buffer_tensor(&answer->outputs[i]);
+        if (!er_buffer_copy(&answer->trial[i], &output)) return 0;
+    }
+    return 1;
+}
+
+/* Where a row was rejected under an assumption, the assumption is tried: the answers of the other rows must not change
+ * with what stands in for it. When one does, or the trial fails, rows depend on each other as far as anybody can tell,
+ * and the bad one spoils the call. */
+static erai_status run_on_trial(erai_answer *answer) {
+    int tried = keep_trial(answer);
+    erai_status status = run(answer, 0);
+    for (size_t i = 0; !status && i < answer->guard->output_count; i++) {
+        if (tried && same_rows(answer, &answer->outputs[i], &answer->trial[i])) continue;
+        er_answer_find(
+            answer, ERAI_VERDICT_REJECT,
+            (erai_reason){.subject = answer->guard->outputs[i].name, .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
+        break;
+    }
+    return status;
+}
+
+/* ---- The model, and the fallback model ---- */
+
+static erai_status fail(erai_answer *answer, erai_status status) {
+    if (!answer->guard->fallback_count) return status;
+    answer->failed = 1;
+    er_answer_find(answer, ERAI_VERDICT_REJECT,
+                   (erai_reason){.subject = MODEL, .row = -1, .value = status, .code = ERAI_REASON_INFERENCE});
+    return ERAI_OK;
+}
+
+erai_status er_infer(erai_answer *answer) {
+    /* Beside a rejected row others may get what only this call gives them. */
+    er_cache *cache = answer->rejected ? NULL : answer->session->cache;
+    uint64_t hash = 0;
+    if (cache && er_cache_get(cache, answer, &hash)) {
+        er_answer_count(answer, ERAI_COUNT_CACHE_HITS, 1);
+        answer->ran = 1;
+        return ERAI_OK;
+    }
+    erai_status status = answer->rejected && answer->session->rows_assumed ? run_on_trial(answer) : run(answer, 0);
+    if (status) return fail(answer, status);
+    answer->ran = !answer->missed;
+    if (cache && answer->ran) er_cache_put(cache, answer, hash);
+    return ERAI_OK;
+}
+
+int er_has_shape(const erai_answer *answer) {
+    const uint64_t *found = answer->reasons_by_code;
+    return answer->ran || !answer->reasons_found ||
+           !(found[ERAI_REASON_DTYPE] || found[ERAI_REASON_RANK] || found[ERAI_REASON_SHAPE] ||
+             found[ERAI_REASON_ROWS]);
+}
+
+int er_infer_fallback(erai_answer *answer) {
+    er_model *model = answer->session->fallback;
+    if (!model || !er_has_shape(answer)) return 0;
+    erai_tensor staged[ER_MAX_INPUTS];
+    if (stage_inputs(answer, ER_WITHHELD, 0, staged)) return 0;
+    uint64_t deadline_ns = answer->guard->decision.deadline_ns;
+    if (!deadline_ns) {
+        if (!answer->fallback && er_binding_open(model, &answer->fallback)) return 0;
+        return er_binding_run(answer->fallback, staged, answer->fallback_outputs, NULL) == ERAI_OK;
+    }
+    if (!answer->fallback_runner) answer->fallback_runner = er_runner_open(model);
+    int missed = 0;
+    return answer->fallback_runner &&
+           er_runner_run(answer->fallback_runner, staged, answer->fallback_outputs, deadline_ns, &missed, NULL) ==
+               ERAI_OK &&
+           !missed;
+}

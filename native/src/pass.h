@@ -1,0 +1,141 @@
+/* The pass over the rows of one input, in one of the two widths: a template that validate.c includes for each, with
+ * ER_NUMBER, the number it reads; ER_OF(name), its own name for something; and ER_READ, ER_LIMITS, ER_BIN and
+ * ER_STANDARDIZE, what it reads with, compares with and sketches with.
+ *
+ * A piece of a row is checked first, several values at a time and without a branch for each. Only where all of its
+ * values are inside their limits, which says that they are finite too, are they sketched in the same manner; any other
+ * piece goes through settle_piece, value by value. */
+
+/* Whether a piece is inside its limits: each value those of its own column, or all of them the same. & and not &&:
+ * without a branch, so that the loops vectorize. */
+ER_INLINE int ER_OF(columns_inside)(const ER_NUMBER *low, const ER_NUMBER *high, const ER_NUMBER *values,
+                                    size_t count) {
+    int outside = 0;
+    for (size_t i = 0; i < count; i++) outside |= !((values[i] >= low[i]) & (values[i] <= high[i]));
+    return !outside;
+}
+
+ER_INLINE int ER_OF(run_inside)(ER_NUMBER low, ER_NUMBER high, const ER_NUMBER *values, size_t count) {
+    int outside = 0;
+    for (size_t i = 0; i < count; i++) outside |= !((values[i] >= low) & (values[i] <= high));
+    return !outside;
+}
+
+/* Whether the values are those that came: integers of 64 bits are rounded beyond 2^53. */
+ER_INLINE int ER_OF(exact)(const er_pass *pass, const ER_NUMBER *values, size_t count) {
+    const ER_NUMBER most = (ER_NUMBER)9007199254740991.0;
+    return !pass->rounds || ER_OF(run_inside)(-most, most, values, count);
+}
+
+/* One value each of the features from `first` on: two loops over what stays in the first cache. */
+ER_INLINE void ER_OF(sketch_columns)(const er_pass *pass, const ER_NUMBER *values, size_t first, size_t count) {
+    const ER_NUMBER *mean = ER_LIMITS.mean + first, *z_scale = ER_LIMITS.z_scale + first;
+    uint64_t *sum = pass->into.sum + first, *sum_squares = pass->into.sum_squares + first;
+    for (size_t f = 0; f < count; f++) {
+        int32_t z = ER_STANDARDIZE(values[f], mean[f], z_scale[f]);
+        sum[f] += (uint64_t)(int64_t)z;
+        sum_squares[f] += (uint64_t)(uint32_t)(z * z);
+    }
+    for (size_t f = 0; f < count; f++) pass->into.histogram[first + f][ER_BIN(ER_LIMITS.edges[first + f], values[f])]++;
+}
+
+/* Every stride-th value of a feature; `position` is that of the first among the feature's values in the row. */
+ER_INLINE void ER_OF(sketch_run)(const er_pass *pass, const ER_NUMBER *values, size_t feature, size_t position,
+                                 size_t count) {
+    size_t stride = pass->input->sketch_stride, skip = position % stride;
+    ER_NUMBER mean = ER_LIMITS.mean[feature], z_scale = ER_LIMITS.z_scale[feature];
+    int64_t sum = 0, sum_squares = 0;
+    for (size_t i = skip ? stride - skip : 0; i < count; i += stride) {
+        int32_t z = ER_STANDARDIZE(values[i], mean, z_scale);
+        sum += z;
+        sum_squares += z * z;
+        pass->into.histogram[feature][ER_BIN(ER_LIMITS.edges[feature], values[i])]++;
+    }
+    pass->into.sum[feature] += (uint64_t)sum;
+    pass->into.sum_squares[feature] += (uint64_t)sum_squares;
+}
+
+/* What the following return: whether all of it is finite and within its range. */
+
+ER_INLINE int ER_OF(admit_columns)(const er_pass *pass, const er_piece *piece) {
+    ER_NUMBER chunk[ER_CHUNK];
+    const ER_NUMBER *values = ER_READ(pass, piece, chunk);
+    size_t first = piece->feature, count = piece->count;
+    if (!ER_OF(columns_inside)(ER_LIMITS.low + first, ER_LIMITS.high + first, values, count) ||
+        !ER_OF(exact)(pass, values, count) || (pass->sentinels && holds_sentinel(pass, piece)))
+        return settle_piece(pass, piece);
+    if (pass->input->sketched && piece->position % pass->input->sketch_stride == 0)
+        ER_OF(sketch_columns)(pass, values, first, count);
+    return 1;
+}
+
+ER_INLINE int ER_OF(admit_run)(const er_pass *pass, const er_piece *piece) {
+    ER_NUMBER chunk[ER_CHUNK];
+    const ER_NUMBER *values = ER_READ(pass, piece, chunk);
+    size_t feature = piece->feature, count = piece->count;
+    if (!ER_OF(run_inside)(ER_LIMITS.low[feature], ER_LIMITS.high[feature], values, count) ||
+        !ER_OF(exact)(pass, values, count) || (pass->sentinels && holds_sentinel(pass, piece)))
+        return settle_piece(pass, piece);
+    if (pass->features[feature].bins) ER_OF(sketch_run)(pass, values, feature, piece->position, count);
+    return 1;
+}
+
+/* Columns that come again and again, such as the channels of an image whose last axis they are, are too few at a time:
+ * their limits are repeated, and the row is checked against those. */
+typedef struct ER_OF(er_tile) {
+    size_t count; /* a multiple of the features; 0: none */
+    ER_NUMBER low[ER_CHUNK], high[ER_CHUNK];
+} ER_OF(er_tile);
+
+ER_INLINE void ER_OF(lay_tile)(const er_pass *pass, const er_row *row, ER_OF(er_tile) * tile) {
+    size_t features = row->features;
+    int pays = row->inner == 1 && features <= ER_CHUNK / 8 && row->outer * features >= ER_CHUNK && !pass->sentinels;
+    tile->count = pays ? ER_CHUNK / features * features : 0;
+    for (size_t i = 0; i < tile->count; i++) {
+        tile->low[i] = ER_LIMITS.low[i % features];
+        tile->high[i] = ER_LIMITS.high[i % features];
+    }
+}
+
+ER_INLINE int ER_OF(tiles_inside)(const er_pass *pass, const er_row *row, const ER_OF(er_tile) * tile) {
+    size_t size = row->outer * row->features;
+    ER_NUMBER chunk[ER_CHUNK];
+    int inside = 1;
+    for (size_t at = 0; inside && at < size; at += tile->count) {
+        er_piece piece = {.row = row, .element = at, .count = size - at < tile->count ? size - at : tile->count};
+        const ER_NUMBER *values = ER_READ(pass, &piece, chunk);
+        inside = ER_OF(columns_inside)(tile->low, tile->high, values, piece.count) &&
+                 ER_OF(exact)(pass, values, piece.count);
+    }
+    return inside;
+}
+
+ER_INLINE int ER_OF(admit_row)(const er_pass *pass, const er_row *row, const ER_OF(er_tile) * tile) {
+    int columns = row->inner == 1, in_order = 1;
+    size_t width = columns ? row->features : row->inner, runs = columns ? 1 : row->features, step = 1;
+    if (tile->count && ER_OF(tiles_inside)(pass, row, tile)) { /* then only what is sketched is left to do */
+        if (!pass->input->sketched) return 1;
+        step = pass->input->sketch_stride;
+    }
+    for (size_t o = 0; o < row->outer; o += step)
+        for (size_t f = 0; f < runs; f++)
+            for (size_t i = 0; i < width; i += pass->chunk) {
+                er_piece piece = {.row = row,
+                                  .element = (o * runs + f) * width + i,
+                                  .count = width - i < pass->chunk ? width - i : pass->chunk,
+                                  .feature = columns ? i : f,
+                                  .position = columns ? o : o * width + i,
+                                  .columns = columns};
+                in_order &= columns ? ER_OF(admit_columns)(pass, &piece) : ER_OF(admit_run)(pass, &piece);
+            }
+    return in_order;
+}
+
+ER_INLINE void ER_OF(admit_rows_body)(const er_pass *pass, er_row *row, size_t rows) {
+    ER_OF(er_tile) tile;
+    ER_OF(lay_tile)(pass, row, &tile);
+    for (row->row = 0; row->row < rows; row->row++) {
+        row->in_order = ER_OF(admit_row)(pass, row, &tile);
+        finish_row(pass, row);
+    }
+}

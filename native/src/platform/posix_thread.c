@@ -1,0 +1,74 @@
+/* Locks and threads, for POSIX. Timed waits are by the monotonic clock, which setting the time does not move
+ * (POSIX.1-2017 pthread_condattr_setclock). */
+#define _POSIX_C_SOURCE 200809L
+#include "platform.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+int er_mutex_init(er_mutex *mutex) {
+    return pthread_mutex_init(mutex, NULL);
+}
+
+void er_mutex_destroy(er_mutex *mutex) {
+    pthread_mutex_destroy(mutex);
+}
+
+void er_mutex_lock(er_mutex *mutex) {
+    pthread_mutex_lock(mutex);
+}
+
+void er_mutex_unlock(er_mutex *mutex) {
+    pthread_mutex_unlock(mutex);
+}
+
+int er_condition_init(er_condition *condition) {
+    pthread_condattr_t attributes;
+    int error = pthread_condattr_init(&attributes);
+    if (error) return error;
+    error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (!error) error = pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return error;
+}
+
+void er_condition_destroy(er_condition *condition) {
+    pthread_cond_destroy(condition);
+}
+
+void er_condition_signal(er_condition *condition) {
+    pthread_cond_signal(condition);
+}
+
+void er_condition_wait(er_condition *condition, er_mutex *mutex) {
+    pthread_cond_wait(condition, mutex);
+}
+
+int er_condition_wait_until(er_condition *condition, er_mutex *mutex, uint64_t monotonic_ns) {
+    uint64_t seconds = monotonic_ns / 1000000000u;
+    struct timespec until = {.tv_nsec = (long)(monotonic_ns % 1000000000u)};
+    until.tv_sec = seconds < INT32_MAX ? (time_t)seconds : INT32_MAX; /* time_t may have 32 bits; 68 years will do */
+    return pthread_cond_timedwait(condition, mutex, &until) != ETIMEDOUT;
+}
+
+int er_thread_start(er_thread *thread, void *(*body)(void *), void *context) {
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&blocked, own[i]);
+    int error = pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    if (error) return error;
+    error = pthread_create(thread, NULL, body, context);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+void er_thread_join(er_thread thread) {
+    pthread_join(thread, NULL);
+}
+
+int64_t er_process(void) {
+    return (int64_t)getpid();
+}

@@ -1,0 +1,129 @@
+/* Stopping a session beyond the process: a file whose presence is what counts; inside is, for people, when it was
+ * written and why. In the spool it is named after the model, so that it stops that model only, in every bundle; without
+ * a spool it lies beside the bundle. Either way it is complete and fsynced before it gets its name, as all of a spool
+ * is (docs/formats/spool.md). */
+#include "session.h"
+#include "spool.h"
+#include "status.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_SIZE = 9 + 2 * ERAI_DIGEST_SIZE };
+
+static void name_file(const erai_session *session, char name[NAME_SIZE]) {
+    strcpy(name, "stopped-");
+    for (size_t i = 0; i < ERAI_DIGEST_SIZE; i++) snprintf(name + 8 + 2 * i, 3, "%02x", session->model_digest[i]);
+}
+
+/* Where the file is in the spool, in memory that the caller frees; NULL: out of memory. */
+static char *spool_file(const erai_session *session) {
+    char name[NAME_SIZE];
+    name_file(session, name);
+    return er_path_join(er_spool_path(session->spool), name);
+}
+
+static erai_status fail_io(char *detail, const char *what, const char *path, int error) {
+    char text[128];
+    if (error == ENOMEM) return er_fail(detail, ERAI_E_MEMORY, "%s: out of memory", what);
+    return er_fail(detail, ERAI_E_SPOOL, "%s %s: %s", what, path, er_error_text(error, text, sizeof text));
+}
+
+int er_stop_found(const erai_session *session) {
+    /* What cannot be examined may be there. */
+    if (session->stop_path && er_path_look(session->stop_path) != ER_PATH_MISSING) return 1;
+    if (!session->spool) return 0;
+    char *path = spool_file(session);
+    int found = !path || er_path_look(path) != ER_PATH_MISSING;
+    free(path);
+    return found;
+}
+
+int erai_session_stopped(const erai_session *session) {
+    return __atomic_load_n(&session->stopped, __ATOMIC_RELAXED);
+}
+
+/* ---- Stopping ---- */
+
+/* Fsyncs the directory that names `path`. */
+static int sync_parent(const char *path) {
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    char *parent = malloc(length + 2);
+    if (!parent) return ENOMEM;
+    memcpy(parent, path, length);
+    strcpy(parent + length, slash ? length ? "" : "/" : ".");
+    int error = er_directory_sync(parent);
+    free(parent);
+    return error;
+}
+
+static int write_beside(const char *path, const char *text, size_t size) {
+    char *temporary = malloc(strlen(path) + sizeof ".writing");
+    if (!temporary) return ENOMEM;
+    strcpy(temporary, path);
+    strcat(temporary, ".writing");
+    int made = 0, error = er_file_remove(temporary); /* a power cut's leftover */
+    if (!error || error == ENOENT) error = er_file_create(temporary, text, size, &made);
+    if (!error) error = er_file_rename(temporary, path);
+    if (error && made) er_file_remove(temporary);
+    free(temporary);
+    return error ? error : sync_parent(path);
+}
+
+static erai_status write_stop(const erai_session *session, const char *why, char *detail) {
+    size_t room = strlen(why) + ER_UTC_SIZE + 3;
+    char *text = malloc(room), utc[ER_UTC_SIZE], name[NAME_SIZE];
+    if (!text) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    er_utc_text(er_session_unix_ns(session), utc);
+    size_t size = (size_t)snprintf(text, room, "%s\n%s\n", utc, why);
+    erai_status status = ERAI_OK;
+    if (session->spool) {
+        name_file(session, name);
+        status = erai_spool_put(session->spool, name, (const uint8_t *)text, size, detail);
+    } else if (session->stop_path) {
+        int error = write_beside(session->stop_path, text, size);
+        if (error)
+            status = fail_io(detail, "stopped in this process, but not beyond it: writing", session->stop_path, error);
+    } else {
+        status = er_fail(detail, ERAI_E_SPOOL,
+                         "stopped in this process, but not beyond it: this session has neither a spool nor a path");
+    }
+    free(text);
+    return status;
+}
+
+erai_status erai_session_stop(erai_session *session, const char *why, char *detail) {
+    if (!session || !why) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_stop: NULL");
+    er_mutex_lock(&session->lock);
+    __atomic_store_n(&session->stopped, 1, __ATOMIC_RELAXED);
+    erai_status status = write_stop(session, why, detail);
+    er_mutex_unlock(&session->lock);
+    return status;
+}
+
+/* ---- Resuming ---- */
+
+static erai_status remove_stop(const char *path, char *detail) {
+    int error = path ? er_file_remove(path) : ENOMEM;
+    if (error == ENOENT) return ERAI_OK;
+    if (!error) error = sync_parent(path);
+    return error ? fail_io(detail, "still stopped: removing", path, error) : ERAI_OK;
+}
+
+erai_status erai_session_resume(erai_session *session, char *detail) {
+    if (!session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_resume: NULL");
+    erai_status status = ERAI_OK;
+    er_mutex_lock(&session->lock);
+    if (session->stop_path) status = remove_stop(session->stop_path, detail);
+    if (!status && session->spool) {
+        char *path = spool_file(session);
+        status = remove_stop(path, detail);
+        free(path);
+    }
+    if (!status) __atomic_store_n(&session->stopped, 0, __ATOMIC_RELAXED);
+    er_mutex_unlock(&session->lock);
+    return status;
+}

@@ -1,0 +1,95 @@
+/* A worker thread. One flag, `busy`, is all that both sides look at: the asker sets it and the worker clears it, both
+ * under the lock, so that neither misses the other's signal; between the two, what the job works on is the worker's. A
+ * deadline ends the asker's wait and nothing else. */
+#include "worker.h"
+
+#include "platform/platform.h"
+
+#include <stdlib.h>
+
+struct er_worker {
+    void (*job)(void *);
+    void *context;
+    er_thread thread;
+    er_mutex lock;
+    er_condition asked, done;
+    int busy; /* atomic */
+    int quit; /* under `lock` */
+};
+
+static int is_busy(const er_worker *worker) {
+    return __atomic_load_n(&worker->busy, __ATOMIC_ACQUIRE);
+}
+
+static void set_busy(er_worker *worker, int busy) {
+    er_mutex_lock(&worker->lock);
+    __atomic_store_n(&worker->busy, busy, __ATOMIC_RELEASE);
+    er_mutex_unlock(&worker->lock);
+    er_condition_signal(busy ? &worker->asked : &worker->done);
+}
+
+static int wait_asked(er_worker *worker) {
+    er_mutex_lock(&worker->lock);
+    while (!is_busy(worker) && !worker->quit) er_condition_wait(&worker->asked, &worker->lock);
+    int asked = !worker->quit;
+    er_mutex_unlock(&worker->lock);
+    return asked;
+}
+
+static void *work(void *context) {
+    er_worker *worker = context;
+    while (wait_asked(worker)) {
+        worker->job(worker->context);
+        set_busy(worker, 0);
+    }
+    return NULL;
+}
+
+static int begin(er_worker *worker) {
+    if (er_mutex_init(&worker->lock)) return 0;
+    if (!er_condition_init(&worker->asked)) {
+        if (!er_condition_init(&worker->done)) {
+            if (!er_thread_start(&worker->thread, work, worker)) return 1;
+            er_condition_destroy(&worker->done);
+        }
+        er_condition_destroy(&worker->asked);
+    }
+    er_mutex_destroy(&worker->lock);
+    return 0;
+}
+
+er_worker *er_worker_open(void (*job)(void *), void *context) {
+    er_worker *worker = calloc(1, sizeof *worker);
+    if (!worker) return NULL;
+    worker->job = job;
+    worker->context = context;
+    if (begin(worker)) return worker;
+    free(worker);
+    return NULL;
+}
+
+void er_worker_close(er_worker *worker) {
+    if (!worker) return;
+    er_mutex_lock(&worker->lock);
+    worker->quit = 1;
+    er_mutex_unlock(&worker->lock);
+    er_condition_signal(&worker->asked);
+    er_thread_join(worker->thread);
+    er_condition_destroy(&worker->done);
+    er_condition_destroy(&worker->asked);
+    er_mutex_destroy(&worker->lock);
+    free(worker);
+}
+
+void er_worker_ask(er_worker *worker) {
+    set_busy(worker, 1);
+}
+
+int er_worker_wait(er_worker *worker, uint64_t until_ns) {
+    if (!is_busy(worker)) return 1;
+    er_mutex_lock(&worker->lock);
+    while (is_busy(worker) && er_condition_wait_until(&worker->done, &worker->lock, until_ns)) {
+    }
+    er_mutex_unlock(&worker->lock);
+    return !is_busy(worker);
+}
