@@ -1,7 +1,7 @@
 """Guarded predict against the bare runtime, in Python and in C: small tabular models, one row, one thread.
 
-Each contender runs in blocks of 50 calls, in turn with the others, within one process a language. `make bench` runs
-this and writes machine, versions and samples to build/bench.json.
+Each contender runs in blocks of 50 calls, in turn with the others, within one process a language; two threads at once
+run for 0.1 s in turn. `make bench` runs this and writes machine, versions and samples to build/bench.json.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "breast_cancer")
 from train import train
 
 ROUNDS = 400
+THREADED_ROUNDS, THREADED_SECONDS = 15, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,59 @@ def test_guarded_predict_beside_the_bare_runtime(form, bundles, benchmark, capsy
             )
         ratios = np.percentile(in_c[:, 1] / in_c[:, 0], (50, 10, 90))
         print("  C      guarded / bare {:.3f} ({:.3f} to {:.3f})".format(*ratios))
+
+
+@pytest.mark.parametrize("form", ["float", "int8"])
+def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(form, bundles, capsys) -> None:
+    row, bare = golden_row(bundles[form]), bare_session(bundles[form])
+    feed = {bare.get_inputs()[0].name: row}
+    with edge_rai.load(bundles[form], threads=1) as session:
+        calls = {"bare": lambda: bare.run(None, feed), "guarded": lambda: session.predict(row)}
+        rates = np.array(
+            [
+                [[calls_per_second(call, threads) for threads in (1, 2)] for call in calls.values()]
+                for _ in range(THREADED_ROUNDS)
+            ]
+        )
+        assert session.snapshot().rows_by_verdict[1:].sum() == 0
+    with capsys.disabled():
+        print(f"\n{form}, 30-64-32-2, one row, thousand calls a second   1 thread   2 threads")
+        for name, column in zip(calls, np.median(rates, axis=0) / 1000, strict=True):
+            print(f"  python {name:40}" + "".join(f"{rate:12.0f}" for rate in column))
+        ratios = np.percentile(rates[:, 1, 1] / rates[:, 0, 1], (50, 10, 90))
+        print("  python two threads, guarded / bare {:.2f} ({:.2f} to {:.2f})".format(*ratios))
+
+
+def calls_per_second(call: Callable[[], object], threads: int) -> float:
+    """Of as many threads together, for THREADED_SECONDS."""
+    counts, ready, stop = [0] * threads, threading.Barrier(threads + 1), threading.Event()
+
+    def work(number: int) -> None:
+        ready.wait()
+        while not stop.is_set():
+            for _ in range(50):
+                call()
+            counts[number] += 50
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    start = time.perf_counter()
+    time.sleep(THREADED_SECONDS)
+    stop.set()
+    for worker in workers:
+        worker.join()
+    return sum(counts) / (time.perf_counter() - start)
+
+
+def bare_session(path: Path) -> onnxruntime.InferenceSession:
+    """The bundle's model as onnxruntime alone runs it, with one thread within an operator."""
+    bundle = read(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = bundle.files[bundle.manifest.primary.path]
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def golden_row(path: Path) -> np.ndarray:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,8 +6,34 @@ import numpy.typing as npt
 from edge_rai.types import Answer
 
 def prepare(
-    array: npt.NDArray[np.float32], kind: type, dtype: np.dtype[np.float32], address: int, rows: int, columns: int, /
+    array: npt.NDArray[np.float32],
+    kind: type,
+    dtype: np.dtype[np.float32],
+    address: int,
+    rows: int,
+    columns: int,
+    table: object | None,
+    /,
 ) -> bool: ...
-def bind(
-    predict: int, session: int, answer: int, tensor: int, accepted: int, /
-) -> tuple[Callable[[Any], Answer | int | None], Callable[..., None], Callable[[], bool], Callable[[], None]]: ...
+def method(kind: type, doc: str, /) -> Any: ...
+
+class Predictor:
+    def add(self, call: UsualCall, /) -> None: ...
+    def usual(self, array: object, /) -> Answer | None: ...
+
+class UsualCall:
+    def bind(self, predict: int, session: int, answer: int, tensor: int, accepted: int, /) -> None: ...
+    def learn(
+        self,
+        shape: tuple[int, ...] = ...,
+        dtype: np.dtype[Any] = ...,
+        answer: type[Answer] = ...,
+        rows: int | None = ...,
+        names: tuple[str, ...] = ...,
+        views: tuple[npt.NDArray[Any], ...] = ...,
+        /,
+    ) -> None: ...
+    def add(self, call: UsualCall, /) -> None: ...
+    def take(self) -> bool: ...
+    def retire(self) -> bool: ...
+    def give(self) -> None: ...

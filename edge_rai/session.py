@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai._native import Call, Predictor, usual_call_first
 from edge_rai.backends import onnx
 from edge_rai.errors import InputRejectedError
 from edge_rai.telemetry.drift import feature_drift
@@ -44,7 +45,8 @@ def load(path: str | os.PathLike[str], *, spool: str | os.PathLike[str] | None =
     return Session(os.fsdecode(path), None if spool is None else os.fsdecode(spool), threads)
 
 
-class Session:
+@usual_call_first
+class Session(Predictor):
     """A guarded model, made by ``load``. Any thread may call it; a context manager.
 
     Attributes:
@@ -61,8 +63,7 @@ class Session:
         self.features: tuple[Feature, ...] = self._native.features
         self.batched: bool = self._native.batched
         self._single = len(self.inputs) == 1
-        self._call = self._native.calls[0]
-        self._usual = self._call.usual
+        self.add(self._native.calls[0])
 
     def predict(self, inputs: Array | Mapping[str, Array], *, strict: bool = False) -> Answer:
         """Admits the input, runs the model on the rows that may run, judges and records: one C call.
@@ -77,12 +78,10 @@ class Session:
             InputRejectedError: With ``strict`` only.
             InferenceError: ONNX Runtime failed.
         """
-        answer = self._usual(inputs)
-        if isinstance(answer, Answer):
-            return answer
-        # See edge_rai._native.session.Call.usual: nothing was done, or what was done is not a plain acceptance.
-        native = self._native
-        answer = native.predict(self._in_order(inputs)) if answer is None else native.finish(self._call, answer)
+        arrays = self._in_order(inputs)
+        answer = self.usual(arrays[0]) if self._single else None
+        if answer is None:
+            answer = self._native.predict(arrays)
         if strict and answer.verdict is Verdict.REJECT:
             raise InputRejectedError("; ".join(map(str, islice(answer.findings, 8))))
         return answer
@@ -124,6 +123,10 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _finish(self, call: Call, status: int) -> Answer:
+        """For ``usual_call_first``."""
+        return self._native.finish(call, status)
 
     def _in_order(self, inputs: Any) -> list[Array]:
         if self._single and isinstance(inputs, np.ndarray):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +18,12 @@ from edge_rai._ffi import ffi, lib
 from edge_rai._native.files import take_snapshot
 from edge_rai._native.library import DTYPES, Detail, array, raise_status, text
 from edge_rai._native.programs import read_rules
-from edge_rai._predict import bind, prepare
+from edge_rai._predict import Predictor, UsualCall, method, prepare
 from edge_rai.types import Answer, Reason, ReasonCode, Snapshot, Source, Verdict
 
+T = TypeVar("T", bound=Predictor)
+
 _FLOAT32 = np.dtype(np.float32)
-_KNOWN = np.zeros((2, 3), np.float32)
-prepare(_KNOWN, np.ndarray, _FLOAT32, _KNOWN.__array_interface__["data"][0], 2, 3)
 _REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
 _REASON = np.dtype(
     {
@@ -31,6 +33,19 @@ _REASON = np.dtype(
         "itemsize": ffi.sizeof("erai_reason"),
     }
 )
+
+
+def _prepare() -> bool:
+    """Whether arrays and numpy's table of functions are as extensions built with its headers find them."""
+    known = np.zeros((2, 3), np.float32)
+    try:
+        table = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
+    except ImportError:
+        table = None
+    return prepare(known, np.ndarray, known.dtype, known.__array_interface__["data"][0], 2, 3, table)
+
+
+_prepare()
 
 
 class _Reasons(Sequence[Reason]):
@@ -55,14 +70,10 @@ class _Reasons(Sequence[Reason]):
         )
 
 
-class Call:
+class Call(UsualCall):
     """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs.
 
-    Attributes:
-        usual: Predicts in one crossing when the array is like the one before and the call is free: the answer. None
-            when it did nothing. An integer when the prediction was made and ``finish`` must say what came of it.
-        take: Whether the call was free; it is the caller's now, as it is the opener's.
-        give: Makes it free.
+    It is one caller's between ``take``, or its making, and ``give``.
     """
 
     def __init__(self, session: NativeSession) -> None:
@@ -84,12 +95,11 @@ class Call:
         self.views: list[tuple[str, npt.NDArray[Any]]] = []
         predict = ffi.addressof(lib, "erai_session_predict")
         addresses = (predict, session.handle, self.answer, self.tensors, self.accepted)
-        numbers = (int(ffi.cast("uintptr_t", address)) for address in addresses)
-        self.usual, self._learn, self.take, self.give = bind(*numbers)
+        self.bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
 
     def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
         """One prediction; the inputs stand in the model's order."""
-        self._learn()
+        self.learn()
         held = [self.place(i, values) for i, values in enumerate(arrays)]
         status = lib.erai_session_predict(self.handle, self.tensors, len(arrays), self.answer)
         del held  # the arrays' memory had to stay until C was done
@@ -134,9 +144,11 @@ class Call:
                 self.views.append((spec.name, view(output)))
             self.seen = accepted
         self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
-        if accepted and len(self.shapes) == 1:
-            names, copies = zip(*((name, values.copy) for name, values in self.views), strict=True)
-            self._learn(self.shapes[0], Answer, None if self.rows == Answer.rows else self.rows, names, copies)
+        shape = self.shapes[0] if len(self.shapes) == 1 else None
+        if accepted and shape is not None:
+            names, views = zip(*self.views, strict=True)
+            rows = None if self.rows == Answer.rows else self.rows
+            self.learn(shape, np.dtype(self.inputs[0].dtype), Answer, rows, names, views)
 
     def explain(self, result: Answer) -> Answer:
         """Says what makes an answer more than a plain acceptance."""
@@ -201,12 +213,7 @@ class NativeSession:
         self.closed = False
 
     def predict(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
-        """A prediction that ``usual`` of the first call did not make; arrays stand in the model's order."""
-        if len(arrays) == 1:
-            for call in self.calls[1:]:  # of the other threads
-                answer = call.usual(arrays[0])
-                if answer is not None:
-                    return self.finish(call, answer) if isinstance(answer, int) else answer
+        """A prediction that is not a usual one; arrays stand in the model's order."""
         call = self._take_call()
         try:
             return call.run(arrays)
@@ -214,7 +221,7 @@ class NativeSession:
             self._give(call)
 
     def finish(self, call: Call, status: int) -> Answer:
-        """What came of a prediction that ``usual`` of a call made and did not explain."""
+        """What came of a prediction that was begun as a usual one, of which C has said ``status``."""
         try:
             return call.finish(status)
         finally:
@@ -272,6 +279,7 @@ class NativeSession:
         with self._lock:
             self._check_open()
             call = Call(self)
+            self.calls[0].add(call)
             self.calls.append(call)
             return call
 
@@ -283,7 +291,7 @@ class NativeSession:
     def _close_calls(self) -> None:
         """After close: whoever uses the last call takes the session with it."""
         with self._lock:
-            running = [call for call in self.calls if not call.take()]
+            running = [call for call in self.calls if not call.retire()]
             for call in self.calls:
                 if call not in running:
                     lib.erai_answer_close(call.answer)
@@ -291,6 +299,21 @@ class NativeSession:
             if not running and not self._users and self.handle is not None:
                 lib.erai_session_close(self.handle)
                 self.handle = None
+
+
+def usual_call_first(kind: type[T]) -> type[T]:
+    """Has ``predict`` of a class, given one argument by position, try the usual call in C before it does as written.
+
+    An object ``add``s the first ``Call`` of its model. Its ``_finish`` is given a call that was not usual after all.
+    """
+    written = kind.__dict__["predict"]
+    signature = inspect.signature(written)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    signature = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    shown = f"predict{signature}".replace("(self", "($self")  # as inspect.signature and help() read it
+    kind._predict_as_written = written  # type: ignore[attr-defined]
+    kind.predict = method(kind, f"{shown}\n--\n\n{written.__doc__ or ''}")  # type: ignore[attr-defined]
+    return kind
 
 
 def _subjects(guard: Any) -> dict[int, str]:

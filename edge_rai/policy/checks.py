@@ -10,7 +10,7 @@ from typing import Any, Literal
 from edge_rai.types import Verdict
 
 Bounds = tuple[float, float]
-Breach = Literal["reject", "flag"]
+Breaks = Literal["reject", "flag"]  # what a row gets that breaks a rule
 
 VERDICTS = {"accept": Verdict.ACCEPT, "flag": Verdict.FLAG, "reject": Verdict.REJECT}
 
@@ -22,7 +22,7 @@ class Missing:
     Attributes:
         becomes: What the model sees instead; None: what came, for models that know missing values.
         value: The value that means "missing"; None: NaN.
-        verdict: What it does to its row.
+        verdict: Of its row.
     """
 
     becomes: float | None = None
@@ -37,17 +37,22 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """At most the share ``share`` of a row's values may be <= low or >= high."""
+    """How much of a row may stand at the ends of its scale.
+
+    Attributes:
+        low: A value of at most this is clipped.
+        high: A value of at least this is clipped.
+        share: The greatest share of a row's values that may be.
+    """
 
     low: float
     high: float
     share: float
 
     def __post_init__(self) -> None:
-        if not (self.low <= self.high and 0 <= self.share <= 1):
-            raise ValueError(
-                f"clipped: {self.low} to {self.high}, share {self.share}; expected low <= high and a share of 0 to 1"
-            )
+        check_bounds("clipped, [low, high],", (self.low, self.high))
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"clipped.share is {self.share}; it must be 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +60,20 @@ class Age:
     """How old a time stamp may be.
 
     Attributes:
-        high_s: The greatest age.
-        low_s: The least; negative: so far in the future it may be.
+        max_s: The greatest age.
+        ahead_s: How far in the future it may be: clocks differ.
         unit_s: Seconds a unit of the values, counted from 1970: 1e-3 for milliseconds.
     """
 
-    high_s: float
-    low_s: float = 0.0
+    max_s: float
+    ahead_s: float = 0.0
     unit_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.low_s <= self.high_s and self.unit_s > 0):
-            raise ValueError(f"age: {self.low_s} to {self.high_s} s, unit {self.unit_s} s; expected low_s <= high_s")
+        for name, least in (("max_s", 0.0), ("ahead_s", 0.0), ("unit_s", 1e-12)):
+            value = getattr(self, name)
+            if not least <= value <= 1e12:
+                raise ValueError(f"age.{name} is {value}; it must be {least:g} to 1e12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +84,13 @@ class Distance:
         threshold: Of the squared Mahalanobis distance.
         kind: "full" (all covariances), "low_rank" (the leading directions), "diagonal" (variances alone).
         false_rejection_rate: Of rows like the reference, as measured on rows held back.
-        verdict: What it does to a row that is farther.
+        verdict: Of a row that is farther.
     """
 
     threshold: float
     kind: Literal["full", "low_rank", "diagonal"] = "full"
     false_rejection_rate: float = 0.0
-    verdict: Breach = "reject"
+    verdict: Breaks = "reject"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and self.threshold > 0):
@@ -96,6 +103,29 @@ def check_bounds(name: str, bounds: Bounds | None) -> None:
     """Refuses bounds that are out of order or bound nothing."""
     if bounds is not None and not (bounds[0] <= bounds[1] and any(map(math.isfinite, bounds))):
         raise ValueError(f"{name} is {list(bounds)}; expected [low, high], at least one of them finite")
+
+
+def one_kind(categories: Any) -> Any:
+    """For pydantic: refuses a list of categories that are not all numbers, or all strings, in one sentence."""
+    if isinstance(categories, list):
+        kinds = {"string" if isinstance(item, str) else _number(item) for item in categories}
+        if len(kinds) > 1 or None in kinds:
+            raise ValueError(f"categories is {categories!r:.80}; expected numbers, or strings, and not both")
+    return categories
+
+
+def _number(item: Any) -> str | None:
+    return "number" if isinstance(item, int | float) and not isinstance(item, bool) else None
+
+
+def check_text(name: str, value: str) -> None:
+    """Refuses what no guard program can hold."""
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        size = -1
+    if size < 0 or "\0" in value or size > 1024:
+        raise ValueError(f"{name} is {value!r:.80}; expected text of at most 1024 bytes in UTF-8 and without NUL")
 
 
 def character_ranges(classes: str) -> tuple[int, ...]:
@@ -119,7 +149,7 @@ def character_ranges(classes: str) -> tuple[int, ...]:
 
 def feature_checks(rule: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Kind and arguments of PolicyBuilder.add_check for what a FeatureRule asks for beyond its range."""
-    verdict = VERDICTS[rule.breach]
+    verdict = VERDICTS[rule.verdict]
     if rule.missing is not None:
         missing = rule.missing
         yield (
@@ -150,12 +180,12 @@ def feature_checks(rule: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if rule.characters is not None:
         yield "characters", {"verdict": verdict, "values": character_ranges(rule.characters)}
     if rule.age is not None:
-        yield "age", {"verdict": verdict, "low": rule.age.low_s, "high": rule.age.high_s, "limit": rule.age.unit_s}
+        yield "age", {"verdict": verdict, "low": -rule.age.ahead_s, "high": rule.age.max_s, "limit": rule.age.unit_s}
 
 
 def output_checks(rule: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Kind and arguments of PolicyBuilder.add_check for what an OutputRule asks for."""
-    verdict = VERDICTS[rule.breach]
+    verdict = VERDICTS[rule.verdict]
     for name in ("range", "sum"):
         bounds = getattr(rule, name)
         if bounds is not None:

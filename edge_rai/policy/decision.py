@@ -37,6 +37,8 @@ class FallbackRule:
     def __post_init__(self) -> None:
         if not self.chain or len(set(self.chain)) != len(self.chain):
             raise ValueError(f"chain is {list(self.chain)}; expected at least one step, and each once")
+        if "reject" in self.chain[:-1]:
+            raise ValueError(f"chain is {list(self.chain)}; nothing after reject is ever asked, so put it last")
         known = [code.name.lower() for code in ReasonCode]
         for name in self.reasons:
             if name not in known:
@@ -140,8 +142,8 @@ class Decision:
             _check_seconds("deadline_ms", self.deadline_ms)
         if self.review_rows is not None:
             _check_count("review_rows", self.review_rows)
-        if self.provider is not None and not self.provider.isprintable():
-            raise ValueError(f"provider is {self.provider!r}; it must be printable text")
+        if self.provider is not None and not (self.provider and self.provider.isprintable()):
+            raise ValueError(f"provider is {self.provider!r}; it must be a name such as CPUExecutionProvider")
 
     @property
     def flags(self) -> tuple[str, ...]:

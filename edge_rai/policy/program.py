@@ -96,7 +96,7 @@ def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: F
     builder.add_feature(
         name=rule.name,
         unit=rule.unit,
-        stand_in=rule.stand_in,
+        stand_in=rule.stand_in or next((item for item in rule.categories if isinstance(item, str)), ""),
         low=low,
         high=high,
         mean=reference.mean if reference else nearest if math.isfinite(nearest) else 0.0,

@@ -161,7 +161,7 @@ def _record(feature: FeatureReference) -> dict[str, Any]:
         "rows": feature.rows,
         "mean": feature.mean,
         "stddev": feature.stddev,
-        "edges": [shortest_float32(float(edge)) for edge in feature.edges],
+        "edges": feature.edges.tolist(),
         "counts": [int(count) for count in feature.counts],
     }
 

@@ -5,15 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
-from edge_rai.policy.checks import Age, Bounds, Breach, Clipped, Distance, Missing, character_ranges, check_bounds
+from edge_rai.policy.checks import (
+    Age,
+    Bounds,
+    Breaks,
+    Clipped,
+    Distance,
+    Missing,
+    character_ranges,
+    check_bounds,
+    check_text,
+    one_kind,
+)
 from edge_rai.policy.decision import Decision, FallbackRule, StateRule
 
 _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
+_OF_NUMBERS = ("low", "high", "integral", "missing", "step", "mean", "stddev", "clipped", "monotonic", "age")
+_OF_STRINGS = ("length", "characters", "stand_in")
+_OF_TENSORS = ("default", "range", "sum", "confidence", "margin", "entropy")
 
 Dtype = Literal[
     "float32", "float64", "float16", "bfloat16", "bool", "string",
@@ -42,15 +56,15 @@ class FeatureRule:
         characters: Allowed in strings: "a-z0-9_ ".
         monotonic: Values never go back.
         age: How old time stamps may be.
-        stand_in: Replaces a rejected row's string; absent: the first category, or "".
-        breach: What it does to a row when one of these, other than the range, is broken.
+        stand_in: What a model sees instead of a rejected row's string; absent: the first category, or "".
+        verdict: Of a row that breaks one of these, other than low and high: those are the input's ``out_of_range``.
     """
 
     name: str
     low: float | None = None
     high: float | None = None
     unit: str = ""
-    categories: tuple[float, ...] | tuple[str, ...] = ()
+    categories: Annotated[tuple[float, ...] | tuple[str, ...], BeforeValidator(one_kind)] = ()
     integral: bool = False
     missing: Missing | None = None
     stuck: int | None = None
@@ -63,12 +77,14 @@ class FeatureRule:
     monotonic: bool = False
     age: Age | None = None
     stand_in: str = ""
-    breach: Breach = "reject"
+    verdict: Breaks = "reject"
 
     def __post_init__(self) -> None:
         _check_name(self.name)
         if not self.unit.isprintable():
             raise ValueError(f"unit of {self.name!r} is {self.unit!r}; it must be printable text")
+        for text in (self.unit, self.stand_in, *(item for item in self.categories if isinstance(item, str))):
+            check_text(f"a text of {self.name!r}", text)
         for side, limit in (("low", self.low), ("high", self.high)):
             if limit is not None and math.isnan(limit):
                 raise ValueError(f"{side} of {self.name!r} is nan; leave it out for no limit")
@@ -125,10 +141,26 @@ class InputRule:
             object.__setattr__(self, "features", (FeatureRule(self.name),))
         self._check_max_shape()
         self._check_features()
-        if self.distance is not None and self.feature_axis is None:
-            raise ValueError(f"input {self.name!r} has a distance and no feature_axis")
+        self._check_kinds()
         if not 1 <= self.sketch_stride <= _MAX_EXTENT:
             raise ValueError(f"sketch_stride is {self.sketch_stride}; it must be 1 to {_MAX_EXTENT}")
+
+    def _check_kinds(self) -> None:
+        strings = self.dtype == "string"
+        if self.distance is not None and (strings or self.feature_axis is None):
+            raise ValueError(f"input {self.name!r} has a distance; that needs numbers and a feature_axis")
+        for feature in self.features:
+            for name in _OF_NUMBERS if strings else _OF_STRINGS:
+                if getattr(feature, name) not in (None, False, ""):
+                    kind = "numbers" if strings else "strings"
+                    raise ValueError(
+                        f"{name} of {feature.name!r} is a rule for {kind}, but input {self.name!r} is {self.dtype}"
+                    )
+            if any(isinstance(item, str) is not strings for item in feature.categories):
+                raise ValueError(
+                    f"categories of {feature.name!r} starts with {feature.categories[0]!r}, but input {self.name!r} "
+                    f"is {self.dtype}"
+                )
 
     def _check_max_shape(self) -> None:
         if len(self.max_shape) != len(self.shape):
@@ -170,7 +202,7 @@ class OutputRule:
         confidence: The least that the greatest share may be.
         margin: The least by which it exceeds the second.
         entropy: The most that the shares' entropy may be, in nats.
-        breach: What it does to a row when one of the last five is broken.
+        verdict: Of a row that breaks one of the last five.
     """
 
     name: str
@@ -184,17 +216,23 @@ class OutputRule:
     confidence: float | None = None
     margin: float | None = None
     entropy: float | None = None
-    breach: Breach = "reject"
+    verdict: Breaks = "reject"
 
     def __post_init__(self) -> None:
         _check_name(self.name)
         _check_shape(self.shape)
         check_bounds(f"range of output {self.name!r}", self.range)
         check_bounds(f"sum of output {self.name!r}", self.sum)
-        for name in ("confidence", "margin", "entropy"):
+        for name, most in (("confidence", 1.0), ("margin", 1.0), ("entropy", 1e9)):
             limit = getattr(self, name)
-            if limit is not None and not 0 <= limit < math.inf:
-                raise ValueError(f"{name} of output {self.name!r} is {limit}; it must be a number from 0")
+            if limit is not None and not 0 <= limit <= most:
+                raise ValueError(f"{name} of output {self.name!r} is {limit}; it must be 0 to {most:g}")
+        if self.dtype in ("object", "string"):
+            for name in _OF_TENSORS:
+                if getattr(self, name) not in (None, ()):
+                    raise ValueError(f"{name} of output {self.name!r} is a rule for numbers, but it is {self.dtype}")
+        if self.dtype == "object" and self.shape:
+            raise ValueError(f"shape of output {self.name!r} is {list(self.shape)}; an object has none: write []")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +265,9 @@ class Policy:
         _check_unique("inputs", (rule.name for rule in self.inputs))
         _check_unique("outputs", (rule.name for rule in self.outputs))
         self._check_feature_names()
+        self._check_chains()
+        self._check_states()
+        self._check_distances()
         if self.batched:
             shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
                 (rule.name, rule.shape) for rule in self.outputs if rule.dtype != "object"
@@ -236,6 +277,48 @@ class Policy:
                     raise ValueError(f"batched is true, but axis 0 of {name!r} is not -1")
             if any(rule.feature_axis == 0 for rule in self.inputs):
                 raise ValueError("batched is true, so axis 0 holds rows and cannot be a feature_axis")
+
+    def _check_chains(self) -> None:
+        decision = self.decision or Decision()
+        steps = {step for rule in self.fallback for step in rule.chain}
+        for step, field, given in (
+            ("last_good", "decision.last_good", decision.last_good),
+            ("abstain", "decision.review_rows", decision.review_rows),
+        ):
+            if step in steps and given is None:
+                raise ValueError(f'a fallback chain has "{step}", but {field} is not set; without it nothing answers')
+            if step not in steps and given is not None:
+                raise ValueError(f'{field} is set, but no fallback chain has "{step}"')
+        if "default" in steps and not any(output.default for output in self.outputs):
+            raise ValueError('a fallback chain has "default", but no output has a default')
+
+    def _check_states(self) -> None:
+        _check_unique("states", (state.input for state in self.states))
+        inputs = {rule.name: rule.dtype for rule in self.inputs}
+        outputs = {rule.name: rule.dtype for rule in self.outputs}
+        for state in self.states:
+            if state.input not in inputs or state.output not in outputs:
+                raise ValueError(
+                    f"states: from output {state.output!r} to input {state.input!r}; the inputs are {list(inputs)}, "
+                    f"the outputs {list(outputs)}"
+                )
+            if inputs[state.input] != outputs[state.output]:
+                raise ValueError(
+                    f"states: output {state.output!r} is {outputs[state.output]} and input {state.input!r} is "
+                    f"{inputs[state.input]}; the one becomes the other"
+                )
+
+    def _check_distances(self) -> None:
+        for rule in self.inputs:
+            others = [
+                extent for axis, extent in enumerate(rule.max_shape)
+                if axis != rule.feature_axis and not (axis == 0 and self.batched)
+            ]  # fmt: skip
+            if rule.distance is not None and any(extent != 1 for extent in others):
+                raise ValueError(
+                    f"input {rule.name!r} has a distance, but more than one value a feature and row; its max_shape "
+                    f"is {list(rule.max_shape)}"
+                )
 
     def _check_feature_names(self) -> None:
         # Unique over all inputs: telemetry and drift know a feature by its name alone.

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge_rai.errors import PolicyError
 from edge_rai.findings import explain
-from edge_rai.policy.reference import shortest_float32
 from edge_rai.policy.rules import Policy
 
 if sys.version_info >= (3, 11):
@@ -98,6 +97,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, float):
-        return repr(shortest_float32(value))
-    # TOML's basic strings and JSON's agree for printable text, and names are nothing else.
-    return json.dumps(value, ensure_ascii=False)
+        return repr(value)
+    # TOML's basic strings are JSON's, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

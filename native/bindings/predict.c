@@ -1,14 +1,17 @@
 /* edge_rai._predict: the usual prediction in one crossing. SPDX-License-Identifier: Apache-2.0
  *
  * Through cffi a prediction of a small model spends as long in Python's own work (pinning the input, copying the
- * output, making the answer) as in the guard and half the model. Here the usual call does that work in C: one input of
- * float32, C order, aligned and of the shape of the call before; every row accepted; outputs where they were. Anything
- * else is answered by edge_rai/_native/session.py, which also teaches this module what is usual.
+ * output, making the answer) as in the guard and half the model. Here the usual call does that work in C: one input, C
+ * order, aligned, of the type and shape of the call before; every row accepted; outputs where they were. Anything else
+ * is for edge_rai/_native/session.py, which also teaches this module what is usual.
  *
  * Nothing is decided here: erai_session_predict is called through its address. The module is limited to the stable ABI
- * of Python 3.10. It reads the fields of an array directly, as every extension built with numpy's headers does, because
- * the buffer protocol costs as much as the guard; `prepare` first compares them with a known array, and where they are
- * not as expected no call is usual. */
+ * of Python 3.10. It reads the fields of an array directly and makes arrays through numpy's table of functions, as
+ * every extension built with numpy's headers does, because the buffer protocol and a method's call cost as much as the
+ * guard. `prepare` first compares both with what a known array is, and where they are not as expected no call is usual.
+ *
+ * Everything here runs with the interpreter's lock held, but for the prediction itself and the copying of its outputs.
+ */
 #include "Python.h"
 
 #include "edge_rai.h"
@@ -16,11 +19,19 @@
 #define MOST_OUTPUTS 16
 
 typedef erai_status (*predict_fn)(erai_session *, const erai_tensor *, size_t, erai_answer *);
+typedef unsigned (*abi_version_fn)(void);
+typedef PyObject *(*new_array_fn)(PyObject *type, PyObject *dtype, int rank, const Py_ssize_t *shape,
+                                  const Py_ssize_t *strides, void *data, int flags, PyObject *like);
 
-/* The beginning of numpy's PyArrayObject_fields, on a CPython whose objects begin with a count and a type. */
-typedef struct array_fields {
+/* What every object begins with, on a CPython whose objects begin with a count and a type. */
+typedef struct object_fields {
     Py_ssize_t references;
     PyObject *type;
+} object_fields;
+
+/* The beginning of numpy's PyArrayObject_fields. */
+typedef struct array_fields {
+    object_fields object;
     void *data;
     int rank;
     Py_ssize_t *shape;
@@ -30,71 +41,101 @@ typedef struct array_fields {
     int flags;
 } array_fields;
 
-enum { ARRAY_C_CONTIGUOUS = 0x0001, ARRAY_ALIGNED = 0x0100, ARRAY_USUAL = ARRAY_C_CONTIGUOUS | ARRAY_ALIGNED };
+enum {
+    ARRAY_C_CONTIGUOUS = 0x0001,
+    ARRAY_OWNS_DATA = 0x0004,
+    ARRAY_ALIGNED = 0x0100,
+    ARRAY_WRITEABLE = 0x0400,
+    ARRAY_USUAL = ARRAY_C_CONTIGUOUS | ARRAY_ALIGNED,
+    ARRAY_NEW = ARRAY_USUAL | ARRAY_OWNS_DATA | ARRAY_WRITEABLE
+};
 
-/* numpy.ndarray and its float32, from `prepare`; kept for ever. NULL: the fields are not where they should be. */
-static PyObject *array_type, *float32;
+/* Slots of numpy's table, the same in every version of its ABI. */
+enum { TABLE_ABI_VERSION = 0, TABLE_ARRAY_TYPE = 2, TABLE_NEW_FROM_DESCRIPTION = 94 };
 
+/* numpy.ndarray and what makes one, from `prepare`; kept for ever. NULL: they are not as they should be. */
+static PyObject *array_type;
+static new_array_fn new_array;
+
+static PyObject *call_type, *predictor_type, *no_arguments, *name_of_rows, *name_of_outputs;
+
+typedef struct output {
+    PyObject *name;
+    PyObject *view; /* an array over the output where C leaves it */
+    void *copy;     /* during a call: where the answer's own array has its data */
+    size_t bytes;
+} output;
+
+/* One thread of calls, as a Python object: the base of edge_rai._native.session.Call. */
 typedef struct usual {
+    object_fields object;
     predict_fn predict;
     erai_session *session;
     erai_answer *answer;
     erai_tensor *input;
     const uint64_t *accepted;
-    int taken;     /* by a prediction, or by whoever called take; changed with the interpreter's lock held */
-    int wanted;    /* somebody called take in vain: what is running ends with an integer, for Python to see to it */
-    uint64_t seen; /* what *accepted was when the following was learned; 0: nothing was */
+    struct usual *next; /* of the same session */
+    int taken;          /* by a prediction, or by whoever called take */
+    int wanted;         /* somebody called retire in vain */
+    uint64_t seen;      /* what *accepted was when the following was learned; 0: nothing was */
     int rank;
     Py_ssize_t shape[ERAI_MAX_RANK];
-    Py_ssize_t outputs;
-    PyObject *names[MOST_OUTPUTS];
-    PyObject *copies[MOST_OUTPUTS]; /* bound methods: each gives a copy of an output */
-    PyObject *make_answer;
+    PyObject *dtype;
+    PyObject *answer_type;
+    newfunc new_answer;
     PyObject *rows; /* NULL: as many as an answer has from its class */
-    PyObject *name_of_rows, *name_of_outputs;
+    size_t outputs;
+    output output[MOST_OUTPUTS];
 } usual;
 
-static const char capsule_name[] = "edge_rai._predict";
+/* What predicts through such calls, as a Python object: the base of edge_rai.session.Session. */
+typedef struct predictor {
+    object_fields object;
+    usual *first; /* NULL: none yet */
+} predictor;
 
-static void forget(usual *state) {
-    for (Py_ssize_t i = 0; i < state->outputs; i++) {
-        Py_DecRef(state->names[i]);
-        Py_DecRef(state->copies[i]);
-    }
-    Py_DecRef(state->make_answer);
-    Py_DecRef(state->rows);
-    state->make_answer = state->rows = NULL;
-    state->outputs = 0;
-    state->seen = 0;
+static PyObject *none(void) {
+    Py_IncRef(Py_None);
+    return Py_None;
 }
 
+static PyObject *bad_argument(void) {
+    PyErr_BadArgument();
+    return NULL;
+}
+
+static PyObject *kept(PyObject *object) {
+    Py_IncRef(object);
+    return object;
+}
+
+/* ---- The usual call ---- */
+
 /* Arrays themselves and no subclass: a subclass may mean something else by what it holds, as a masked array does. */
-static int is_usual(const usual *state, const array_fields *array) {
-    if (array->type != array_type || array->dtype != float32 || array->rank != state->rank) return 0;
+static int is_usual(const usual *call, const array_fields *array) {
+    if (call->taken || !call->seen) return 0;
+    if (array->object.type != array_type || array->dtype != call->dtype || array->rank != call->rank) return 0;
     if ((array->flags & ARRAY_USUAL) != ARRAY_USUAL) return 0;
-    for (int i = 0; i < state->rank; i++)
-        if (array->shape[i] != state->shape[i]) return 0;
+    for (int i = 0; i < call->rank; i++)
+        if (array->shape[i] != call->shape[i]) return 0;
     return 1;
 }
 
-static PyObject *copy_outputs(const usual *state) {
+/* An answer whose arrays wait for the outputs. */
+static PyObject *make_answer(usual *call) {
     PyObject *outputs = PyDict_New();
-    for (Py_ssize_t i = 0; outputs && i < state->outputs; i++) {
-        PyObject *copy = PyObject_CallNoArgs(state->copies[i]);
-        int failed = !copy || PyDict_SetItem(outputs, state->names[i], copy) != 0;
+    int failed = !outputs;
+    for (size_t i = 0; !failed && i < call->outputs; i++) {
+        output *to = &call->output[i];
+        const array_fields *view = (const array_fields *)to->view;
+        PyObject *copy = new_array(array_type, kept(view->dtype), view->rank, view->shape, NULL, NULL, 0, NULL);
+        failed = !copy || PyDict_SetItem(outputs, to->name, copy) != 0;
+        if (copy) to->copy = ((const array_fields *)copy)->data;
         Py_DecRef(copy);
-        if (!failed) continue;
-        Py_DecRef(outputs);
-        outputs = NULL;
     }
-    return outputs;
-}
-
-static PyObject *make_answer(const usual *state) {
-    PyObject *outputs = copy_outputs(state);
-    PyObject *answer = outputs ? PyObject_CallNoArgs(state->make_answer) : NULL;
-    if (answer && (PyObject_SetAttr(answer, state->name_of_outputs, outputs) != 0 ||
-                   (state->rows && PyObject_SetAttr(answer, state->name_of_rows, state->rows) != 0))) {
+    PyObject *answer = failed ? NULL : call->new_answer(call->answer_type, no_arguments, NULL);
+    if (answer && (PyObject_SetAttr(answer, name_of_outputs, outputs) != 0 ||
+                   (call->rows && PyObject_SetAttr(answer, name_of_rows, call->rows) != 0))) {
         Py_DecRef(answer);
         answer = NULL;
     }
@@ -102,147 +143,277 @@ static PyObject *make_answer(const usual *state) {
     return answer;
 }
 
-static PyObject *none(void) {
-    Py_IncRef(Py_None);
-    return Py_None;
+/* The answer; or what the session's _finish makes of the call, which is still taken. The answer is made beforehand, so
+ * that its outputs can be copied, however large, while other threads run. */
+static PyObject *run(PyObject *session, usual *call, const array_fields *array) {
+    call->taken = 1;
+    PyObject *answer = make_answer(call);
+    if (!answer) PyErr_Clear(); /* Python will do without it, or fail again */
+    call->input->data = array->data;
+    PyThreadState *thread = PyEval_SaveThread();
+    erai_status status = call->predict(call->session, call->input, 1, call->answer);
+    int as_ever = answer && !status && *call->accepted == call->seen;
+    for (size_t i = 0; as_ever && i < call->outputs; i++)
+        memcpy(call->output[i].copy, ((const array_fields *)call->output[i].view)->data, call->output[i].bytes);
+    PyEval_RestoreThread(thread);
+    if (as_ever && !call->wanted) {
+        call->taken = 0;
+        return answer;
+    }
+    Py_DecRef(answer);
+    return PyObject_CallMethod(session, "_finish", "Oi", (PyObject *)call, (int)status);
 }
 
-/* predict(array): the answer; or None when the array is not the usual one or the call is taken, and nothing was done;
- * or, when the prediction was made and is not the usual one, its status as an integer: then the call stays taken. */
-static PyObject *predict(PyObject *self, PyObject *array) {
-    usual *state = PyCapsule_GetPointer(self, capsule_name);
-    if (!state) return NULL;
-    const array_fields *fields = (const array_fields *)array;
-    if (!state->seen || state->taken || !array_type || !is_usual(state, fields)) return none();
-    state->taken = 1;
-    state->input->data = fields->data;
-    PyThreadState *thread = PyEval_SaveThread();
-    erai_status status = state->predict(state->session, state->input, 1, state->answer);
-    PyEval_RestoreThread(thread);
-    if (status || state->wanted || *state->accepted != state->seen) return PyLong_FromLong(status);
-    PyObject *answer = make_answer(state);
-    if (state->wanted) { /* meanwhile: copying large outputs lets other threads run */
-        Py_DecRef(answer);
-        PyErr_Clear();
-        return PyLong_FromLong(status);
-    }
-    state->taken = 0;
+/* The method as it is written in Python. */
+static PyObject *predict_as_written(PyObject *session, PyObject *const *given, Py_ssize_t count, PyObject *names) {
+    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
+    PyObject *method = PyObject_GetAttrString(session, "_predict_as_written");
+    PyObject *arguments = PyTuple_New(count), *keywords = named ? PyDict_New() : NULL, *answer = NULL;
+    int failed = !method || !arguments || (named && !keywords);
+    for (Py_ssize_t i = 0; !failed && i < count; i++) failed = PyTuple_SetItem(arguments, i, kept(given[i])) != 0;
+    for (Py_ssize_t i = 0; !failed && i < named; i++)
+        failed = PyDict_SetItem(keywords, PyTuple_GetItem(names, i), given[count + i]) != 0;
+    if (!failed) answer = PyObject_Call(method, arguments, keywords);
+    Py_DecRef(method);
+    Py_DecRef(arguments);
+    Py_DecRef(keywords);
     return answer;
+}
+
+/* A free call for which the object is the usual array; or NULL. */
+static usual *find(PyObject *self, PyObject *object) {
+    usual *call = array_type ? ((predictor *)self)->first : NULL;
+    while (call && !is_usual(call, (const array_fields *)object)) call = call->next;
+    return call;
+}
+
+/* Predictor.usual(array): the answer; None when it is no usual call and nothing was done. */
+static PyObject *predict_if_usual(PyObject *self, PyObject *array) {
+    usual *call = find(self, array);
+    return call ? run(self, call, (const array_fields *)array) : none();
+}
+
+/* Session.predict */
+static PyObject *predict(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *names) {
+    usual *call = count == 1 && !names ? find(self, given[0]) : NULL;
+    return call ? run(self, call, (const array_fields *)given[0]) : predict_as_written(self, given, count, names);
+}
+
+/* method(type, doc): `predict` as a method of the type. */
+static PyObject *method(PyObject *self, PyObject *arguments) {
+    (void)self;
+    PyObject *type, *doc;
+    if (!PyArg_UnpackTuple(arguments, "method", 2, 2, &type, &doc)) return NULL;
+    if (!PyType_IsSubtype(type, predictor_type)) return bad_argument();
+    const char *text = PyUnicode_AsUTF8AndSize(doc, NULL);
+    PyMethodDef *definition = text ? PyObject_Malloc(sizeof *definition) : NULL; /* kept for ever, as the doc is */
+    if (!definition) return text ? PyErr_NoMemory() : NULL;
+    Py_IncRef(doc);
+    *definition = (PyMethodDef){"predict", (PyCFunction)(void (*)(void))predict, METH_FASTCALL | METH_KEYWORDS, text};
+    return PyDescr_NewMethod(type, definition);
+}
+
+/* ---- What is usual ---- */
+
+static void forget(usual *call) {
+    for (size_t i = 0; i < call->outputs; i++) {
+        Py_DecRef(call->output[i].name);
+        Py_DecRef(call->output[i].view);
+    }
+    Py_DecRef(call->dtype);
+    Py_DecRef(call->answer_type);
+    Py_DecRef(call->rows);
+    call->dtype = call->answer_type = call->rows = NULL;
+    call->outputs = 0;
+    call->seen = 0;
+}
+
+static int learn_output(usual *call, PyObject *name, PyObject *view) {
+    PyObject *bytes = PyObject_GetAttrString(view, "nbytes");
+    Py_ssize_t size = bytes ? PyLong_AsSsize_t(bytes) : -1;
+    Py_DecRef(bytes);
+    if (size < 0) return 0;
+    call->output[call->outputs++] = (output){.name = kept(name), .view = kept(view), .bytes = (size_t)size};
+    return 1;
+}
+
+/* learn(shape, dtype, answer_type, rows, names, views): what a usual call is from now on; an answer is made by __new__
+ * alone, so its class needs no __init__. learn(): no call is. For whoever took the call. */
+static PyObject *learn(PyObject *self, PyObject *arguments) {
+    usual *call = (usual *)self;
+    PyObject *shape = NULL, *dtype = NULL, *answer = NULL, *rows = NULL, *names = NULL, *views = NULL;
+    if (!PyArg_UnpackTuple(arguments, "learn", 0, 6, &shape, &dtype, &answer, &rows, &names, &views)) return NULL;
+    forget(call);
+    if (!views) return none();
+    Py_ssize_t rank = PyTuple_Size(shape), outputs = PyTuple_Size(views), named = PyTuple_Size(names);
+    if (PyErr_Occurred()) return NULL;
+    if (rank > ERAI_MAX_RANK || outputs < 1 || outputs > MOST_OUTPUTS || named != outputs) return none();
+    for (Py_ssize_t i = 0; i < rank; i++) call->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
+    for (Py_ssize_t i = 0; i < outputs; i++)
+        if (!learn_output(call, PyTuple_GetItem(names, i), PyTuple_GetItem(views, i))) return NULL;
+    if (PyErr_Occurred()) return NULL;
+    call->rank = (int)rank;
+    call->dtype = kept(dtype);
+    call->answer_type = kept(answer);
+    call->new_answer = (newfunc)PyType_GetSlot(answer, Py_tp_new);
+    if (rows != Py_None) call->rows = kept(rows);
+    call->seen = *call->accepted;
+    return none();
+}
+
+/* bind(predict, session, answer, input, accepted), addresses all. The call is taken. */
+static PyObject *bind(PyObject *self, PyObject *arguments) {
+    usual *call = (usual *)self;
+    PyObject *given[5];
+    void *addresses[5];
+    if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
+    for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
+    if (PyErr_Occurred()) return NULL;
+    memcpy(&call->predict, &addresses[0], sizeof addresses[0]);
+    call->session = addresses[1];
+    call->answer = addresses[2];
+    call->input = addresses[3];
+    call->accepted = addresses[4];
+    call->taken = 1;
+    return none();
+}
+
+/* Ends a chain of calls with another. */
+static PyObject *append(usual **end, PyObject *call) {
+    if (!PyType_IsSubtype(((object_fields *)call)->type, call_type)) return bad_argument();
+    while (*end) end = &(*end)->next;
+    *end = (usual *)kept(call);
+    return none();
+}
+
+/* Predictor.add(call): what to predict through. */
+static PyObject *add_first(PyObject *self, PyObject *call) {
+    return append(&((predictor *)self)->first, call);
+}
+
+/* UsualCall.add(call): what to predict through when this call and those added before are taken. */
+static PyObject *add_next(PyObject *self, PyObject *call) {
+    return append(&((usual *)self)->next, call);
 }
 
 /* take(): whether the call was free; it is the caller's now. */
 static PyObject *take(PyObject *self, PyObject *unused) {
     (void)unused;
-    usual *state = PyCapsule_GetPointer(self, capsule_name);
-    if (!state) return NULL;
-    int was_free = !state->taken;
-    state->wanted = state->taken;
-    state->taken = 1;
+    usual *call = (usual *)self;
+    int was_free = !call->taken;
+    call->taken = 1;
     return PyBool_FromLong(was_free);
+}
+
+/* retire(): take, for good: what is running ends in Python, which sees to it. */
+static PyObject *retire(PyObject *self, PyObject *unused) {
+    usual *call = (usual *)self;
+    call->wanted = call->taken;
+    return take(self, unused);
 }
 
 /* give(): the call is free. */
 static PyObject *give(PyObject *self, PyObject *unused) {
     (void)unused;
-    usual *state = PyCapsule_GetPointer(self, capsule_name);
-    if (!state) return NULL;
-    state->taken = state->wanted = 0;
+    usual *call = (usual *)self;
+    call->taken = call->wanted = 0;
     return none();
 }
 
-/* learn(shape, make_answer, rows, names, copies): what a usual call is from now on. learn(): nothing is. For whoever
- * took the call. */
-static PyObject *learn(PyObject *self, PyObject *arguments) {
-    usual *state = PyCapsule_GetPointer(self, capsule_name);
-    if (!state) return NULL;
-    PyObject *shape = NULL, *answer = NULL, *rows = NULL, *names = NULL, *copies = NULL;
-    if (!PyArg_UnpackTuple(arguments, "learn", 0, 5, &shape, &answer, &rows, &names, &copies)) return NULL;
-    forget(state);
-    Py_ssize_t rank = shape ? PyTuple_Size(shape) : -1, outputs = copies ? PyTuple_Size(copies) : -1;
-    Py_ssize_t named = names ? PyTuple_Size(names) : -1;
-    if (PyErr_Occurred()) return NULL;
-    if (rank >= 0 && rank <= ERAI_MAX_RANK && outputs > 0 && outputs <= MOST_OUTPUTS && named == outputs) {
-        for (Py_ssize_t i = 0; i < rank; i++) state->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
-        if (PyErr_Occurred()) return NULL;
-        state->rank = (int)rank;
-        for (; state->outputs < outputs; state->outputs++) {
-            Py_IncRef(state->names[state->outputs] = PyTuple_GetItem(names, state->outputs));
-            Py_IncRef(state->copies[state->outputs] = PyTuple_GetItem(copies, state->outputs));
-        }
-        Py_IncRef(state->make_answer = answer);
-        if (rows != Py_None) Py_IncRef(state->rows = rows);
-        state->seen = *state->accepted;
+static void release(PyObject *self) {
+    PyObject *type = ((object_fields *)self)->type;
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DecRef(type);
+}
+
+static void destroy_call(PyObject *self) {
+    usual *call = (usual *)self;
+    forget(call);
+    Py_DecRef((PyObject *)call->next);
+    release(self);
+}
+
+static void destroy_predictor(PyObject *self) {
+    Py_DecRef((PyObject *)((predictor *)self)->first);
+    release(self);
+}
+
+/* ---- The module ---- */
+
+/* Whether numpy's table makes an array of (rows, columns) as this file believes. */
+static int makes_arrays(PyObject *type, PyObject *dtype, const Py_ssize_t *shape, new_array_fn make) {
+    PyObject *array = make(type, kept(dtype), 2, shape, NULL, NULL, 0, NULL);
+    if (!array) {
+        PyErr_Clear();
+        return 0;
     }
-    return none();
+    const array_fields *made = (const array_fields *)array;
+    int as_expected = made->object.type == type && made->dtype == dtype && made->rank == 2 && made->data &&
+                      made->shape[0] == shape[0] && made->shape[1] == shape[1] &&
+                      (made->flags & ARRAY_NEW) == ARRAY_NEW;
+    Py_DecRef(array);
+    return as_expected;
 }
 
-static void destroy(PyObject *capsule) {
-    usual *state = PyCapsule_GetPointer(capsule, capsule_name);
-    forget(state);
-    Py_DecRef(state->name_of_rows);
-    Py_DecRef(state->name_of_outputs);
-    PyObject_Free(state);
-}
-
-/* bind(predict, session, answer, input, accepted), addresses all: (predict, learn, take, give), with the call taken. */
-static PyObject *bind(PyObject *self, PyObject *arguments) {
-    static PyMethodDef methods[4] = {{"predict", predict, METH_O, NULL},
-                                     {"learn", learn, METH_VARARGS, NULL},
-                                     {"take", take, METH_NOARGS, NULL},
-                                     {"give", give, METH_NOARGS, NULL}};
-    (void)self;
-    PyObject *given[5], *functions[4] = {NULL};
-    void *addresses[5];
-    if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
-    for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
-    if (PyErr_Occurred()) return NULL;
-    usual *state = PyObject_Malloc(sizeof *state);
-    if (!state) return PyErr_NoMemory();
-    memset(state, 0, sizeof *state);
-    memcpy(&state->predict, &addresses[0], sizeof addresses[0]);
-    state->session = addresses[1];
-    state->answer = addresses[2];
-    state->input = addresses[3];
-    state->accepted = addresses[4];
-    state->taken = 1;
-    state->name_of_rows = PyUnicode_InternFromString("rows");
-    state->name_of_outputs = PyUnicode_InternFromString("outputs");
-    PyObject *capsule = PyCapsule_New(state, capsule_name, destroy);
-    if (!capsule) {
-        PyObject_Free(state);
-        return NULL;
-    }
-    int made = 1;
-    for (int i = 0; i < 4; i++) made &= (functions[i] = PyCFunction_NewEx(&methods[i], capsule, NULL)) != NULL;
-    PyObject *bound = made ? PyTuple_Pack(4, functions[0], functions[1], functions[2], functions[3]) : NULL;
-    for (int i = 0; i < 4; i++) Py_DecRef(functions[i]);
-    Py_DecRef(capsule);
-    return bound;
-}
-
-/* prepare(array, type, dtype, address, rows, columns): what those fields of an array of float32 should be. Whether they
- * are, and calls may be usual. */
+/* prepare(array, type, dtype, address, rows, columns, table): what those fields of an array should be, and numpy's
+ * table of functions. Whether they are, and calls may be usual. */
 static PyObject *prepare(PyObject *self, PyObject *arguments) {
     (void)self;
-    PyObject *array, *type, *dtype, *address, *rows, *columns;
-    if (!PyArg_UnpackTuple(arguments, "prepare", 6, 6, &array, &type, &dtype, &address, &rows, &columns)) return NULL;
+    PyObject *array, *type, *dtype, *address, *rows, *columns, *table;
+    if (!PyArg_UnpackTuple(arguments, "prepare", 7, 7, &array, &type, &dtype, &address, &rows, &columns, &table))
+        return NULL;
     const array_fields *fields = (const array_fields *)array;
-    void *data = PyLong_AsVoidPtr(address);
+    if (!PyCapsule_IsValid(table, NULL)) return PyBool_FromLong(0);
+    void *data = PyLong_AsVoidPtr(address), **functions = PyCapsule_GetPointer(table, NULL);
     Py_ssize_t shape[2] = {PyLong_AsSsize_t(rows), PyLong_AsSsize_t(columns)};
     if (PyErr_Occurred()) return NULL;
-    int as_expected = fields->type == type && fields->data == data && fields->rank == 2 && fields->dtype == dtype &&
-                      (fields->flags & ARRAY_USUAL) == ARRAY_USUAL && fields->shape[0] == shape[0] &&
-                      fields->shape[1] == shape[1];
+    abi_version_fn abi_version;
+    new_array_fn make;
+    memcpy(&abi_version, &functions[TABLE_ABI_VERSION], sizeof abi_version);
+    memcpy(&make, &functions[TABLE_NEW_FROM_DESCRIPTION], sizeof make);
+    int as_expected = fields->object.type == type && fields->data == data && fields->rank == 2 &&
+                      fields->dtype == dtype && (fields->flags & ARRAY_USUAL) == ARRAY_USUAL &&
+                      fields->shape[0] == shape[0] && fields->shape[1] == shape[1];
+    unsigned version = as_expected ? abi_version() >> 24 : 0;
+    as_expected =
+        (version == 1 || version == 2) && functions[TABLE_ARRAY_TYPE] == type && makes_arrays(type, dtype, shape, make);
     if (as_expected && !array_type) {
-        Py_IncRef(float32 = dtype);
-        Py_IncRef(array_type = type);
+        new_array = make;
+        array_type = kept(type);
     }
     return PyBool_FromLong(as_expected);
 }
 
+static PyObject *make_type(const char *name, size_t size, destructor destroy, PyMethodDef *methods) {
+    PyType_Slot slots[] = {{Py_tp_dealloc, (void *)destroy}, {Py_tp_methods, methods}, {0, NULL}};
+    PyType_Spec spec = {.name = name, .basicsize = (int)size, .flags = Py_TPFLAGS_BASETYPE, .slots = slots};
+    return PyType_FromSpec(&spec);
+}
+
 PyMODINIT_FUNC PyInit__predict(void) {
-    static PyMethodDef methods[] = {
-        {"prepare", prepare, METH_VARARGS, NULL}, {"bind", bind, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
-    static PyModuleDef module = {.m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = methods};
-    return PyModule_Create2(&module, PYTHON_ABI_VERSION);
+    static PyMethodDef functions[] = {
+        {"prepare", prepare, METH_VARARGS, NULL}, {"method", method, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+    static PyMethodDef of_predictor[] = {
+        {"add", add_first, METH_O, NULL}, {"usual", predict_if_usual, METH_O, NULL}, {NULL, NULL, 0, NULL}};
+    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},
+                                    {"add", add_next, METH_O, NULL},
+                                    {"learn", learn, METH_VARARGS, NULL},
+                                    {"take", take, METH_NOARGS, NULL},
+                                    {"retire", retire, METH_NOARGS, NULL},
+                                    {"give", give, METH_NOARGS, NULL},
+                                    {NULL, NULL, 0, NULL}};
+    static PyModuleDef definition = {
+        .m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = functions};
+    PyObject *module = PyModule_Create2(&definition, PYTHON_ABI_VERSION);
+    call_type = make_type("edge_rai._predict.UsualCall", sizeof(usual), destroy_call, of_call);
+    predictor_type = make_type("edge_rai._predict.Predictor", sizeof(predictor), destroy_predictor, of_predictor);
+    no_arguments = PyTuple_New(0);
+    name_of_rows = PyUnicode_InternFromString("rows");
+    name_of_outputs = PyUnicode_InternFromString("outputs");
+    if (module && call_type && predictor_type && no_arguments && name_of_rows && name_of_outputs &&
+        PyModule_AddObjectRef(module, "UsualCall", call_type) == 0 &&
+        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0)
+        return module;
+    Py_DecRef(module);
+    return NULL;
 }

@@ -13,12 +13,13 @@
 typedef struct feature_pass {
     er_feature_row of;
     erai_answer *answer;
-    uint64_t kinds;           /* bit i: the feature has a check of kind i */
-    uint64_t found;           /* bit i: that check has its reason */
-    size_t present;           /* values looked at */
-    size_t clipped;           /* of these */
-    double mean;              /* of these */
-    double squares;           /* the sum of their squared deviations from it */
+    uint64_t kinds; /* bit i: the feature has a check of kind i */
+    uint64_t found; /* bit i: that check has its reason */
+    size_t present; /* values looked at */
+    size_t clipped; /* of these */
+    double shift;   /* the first of these, from which the mean is counted: it has its digits for what varies */
+    double mean;    /* of these */
+    double squares; /* the sum of their squared deviations from it */
     er_memory_slot step, top; /* of STEP and MONOTONIC, as of the value before */
 } feature_pass;
 
@@ -67,7 +68,7 @@ static int in_categories(const feature_pass *pass, const erai_check_rule *rule, 
 
 static void look_for_categories(feature_pass *pass, const er_check *check, const er_block *block) {
     for (size_t i = 0; i < block->count; i++) {
-        size_t k = block->first + block->after[i];
+        size_t k = er_number_of(block, i);
         if (in_categories(pass, &check->rule, block->values[i], k)) continue;
         find(pass, check, ERAI_REASON_CATEGORY, k, block->values[i], (double)NAN);
         return;
@@ -77,7 +78,7 @@ static void look_for_categories(feature_pass *pass, const er_check *check, const
 static void look_for_fractions(feature_pass *pass, const er_check *check, const er_block *block) {
     for (size_t i = 0; i < block->count; i++) {
         if (block->values[i] == trunc(block->values[i])) continue;
-        find(pass, check, ERAI_REASON_NOT_INTEGRAL, block->first + block->after[i], block->values[i], (double)NAN);
+        find(pass, check, ERAI_REASON_NOT_INTEGRAL, er_number_of(block, i), block->values[i], (double)NAN);
         return;
     }
 }
@@ -86,7 +87,7 @@ static void look_for_steps(feature_pass *pass, const er_check *check, const er_b
     for (size_t i = 0; i < block->count; i++) {
         double step = fabs(block->values[i] - pass->step.last);
         if (pass->step.known && !(step <= check->rule.limit))
-            find(pass, check, ERAI_REASON_STEP, block->first + block->after[i], step, check->rule.limit);
+            find(pass, check, ERAI_REASON_STEP, er_number_of(block, i), step, check->rule.limit);
         pass->step.last = block->values[i];
         pass->step.known = 1;
     }
@@ -96,7 +97,7 @@ static void look_for_descents(feature_pass *pass, const er_check *check, const e
     for (size_t i = 0; i < block->count; i++) {
         double value = block->values[i];
         if (pass->top.known && !(value >= pass->top.last)) {
-            find(pass, check, ERAI_REASON_NOT_MONOTONIC, block->first + block->after[i], value, pass->top.last);
+            find(pass, check, ERAI_REASON_NOT_MONOTONIC, er_number_of(block, i), value, pass->top.last);
             return;
         }
         pass->top.last = value;
@@ -112,37 +113,36 @@ static void count_clipped(feature_pass *pass, const er_check *check, const er_bl
     pass->clipped += clipped;
 }
 
-/* Sums of four lanes, which the processor adds at the same time. */
-static double sum_of_differences(const double *values, size_t count, double from) {
+/* Sums in four lanes, which the processor adds at the same time. */
+static double sum_of_differences(const double *values, size_t count, double shift) {
     double lanes[4] = {0}, rest = 0;
     size_t i = 0;
     for (; i + 4 <= count; i += 4)
-        for (size_t k = 0; k < 4; k++) lanes[k] += values[i + k] - from;
-    for (; i < count; i++) rest += values[i] - from;
+        for (size_t k = 0; k < 4; k++) lanes[k] += values[i + k] - shift;
+    for (; i < count; i++) rest += values[i] - shift;
     return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest;
 }
 
-static double sum_of_squares(const double *values, size_t count, double from) {
+static double sum_of_squares(const double *values, size_t count, double shift, double mean) {
     double lanes[4] = {0}, rest = 0;
     size_t i = 0;
     for (; i + 4 <= count; i += 4)
-        for (size_t k = 0; k < 4; k++) lanes[k] += (values[i + k] - from) * (values[i + k] - from);
-    for (; i < count; i++) rest += (values[i] - from) * (values[i] - from);
+        for (size_t k = 0; k < 4; k++) {
+            double deviation = values[i + k] - shift - mean;
+            lanes[k] += deviation * deviation;
+        }
+    for (; i < count; i++) rest += (values[i] - shift - mean) * (values[i] - shift - mean);
     return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest;
 }
 
 static void add_moments(feature_pass *pass, const er_block *block) {
     double count = (double)block->count, before = (double)pass->present;
-    double mean = block->values[0] + sum_of_differences(block->values, block->count, block->values[0]) / count;
-    double squares = sum_of_squares(block->values, block->count, mean);
-    if (before == 0) {
-        pass->mean = mean;
-        pass->squares = squares;
-        return;
-    }
+    if (before == 0) pass->shift = block->values[0];
+    double mean = sum_of_differences(block->values, block->count, pass->shift) / count;
+    double squares = sum_of_squares(block->values, block->count, pass->shift, mean);
     double delta = mean - pass->mean, share = count / (before + count);
     pass->mean += delta * share;
-    pass->squares += squares + delta * delta * before * share;
+    pass->squares += before == 0 ? squares : squares + delta * delta * before * share;
 }
 
 static void look_at_block(feature_pass *pass, const er_block *block) {
@@ -209,7 +209,7 @@ static void check_age(feature_pass *pass, const er_check *check) {
 static void finish(feature_pass *pass, const er_check *check) {
     double share = (double)pass->clipped / (double)pass->present;
     switch (check->rule.kind) {
-    case ERAI_CHECK_MEAN: hold_within(pass, check, ERAI_REASON_MEAN, 0, pass->mean); break;
+    case ERAI_CHECK_MEAN: hold_within(pass, check, ERAI_REASON_MEAN, 0, pass->shift + pass->mean); break;
     case ERAI_CHECK_STDDEV:
         hold_within(pass, check, ERAI_REASON_STDDEV, 0, sqrt(pass->squares / (double)pass->present));
         break;

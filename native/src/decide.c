@@ -1,7 +1,8 @@
-/* Deciding who answers: each rejected row goes along the chain of the first fallback rule that names one of its reasons,
- * or, where none does, to the default; at the end of a chain stands NONE. What nobody answers is NaN in float outputs,
- * -1 in signed integers, which is no class, zero in other numbers, and no text in strings. An output without rows is
- * replaced as a whole: then er_judge has rejected every row. Rows that the model answered well are remembered. */
+/* Deciding who answers: each rejected row goes along the chain of the first fallback rule that names one of its
+ * reasons, or, where none does, to the default; at the end of a chain stands NONE. What nobody answers is NaN in float
+ * outputs, -1 in signed integers, which is no class, zero in other numbers, and no text in strings. An output without
+ * rows is replaced as a whole: then er_judge has rejected every row. Rows that the model answered well are remembered.
+ */
 #include "session.h"
 #include "values.h"
 
@@ -12,12 +13,11 @@
 
 /* Reasons that say nothing against the input: another model can answer a row that has no others. RANK is here because
  * rows whose input has a wrong rank are told apart by it. */
-#define ANSWERABLE                                                                                              \
-    (BIT(ERAI_REASON_RANK) | BIT(ERAI_REASON_OUTPUT_NOT_FINITE) | BIT(ERAI_REASON_OUTPUT_SHAPE) |               \
-     BIT(ERAI_REASON_OUT_OF_DISTRIBUTION) | BIT(ERAI_REASON_STATE_NOT_FINITE) | BIT(ERAI_REASON_OUTPUT_RANGE) | \
-     BIT(ERAI_REASON_OUTPUT_SUM) | BIT(ERAI_REASON_CONFIDENCE) | BIT(ERAI_REASON_MARGIN) |                      \
-     BIT(ERAI_REASON_ENTROPY) | BIT(ERAI_REASON_DEADLINE) | BIT(ERAI_REASON_BREAKER_OPEN) |                     \
-     BIT(ERAI_REASON_HELD) | BIT(ERAI_REASON_INFERENCE))
+#define ANSWERABLE                                                                                                    \
+    (BIT(ERAI_REASON_RANK) | BIT(ERAI_REASON_OUTPUT_NOT_FINITE) | BIT(ERAI_REASON_OUTPUT_SHAPE) |                     \
+     BIT(ERAI_REASON_OUT_OF_DISTRIBUTION) | BIT(ERAI_REASON_STATE_NOT_FINITE) | BIT(ERAI_REASON_OUTPUT_RANGE) |       \
+     BIT(ERAI_REASON_OUTPUT_SUM) | BIT(ERAI_REASON_CONFIDENCE) | BIT(ERAI_REASON_MARGIN) | BIT(ERAI_REASON_ENTROPY) | \
+     BIT(ERAI_REASON_DEADLINE) | BIT(ERAI_REASON_BREAKER_OPEN) | BIT(ERAI_REASON_HELD) | BIT(ERAI_REASON_INFERENCE))
 
 typedef struct decision {
     erai_answer *answer;

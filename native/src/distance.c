@@ -10,36 +10,36 @@
 #include "values.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef float lanes __attribute__((vector_size(32), may_alias));
 
 #define BLOCKS (ER_MAX_DIRECTIONS / 8)
 #define CHUNK 256u /* features at a time; a multiple of 8 */
 
-ER_INLINE float standardized(double value, double mean, double scale) {
-    double z = (value - mean) * scale;
-    z = z > 1e6 ? 1e6 : z;
-    z = z < -1e6 ? -1e6 : z;
-    return (float)(z == z ? z : 0.0);
-}
-
-/* z of `count` features from `first` on, and zeros up to the next multiple of 8. */
+/* z of `count` features from `first` on, and zeros up to the next multiple of 8. In loops apart, each of which the
+ * compiler takes several features at a time. */
 ER_INLINE void standardize(const er_input *input, const void *values, size_t first, size_t count, float *z) {
     const double *mean = input->distance->mean + first, *scale = input->distance->scale + first;
     const char *from = (const char *)values + first * erai_dtype_size(input->dtype);
     if (input->width == ER_NARROW) {
         float chunk[CHUNK];
-        const float *x = (const float *)(const void *)from;
-        if (input->dtype != ERAI_DTYPE_FLOAT32) er_read_narrow(from, input->dtype, count, chunk);
-        if (input->dtype != ERAI_DTYPE_FLOAT32) x = chunk;
-        for (size_t f = 0; f < count; f++) z[f] = standardized((double)x[f], mean[f], scale[f]);
+        const float *x = chunk;
+        if (input->dtype == ERAI_DTYPE_FLOAT32)
+            x = (const float *)(const void *)from;
+        else
+            er_read_narrow(from, input->dtype, count, chunk);
+        for (size_t f = 0; f < count; f++) z[f] = (float)(((double)x[f] - mean[f]) * scale[f]);
     } else {
         double x[CHUNK];
         er_read_wide(from, input->dtype, count, x);
-        for (size_t f = 0; f < count; f++) z[f] = standardized(x[f], mean[f], scale[f]);
+        for (size_t f = 0; f < count; f++) z[f] = (float)((x[f] - mean[f]) * scale[f]);
     }
-    for (size_t f = count; f % 8; f++) z[f] = 0.0f;
+    for (; count % 8; count++) z[count] = 0.0f;
+    for (size_t f = 0; f < count; f++) z[f] = z[f] == z[f] ? z[f] : 0.0f;
+    for (size_t f = 0; f < count; f++) {
+        z[f] = z[f] < 1e6f ? z[f] : 1e6f;
+        z[f] = z[f] > -1e6f ? z[f] : -1e6f;
+    }
 }
 
 static void forget_missing(const er_input *input, const er_feature *features, const void *values, size_t first,
@@ -65,12 +65,12 @@ ER_INLINE void project(const float *factors, const float *z, size_t count, lanes
 ER_INLINE void squared_body(const er_input *input, const er_feature *features, const void *values, double *squared) {
     const er_distance *distance = input->distance;
     lanes sums[BLOCKS], total = {0};
-    memset(sums, 0, sizeof sums);
+    for (size_t b = 0; b < distance->blocks; b++) sums[b] = (lanes){0};
     for (size_t first = 0; first < distance->features; first += CHUNK) {
         size_t rest = distance->features - first, count = rest < CHUNK ? rest : CHUNK;
         lanes z[CHUNK / 8];
         standardize(input, values, first, count, (float *)z);
-        if (input->checked) forget_missing(input, features, values, first, count, (float *)z);
+        if (input->sentinels) forget_missing(input, features, values, first, count, (float *)z);
         for (size_t i = 0; i < (count + 7) / 8; i++) total += z[i] * z[i];
         for (size_t b = 0; b < distance->blocks; b++) {
             size_t extent = distance->extents[b] > first ? distance->extents[b] - first : 0;

@@ -53,11 +53,15 @@ static const void *gather(const er_feature_row *of, size_t first, size_t count, 
     return bits;
 }
 
+/* A row in order is finite, but for what is missing. */
+static int may_be_absent(const er_feature_row *of) {
+    return of->feature->missing || (!of->row->in_order && of->row->input->flags & ERAI_RULE_FINITE);
+}
+
 static void drop_absent(const er_feature_row *of, er_block *block) {
     const er_row *row = of->row;
     const erai_check_rule *missing = of->feature->missing;
-    int finite_rule = (row->input->flags & ERAI_RULE_FINITE) && !row->in_order; /* in order: all are finite */
-    if (!finite_rule && !missing) return;
+    int finite_rule = (row->input->flags & ERAI_RULE_FINITE) != 0;
     size_t kept = 0;
     for (size_t i = 0; i < block->count; i++) {
         if (finite_rule && !isfinite(block->values[i])) continue;
@@ -66,6 +70,7 @@ static void drop_absent(const er_feature_row *of, er_block *block) {
         block->values[kept] = block->values[i];
         block->after[kept++] = (uint16_t)i;
     }
+    block->dropped = kept < block->count;
     block->count = kept;
 }
 
@@ -75,16 +80,20 @@ size_t er_read_block(const er_feature_row *of, size_t first, er_block *block) {
     bit_block bits;
     const void *from = gather(of, first, count, &bits);
     if (input->width == ER_NARROW) {
-        float narrow[ER_BLOCK];
-        er_read_narrow(from, input->dtype, count, narrow);
+        float chunk[ER_BLOCK];
+        const float *narrow = from;
+        if (input->dtype != ERAI_DTYPE_FLOAT32) {
+            er_read_narrow(from, input->dtype, count, chunk);
+            narrow = chunk;
+        }
         for (size_t i = 0; i < count; i++) block->values[i] = (double)narrow[i];
     } else {
         er_read_wide(from, input->dtype, count, block->values);
     }
-    for (size_t i = 0; i < count; i++) block->after[i] = (uint16_t)i;
     block->first = first;
     block->count = count;
-    drop_absent(of, block);
+    block->dropped = 0;
+    if (may_be_absent(of)) drop_absent(of, block);
     return first + count;
 }
 
@@ -126,7 +135,7 @@ static void add_numbers(const er_feature_row *of, er_fingerprint *fingerprint) {
     for (size_t first = 0, count; first < of->size; first += count) {
         count = of->size - first < most ? of->size - first : most;
         const void *from = gather(of, first, count, &bits);
-        if (er_is_float(dtype)) {
+        if (er_is_float(dtype) && (of->feature->missing || !of->row->in_order)) { /* else there is no NaN */
             if (from != &bits) memcpy(&bits, from, count * size);
             unite_nans(dtype, &bits, count);
             from = &bits;
@@ -151,12 +160,11 @@ uint64_t er_fingerprint_of(const er_feature_row *of) {
 }
 
 double er_as_held(uint32_t dtype, double number) {
-    union {
-        double f64;
-        float f32;
-        uint16_t f16;
-    } bits;
-    if (!er_is_float(dtype)) return number;
-    er_write(&bits, dtype, 0, number);
-    return er_value(&bits, dtype, 0);
+    uint16_t bits;
+    switch (dtype) {
+    case ERAI_DTYPE_FLOAT32: return (double)(float)number;
+    case ERAI_DTYPE_FLOAT16:
+    case ERAI_DTYPE_BFLOAT16: er_write(&bits, dtype, 0, number); return er_value(&bits, dtype, 0);
+    default: return number;
+    }
 }

@@ -13,12 +13,18 @@ typedef struct er_feature_row {
 
 #define ER_BLOCK 256u
 
-/* Some values of numbers from `first` on, those that are present. */
+/* Some values from number `first` on, those that are present. */
 typedef struct er_block {
     double values[ER_BLOCK];
-    uint16_t after[ER_BLOCK]; /* values[i] has the number first + after[i] */
+    uint16_t after[ER_BLOCK]; /* where some were dropped: values[i] has the number first + after[i] */
     size_t first, count;
+    int dropped;
 } er_block;
+
+/* The number of values[i]. */
+static inline size_t er_number_of(const er_block *block, size_t i) {
+    return block->first + (block->dropped ? block->after[i] : i);
+}
 
 /* Where value `number` stands in the row. */
 static inline size_t er_element_of(const er_feature_row *of, size_t number) {

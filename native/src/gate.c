@@ -18,9 +18,9 @@
 #include <math.h>
 
 /* What er_judge finds. It gives RANK only where the model ran, and then the inputs' ranks were right. */
-#define JUDGED                                                                                                       \
-    (1ull << ERAI_REASON_RANK | 1ull << ERAI_REASON_OUTPUT_NOT_FINITE | 1ull << ERAI_REASON_OUTPUT_SHAPE |           \
-     1ull << ERAI_REASON_OUTPUT_RANGE | 1ull << ERAI_REASON_OUTPUT_SUM | 1ull << ERAI_REASON_CONFIDENCE |            \
+#define JUDGED                                                                                             \
+    (1ull << ERAI_REASON_RANK | 1ull << ERAI_REASON_OUTPUT_NOT_FINITE | 1ull << ERAI_REASON_OUTPUT_SHAPE | \
+     1ull << ERAI_REASON_OUTPUT_RANGE | 1ull << ERAI_REASON_OUTPUT_SUM | 1ull << ERAI_REASON_CONFIDENCE |  \
      1ull << ERAI_REASON_MARGIN | 1ull << ERAI_REASON_ENTROPY)
 
 int er_gate_open(er_gate *gate, const erai_decision_rule *rule, uint64_t now_ns) {
@@ -51,10 +51,8 @@ static size_t take_tokens(er_gate *gate, const erai_decision_rule *rule, size_t 
 }
 
 static void limit_rows(erai_answer *answer, size_t asked, size_t granted) {
-    erai_reason reason = {.subject = "rate limit",
-                          .value = (double)asked,
-                          .limit = (double)granted,
-                          .code = ERAI_REASON_RATE_LIMITED};
+    erai_reason reason = {
+        .subject = "model", .value = (double)asked, .limit = (double)granted, .code = ERAI_REASON_RATE_LIMITED};
     for (size_t row = 0, admitted = 0; row < answer->rows; row++) {
         if (answer->verdicts[row] == ERAI_VERDICT_REJECT || admitted++ < granted) continue;
         reason.row = (int64_t)row;
@@ -130,7 +128,7 @@ static int judged_bad(const erai_answer *answer, size_t row) {
 /* Counts the rows and holds the good ones while the chain has taken over. */
 static void hold_rows(erai_answer *answer, er_gate *gate, const erai_decision_rule *rule, uint64_t *held,
                       uint64_t *released) {
-    erai_reason reason = {.subject = "hysteresis", .limit = rule->hold_until, .code = ERAI_REASON_HELD};
+    erai_reason reason = {.subject = "model", .limit = rule->hold_until, .code = ERAI_REASON_HELD};
     for (size_t row = 0; row < answer->rows; row++) {
         if (judged_bad(answer, row)) {
             gate->good = 0;
@@ -168,9 +166,8 @@ void er_gate_before(erai_answer *answer, uint64_t now_ns) {
     }
     er_mutex_unlock(&gate->lock);
     if (refused)
-        er_answer_find(
-            answer, ERAI_VERDICT_REJECT,
-            (erai_reason){.subject = "circuit breaker", .row = -1, .limit = NAN, .code = ERAI_REASON_BREAKER_OPEN});
+        er_answer_find(answer, ERAI_VERDICT_REJECT,
+                       (erai_reason){.subject = "model", .row = -1, .limit = NAN, .code = ERAI_REASON_BREAKER_OPEN});
     else if (granted < asked)
         limit_rows(answer, asked, granted);
 }

@@ -141,7 +141,9 @@ static erai_status read_distance(erai_guard *guard, er_reader *in, er_input *inp
     uint8_t present = er_read_u8(in);
     if (in->failed || present > 1) return cut_short("an input's record", detail);
     if (!present) return ERAI_OK;
-    erai_distance_rule rule = {.struct_size = sizeof rule, .verdict = er_read_u8(in), .directions = er_read_u32(in)};
+    erai_distance_rule rule = {.struct_size = sizeof rule};
+    rule.verdict = er_read_u8(in);
+    rule.directions = er_read_u32(in);
     rule.rest = er_read_f64(in);
     rule.threshold = er_read_f64(in);
     rule.false_rejection_rate = er_read_f64(in);

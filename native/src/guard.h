@@ -79,6 +79,7 @@ typedef struct er_input {
     uint32_t checked;           /* features with a check that er_check_row makes: any but MISSING */
     uint32_t *checked_features; /* their places within the input */
     int replaced;               /* any of its features has a check of kind MISSING that changes values */
+    int sentinels;              /* any of its features has one that has a number for what is missing */
     int is_state;               /* the session gives it */
     uint32_t first_feature, feature_count;
     er_limits limits;      /* ER_NARROW */

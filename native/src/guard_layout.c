@@ -98,6 +98,7 @@ int er_lay_out_input(erai_guard *guard, er_input *input) {
             if (check->rule.kind == ERAI_CHECK_MISSING) {
                 feature->missing = &check->rule;
                 input->replaced |= !isnan(check->rule.limit);
+                input->sentinels |= check->rule.count > 0;
             }
             guard->timed |= check->rule.kind == ERAI_CHECK_AGE;
         }

@@ -13,8 +13,7 @@
 
 int er_by_row(const erai_answer *answer, const er_buffer *buffer) {
     if (!answer->guard->batched) return 0;
-    if (!buffer->dtype)
-        return buffer->nest.root.kind == ERAI_VALUE_SEQUENCE && buffer->nest.root.count == answer->rows;
+    if (!buffer->dtype) return buffer->nest.root.kind == ERAI_VALUE_SEQUENCE && buffer->nest.root.count == answer->rows;
     return buffer->rank > 0 && (size_t)buffer->shape[0] == answer->rows;
 }
 
@@ -63,17 +62,17 @@ static void check_shape(part *it, int batched, size_t rows) {
 
 /* Index of the first value that is not finite, or count. Bits and not arithmetic, so that runs of values take one
  * instruction several at a time: an exponent of all ones is NaN or infinite. */
-#define FIRST_NOT_FINITE(type, exponent)                                                          \
-    do {                                                                                          \
-        const type *bits = (const type *)data + first;                                            \
-        size_t at = 0;                                                                            \
-        for (; at + 16 <= count; at += 16) {                                                      \
-            int found = 0;                                                                        \
-            for (size_t i = 0; i < 16; i++) found |= (bits[at + i] & (exponent)) == (exponent);   \
-            if (found) break;                                                                     \
-        }                                                                                         \
-        while (at < count && (bits[at] & (exponent)) != (exponent)) at++;                         \
-        return at;                                                                                \
+#define FIRST_NOT_FINITE(type, exponent)                                                        \
+    do {                                                                                        \
+        const type *bits = (const type *)data + first;                                          \
+        size_t at = 0;                                                                          \
+        for (; at + 16 <= count; at += 16) {                                                    \
+            int found = 0;                                                                      \
+            for (size_t i = 0; i < 16; i++) found |= (bits[at + i] & (exponent)) == (exponent); \
+            if (found) break;                                                                   \
+        }                                                                                       \
+        while (at < count && (bits[at] & (exponent)) != (exponent)) at++;                       \
+        return at;                                                                              \
     } while (0)
 
 static size_t first_not_finite(const void *data, uint32_t dtype, size_t first, size_t count) {
@@ -137,26 +136,56 @@ static summary summary_of_one(double x, int logits) {
         .sum = x, .confidence = p > q ? p : q, .margin = fabs(p - q), .entropy = -times_log(p) - times_log(q)};
 }
 
+enum { BLOCK = 64 };
+
+/* Reads at most BLOCK of `count` values; how many they are. */
+static size_t read_block(const er_buffer *buffer, size_t first, size_t count, double values[BLOCK]) {
+    const char *data = (const char *)buffer->data + first * erai_dtype_size(buffer->dtype);
+    if (count > BLOCK) count = BLOCK;
+    if (er_width_of(buffer->dtype) == ER_WIDE) {
+        er_read_wide(data, buffer->dtype, count, values);
+        return count;
+    }
+    float narrow[BLOCK];
+    er_read_narrow(data, buffer->dtype, count, narrow);
+    for (size_t i = 0; i < count; i++) values[i] = (double)narrow[i];
+    return count;
+}
+
+/* Of scores that are not NaN, the greatest of which is known: the softmax's. */
+static void summarize_scores(const er_buffer *buffer, size_t first, size_t count, double second, summary *shares) {
+    double z = 0, weighted = 0, values[BLOCK], most = shares->confidence;
+    for (size_t done = 0, some; done < count; done += some) {
+        some = read_block(buffer, first + done, count - done, values);
+        for (size_t i = 0; i < some; i++) {
+            double x = values[i] - most, e = exp(x);
+            z += e;
+            if (e > 0) weighted += e * x;
+        }
+    }
+    shares->confidence = 1 / z;
+    shares->margin = (1 - exp(second - most)) / z;
+    shares->entropy = log(z) - weighted / z;
+}
+
 /* Of the shares that begin at `first`: NaN in all of them when one is NaN. */
 static summary summarize(const er_buffer *buffer, size_t first, size_t count, int logits, int with_entropy) {
     if (count == 1) return summary_of_one(er_value(buffer->data, buffer->dtype, first), logits);
-    double most = (double)-INFINITY, second = most, sum = 0, entropy = 0;
-    for (size_t i = 0; i < count; i++) {
-        double x = er_value(buffer->data, buffer->dtype, first + i);
-        sum += x;
-        if (with_entropy && !logits) entropy -= times_log(x);
-        second = x > most ? most : x > second ? x : second;
-        most = x > most ? x : most;
+    double most = (double)-INFINITY, second = most, sum = 0, entropy = 0, values[BLOCK];
+    for (size_t done = 0, some; done < count; done += some) {
+        some = read_block(buffer, first + done, count - done, values);
+        for (size_t i = 0; i < some; i++) {
+            double x = values[i];
+            sum += x;
+            if (with_entropy && !logits) entropy -= times_log(x);
+            second = x > most ? most : x > second ? x : second;
+            most = x > most ? x : most;
+        }
     }
     if (isnan(sum)) return (summary){sum, sum, sum, sum};
-    if (!logits) return (summary){sum, most, most - second, entropy};
-    double z = 0, weighted = 0;
-    for (size_t i = 0; i < count; i++) {
-        double x = er_value(buffer->data, buffer->dtype, first + i) - most, e = exp(x);
-        z += e;
-        if (e > 0) weighted += e * x;
-    }
-    return (summary){sum, 1 / z, (1 - exp(second - most)) / z, log(z) - weighted / z};
+    summary shares = {sum, most, most - second, entropy};
+    if (logits) summarize_scores(buffer, first, count, second, &shares);
+    return shares;
 }
 
 static int below(erai_reason *reason, double value, double low) {
@@ -180,18 +209,31 @@ static int fails(const erai_check_rule *rule, const summary *shares, erai_reason
     }
 }
 
+/* How many values at the beginning are within a range, or a few less; for types that float32 holds. */
+static size_t skip_within(const part *it, const erai_check_rule *rule) {
+    double low = (double)(float)rule->low, high = (double)(float)rule->high, values[BLOCK];
+    size_t done = 0;
+    while (done < it->count) {
+        size_t some = read_block(it->buffer, it->first + done, it->count - done, values);
+        int outside = 0;
+        for (size_t i = 0; i < some; i++) outside |= !(values[i] >= low && values[i] <= high);
+        if (outside) break;
+        done += some;
+    }
+    return done;
+}
+
 static void check_range(part *it, const erai_check_rule *rule) {
     const void *data = it->buffer->data;
     uint32_t dtype = it->buffer->dtype;
-    for (size_t i = 0; i < it->count; i++) {
+    for (size_t i = er_width_of(dtype) == ER_NARROW ? skip_within(it, rule) : 0; i < it->count; i++) {
         size_t at = it->first + i;
         double value = er_value(data, dtype, at);
         int low = er_is_below(data, dtype, at, rule->low);
         if (!low && !isnan(value) && !er_is_above(data, dtype, at, rule->high)) continue;
         double limit = low || !isfinite(rule->high) ? rule->low : rule->high;
         find(it, (erai_verdict)rule->verdict,
-             (erai_reason){
-                 .value = value, .limit = limit, .code = ERAI_REASON_OUTPUT_RANGE, .element = (uint32_t)i});
+             (erai_reason){.value = value, .limit = limit, .code = ERAI_REASON_OUTPUT_RANGE, .element = (uint32_t)i});
         return;
     }
 }
@@ -228,7 +270,8 @@ static void run_checks(part *it) {
 
 /* The part of an output that is a row's, or the whole of one without rows. */
 static part part_of(const erai_answer *answer, size_t index, const er_buffer *buffer, int by_row, size_t row) {
-    part it = {.output = &answer->guard->outputs[index], .buffer = buffer, .row = by_row ? (int64_t)row : -1, .passed = 1};
+    part it = {
+        .output = &answer->guard->outputs[index], .buffer = buffer, .row = by_row ? (int64_t)row : -1, .passed = 1};
     if (!buffer->dtype) {
         it.first = row;
         return it;

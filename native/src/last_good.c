@@ -14,7 +14,7 @@ typedef struct slot {
     uint32_t chain;        /* the next slot of the same bucket */
     uint32_t older, newer; /* by use */
     uint64_t at_ns;
-    int complete; /* 0: memory ran out while it was copied */
+    int complete;       /* 0: memory ran out while it was copied */
     er_buffer *outputs; /* one row each; NULL until the slot is first used */
 } slot;
 

@@ -16,8 +16,8 @@ void er_last_good_close(er_last_good *store);
 void er_last_good_put(er_last_good *store, const er_key *key, const erai_tensor *outputs, int batched, size_t row,
                       size_t rows, uint64_t now_ns);
 
-/* Writes the key's answer into the row's part of `outputs`, or, of a call of one row, makes it the outputs. 0 when there
- * is none of at most age_ns, or one of other types or, beside other rows, of other shapes. */
+/* Writes the key's answer into the row's part of `outputs`, or, of a call of one row, makes it the outputs. 0 when
+ * there is none of at most age_ns, or one of other types or, beside other rows, of other shapes. */
 int er_last_good_get(er_last_good *store, const er_key *key, er_buffer *outputs, size_t row, size_t rows,
                      uint64_t now_ns, uint64_t age_ns);
 

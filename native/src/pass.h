@@ -62,7 +62,7 @@ ER_INLINE int ER_OF(admit_columns)(const er_pass *pass, const er_piece *piece) {
     const ER_NUMBER *values = ER_READ(pass, piece, chunk);
     size_t first = piece->feature, count = piece->count;
     if (!ER_OF(columns_inside)(ER_LIMITS.low + first, ER_LIMITS.high + first, values, count) ||
-        !ER_OF(exact)(pass, values, count) || (pass->sentinels && holds_sentinel(pass, piece)))
+        !ER_OF(exact)(pass, values, count) || (pass->input->sentinels && holds_sentinel(pass, piece)))
         return settle_piece(pass, piece);
     if (pass->input->sketched && piece->position % pass->input->sketch_stride == 0)
         ER_OF(sketch_columns)(pass, values, first, count);
@@ -74,7 +74,7 @@ ER_INLINE int ER_OF(admit_run)(const er_pass *pass, const er_piece *piece) {
     const ER_NUMBER *values = ER_READ(pass, piece, chunk);
     size_t feature = piece->feature, count = piece->count;
     if (!ER_OF(run_inside)(ER_LIMITS.low[feature], ER_LIMITS.high[feature], values, count) ||
-        !ER_OF(exact)(pass, values, count) || (pass->sentinels && holds_sentinel(pass, piece)))
+        !ER_OF(exact)(pass, values, count) || (pass->input->sentinels && holds_sentinel(pass, piece)))
         return settle_piece(pass, piece);
     if (pass->features[feature].bins) ER_OF(sketch_run)(pass, values, feature, piece->position, count);
     return 1;
@@ -89,7 +89,7 @@ typedef struct ER_OF(er_tile) {
 
 ER_INLINE void ER_OF(lay_tile)(const er_pass *pass, const er_row *row, ER_OF(er_tile) * tile) {
     size_t features = row->features;
-    int pays = row->inner == 1 && features <= ER_CHUNK / 8 && row->outer * features >= ER_CHUNK && !pass->sentinels;
+    int pays = row->inner == 1 && features <= ER_CHUNK / 8 && row->outer * features >= ER_CHUNK && !pass->input->sentinels;
     tile->count = pays ? ER_CHUNK / features * features : 0;
     for (size_t i = 0; i < tile->count; i++) {
         tile->low[i] = ER_LIMITS.low[i % features];

@@ -81,7 +81,6 @@ typedef struct er_pass {
     er_feature_statistics into;
     size_t row_bytes, chunk;
     int rounds;    /* of a type whose greatest integers float64 rounds */
-    int sentinels; /* some feature has a number that says that a value is missing */
     int checks;    /* er_check_row has something to look at */
 } er_pass;
 
@@ -262,9 +261,7 @@ static void admit_input(erai_answer *answer, const er_input *input, const erai_t
         .row_bytes = row.outer * row.features * row.inner * erai_dtype_size(input->dtype),
         .chunk = input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
         .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
-        .checks = input->checked || input->distance};
-    for (size_t f = 0; input->checked && f < input->feature_count; f++)
-        pass.sentinels |= pass.features[f].missing && pass.features[f].missing->count;
+        .checks = input->checked > 0 || input->distance != NULL};
     next_tag(answer);
     if (input->width == ER_NARROW)
         narrow_admit_rows(&pass, &row, answer->rows);

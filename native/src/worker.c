@@ -31,7 +31,7 @@ static void set_busy(er_worker *worker, int busy) {
 static int wait_asked(er_worker *worker) {
     er_mutex_lock(&worker->lock);
     while (!is_busy(worker) && !worker->quit) er_condition_wait(&worker->asked, &worker->lock);
-    int asked = !worker->quit;
+    int asked = is_busy(worker);
     er_mutex_unlock(&worker->lock);
     return asked;
 }

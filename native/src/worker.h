@@ -10,7 +10,7 @@ typedef struct er_worker er_worker; /* one thread at a time, beside its own */
  * NULL: no memory or no thread. */
 er_worker *er_worker_open(void (*job)(void *context), void *context);
 
-/* Waits until a job that was begun is done. */
+/* Waits until a job that was asked for is done. */
 void er_worker_close(er_worker *worker);
 
 /* Only while nothing is being done. */

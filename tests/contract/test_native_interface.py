@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pyexpat
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +90,18 @@ def test_nan_flags_program_fails_exactly_when_nan_tests_are_deleted(
     assert subprocess.run([program], capture_output=True, check=False).returncode == status
 
 
-def test_fields_of_an_array_are_where_the_usual_prediction_reads_them() -> None:
+def test_arrays_are_what_the_usual_prediction_takes_them_for() -> None:
     array = np.ones((5, 7), np.float32)
     where = array.__array_interface__["data"][0]
-    assert prepare(array, np.ndarray, array.dtype, where, 5, 7)
-    assert not prepare(array, np.ndarray, array.dtype, where + 4, 5, 7)
-    assert not prepare(array, np.ndarray, array.dtype, where, 7, 5)
-    assert not prepare(array, np.ndarray, np.dtype(np.float64), where, 5, 7)
-    assert not prepare(array, np.ma.MaskedArray, array.dtype, where, 5, 7)
-    assert not prepare(array[:, ::2], np.ndarray, array.dtype, where, 5, 4)
+    table = import_module("numpy._core._multiarray_umath")._ARRAY_API
+    assert prepare(array, np.ndarray, array.dtype, where, 5, 7, table)
+    assert not prepare(array, np.ndarray, array.dtype, where + 4, 5, 7, table)
+    assert not prepare(array, np.ndarray, array.dtype, where, 7, 5, table)
+    assert not prepare(array, np.ndarray, np.dtype(np.float64), where, 5, 7, table)
+    assert not prepare(array, np.ma.MaskedArray, array.dtype, where, 5, 7, table)
+    assert not prepare(array[:, ::2], np.ndarray, array.dtype, where, 5, 4, table)
+    assert not prepare(array, np.ndarray, array.dtype, where, 5, 7, None)
+    assert not prepare(array, np.ndarray, array.dtype, where, 5, 7, pyexpat.expat_CAPI)
 
 
 def test_shared_library_can_neither_end_the_process_nor_print(native_build: Path) -> None:

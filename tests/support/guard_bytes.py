@@ -13,6 +13,12 @@ HEADER = 24
 CODES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7}
 CODES |= {"string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16}
 
+DECISION_TIMES = ("deadline_ns", "last_good_age_ns", "breaker_cooldown_ns")
+DECISION_COUNTS = (
+    "rate_burst", "last_good_keys", "review_rows", "hold_after", "hold_until", "breaker_window", "breaker_failures",
+    "breaker_probes",
+)  # fmt: skip
+
 # One rule of each kind, as the keyword arguments of PolicyBuilder; tests change what they are about.
 INPUT: dict[str, Any] = {
     "name": "x",
@@ -49,6 +55,14 @@ PLAIN: dict[str, Any] = {
     "counts": (),
 }
 OUTPUT: dict[str, Any] = {"name": "y", "dtype": "int64", "shape": (None, 3), "finite": False, "default": (1, -2, 3)}
+PROBABILITIES: dict[str, Any] = {
+    "name": "p",
+    "dtype": "float32",
+    "shape": (None, 3),
+    "finite": True,
+    "default": (0.25,),
+    "logits": True,
+}
 
 
 def frame(magic: bytes, body: bytes, version: int = 2, zero: int = 0) -> bytes:
@@ -89,7 +103,7 @@ def input_record(
 
 
 def feature_record(rule: dict[str, Any], version: int = 2) -> bytes:
-    """A feature; the key "checks", where there is one, holds check_record's."""
+    """A feature; its key "asks", where there is one, holds checks as CHECKS does."""
     width = "f" if version == 1 else "d"
     record = name(rule["name"])
     if version > 1:
@@ -103,7 +117,7 @@ def feature_record(rule: dict[str, Any], version: int = 2) -> bytes:
 
 def checks(rule: dict[str, Any]) -> bytes:
     """The list of checks of a feature or output, with its end."""
-    return b"".join(rule.get("checks", ())) + bytes(2)
+    return b"".join(check_record(kind, **arguments) for kind, arguments in rule.get("asks", {}).values()) + bytes(2)
 
 
 def check_record(
@@ -122,11 +136,11 @@ def check_record(
 
 
 def distance_record(
-    verdict: int, rest: float, threshold: float, rate: float, mean: Sequence[float], scale: Sequence[float],
+    verdict: int, rest: float, threshold: float, false_rejection_rate: float, mean: Sequence[float], scale: Sequence[float],
     weights: Sequence[float], projection: Sequence[Sequence[float]],
 ) -> bytes:  # fmt: skip
     """The word that there is a distance, and the distance."""
-    record = struct.pack("<BBIddd", 1, verdict, len(weights), rest, threshold, rate)
+    record = struct.pack("<BBIddd", 1, verdict, len(weights), rest, threshold, false_rejection_rate)
     record += struct.pack(f"<{len(mean)}d{len(scale)}d", *mean, *scale)
     return (
         record
@@ -138,7 +152,8 @@ def distance_record(
 def output_record(rule: dict[str, Any], *, version: int = 2, **raw: Any) -> bytes:
     """An output; `raw` overrides dtype, rank, flags and default_size."""
     default = rule["default"] or ()
-    flags = rule["finite"] | (rule["default"] is not None) << 2 | 8
+    flags = rule["finite"] | (rule["default"] is not None) << 2 | rule.get("logits", False) << 5
+    flags |= 64 if rule["dtype"] == "object" else 8
     record = name(rule["name"])
     record += struct.pack("<BB", raw.get("dtype", CODES.get(rule["dtype"], 0)), raw.get("rank", len(rule["shape"])))
     record += struct.pack("<I", raw.get("flags", flags))
@@ -147,8 +162,31 @@ def output_record(rule: dict[str, Any], *, version: int = 2, **raw: Any) -> byte
     return record + (checks(rule) if version > 1 else b"")
 
 
+def decision_record(rule: dict[str, Any]) -> bytes:
+    """The word that there is a decision, and the decision; keyword arguments of PolicyBuilder.set_decision."""
+    flags = {"shared": 1, "break_on_error": 2, "break_on_deadline": 4, "break_on_reject": 8}
+    record = struct.pack("<BQQQ", 1, *(rule.get(key, 0) for key in DECISION_TIMES))
+    record += struct.pack("<d", rule.get("rate_per_second", 0.0))
+    record += struct.pack("<8I", *(rule.get(key, 0) for key in DECISION_COUNTS))
+    return record + struct.pack("<I", sum(flags[flag] for flag in rule["flags"])) + name(rule["provider"])
+
+
+def fallback_record(reasons: int, chain: Sequence[int]) -> bytes:
+    return struct.pack("<QB", reasons, len(chain)) + bytes(chain)
+
+
+def state_record(rule: dict[str, Any]) -> bytes:
+    axis = -1 if rule["row_axis"] is None else rule["row_axis"]
+    return name(rule["input"]) + name(rule["output"]) + struct.pack("<i", axis)
+
+
+def ending(decision: bytes = b"\0", fallbacks: Sequence[bytes] = (), states: Sequence[bytes] = ()) -> bytes:
+    """What follows the outputs."""
+    return decision + bytes([len(fallbacks)]) + b"".join(fallbacks) + bytes([len(states)]) + b"".join(states)
+
+
 def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(3)) -> bytes:
-    """Records, and at their `end` the decision, the fallback rules and the states: none of them unless given."""
+    """Records, and what `end` makes after them: nothing unless given."""
     return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs) + end
 
 
@@ -170,6 +208,96 @@ def sound_guard(version: int = 2) -> bytes:
         ],
         [output_record(OUTPUT, version=version), output_record(floats, version=version)],
         version=version,
+    )
+
+
+DECISION: dict[str, Any] = {
+    "provider": "CPUExecutionProvider",
+    "flags": ("shared", "break_on_error", "break_on_reject"),
+    "deadline_ns": 5_000_000,
+    "last_good_age_ns": 2**40,
+    "last_good_keys": 7,
+    "review_rows": 65536,
+    "hold_after": 3,
+    "hold_until": 2**32 - 1,
+    "breaker_window": 64,
+    "breaker_failures": 2,
+    "breaker_probes": 1,
+    "breaker_cooldown_ns": 1,
+    "rate_per_second": 0.5,
+    "rate_burst": 10,
+}
+# One check of each kind: its name in PolicyBuilder, its number, its arguments, the data type and side that it is for.
+CHECKS: dict[str, tuple[int, dict[str, Any]]] = {
+    "categories": (1, {"verdict": 2, "values": (-1.5, 0.0, 3.0)}),
+    "integral": (2, {"verdict": 1}),
+    "missing": (3, {"verdict": 0, "limit": 0.25, "values": (-999.0,)}),
+    "stuck": (4, {"verdict": 2, "window": 5}),
+    "step": (5, {"verdict": 1, "limit": 0.5}),
+    "mean": (6, {"verdict": 2, "low": -1.0, "high": 4.0}),
+    "stddev": (7, {"verdict": 1, "low": 0.01}),
+    "clipped": (8, {"verdict": 2, "low": 0.0, "high": 255.0, "limit": 0.5}),
+    "monotonic": (11, {"verdict": 1}),
+    "age": (12, {"verdict": 2, "low": -5.0, "high": 60.0, "limit": 0.001}),
+}
+TEXT_CHECKS: dict[str, tuple[int, dict[str, Any]]] = {
+    "categories": (1, {"verdict": 2, "texts": ("", "blue", "red", "\u00e9")}),
+    "stuck": (4, {"verdict": 1, "window": 2}),
+    "length": (9, {"verdict": 2, "low": 1.0, "high": 32.0}),
+    "characters": (10, {"verdict": 2, "values": (97.0, 122.0, 0x10FFFF, 0x10FFFF)}),
+}
+OUTPUT_CHECKS: dict[str, tuple[int, dict[str, Any]]] = {
+    "range": (20, {"verdict": 2, "low": 0.0, "high": 1.0}),
+    "sum": (21, {"verdict": 1, "low": 0.99, "high": 1.01}),
+    "confidence": (22, {"verdict": 2, "low": 0.6}),
+    "margin": (23, {"verdict": 1, "low": 0.1}),
+    "entropy": (24, {"verdict": 2, "high": 0.5}),
+}
+
+
+DISTANCE: dict[str, Any] = {
+    "verdict": 1,
+    "rest": 0.125,
+    "threshold": 9.5,
+    "false_rejection_rate": 0.01,
+    "mean": (1.0, -2.0),
+    "scale": (0.5, 4.0),
+    "weights": (1.0, -0.25),
+    "projection": ((1.0, 0.0), (0.5, -0.5)),
+}
+STATE: dict[str, Any] = {"input": "h", "output": "next h", "row_axis": 0}
+# Reason codes, none of them for any; sources.
+FALLBACKS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((22, 29), (1, 2, 3, 4, 5)), ((), (4,))]
+
+# At least one record of every kind that version 2 has.
+_WORDS = {**INPUT, "name": "words", "dtype": "string", "feature_axis": None, "flag_range": False, "empty": True}
+_STATE = {**INPUT, "name": "h", "feature_axis": None, "shape": (None, 4), "max_shape": (64, 4)}
+FULL_INPUTS: list[tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any] | None]] = [
+    (INPUT, [{**FEATURE, "asks": CHECKS}, PLAIN], DISTANCE),
+    (_WORDS, [{**PLAIN, "name": "word", "stand_in": "red", "asks": TEXT_CHECKS}], None),
+    (_STATE, [{**PLAIN, "name": "h"}], None),
+]
+FULL_OUTPUTS: list[dict[str, Any]] = [
+    {**PROBABILITIES, "asks": OUTPUT_CHECKS},
+    {**PROBABILITIES, "name": "next h", "shape": (None, 4), "logits": False},
+    {"name": "map", "dtype": "object", "shape": (), "finite": False, "default": None},
+]
+
+
+def full_guard(batched: int = 1, decision: dict[str, Any] | None = DECISION) -> bytes:
+    """All of FULL_INPUTS and what follows."""
+    return guard(
+        [
+            input_record(rule, features, distance=distance_record(**distance) if distance else b"\0")
+            for rule, features, distance in FULL_INPUTS
+        ],
+        [output_record(rule) for rule in FULL_OUTPUTS],
+        batched,
+        ending(
+            decision_record(decision) if decision else b"\0",
+            [fallback_record(sum(1 << code for code in codes) or 2**64 - 1, chain) for codes, chain in FALLBACKS],
+            [state_record(STATE)],
+        ),
     )
 
 

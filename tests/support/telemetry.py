@@ -31,9 +31,9 @@ def counts(values: Sequence[int]) -> Any:
 
 
 FEATURES = (
-    Feature("radius", 0.0, 9.0, 4.0, 2.0, 100, np.array([1.5, 3.0, 4.5], np.float32), counts([25, 25, 26, 24])),
-    Feature("texture", -1.0, 1.0, 0.0, 1.0, 100, np.array([0.1], np.float32), counts([50, 50])),
-    Feature("flags", -1.0, 1.0, 0.0, 0.0, 0, np.array([], np.float32), counts([])),
+    Feature("radius", 0.0, 9.0, 4.0, 2.0, "mm", 100, np.array([1.5, 3.0, 4.5], np.float64), counts([25, 25, 26, 24])),
+    Feature("texture", -1.0, 1.0, 0.0, 1.0, "", 100, np.array([0.1], np.float64), counts([50, 50])),
+    Feature("flags", -1.0, 1.0, 0.0, 0.0, "", 0, np.array([], np.float64), counts([])),
 )
 
 
@@ -55,6 +55,7 @@ def snapshot(sequence: int = 0, **changes: Any) -> Snapshot:
         "rows_by_verdict": counts([20, 0, 4]),
         "rows_by_source": counts([20, 0, 0, 4, 0, 0]),
         "reasons": counts([0, 0, 0, 0, 3, 0, 1, 0, 0]),
+        "decisions": counts([0, 0, 0, 0, 0, 2]),
         "latency": latency,
         "latency_sum_ns": 456_789,
         "features": (

@@ -7,23 +7,60 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_rai import BundleError, PolicyError
+from edge_rai import BundleError, NativeError, PolicyError
 from edge_rai._native import GuardProgram, PolicyBuilder
 from support import guard_bytes as raw
 from support.guard_bytes import FEATURE, GUARD_MAGIC, HEADER, INPUT, OUTPUT, PLAIN, frame, guard, reseal
 
+Inputs = list[tuple[dict[str, Any], list[dict[str, Any]]]]
 
-def compose(
-    inputs: list[tuple[dict[str, Any], list[dict[str, Any]]]], outputs: list[dict[str, Any]], *, batched: bool = True
-) -> bytes:
+
+def add_checks(builder: PolicyBuilder, rule: dict[str, Any]) -> dict[str, Any]:
+    for name, (_, arguments) in rule.get("asks", {}).items():
+        builder.add_check(name, **arguments)
+    return rule
+
+
+def add_input(builder: PolicyBuilder, rule: dict[str, Any], features: list[dict[str, Any]]) -> None:
+    builder.add_input(**rule)
+    for feature in features:
+        given = {key: value for key, value in feature.items() if key != "asks"}
+        edges, counts = np.array(feature["edges"], np.float64), np.array(feature["counts"], np.uint64)
+        builder.add_feature(**{**given, "edges": edges, "counts": counts})
+        add_checks(builder, feature)
+
+
+def add_output(builder: PolicyBuilder, rule: dict[str, Any]) -> None:
+    builder.add_output(**{key: value for key, value in rule.items() if key != "asks"})
+    add_checks(builder, rule)
+
+
+def set_distance(builder: PolicyBuilder, rule: dict[str, Any]) -> None:
+    arrays = ("mean", "scale", "weights", "projection")
+    builder.set_distance(**{**rule, **{name: np.array(rule[name], np.float64) for name in arrays}})
+
+
+def compose(inputs: Inputs, outputs: list[dict[str, Any]], *, batched: bool = True) -> bytes:
     builder = PolicyBuilder(batched=batched)
     for rule, features in inputs:
-        builder.add_input(**rule)
-        for feature in features:
-            edges, counts = np.array(feature["edges"], np.float64), np.array(feature["counts"], np.uint64)
-            builder.add_feature(**{**feature, "edges": edges, "counts": counts})
+        add_input(builder, rule, features)
     for output in outputs:
-        builder.add_output(**output)
+        add_output(builder, output)
+    return builder.write()
+
+
+def compose_full() -> bytes:
+    builder = PolicyBuilder(batched=True)
+    for rule, features, distance in raw.FULL_INPUTS:
+        add_input(builder, rule, features)
+        if distance:
+            set_distance(builder, distance)
+    for output in raw.FULL_OUTPUTS:
+        add_output(builder, output)
+    builder.set_decision(**raw.DECISION)
+    for reasons, chain in raw.FALLBACKS:
+        builder.add_fallback(reasons=reasons, chain=chain)
+    builder.add_state(**raw.STATE)
     return builder.write()
 
 
@@ -31,6 +68,11 @@ def test_library_writes_the_bytes_of_the_document() -> None:
     composed = compose([(INPUT, [FEATURE, PLAIN])], [OUTPUT])
     assert composed == guard([raw.input_record(INPUT, [FEATURE, PLAIN])], [raw.output_record(OUTPUT)])
     assert composed == compose([(INPUT, [FEATURE, PLAIN])], [OUTPUT])
+
+
+def test_library_writes_every_kind_of_record_as_the_document_says() -> None:
+    assert compose_full() == raw.full_guard()
+    assert compose_full() == compose_full()
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -69,6 +111,8 @@ def test_every_bound_of_the_format_is_inclusive() -> None:
     assert [len(feature.counts) for feature in program.features] == [32, 1]
 
 
+X = raw.input_record(INPUT, [FEATURE, PLAIN])
+Y = raw.output_record(OUTPUT)
 NAN = math.nan
 INPUT_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dtype": "complex64"}, "an unknown type is not supported"),
@@ -101,7 +145,7 @@ FEATURE_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"edges": tuple(range(32)), "counts": (1,) * 33}, "33 bins, at most 32"),
 ]
 OUTPUT_FAULTS: list[tuple[dict[str, Any], str]] = [
-    ({"dtype": "complex64"}, "an unknown type is not supported"),
+    ({"dtype": "complex64"}, "an unknown type of rank 2 is not supported"),
     ({"shape": (None, -2)}, "axis 1 is -2"),
     ({"shape": (None, 2**31)}, "axis 1 is 2147483648"),
     ({"shape": (1, 3)}, "a batched policy needs a free axis 0"),
@@ -157,6 +201,234 @@ def test_reader_refuses_every_output_that_the_composer_refuses(fault: dict[str, 
     assert_both_refuse(rule, message)
 
 
+INF = math.inf
+# Kind as in the builder; what replaces its arguments; what both say.
+CHECK_FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    *[(kind, {"verdict": 3}, "verdict 3") for kind in raw.CHECKS],
+    *[(kind, {"verdict": 0}, "verdict 0") for kind in raw.CHECKS if kind != "missing"],
+    *[(kind, {"low": NAN}, "from nan to") for kind in raw.CHECKS],
+    ("categories", {"values": ()}, "0 categories"),
+    ("categories", {"values": (0.0, 0.0)}, "category 1"),
+    ("categories", {"values": (1.0, 0.0)}, "category 1"),
+    ("categories", {"values": (0.0, INF)}, "category 1"),
+    ("categories", {"values": (NAN,)}, "category 0"),
+    ("missing", {"values": (1.0, 2.0)}, "missing is NaN or one finite value"),
+    ("missing", {"values": (INF,)}, "missing is NaN or one finite value"),
+    ("missing", {"limit": INF}, "missing is NaN or one finite value"),
+    ("stuck", {"window": 1}, "a stuck window is at least 2"),
+    ("step", {"limit": -1.0}, "limit -1 of check 5"),
+    ("step", {"limit": INF}, "limit inf of check 5"),
+    ("step", {"limit": NAN}, "limit nan of check 5"),
+    ("mean", {"low": 5.0}, "from 5 to 4; expected low <= high"),
+    ("stddev", {"low": -INF}, "from -inf to inf; expected low <= high"),
+    ("clipped", {"limit": -0.1}, "limit -0.1 of check 8"),
+    ("clipped", {"low": 300.0}, "from 300 to 255"),
+    ("age", {"limit": 0.0}, "0 seconds a unit"),
+    ("age", {"limit": INF}, "inf seconds a unit"),
+    ("age", {"low": 61.0}, "from 61 to 60"),
+]
+TEXT_FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    ("categories", {"texts": ("red", "blue")}, "category 1"),
+    ("categories", {"texts": ("red", "red")}, "category 1"),
+    ("length", {"low": 33.0}, "from 33 to 32"),
+    ("characters", {"values": ()}, "0 ends of ranges"),
+    ("characters", {"values": (97.0,)}, "1 ends of ranges"),
+    ("characters", {"values": (98.0, 97.0)}, "range end 1 is 97"),
+    ("characters", {"values": (0.5, 97.0)}, "range end 0 is 0.5"),
+    ("characters", {"values": (97.0, 1114112.0)}, "range end 1 is 1.11411e\\+06"),
+]
+RESULT_FAULTS: list[tuple[str, dict[str, Any], str]] = [
+    *[(kind, {"verdict": 3}, "verdict 3") for kind in raw.OUTPUT_CHECKS],
+    *[(kind, {"low": 2.0, "high": 1.0}, "from 2 to 1") for kind in raw.OUTPUT_CHECKS],
+    *[(kind, {"low": -INF, "high": INF}, "from -inf to inf") for kind in raw.OUTPUT_CHECKS],
+]
+WORD = {**PLAIN, "name": "grösse"}
+WORDS = {**INPUT, "dtype": "string", "flag_range": False}
+
+
+def asking(rule: dict[str, Any], asked: dict[str, tuple[int, dict[str, Any]]], kind: str, fault: dict[str, Any]) -> Any:
+    number, arguments = asked[kind]
+    return {**rule, "asks": {kind: (number, {**arguments, **fault})}}
+
+
+@pytest.mark.parametrize(("kind", "fault", "message"), CHECK_FAULTS)
+def test_reader_refuses_every_check_that_the_composer_refuses(kind: str, fault: dict[str, Any], message: str) -> None:
+    assert_both_refuse((INPUT, asking(FEATURE, raw.CHECKS, kind, fault), OUTPUT), message)
+
+
+@pytest.mark.parametrize(("kind", "fault", "message"), TEXT_FAULTS)
+def test_reader_refuses_every_check_of_strings_that_the_composer_refuses(
+    kind: str, fault: dict[str, Any], message: str
+) -> None:
+    assert_both_refuse((WORDS, asking(WORD, raw.TEXT_CHECKS, kind, fault), OUTPUT), message)
+
+
+@pytest.mark.parametrize(("kind", "fault", "message"), RESULT_FAULTS)
+def test_reader_refuses_every_check_of_outputs_that_the_composer_refuses(
+    kind: str, fault: dict[str, Any], message: str
+) -> None:
+    assert_both_refuse((INPUT, FEATURE, asking(raw.PROBABILITIES, raw.OUTPUT_CHECKS, kind, fault)), message)
+
+
+@pytest.mark.parametrize("kind", [*raw.CHECKS, *raw.OUTPUT_CHECKS])
+def test_checks_of_numbers_and_of_outputs_are_refused_elsewhere(kind: str) -> None:
+    message = f"there is no check { ({**raw.CHECKS, **raw.OUTPUT_CHECKS}[kind][0]) } of"
+    if kind in raw.CHECKS:
+        assert_both_refuse((INPUT, FEATURE, asking(raw.PROBABILITIES, raw.CHECKS, kind, {})), message)
+        if kind not in raw.TEXT_CHECKS:
+            assert_both_refuse((WORDS, asking(WORD, raw.CHECKS, kind, {}), OUTPUT), message)
+    else:
+        assert_both_refuse((INPUT, asking(FEATURE, raw.OUTPUT_CHECKS, kind, {}), OUTPUT), message)
+        words = {**OUTPUT, "dtype": "string", "default": None}
+        assert_both_refuse((INPUT, FEATURE, asking(words, raw.OUTPUT_CHECKS, kind, {})), message)
+
+
+@pytest.mark.parametrize("kind", ["length", "characters"])
+def test_checks_of_strings_are_refused_elsewhere(kind: str) -> None:
+    assert_both_refuse((INPUT, asking(FEATURE, raw.TEXT_CHECKS, kind, {}), OUTPUT), "there is no check")
+
+
+def test_check_comes_once() -> None:
+    number, arguments = raw.CHECKS["integral"]
+    twice = {**FEATURE, "asks": {"integral": (number, arguments), "again": (number, arguments)}}
+    with pytest.raises(BundleError, match="check 2 twice"):
+        GuardProgram(guard([raw.input_record(INPUT, [twice, PLAIN])], [Y]))
+    builder = PolicyBuilder(batched=True)
+    add_input(builder, INPUT, [PLAIN, {**FEATURE, "asks": {"integral": (number, arguments)}}])
+    builder.add_check("integral", **arguments)
+    add_output(builder, OUTPUT)
+    with pytest.raises(PolicyError, match="check 2 twice"):
+        builder.write()
+
+
+DISTANCE_FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"verdict": 0}, "a distance with 2 directions"),
+    ({"verdict": 3}, "a distance with 2 directions"),
+    ({"threshold": 0.0}, "threshold 0"),
+    ({"threshold": NAN}, "threshold nan"),
+    ({"rest": INF}, "rest inf"),
+    ({"false_rejection_rate": -0.1}, "rate -0.1"),
+    ({"false_rejection_rate": 1.1}, "rate 1.1"),
+    ({"mean": (0.0, NAN)}, "not finite"),
+    ({"scale": (INF, 1.0)}, "not finite"),
+    ({"weights": (1.0, NAN)}, "not finite"),
+    ({"projection": ((1.0, 0.0), (INF, 0.0))}, "not finite"),
+    ({"weights": (1.0,) * 65, "projection": ((0.0, 0.0),) * 65}, "65 directions|a distance is cut short"),
+]
+
+
+@pytest.mark.parametrize(("fault", "message"), DISTANCE_FAULTS)
+def test_reader_refuses_every_distance_that_the_composer_refuses(fault: dict[str, Any], message: str) -> None:
+    rule = {**raw.DISTANCE, **fault}
+    builder = PolicyBuilder(batched=True)
+    add_input(builder, INPUT, [FEATURE, PLAIN])
+    with pytest.raises(PolicyError, match=message):
+        set_distance(builder, rule)
+    with pytest.raises(BundleError, match=message):
+        GuardProgram(guard([raw.input_record(INPUT, [FEATURE, PLAIN], distance=raw.distance_record(**rule))], [Y]))
+
+
+@pytest.mark.parametrize("change", [{"feature_axis": None}, {"dtype": "string", "flag_range": False}])
+def test_distance_needs_numbers_and_columns(change: dict[str, Any]) -> None:
+    rule = {**INPUT, **change}
+    features = [WORD] if "feature_axis" in change else [WORD, {**PLAIN, "name": "other"}]
+    builder = PolicyBuilder(batched=True)
+    add_input(builder, rule, features)
+    with pytest.raises(PolicyError, match="a distance needs numbers and a feature axis"):
+        set_distance(builder, raw.DISTANCE)
+    with pytest.raises(BundleError, match="a distance needs numbers and a feature axis"):
+        GuardProgram(guard([raw.input_record(rule, features, distance=raw.distance_record(**raw.DISTANCE))], [Y]))
+
+
+DECISION_FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"rate_burst": 0}, "both or neither"),
+    ({"rate_per_second": 0.0}, "both or neither"),
+    ({"rate_per_second": NAN}, "rate limit: nan"),
+    ({"rate_per_second": INF}, "rate limit: inf"),
+    ({"last_good_keys": 0}, "last_good: 0 keys"),
+    ({"last_good_age_ns": 0}, "last_good needs an age and keys"),
+    ({"last_good_keys": 65537}, "last_good: 65537 keys"),
+    ({"review_rows": 65537}, "review: 65537 rows"),
+    ({"hold_after": 0}, "hysteresis: after 0"),
+    ({"hold_until": 0}, "until 0"),
+    ({"breaker_window": 65}, "of 65 calls"),
+    ({"breaker_window": 1}, "2 failures of 1 calls"),
+    ({"breaker_failures": 0}, "0 failures"),
+    ({"breaker_probes": 0}, "0 probes"),
+    ({"breaker_cooldown_ns": 0}, "a cooldown"),
+    ({"flags": ("shared",)}, "something that breaks it"),
+]
+
+
+@pytest.mark.parametrize(("fault", "message"), DECISION_FAULTS)
+def test_reader_refuses_every_decision_that_the_composer_refuses(fault: dict[str, Any], message: str) -> None:
+    rule = {**raw.DECISION, **fault}
+    with pytest.raises(PolicyError, match=message):
+        PolicyBuilder(batched=True).set_decision(**rule)
+    with pytest.raises(BundleError, match=message):
+        GuardProgram(raw.full_guard(decision=rule))
+
+
+@pytest.mark.parametrize("chain", [(), (0,), (6,), (3, 3), (1, 2, 3, 4, 5, 1)])
+def test_reader_refuses_every_fallback_chain_that_the_composer_refuses(chain: tuple[int, ...]) -> None:
+    with pytest.raises(PolicyError, match="fallback: "):
+        PolicyBuilder(batched=True).add_fallback(reasons=(), chain=chain)
+    with pytest.raises(BundleError, match="fallback"):
+        GuardProgram(guard([X], [Y], end=raw.ending(fallbacks=[raw.fallback_record(1, chain)])))
+    with pytest.raises(BundleError, match="at least one reason"):
+        GuardProgram(guard([X], [Y], end=raw.ending(fallbacks=[raw.fallback_record(0, (3,))])))
+
+
+STATE_FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"input": "nobody"}, "there is no such pair"),
+    ({"output": "nobody"}, "there is no such pair"),
+    ({"output": "p"}, "is no next value of it"),
+    ({"output": "map"}, "is no next value of it"),
+    ({"input": "x", "output": "p"}, "is no next value of it"),
+    ({"input": "words"}, "is no next value of it"),
+    ({"row_axis": None}, "is no next value of it"),
+    ({"row_axis": 1}, "is no next value of it"),
+    ({"row_axis": 2}, "is no next value of it"),
+    ({"row_axis": -2}, "is no next value of it"),
+]
+
+
+@pytest.mark.parametrize(("fault", "message"), STATE_FAULTS)
+def test_state_that_is_no_pair_is_refused_when_written_and_when_read(fault: dict[str, Any], message: str) -> None:
+    rule = {**raw.STATE, **fault}
+    builder = PolicyBuilder(batched=True)
+    for given, features, _ in raw.FULL_INPUTS:
+        add_input(builder, given, features)
+    for output in raw.FULL_OUTPUTS:
+        add_output(builder, output)
+    builder.add_state(**rule)
+    with pytest.raises(PolicyError, match=message):
+        builder.write()
+    inputs = [raw.input_record(given, features) for given, features, _ in raw.FULL_INPUTS]
+    outputs = [raw.output_record(output) for output in raw.FULL_OUTPUTS]
+    with pytest.raises(BundleError, match=message):
+        GuardProgram(guard(inputs, outputs, end=raw.ending(states=[raw.state_record(rule)])))
+    with pytest.raises(BundleError, match="has one already"):
+        GuardProgram(guard(inputs, outputs, end=raw.ending(states=[raw.state_record(raw.STATE)] * 2)))
+
+
+def test_composer_refuses_checks_and_distances_out_of_order() -> None:
+    builder = PolicyBuilder(batched=True)
+    with pytest.raises(NativeError, match="a check comes right after the feature or output"):
+        builder.add_check("integral", verdict=2)
+    builder.add_input(**INPUT)
+    with pytest.raises(NativeError, match="a distance comes after all features"):
+        set_distance(builder, raw.DISTANCE)
+    for _ in range(17):
+        PolicyBuilder(batched=True).add_fallback(reasons=(), chain=(5,))
+    with pytest.raises(PolicyError, match="at most 16 fallback rules"):
+        for _ in range(17):
+            builder.add_fallback(reasons=(), chain=(5,))
+    with pytest.raises(PolicyError, match="at most 64 states"):
+        for _ in range(65):
+            builder.add_state(**raw.STATE)
+
+
 @pytest.mark.parametrize("label", ["", "n" * 1025])
 def test_names_have_1_to_1024_bytes(label: str) -> None:
     named = {"name": label}
@@ -189,8 +461,19 @@ def test_composer_refuses_rules_out_of_order_and_incomplete_programs() -> None:
         compose([(INPUT, [{**FEATURE, "edges": (1, 2), "counts": (1, 2)}])], [OUTPUT])
 
 
-X = raw.input_record(INPUT, [FEATURE, PLAIN])
-Y = raw.output_record(OUTPUT)
+STATE_INPUT = {**INPUT, "name": "h", "feature_axis": None}
+STATE_OUTPUT = raw.output_record({**OUTPUT, "name": "next h", "dtype": "float32", "shape": (None, 2), "default": None})
+ONE_STATE = raw.ending(states=[raw.state_record(raw.STATE)])
+
+
+def checked(check: tuple[int, dict[str, Any]], *, count: int | None = None, texts: int = 0) -> bytes:
+    """A program whose last feature asks for this; `count` and `texts` are what it says of the list."""
+    record = raw.input_record(INPUT, [FEATURE, {**PLAIN, "asks": {"it": check}}])
+    if count is not None:
+        record = record[:-16] + struct.pack("<IB", count, texts) + record[-11:]
+    return guard([record], [Y])
+
+
 HEADER_FAULTS = {
     "empty": b"",
     "only magic": GUARD_MAGIC,
@@ -212,13 +495,25 @@ HEADER_FAULTS = {
     "another number of features": guard([raw.input_record(INPUT, [FEATURE, PLAIN], feature_count=1)], [Y]),
     "features beyond the file": guard([raw.input_record(INPUT, [], feature_count=2)], [Y]),
     "default beyond the file": guard([X], [raw.output_record({**OUTPUT, "default": (1,)}, default_size=65536)]),
+    "a decision neither there nor not": guard([X], [Y], end=b"\2" + bytes(2)),
+    "17 fallback rules": guard([X], [Y], end=raw.ending(fallbacks=[raw.fallback_record(1, (3,))] * 17)),
+    "65 states": guard([X], [Y], end=raw.ending(states=[raw.state_record(raw.STATE)] * 65)),
+    "every input a state": guard([raw.input_record(STATE_INPUT, [PLAIN])], [STATE_OUTPUT], end=ONE_STATE),
+    "distance neither there nor not": guard([raw.input_record(INPUT, [FEATURE, PLAIN], distance=b"\2")], [Y]),
+    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(4)),
+    "check 19": checked((19, {"verdict": 2, "low": 0.0})),
+    "check 65535": checked((65535, {"verdict": 2, "low": 0.0})),
+    "a list beyond the file": checked((1, {"verdict": 2, "values": (1.0,)}), count=65536),
+    "texts beyond the file": checked((1, {"verdict": 2, "values": (1.0,)}), count=65536, texts=1),
     "NUL in a name": guard([raw.input_record({**INPUT, "name": "a\0b"}, [FEATURE, PLAIN])], [Y]),
 }
 
 
 @pytest.mark.parametrize("data", HEADER_FAULTS.values(), ids=HEADER_FAULTS.keys())
 def test_malformed_program_is_refused(data: bytes) -> None:
-    with pytest.raises(BundleError, match="guard program|input 'x'|output 'y'"):
+    with pytest.raises(
+        BundleError, match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: "
+    ):
         GuardProgram(data)
 
 
@@ -235,9 +530,19 @@ def meaning(program: GuardProgram) -> Any:
     return program.batched, program.inputs, program.outputs, features
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_every_truncation_and_extension_is_refused(version: int) -> None:
-    data = raw.sound_guard(version)
+PROGRAMS = {"version 1": raw.sound_guard(1), "version 2": raw.sound_guard(2), "every record": raw.full_guard()}
+each_program = pytest.mark.parametrize("data", PROGRAMS.values(), ids=PROGRAMS.keys())
+
+
+def test_version_1_means_what_it_meant() -> None:
+    old, new = GuardProgram(raw.sound_guard(1)), GuardProgram(raw.sound_guard(2))
+    assert [feature.unit for feature in old.features] == ["", "", ""]
+    assert [feature.unit for feature in new.features] == ["cm", "", ""]
+    assert meaning(old) == meaning(new)
+
+
+@each_program
+def test_every_truncation_and_extension_is_refused(data: bytes) -> None:
     for size in range(len(data)):
         with pytest.raises(BundleError):
             GuardProgram(data[:size])
@@ -246,8 +551,8 @@ def test_every_truncation_and_extension_is_refused(version: int) -> None:
             GuardProgram(data + extra)
 
 
-def test_every_single_bit_flip_is_refused() -> None:
-    data = raw.sound_guard()
+@each_program
+def test_every_single_bit_flip_is_refused(data: bytes) -> None:
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -255,11 +560,11 @@ def test_every_single_bit_flip_is_refused() -> None:
             GuardProgram(bytes(flipped))
 
 
-def test_sealed_changes_are_refused_or_read_within_the_bounds() -> None:
-    data = raw.sound_guard()
+@each_program
+def test_sealed_changes_are_refused_or_read_within_the_bounds(data: bytes) -> None:
     accepted = 0
     for at in range(HEADER, len(data)):
-        for value in (0, 1, 0x7F, 0x80, 0xFF):
+        for value in {0, 1, 0x7F, 0x80, 0xFF} - {data[at]}:
             changed = bytearray(data)
             changed[at] = value
             try:
@@ -276,8 +581,8 @@ def test_sealed_changes_are_refused_or_read_within_the_bounds() -> None:
     assert accepted  # a changed name or count is a sound program
 
 
-def test_sealed_truncations_are_refused() -> None:
-    data = raw.sound_guard()
+@each_program
+def test_sealed_truncations_are_refused(data: bytes) -> None:
     for size in range(HEADER, len(data)):
         with pytest.raises(BundleError):
             GuardProgram(reseal(data[:size]))

@@ -59,16 +59,21 @@ double PyFloat_AsDouble(PyObject *object);
 void *PyLong_AsVoidPtr(PyObject *object);
 Py_ssize_t PyLong_AsSsize_t(PyObject *object);
 PyObject *PyUnicode_InternFromString(const char *text);
-PyObject *PyTuple_Pack(Py_ssize_t size, ...);
+const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *size);
+PyObject *PyTuple_New(Py_ssize_t size);
 Py_ssize_t PyTuple_Size(PyObject *tuple);
 PyObject *PyTuple_GetItem(PyObject *tuple, Py_ssize_t index);
+int PyTuple_SetItem(PyObject *tuple, Py_ssize_t index, PyObject *value); /* keeps `value` without counting it */
 PyObject *PyDict_New(void);
 int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
-PyObject *PyObject_CallNoArgs(PyObject *callable);
+PyObject *PyObject_Call(PyObject *callable, PyObject *arguments, PyObject *keywords);
+PyObject *PyObject_GetAttr(PyObject *object, PyObject *name);
+PyObject *PyObject_GetAttrString(PyObject *object, const char *name);
 int PyObject_SetAttr(PyObject *object, PyObject *name, PyObject *value);
 void PyErr_Clear(void);
+int PyErr_BadArgument(void);
 PyObject *PyErr_NoMemory(void);
-PyObject *PyCapsule_New(void *pointer, const char *name, void (*destroy)(PyObject *));
+int PyCapsule_IsValid(PyObject *capsule, const char *name);
 void *PyCapsule_GetPointer(PyObject *capsule, const char *name);
 
 /* Structures whose layout is part of the stable ABI. */
@@ -82,7 +87,32 @@ typedef struct PyMethodDef {
 #define METH_VARARGS 0x0001
 #define METH_NOARGS 0x0004
 #define METH_O 0x0008
-PyObject *PyCFunction_NewEx(PyMethodDef *method, PyObject *self, PyObject *module);
+#define METH_KEYWORDS 0x0002
+#define METH_FASTCALL 0x0080
+PyObject *PyDescr_NewMethod(PyObject *type, PyMethodDef *method);
+
+typedef PyObject *(*newfunc)(PyObject *type, PyObject *arguments, PyObject *keywords);
+typedef void (*destructor)(PyObject *object);
+typedef void (*freefunc)(void *object);
+typedef struct PyType_Slot {
+    int slot;
+    void *pfunc;
+} PyType_Slot;
+typedef struct PyType_Spec {
+    const char *name;
+    int basicsize;
+    int itemsize;
+    unsigned int flags;
+    PyType_Slot *slots;
+} PyType_Spec;
+#define Py_tp_dealloc 52
+#define Py_tp_methods 64
+#define Py_tp_new 65
+#define Py_tp_free 74
+#define Py_TPFLAGS_BASETYPE (1u << 10)
+PyObject *PyType_FromSpec(PyType_Spec *spec);
+void *PyType_GetSlot(PyObject *type, int slot);
+int PyType_IsSubtype(PyObject *type, PyObject *base);
 
 typedef struct PyModuleDef_Base {
     Py_ssize_t ob_refcnt;
@@ -105,6 +135,7 @@ typedef struct PyModuleDef {
 #define PyModuleDef_HEAD_INIT {.ob_refcnt = 1}
 #define PYTHON_ABI_VERSION 3
 PyObject *PyModule_Create2(PyModuleDef *definition, int abi_version);
+int PyModule_AddObjectRef(PyObject *module, const char *name, PyObject *value);
 
 #define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
 

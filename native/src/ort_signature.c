@@ -1,0 +1,184 @@
+/* What a model takes and gives. Inputs are dense tensors; sequences, maps and optionals are read where they come out. */
+#include "ort_api.h"
+#include "status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef OrtStatus *(*type_fn)(const OrtInfo *, int *);
+typedef OrtStatus *(*cast_fn)(const OrtInfo *, const OrtInfo **);
+
+OrtStatus *er_shape_read(const er_model *model, const OrtInfo *info, int64_t *shape, uint32_t *rank, uint32_t *dtype,
+                         size_t *true_rank) {
+    typedef OrtStatus *(*count_fn)(const OrtInfo *, size_t *);
+    typedef OrtStatus *(*dims_fn)(const OrtInfo *, int64_t *, size_t);
+    int element = 0;
+    OrtStatus *error = CALL(model, ELEMENT_TYPE, type_fn)(info, &element);
+    if (!error) error = CALL(model, DIMENSIONS_COUNT, count_fn)(info, true_rank);
+    *rank = *true_rank > ERAI_MAX_RANK ? ERAI_MAX_RANK : (uint32_t)*true_rank;
+    if (!error) error = CALL(model, DIMENSIONS, dims_fn)(info, shape, *rank);
+    *dtype = (uint32_t)element;
+    return error;
+}
+
+static uint32_t kind_of(int onnx_type) {
+    switch (onnx_type) {
+    case ONNX_TENSOR: return ERAI_VALUE_TENSOR;
+    case ONNX_SEQUENCE: return ERAI_VALUE_SEQUENCE;
+    case ONNX_MAP: return ERAI_VALUE_MAP;
+    default: return ERAI_VALUE_NONE;
+    }
+}
+
+static const char *type_name(int onnx_type) {
+    switch (onnx_type) {
+    case ONNX_SEQUENCE: return "a sequence";
+    case ONNX_MAP: return "a map";
+    case ONNX_SPARSE_TENSOR: return "a sparse tensor";
+    case ONNX_OPTIONAL: return "an optional";
+    default: return "of no standard type";
+    }
+}
+
+/* The kind of a sequence's elements. */
+static OrtStatus *read_item_kind(const er_model *model, const OrtInfo *type, uint32_t *item_kind) {
+    typedef OrtStatus *(*element_fn)(const OrtInfo *, OrtInfo **);
+    const OrtInfo *sequence = NULL;
+    OrtInfo *element = NULL;
+    int onnx_type = 0;
+    OrtStatus *error = CALL(model, CAST_TYPE_TO_SEQUENCE, cast_fn)(type, &sequence);
+    if (!error) error = CALL(model, SEQUENCE_ELEMENT_TYPE, element_fn)(sequence, &element);
+    if (!error) error = CALL(model, ONNX_TYPE, type_fn)(element, &onnx_type);
+    er_ort_release(model, RELEASE_TYPE_INFO, element);
+    *item_kind = kind_of(onnx_type);
+    return error;
+}
+
+static OrtStatus *read_type(const er_model *model, int output, size_t index, er_tensor_spec *spec, int *onnx_type,
+                            size_t *true_rank) {
+    typedef OrtStatus *(*name_fn)(const OrtHandle *, size_t, OrtHandle *, char **);
+    typedef OrtStatus *(*info_fn)(const OrtHandle *, size_t, OrtInfo **);
+    char *name = NULL;
+    OrtInfo *type = NULL;
+    const OrtInfo *tensor = NULL;
+    OrtStatus *error = CALL(model, output ? SESSION_OUTPUT_NAME : SESSION_INPUT_NAME,
+                            name_fn)(model->session, index, model->allocator, &name);
+    spec->name = name;
+    if (!error)
+        error = CALL(model, output ? SESSION_OUTPUT_TYPE : SESSION_INPUT_TYPE, info_fn)(model->session, index, &type);
+    if (!error) error = CALL(model, ONNX_TYPE, type_fn)(type, onnx_type);
+    spec->kind = kind_of(*onnx_type);
+    if (!error && *onnx_type == ONNX_SEQUENCE) error = read_item_kind(model, type, &spec->item_kind);
+    if (!error && *onnx_type == ONNX_TENSOR) {
+        error = CALL(model, CAST_TYPE_TO_TENSOR, cast_fn)(type, &tensor);
+        if (!error) error = er_shape_read(model, tensor, spec->shape, &spec->rank, &spec->dtype, true_rank);
+    }
+    er_ort_release(model, RELEASE_TYPE_INFO, type);
+    return error;
+}
+
+static erai_status read_spec(const er_model *model, int output, size_t index, er_tensor_spec *spec, char *detail) {
+    int onnx_type = 0;
+    size_t true_rank = 0;
+    OrtStatus *error = read_type(model, output, index, spec, &onnx_type, &true_rank);
+    if (error) return er_ort_error(model, error, ERAI_E_MODEL_UNSUPPORTED, "reading the model's signature", detail);
+    const char *side = output ? "output" : "input";
+    int nested = onnx_type == ONNX_SEQUENCE || onnx_type == ONNX_MAP || onnx_type == ONNX_OPTIONAL;
+    if (onnx_type != ONNX_TENSOR && !(output && nested))
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' is %s; %s", side, spec->name, type_name(onnx_type),
+                       output ? "outputs are dense tensors, sequences, maps and optionals" : "inputs are dense tensors");
+    if (onnx_type != ONNX_TENSOR) return ERAI_OK;
+    if (true_rank > ERAI_MAX_RANK)
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has rank %zu; at most %d is supported", side,
+                       spec->name, true_rank, ERAI_MAX_RANK);
+    if (!erai_dtype_size(spec->dtype))
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
+                       "%s '%s' has elements of ONNX type %u; supported are floats of 16 to 64 bits, integers of 8 to "
+                       "64 bits, booleans and strings",
+                       side, spec->name, spec->dtype);
+    if (!output && spec->dtype == ERAI_DTYPE_STRING && model->version < STRING_BUFFERS)
+        return er_fail(detail, ERAI_E_RUNTIME_OLD,
+                       "input '%s' is of strings, which needs ONNX Runtime 1.%d or newer, and %s is here", spec->name,
+                       STRING_BUFFERS, model->runtime_version);
+    return ERAI_OK;
+}
+
+static erai_status read_side(er_model *model, int output, char *detail) {
+    typedef OrtStatus *(*count_fn)(const OrtHandle *, size_t *);
+    size_t count = 0, most = output ? ER_MAX_OUTPUTS : ER_MAX_INPUTS;
+    OrtStatus *error =
+        CALL(model, output ? SESSION_OUTPUT_COUNT : SESSION_INPUT_COUNT, count_fn)(model->session, &count);
+    if (error) return er_ort_error(model, error, ERAI_E_MODEL_UNSUPPORTED, "reading the model's signature", detail);
+    if (count < 1 || count > most)
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "the model has %zu %s; expected 1 to %zu", count,
+                       output ? "outputs" : "inputs", most);
+    er_tensor_spec *specs = calloc(count, sizeof *specs);
+    const char **names = calloc(count, sizeof *names);
+    uint32_t *places = calloc(count, sizeof *places);
+    *(output ? &model->outputs : &model->inputs) = specs;
+    *(output ? &model->output_names : &model->input_names) = names;
+    *(output ? &model->output_places : &model->input_places) = places;
+    if (!specs || !names || !places) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    *(output ? &model->output_count : &model->input_count) = count;
+    *(output ? &model->output_place_count : &model->input_place_count) = count;
+    for (size_t i = 0; i < count; i++) {
+        erai_status status = read_spec(model, output, i, &specs[i], detail);
+        names[i] = specs[i].name;
+        places[i] = (uint32_t)i;
+        if (status) return status;
+    }
+    return ERAI_OK;
+}
+
+erai_status er_signature_read(er_model *model, char *detail) {
+    erai_status status = read_side(model, 0, detail);
+    return status ? status : read_side(model, 1, detail);
+}
+
+static void free_specs(er_model *model, er_tensor_spec *specs, size_t count) {
+    typedef OrtStatus *(*free_fn)(OrtHandle *, void *);
+    for (size_t i = 0; i < count; i++)
+        if (specs[i].name) CALL(model, ALLOCATOR_FREE, free_fn)(model->allocator, (void *)(uintptr_t)specs[i].name);
+    free(specs);
+}
+
+void er_signature_free(er_model *model) {
+    free_specs(model, model->inputs, model->input_count);
+    free_specs(model, model->outputs, model->output_count);
+    free(model->input_names);
+    free(model->output_names);
+    free(model->input_places);
+    free(model->output_places);
+}
+
+static int align(const char *const *names, uint32_t *places, size_t count, const char *const *like, size_t like_count) {
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < like_count && strcmp(names[i], like[at]) != 0) at++;
+        if (at == like_count) return 0;
+        places[i] = (uint32_t)at;
+    }
+    return 1;
+}
+
+int er_model_align(er_model *model, const er_model *like) {
+    if (!align(model->input_names, model->input_places, model->input_count, like->input_names, like->input_count) ||
+        !align(model->output_names, model->output_places, model->output_count, like->output_names, like->output_count))
+        return 0;
+    model->input_place_count = like->input_count;
+    model->output_place_count = like->output_count;
+    return 1;
+}
+
+size_t er_model_inputs(const er_model *model) {
+    return model->input_place_count;
+}
+size_t er_model_outputs(const er_model *model) {
+    return model->output_place_count;
+}
+const er_tensor_spec *er_model_input(const er_model *model, size_t index) {
+    return &model->inputs[index];
+}
+const er_tensor_spec *er_model_output(const er_model *model, size_t index) {
+    return &model->outputs[index];
+}
