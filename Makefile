@@ -43,9 +43,11 @@ test: lint ctest example .venv/.test $(RECEIVERS)/.made $(MODELS)/.made
 
 bench: .venv/.installed .venv/.test example
 	$(call say,benchmarks)
-	@$(CC) -std=c11 -O2 -I$(C_PREFIX)/include benchmarks/bare_run.c $(C_PREFIX)/lib*/libedge_rai.a -ldl -lm -lpthread \
-	  -o build/c/bare_run
-	@EDGE_RAI_BARE_RUN=$(ROOT)/build/c/bare_run $(BIN)/pytest benchmarks --benchmark-json=build/bench.json
+	@$(CC) $(BENCH_FLAGS) benchmarks/bare_run.c $(BENCH_LINK) -o build/c/bare_run
+	@$(CC) $(BENCH_FLAGS) benchmarks/guard_cost.c $(BENCH_LINK) -o build/c/guard_cost
+	@$(CC) $(BENCH_FLAGS) benchmarks/allocations.c $(WRAPPED) $(BENCH_LINK) -o build/c/allocations
+	@EDGE_RAI_BARE_RUN=$(ROOT)/build/c/bare_run EDGE_RAI_GUARD_COST=$(ROOT)/build/c/guard_cost \
+	  EDGE_RAI_ALLOCATIONS=$(ROOT)/build/c/allocations $(BIN)/pytest benchmarks --benchmark-json=build/bench.json
 
 lint: .venv/.installed .venv/.test
 	$(call say,ruff)
@@ -60,6 +62,10 @@ lint: .venv/.installed .venv/.test
 format: .venv/.test
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 	@find $(C_FILES) -name '*.[ch]' | xargs $(BIN)/clang-format -i
+
+BENCH_FLAGS := -std=c11 -O2 -I$(C_PREFIX)/include
+BENCH_LINK = $(wildcard $(C_PREFIX)/lib*/libedge_rai.a) -ldl -lm -lpthread
+WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
 # Both commands of the README in a fresh clone of the last commit: what is not committed is not there.
 proof:
@@ -78,7 +84,7 @@ fuzz: .venv/.build
 clean:
 	rm -rf build .venv
 
-C_FILES := native/include native/src native/bindings $(wildcard native/fuzz) examples/c
+C_FILES := native/include native/src native/bindings $(wildcard native/fuzz) examples/c benchmarks
 
 # ---- The environment: .venv holds built wheels, never the tree -------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Guarded predict against the bare runtime, in Python and in C: small tabular models, one row, one thread.
+"""Guarded predict against the bare runtime, in Python and in C: one row, one thread, full policy.
 
 Each contender runs in blocks of 50 calls, in turn with the others, within one process a language; two threads at once
 run for 0.1 s in turn. `make bench` runs this and writes machine, versions and samples to build/bench.json.
@@ -22,35 +22,21 @@ import pytest
 import edge_rai
 from edge_rai.backends.onnx import runtime_path
 from edge_rai.bench.guarded import guard_cost
-from edge_rai.bundle import read
-from edge_rai_converters import convert
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "breast_cancer"))
-from train import train
+sys.path.insert(0, str(Path(__file__).parent))
+from subjects import SUBJECTS, bundle, model_and_row
 
 ROUNDS = 400
 THREADED_ROUNDS, THREADED_SECONDS = 15, 0.1
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The demonstration's network (30-64-32-2) as float and int8 bundles, with a learned guard."""
-    folder = tmp_path_factory.mktemp("bench")
-    model, calibration, *_ = train(folder)
-    paths = {}
-    for form, mode in (("float", "none"), ("int8", "int8")):
-        paths[form] = folder / f"{form}.erai"
-        convert(model, calibration, paths[form], labels="y", mode=mode)
-    return paths
-
-
-@pytest.mark.parametrize("form", ["float", "int8"])
-def test_guarded_predict_beside_the_bare_runtime(form, bundles, benchmark, capsys, tmp_path) -> None:
-    cost = guard_cost(bundles[form], threads=1, rounds=ROUNDS)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_guarded_predict_beside_the_bare_runtime(subject, benchmark, capsys, tmp_path) -> None:
+    model, row = model_and_row(subject, tmp_path)
+    cost = guard_cost(bundle(subject), {"features": row}, threads=1, rounds=ROUNDS)
     assert not cost.rejected
-    in_c = c_rounds(bundles[form], tmp_path)
-    row = golden_row(bundles[form])
-    with edge_rai.load(bundles[form], threads=1) as session:
+    in_c = c_rounds(bundle(subject), model, row, tmp_path)
+    with edge_rai.load(bundle(subject), threads=1) as session:
         benchmark(session.predict, row)
     benchmark.extra_info |= {
         "onnxruntime": onnxruntime.__version__,
@@ -61,7 +47,7 @@ def test_guarded_predict_beside_the_bare_runtime(form, bundles, benchmark, capsy
         "c_rounds_ns": None if in_c is None else in_c.tolist(),
     }
     with capsys.disabled():
-        print(f"\n{form}, 30-64-32-2, one row, one thread, us   p50     p90     p99")
+        print(f"\n{subject}, one row, one thread, us".ljust(44) + "p50     p90     p99")
         for name, timing in cost.timings.items():
             print(f"  python {name:33}" + "".join(f"{timing.percentile_ns(p) / 1000:8.2f}" for p in (50, 90, 99)))
         print(f"  python guarded / bare {cost.ratio.p50:.2f} ({cost.ratio.p10:.2f} to {cost.ratio.p90:.2f})")
@@ -77,11 +63,12 @@ def test_guarded_predict_beside_the_bare_runtime(form, bundles, benchmark, capsy
         print("  C      guarded / bare {:.3f} ({:.3f} to {:.3f})".format(*ratios))
 
 
-@pytest.mark.parametrize("form", ["float", "int8"])
-def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(form, bundles, capsys) -> None:
-    row, bare = golden_row(bundles[form]), bare_session(bundles[form])
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(subject, capsys, tmp_path) -> None:
+    model, row = model_and_row(subject, tmp_path)
+    bare = bare_session(model)
     feed = {bare.get_inputs()[0].name: row}
-    with edge_rai.load(bundles[form], threads=1) as session:
+    with edge_rai.load(bundle(subject), threads=1) as session:
         calls = {"bare": lambda: bare.run(None, feed), "guarded": lambda: session.predict(row)}
         rates = np.array(
             [
@@ -91,7 +78,7 @@ def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(form, bun
         )
         assert session.snapshot().rows_by_verdict[1:].sum() == 0
     with capsys.disabled():
-        print(f"\n{form}, 30-64-32-2, one row, thousand calls a second   1 thread   2 threads")
+        print(f"\n{subject}, one row, thousand calls a second".ljust(50) + "1 thread   2 threads")
         for name, column in zip(calls, np.median(rates, axis=0) / 1000, strict=True):
             print(f"  python {name:40}" + "".join(f"{rate:12.0f}" for rate in column))
         ratios = np.percentile(rates[:, 1, 1] / rates[:, 0, 1], (50, 10, 90))
@@ -121,31 +108,20 @@ def calls_per_second(call: Callable[[], object], threads: int) -> float:
     return sum(counts) / (time.perf_counter() - start)
 
 
-def bare_session(path: Path) -> onnxruntime.InferenceSession:
-    """The bundle's model as onnxruntime alone runs it, with one thread within an operator."""
-    bundle = read(path)
+def bare_session(model: Path) -> onnxruntime.InferenceSession:
+    """The model as onnxruntime alone runs it, with one thread within an operator."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    model = bundle.files[bundle.manifest.primary.path]
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-def golden_row(path: Path) -> np.ndarray:
-    """The first golden input."""
-    bundle = read(path)
-    tensor = bundle.manifest.golden.inputs[0]
-    return np.frombuffer(bundle.files[tensor.path], tensor.dtype).reshape(tensor.shape)[:1].copy()
-
-
-def c_rounds(path: Path, folder: Path) -> np.ndarray | None:
+def c_rounds(path: Path, model: Path, values: np.ndarray, folder: Path) -> np.ndarray | None:
     """(rounds, 2) mean ns of a bare C Run and of a guarded C predict."""
     driver, library = os.environ.get("EDGE_RAI_BARE_RUN"), runtime_path()
     if not driver or not library:
         return None
-    bundle = read(path)
-    model, row = folder / "model.onnx", folder / "row.f32"
-    model.write_bytes(bundle.files[bundle.manifest.primary.path])
-    row.write_bytes(golden_row(path).tobytes())
+    row = folder / "row.f32"
+    row.write_bytes(values.tobytes())
     command = [driver, library, model, path, row, "30", "features", "shares", "2", str(ROUNDS)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return np.array([[float(value) for value in line.split()] for line in done.stdout.splitlines()])[ROUNDS // 10 :]

@@ -15,11 +15,11 @@
 
 enum { BINS = 32, ROUNDS = 300, MOST_ROUNDS = 10000, FEATURES = 30 };
 
-/* What a contender guards: `rank` axes, features along axis 1, and for each of them what `sketched` says. */
+/* What a contender guards: `rank` axes, features along one of them, and for each of them what `sketched` says. */
 typedef struct subject {
     const char *name;
     int64_t shape[4]; /* as given; axis 0 counts rows */
-    uint32_t rank, dtype, stride;
+    uint32_t rank, dtype, axis, stride;
     int sketched; /* 32 bins and moments; else only finite and range */
     uint32_t directions;
     int calls; /* in a block */
@@ -56,7 +56,7 @@ static void add_features(erai_policy *policy, const subject *of) {
     uint64_t counts[BINS];
     for (int i = 0; i < BINS; i++) counts[i] = 100;
     for (int i = 0; i < BINS - 1; i++) edges[i] = 10.0 * (i + 1) / BINS;
-    for (int64_t f = 0; f < of->shape[1]; f++) {
+    for (int64_t f = 0; f < of->shape[of->axis]; f++) {
         char name[16];
         snprintf(name, sizeof name, "f%d", (int)f);
         erai_feature_rule rule = {.struct_size = sizeof rule,
@@ -107,7 +107,7 @@ static erai_guard *make_guard(const subject *of) {
                              .rank = of->rank,
                              .dtype = of->dtype,
                              .flags = ERAI_RULE_FINITE,
-                             .feature_axis = 1,
+                             .feature_axis = (int32_t)of->axis,
                              .sketch_stride = of->stride};
     erai_output_rule output = {.struct_size = sizeof output,
                                .name = "y",
@@ -169,19 +169,29 @@ static int compare(const void *one, const void *other) {
 }
 
 int main(int argc, char **argv) {
+#define ROW(features, type) .shape = {1, features}, .rank = 2, .dtype = ERAI_DTYPE_##type, .axis = 1, .calls = 500
+#define ROWS .shape = {256, FEATURES}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .axis = 1, .calls = 4
+#define IMAGE(type) .shape = {1, 3, 224, 224}, .rank = 4, .dtype = ERAI_DTYPE_##type, .axis = 1, .calls = 20
     static subject subjects[] = {
-        {.name = "nothing", .shape = {1, 1}, .calls = 1000},
-        {.name = "1 feature, range", .shape = {1, 1}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .calls = 500},
-        {.name = "30 features, range", .shape = {1, 30}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .calls = 500},
-        {.name = "30 features, sketched", .shape = {1, 30}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .sketched = 1, .calls = 500},
-        {.name = "  and Mahalanobis", .shape = {1, 30}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .sketched = 1, .directions = 30, .calls = 500},
-        {.name = "30 features of 256 rows", .shape = {256, 30}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .sketched = 1, .calls = 4},
-        {.name = "  and Mahalanobis", .shape = {256, 30}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .sketched = 1, .directions = 30, .calls = 4},
-        {.name = "30 float64, sketched", .shape = {1, 30}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT64, .stride = 1, .sketched = 1, .calls = 500},
-        {.name = "30 int64, sketched", .shape = {1, 30}, .rank = 2, .dtype = ERAI_DTYPE_INT64, .stride = 1, .sketched = 1, .calls = 500},
-        {.name = "3x224x224 float32, range", .shape = {1, 3, 224, 224}, .rank = 4, .dtype = ERAI_DTYPE_FLOAT32, .stride = 1, .calls = 20},
-        {.name = "  and sketched, each 49th", .shape = {1, 3, 224, 224}, .rank = 4, .dtype = ERAI_DTYPE_FLOAT32, .stride = 49, .sketched = 1, .calls = 20},
-        {.name = "3x224x224 uint8, range", .shape = {1, 3, 224, 224}, .rank = 4, .dtype = ERAI_DTYPE_UINT8, .stride = 1, .calls = 20},
+        {.name = "nothing", .shape = {1}, .calls = 1000},
+        {.name = "1 feature, range", ROW(1, FLOAT32), .stride = 1},
+        {.name = "30 features, range", ROW(FEATURES, FLOAT32), .stride = 1},
+        {.name = "30 features, sketched", ROW(FEATURES, FLOAT32), .stride = 1, .sketched = 1},
+        {.name = "  and Mahalanobis", ROW(FEATURES, FLOAT32), .stride = 1, .sketched = 1, .directions = FEATURES},
+        {.name = "30 float64, sketched", ROW(FEATURES, FLOAT64), .stride = 1, .sketched = 1},
+        {.name = "30 int64, sketched", ROW(FEATURES, INT64), .stride = 1, .sketched = 1},
+        {.name = "256 rows of 30, sketched", ROWS, .stride = 1, .sketched = 1},
+        {.name = "  and Mahalanobis", ROWS, .stride = 1, .sketched = 1, .directions = FEATURES},
+        {.name = "3x224x224 float32, range", IMAGE(FLOAT32), .stride = 1},
+        {.name = "  each 49th sketched", IMAGE(FLOAT32), .stride = 49, .sketched = 1},
+        {.name = "3x224x224 uint8, range", IMAGE(UINT8), .stride = 1},
+        {.name = "224x224x3 float32, range",
+         .shape = {1, 224, 224, 3},
+         .rank = 4,
+         .dtype = ERAI_DTYPE_FLOAT32,
+         .axis = 3,
+         .stride = 1,
+         .calls = 20},
     };
     enum { COUNT = sizeof subjects / sizeof *subjects };
     int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS;

@@ -107,15 +107,14 @@ def check_bounds(name: str, bounds: Bounds | None) -> None:
 
 def one_kind(categories: Any) -> Any:
     """For pydantic: refuses a list of categories that are not all numbers, or all strings, in one sentence."""
-    if isinstance(categories, list):
-        kinds = {"string" if isinstance(item, str) else _number(item) for item in categories}
-        if len(kinds) > 1 or None in kinds:
+    if not isinstance(categories, list) or all(isinstance(item, str) for item in categories):
+        return tuple(categories) if isinstance(categories, list) else categories
+    for item in categories:
+        if isinstance(item, bool) or not isinstance(item, int | float):
             raise ValueError(f"categories is {categories!r:.80}; expected numbers, or strings, and not both")
-    return categories
-
-
-def _number(item: Any) -> str | None:
-    return "number" if isinstance(item, int | float) and not isinstance(item, bool) else None
+        if isinstance(item, int) and abs(item) > 2**53:
+            raise ValueError(f"categories holds {item}; whole numbers up to 2**53 are compared exactly")
+    return tuple(map(float, categories))
 
 
 def check_text(name: str, value: str) -> None:

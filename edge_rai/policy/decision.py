@@ -139,7 +139,7 @@ class Decision:
 
     def __post_init__(self) -> None:
         if self.deadline_ms is not None:
-            _check_seconds("deadline_ms", self.deadline_ms)
+            _check_seconds("deadline_ms", self.deadline_ms, 1e-6)
         if self.review_rows is not None:
             _check_count("review_rows", self.review_rows)
         if self.provider is not None and not (self.provider and self.provider.isprintable()):
@@ -199,6 +199,7 @@ def _check_count(name: str, value: int, most: int = _MOST) -> None:
         raise ValueError(f"{name} is {value}; it must be 1 to {most}")
 
 
-def _check_seconds(name: str, value: float) -> None:
-    if not 1e-9 <= value <= 1e9:
-        raise ValueError(f"{name} is {value}; it must be more than 0 and at most 1e9")
+def _check_seconds(name: str, value: float, least: float = 1e-9) -> None:
+    """At least a nanosecond, and less than 32 years."""
+    if not least <= value <= 1e9:
+        raise ValueError(f"{name} is {value}; it must be {least:g} to 1e9")

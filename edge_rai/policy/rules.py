@@ -92,10 +92,13 @@ class FeatureRule:
             raise ValueError(f"low of {self.name!r} is {self.low}, above its high, {self.high}")
         if len(set(self.categories)) != len(self.categories):
             raise ValueError(f"categories of {self.name!r} holds one twice")
+        for item in self.categories:
+            if not isinstance(item, str) and not math.isfinite(item):
+                raise ValueError(f"categories of {self.name!r} holds {item}; expected finite numbers")
         for name in ("mean", "stddev", "length"):
             check_bounds(f"{name} of {self.name!r}", getattr(self, name))
-        if self.stuck is not None and self.stuck < 2:
-            raise ValueError(f"stuck of {self.name!r} is {self.stuck}; a window is at least 2 rows")
+        if self.stuck is not None and not 2 <= self.stuck < 2**32:
+            raise ValueError(f"stuck of {self.name!r} is {self.stuck}; a window is 2 to {2**32 - 1} rows")
         if self.step is not None and not 0 <= self.step < math.inf:
             raise ValueError(f"step of {self.name!r} is {self.step}; it must be a number from 0")
         if self.characters is not None:
@@ -140,8 +143,8 @@ class InputRule:
         if not self.features and self.feature_axis is None:
             object.__setattr__(self, "features", (FeatureRule(self.name),))
         self._check_max_shape()
-        self._check_features()
         self._check_kinds()
+        self._check_features()
         if not 1 <= self.sketch_stride <= _MAX_EXTENT:
             raise ValueError(f"sketch_stride is {self.sketch_stride}; it must be 1 to {_MAX_EXTENT}")
 

@@ -526,7 +526,8 @@ ERAI_API erai_status erai_session_override(erai_session *session, uint64_t id, c
 
 /* The two halves for an application that runs the model itself. After admit, `*admitted` is the number of rows worth
  * running; with 0, skip the model and pass count 0 to judge. Rows rejected by admit must be left out or replaced by
- * the caller; outputs passed to judge cover all rows. The answer's outputs are copies. */
+ * the caller; outputs passed to judge cover all rows. The inputs must live until judge, which may keep a row for
+ * review; the outputs, which the answer copies, until it returns. Recurrent states are the application's own. */
 ERAI_API erai_status erai_admit(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer,
                                 size_t *admitted);
 ERAI_API erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t count, erai_answer *answer);

@@ -25,20 +25,25 @@ typedef struct er_bundle_file {
 
 typedef struct er_golden {
     const char *name;
-    const uint8_t *data; /* little-endian, C order; aligned for any element */
-    size_t size;
+    const void *data; /* in C order; aligned for any element; strings are erai_string */
+    size_t size;      /* bytes of all elements */
     int64_t shape[ERAI_MAX_RANK];
     uint32_t rank;
     uint32_t dtype; /* erai_dtype */
 } er_golden;
 
+typedef struct er_manifest_model {
+    const char *name; /* its path in the bundle; NULL: there is no such model */
+    const char *format;
+    const uint8_t *data;
+    size_t size;
+    uint8_t digest[ERAI_DIGEST_SIZE];
+    bool rows_independent; /* a row's answer does not depend on the other rows of its batch */
+} er_manifest_model;
+
 /* What a device needs of the manifest. Everything in it lives as long as the bundle. */
 typedef struct er_manifest {
-    const char *model_name; /* path of the primary model in the bundle */
-    const char *model_format;
-    const uint8_t *model;
-    size_t model_size;
-    uint8_t model_digest[ERAI_DIGEST_SIZE];
+    er_manifest_model primary, fallback;
     const uint8_t *guard;
     size_t guard_size;
     er_golden *golden_inputs, *golden_outputs;

@@ -23,12 +23,12 @@ static void check_contents(const erai_bundle *bundle, const test_bundle *expecte
     ER_CHECK_INT(erai_bundle_file(bundle, expected->count, &name, &data, &size), ERAI_E_ARGUMENT);
 
     const er_manifest *manifest = er_bundle_manifest(bundle);
-    ER_CHECK_STR(manifest->model_name, "models/m.onnx");
-    ER_CHECK_STR(manifest->model_format, "onnx");
-    ER_CHECK(manifest->model_size == 12 && memcmp(manifest->model, "not a model\n", 12) == 0);
+    ER_CHECK_STR(manifest->primary.name, "models/m.onnx");
+    ER_CHECK_STR(manifest->primary.format, "onnx");
+    ER_CHECK(manifest->primary.size == 12 && memcmp(manifest->primary.data, "not a model\n", 12) == 0);
     uint8_t digest[ERAI_DIGEST_SIZE];
     erai_sha256("not a model\n", 12, digest);
-    ER_CHECK(memcmp(manifest->model_digest, digest, sizeof digest) == 0);
+    ER_CHECK(memcmp(manifest->primary.digest, digest, sizeof digest) == 0);
     ER_CHECK(manifest->guard_size == 19 && memcmp(manifest->guard, "not a guard program", 19) == 0);
     ER_CHECK(manifest->golden_atol == 1e-05);
     ER_CHECK_INT(manifest->golden_input_count, 1);
@@ -37,7 +37,8 @@ static void check_contents(const erai_bundle *bundle, const test_bundle *expecte
     ER_CHECK_STR(input->name, "x");
     ER_CHECK(input->dtype == ERAI_DTYPE_FLOAT32 && input->rank == 2 && input->shape[0] == 2 && input->shape[1] == 3);
     ER_CHECK(input->size == 24 && (uintptr_t)input->data % 8 == 0 && memcmp(input->data, "\0\0\x80\x3f", 4) == 0);
-    ER_CHECK(output->dtype == ERAI_DTYPE_INT64 && output->rank == 1 && output->size == 16 && output->data[0] == 1);
+    ER_CHECK(output->dtype == ERAI_DTYPE_INT64 && output->rank == 1 && output->size == 16 &&
+             ((const uint8_t *)output->data)[0] == 1);
 }
 
 static void a_sound_zip_opens_with_all_its_files(void) {

@@ -224,6 +224,12 @@ static void what_goes_back_is_refused_until_it_has_caught_up(void) {
     rig.row.in_order = 1;
     ER_CHECK_INT(check_int64(&rig, 2001), 0);
     test_checks_close(&rig);
+    rig = test_checks_open((test_layout){.dtype = ERAI_DTYPE_INT8, .outer = 1, .inner = 2}, &rule, 1);
+    const int8_t low[] = {0, 0, 1, 2, 0, 0}, broken[] = {0, 0, 9, 8, 0, 0}, next[] = {0, 0, 3, 3, 0, 0};
+    ER_CHECK_INT(test_check(&rig, low), 0);
+    ER_CHECK_INT(test_check(&rig, broken), 1);
+    ER_CHECK_INT(test_check(&rig, next), 0); /* what came before the break is not remembered either */
+    test_checks_close(&rig);
 }
 
 /* ---- The row as a whole ---- */
@@ -316,6 +322,16 @@ static void the_age_of_a_timestamp_is_exact_to_a_microsecond(void) {
     const uint64_t then[] = {0, (uint64_t)now, 0}, last[] = {0, UINT64_MAX, 0};
     ER_CHECK_INT(test_check(&rig, then), 0);
     ER_CHECK_INT(test_check(&rig, last), 1);
+    test_checks_close(&rig);
+}
+
+/* The product needs 54 bits. */
+static void no_digit_of_a_product_is_lost(void) {
+    const erai_check_rule rule = {.kind = ERAI_CHECK_AGE, .low = 0, .high = 1, .limit = 3};
+    test_checks rig = test_checks_open(column_of(ERAI_DTYPE_FLOAT64, 0), &rule, 1);
+    rig.row.unix_ns = (int64_t)1800000000 * 1000000000;
+    ER_CHECK_INT(check_double(&rig, 600000000 + 0x1p-23), 1);
+    ER_CHECK(reason_is(&rig, ERAI_REASON_AGE, -3 * 0x1p-23, 0, 1));
     test_checks_close(&rig);
 }
 
@@ -466,6 +482,7 @@ int main(void) {
     ER_RUN(the_share_of_clipped_values_is_counted);
     ER_RUN(clipping_bounds_are_held_in_the_type_of_the_values);
     ER_RUN(the_age_of_a_timestamp_is_exact_to_a_microsecond);
+    ER_RUN(no_digit_of_a_product_is_lost);
     ER_RUN(ages_are_of_the_last_value_in_its_own_unit);
     ER_RUN(strings_are_found_in_their_set_byte_by_byte);
     ER_RUN(characters_and_their_number_have_limits);

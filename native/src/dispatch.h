@@ -8,18 +8,24 @@
 #define ER_INLINE static inline __attribute__((always_inline))
 
 #if defined(__x86_64__)
-#define ER_TWICE(name, parameters, arguments)                                                               \
-    __attribute__((target("avx2"))) static void name##_avx2 parameters { name##_body arguments; }           \
-    static void name##_portable parameters { name##_body arguments; }                                       \
-    static void name parameters {                                                                           \
-        if (__builtin_cpu_supports("avx2"))                                                                 \
-            name##_avx2 arguments;                                                                          \
-        else                                                                                                \
-            name##_portable arguments;                                                                      \
+#define ER_TWICE(name, parameters, arguments)                            \
+    __attribute__((target("avx2"))) static void name##_avx2 parameters { \
+        name##_body arguments;                                           \
+    }                                                                    \
+    static void name##_portable parameters {                             \
+        name##_body arguments;                                           \
+    }                                                                    \
+    static void name parameters {                                        \
+        if (__builtin_cpu_supports("avx2"))                              \
+            name##_avx2 arguments;                                       \
+        else                                                             \
+            name##_portable arguments;                                   \
     }
 #else
 #define ER_TWICE(name, parameters, arguments) \
-    static void name parameters { name##_body arguments; }
+    static void name parameters {             \
+        name##_body arguments;                \
+    }
 #endif
 
 #endif

@@ -91,5 +91,5 @@ double er_distance_squared(const er_input *input, const er_feature *features, co
     double result = 0;
     squared(input, features, values, &result);
     if (isnan(result)) return (double)INFINITY; /* a sum of infinities */
-    return result > 0 ? result : 0.0; /* negative weights may leave a little less than nothing */
+    return result > 0 ? result : 0.0;           /* negative weights may leave a little less than nothing */
 }

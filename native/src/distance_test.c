@@ -48,11 +48,12 @@ static erai_session *open_rule(const drawn *made, uint32_t dtype, uint32_t featu
     static erai_feature_rule rules[MOST];
     for (uint32_t f = 0; f < features; f++) rules[f] = (erai_feature_rule){.low = -INFINITY, .high = INFINITY};
     const int64_t shape[] = {-1, features}, most[] = {8, features};
-    const test_input input = {.batched = 1,
-                              .rule = {.shape = shape, .max_shape = most, .rank = 2, .dtype = dtype, .feature_axis = 1, .sketch_stride = 1},
-                              .features = rules,
-                              .checks = checks,
-                              .distance = &made->rule};
+    const test_input input = {
+        .batched = 1,
+        .rule = {.shape = shape, .max_shape = most, .rank = 2, .dtype = dtype, .feature_axis = 1, .sketch_stride = 1},
+        .features = rules,
+        .checks = checks,
+        .distance = &made->rule};
     return test_input_open(&input);
 }
 
@@ -96,8 +97,8 @@ static double in_order(const drawn *made, uint32_t features, const float *row) {
             for (uint32_t first = 0; first < features; first += 256) {
                 float parts[2] = {0, 0};
                 for (uint32_t f = first; f < features && f < first + 256 && k < made->rule.directions; f++)
-                    parts[(f - first) % 2] += made->projection[k * features + f] *
-                                              z_of((double)row[f], made->mean[f], made->scale[f]);
+                    parts[(f - first) % 2] +=
+                        made->projection[k * features + f] * z_of((double)row[f], made->mean[f], made->scale[f]);
                 sum += parts[0] + parts[1];
             }
             lanes[k - 8 * b] += sum * sum * (k < made->rule.directions ? made->weights[k] : 0.0f);

@@ -81,7 +81,9 @@ static void shares_are_judged_by_their_sum_confidence_margin_and_entropy(void) {
     FAILS(ERAI_REASON_MARGIN, 0.7295997, 0.9, 0, check(ERAI_CHECK_MARGIN, 0.9, INFINITY), logits, 2, 4, 1);
     FAILS(ERAI_REASON_ENTROPY, 0.5242666, 0.1, 0, check(ERAI_CHECK_ENTROPY, -INFINITY, 0.1), logits, 4, 1, 2);
     FAILS(ERAI_REASON_OUTPUT_SUM, 7, 1, 0, check(ERAI_CHECK_SUM, 1, 1), logits, 4, 1, 2); /* of the values themselves */
-    /* Great scores overflow nothing. */
+    /* Great scores overflow nothing, and a class that is impossible has no part: it is not finite, and that is all. */
+    ER_CHECK_INT(judged(check(ERAI_CHECK_ENTROPY, -INFINITY, 1), logits, 1, 1, -INFINITY).code,
+                 ERAI_REASON_OUTPUT_NOT_FINITE);
     PASSES(check(ERAI_CHECK_CONFIDENCE, 0.999, INFINITY), logits, 3e38f, -3e38f, 0);
     FAILS(ERAI_REASON_ENTROPY, log(2), 0.1, 0, check(ERAI_CHECK_ENTROPY, -INFINITY, 0.1), logits, 3e38f, 3e38f, 0);
 }
@@ -133,7 +135,7 @@ static void every_position_is_judged_and_the_first_bad_one_named(void) {
     rules[1].verdict = ERAI_VERDICT_FLAG;
     erai_session *session = open_session((erai_output_rule){.shape = shape, .rank = 3}, rules, 2);
     erai_answer *answer = test_answer(session);
-    const float y[] = {0.9f, 0.1f, 0.7f, 0.3f, /* */ 0.9f, 0.1f, 0.5f, 0.5f, /* */ 0.5f, 0.5f, 0.9f, 0.4f};
+    const float y[] = {0.9f, 0.1f, 0.7f, 0.3f, /* */ 0.5f, 0.5f, 0.5f, 0.5f, /* */ 0.5f, 0.5f, 0.9f, 0.4f};
     int64_t extents[] = {3, 2, 2};
     erai_tensor output = {.data = y, .shape = extents, .rank = 3, .dtype = ERAI_DTYPE_FLOAT32};
     test_call(session, answer, zeros, 3, &output, 1);
@@ -143,7 +145,7 @@ static void every_position_is_judged_and_the_first_bad_one_named(void) {
     ER_CHECK(verdicts[0] == ERAI_VERDICT_ACCEPT && verdicts[1] == ERAI_VERDICT_FLAG &&
              verdicts[2] == ERAI_VERDICT_REJECT);
     ER_CHECK_INT(erai_answer_reasons(answer, &reasons), 3);
-    ER_CHECK(reasons[0].row == 1 && reasons[0].code == ERAI_REASON_CONFIDENCE && reasons[0].element == 2);
+    ER_CHECK(reasons[0].row == 1 && reasons[0].code == ERAI_REASON_CONFIDENCE && reasons[0].element == 0);
     ER_CHECK(reasons[1].row == 2 && reasons[1].code == ERAI_REASON_CONFIDENCE && reasons[1].element == 0);
     ER_CHECK(reasons[2].row == 2 && reasons[2].code == ERAI_REASON_OUTPUT_SUM && reasons[2].element == 2);
     erai_answer_close(answer);

@@ -9,11 +9,13 @@
 #include "requirements.h"
 #include "sha256.h"
 #include "status.h"
+#include "values.h"
 
 #define MANIFEST "manifest.json"
 #define MANIFEST_DIGEST "manifest.sha256"
 #define GUARD "guard.bin"
 #define MAX_LIST 64
+#define STRING_HEAD 4u
 #define ATOL_NEAR_ZERO 1e-6 /* that golden outputs of less than it may have */
 
 static erai_status damaged(const erai_bundle *bundle, const char *file, const char *what, char *detail) {
@@ -89,45 +91,76 @@ static const char *get_text(const er_json_value *object, const char *key) {
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-static erai_status read_model(erai_bundle *bundle, const er_json_value *root, char *detail) {
-    const er_json_value *models = er_json_get(root, "models"), *primary = NULL;
+/* The one model with the role; `found` stays NULL when there is none. */
+static erai_status find_role(const erai_bundle *bundle, const er_json_value *models, const char *role,
+                             const er_json_value **found, char *detail) {
+    for (const er_json_value *model = er_json_first(models); model != NULL; model = er_json_next(models, model)) {
+        const char *name = get_text(model, "role");
+        if (name == NULL) return malformed(bundle, "expected every model to have a \"role\"", detail);
+        if (strcmp(name, role) != 0) continue;
+        if (*found != NULL)
+            return er_fail(detail, ERAI_E_BUNDLE_FORMAT, MANIFEST ": more than one model has the role \"%s\" (in %s)",
+                           role, bundle->label);
+        *found = model;
+    }
+    return ERAI_OK;
+}
+
+static erai_status read_model(const erai_bundle *bundle, const er_json_value *model, const char *role,
+                              er_manifest_model *into, char *detail) {
+    const char *path = get_text(model, "path"), *format = get_text(model, "format");
+    if (path == NULL || format == NULL)
+        return er_fail(detail, ERAI_E_BUNDLE_FORMAT,
+                       MANIFEST ": expected the %s model to have a \"path\" and a \"format\" (in %s)", role,
+                       bundle->label);
+    const er_json_value *independent = er_json_get(model, "rows_independent");
+    into->rows_independent = er_json_is(independent, ER_JSON_TRUE);
+    if (independent != NULL && !into->rows_independent && !er_json_is(independent, ER_JSON_FALSE))
+        return malformed(bundle, "expected \"rows_independent\" to be true or false", detail);
+    const er_bundle_file *file = er_bundle_find(bundle, path);
+    if (file == NULL)
+        return er_fail(detail, ERAI_E_BUNDLE_INTEGRITY,
+                       "%s: the file of the %s model is missing; copy the bundle again (%s)", path, role,
+                       bundle->label);
+    into->name = file->name;
+    into->format = format;
+    into->data = file->data;
+    into->size = file->size;
+    memcpy(into->digest, file->digest, sizeof into->digest);
+    return ERAI_OK;
+}
+
+static erai_status read_models(erai_bundle *bundle, const er_json_value *root, char *detail) {
+    er_manifest *manifest = &bundle->manifest;
+    const er_json_value *models = er_json_get(root, "models"), *primary = NULL, *fallback = NULL;
     if (!er_json_is(models, ER_JSON_ARRAY) || models->count == 0 || models->count > MAX_LIST)
         return malformed(bundle, "expected \"models\" to be an array of 1 to 64 models", detail);
-    for (const er_json_value *model = er_json_first(models); model != NULL; model = er_json_next(models, model)) {
-        const char *role = get_text(model, "role");
-        if (role == NULL) return malformed(bundle, "expected every model to have a \"role\"", detail);
-        if (strcmp(role, "primary") != 0) continue;
-        if (primary != NULL) return malformed(bundle, "more than one model has the role \"primary\"", detail);
-        primary = model;
-    }
-    const char *path = get_text(primary, "path"), *format = get_text(primary, "format");
+    erai_status status = find_role(bundle, models, "primary", &primary, detail);
+    if (status == ERAI_OK) status = find_role(bundle, models, "fallback", &fallback, detail);
+    if (status != ERAI_OK) return status;
     if (primary == NULL) return malformed(bundle, "no model has the role \"primary\"", detail);
-    if (path == NULL || format == NULL)
-        return malformed(bundle, "expected the primary model to have a \"path\" and a \"format\"", detail);
-    const er_bundle_file *file = er_bundle_find(bundle, path), *guard = er_bundle_find(bundle, GUARD);
-    if (file == NULL) return damaged(bundle, path, "the file of the primary model is missing", detail);
+    status = read_model(bundle, primary, "primary", &manifest->primary, detail);
+    if (status == ERAI_OK && fallback != NULL)
+        status = read_model(bundle, fallback, "fallback", &manifest->fallback, detail);
+    if (status != ERAI_OK) return status;
+    const er_bundle_file *guard = er_bundle_find(bundle, GUARD);
     if (guard == NULL) return damaged(bundle, GUARD, "the file is missing", detail);
-    er_manifest *manifest = &bundle->manifest;
-    manifest->model_name = file->name;
-    manifest->model_format = format;
-    manifest->model = file->data;
-    manifest->model_size = file->size;
-    memcpy(manifest->model_digest, file->digest, sizeof manifest->model_digest);
     manifest->guard = guard->data;
     manifest->guard_size = guard->size;
     return ERAI_OK;
 }
 
-/* The erai_dtype with numpy's name, 0 when there is none. */
+/* The erai_dtype with numpy's name (of bfloat16, ml_dtypes'), 0 when there is none. */
 static uint32_t dtype_named(const char *name) {
     static const struct {
         const char *name;
         uint32_t dtype;
     } dtypes[] = {
-        {"float32", ERAI_DTYPE_FLOAT32}, {"float64", ERAI_DTYPE_FLOAT64}, {"bool", ERAI_DTYPE_BOOL},
-        {"uint8", ERAI_DTYPE_UINT8},     {"uint16", ERAI_DTYPE_UINT16},   {"uint32", ERAI_DTYPE_UINT32},
-        {"uint64", ERAI_DTYPE_UINT64},   {"int8", ERAI_DTYPE_INT8},       {"int16", ERAI_DTYPE_INT16},
-        {"int32", ERAI_DTYPE_INT32},     {"int64", ERAI_DTYPE_INT64},
+        {"float32", ERAI_DTYPE_FLOAT32},   {"float64", ERAI_DTYPE_FLOAT64}, {"bool", ERAI_DTYPE_BOOL},
+        {"uint8", ERAI_DTYPE_UINT8},       {"uint16", ERAI_DTYPE_UINT16},   {"uint32", ERAI_DTYPE_UINT32},
+        {"uint64", ERAI_DTYPE_UINT64},     {"int8", ERAI_DTYPE_INT8},       {"int16", ERAI_DTYPE_INT16},
+        {"int32", ERAI_DTYPE_INT32},       {"int64", ERAI_DTYPE_INT64},     {"float16", ERAI_DTYPE_FLOAT16},
+        {"bfloat16", ERAI_DTYPE_BFLOAT16}, {"string", ERAI_DTYPE_STRING},
     };
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
         if (strcmp(dtypes[i].name, name) == 0) return dtypes[i].dtype;
@@ -150,6 +183,43 @@ static bool read_shape(const er_json_value *shape, er_golden *golden) {
     return true;
 }
 
+/* A string in a file: its size in 4 bytes, little-endian, and its bytes. Fills what follows the elements with the file
+ * and points them into it; false when the file is not `count` strings and nothing else. */
+static bool read_strings(const er_bundle_file *file, size_t count, erai_string *elements) {
+    char *text = (char *)(elements + count);
+    size_t at = 0;
+    memcpy(text, file->data, file->size);
+    for (size_t i = 0; i < count; i++) {
+        if (file->size - at < STRING_HEAD) return false;
+        const uint8_t *head = file->data + at;
+        size_t size = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+        at += STRING_HEAD;
+        if (size > file->size - at) return false;
+        elements[i] = (erai_string){.bytes = text + at, .size = size};
+        at += size;
+    }
+    return at == file->size;
+}
+
+/* A copy, since files in a zip are not aligned. */
+static erai_status copy_golden(const erai_bundle *bundle, const er_bundle_file *file, er_golden *golden, char *detail) {
+    bool is_text = golden->dtype == ERAI_DTYPE_STRING;
+    size_t count = golden->size / erai_dtype_size(golden->dtype);
+    if (is_text ? count > file->size / STRING_HEAD : file->size != golden->size)
+        return er_fail(detail, ERAI_E_BUNDLE_FORMAT, "%s: %zu bytes; the shape in manifest.json asks for %s%zu (in %s)",
+                       file->name, file->size, is_text ? "at least " : "", is_text ? count * STRING_HEAD : golden->size,
+                       bundle->label);
+    void *copy = malloc((is_text ? golden->size : 0) + file->size);
+    if (copy == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for %s of %s", file->name, bundle->label);
+    golden->data = copy;
+    if (!is_text)
+        memcpy(copy, file->data, file->size);
+    else if (!read_strings(file, count, copy))
+        return er_fail(detail, ERAI_E_BUNDLE_FORMAT, "%s: not %zu strings, each with its size before it (in %s)",
+                       file->name, count, bundle->label);
+    return ERAI_OK;
+}
+
 static erai_status read_golden(const erai_bundle *bundle, const er_json_value *item, er_golden *golden, char *detail) {
     const char *name = get_text(item, "name"), *path = get_text(item, "path"), *dtype = get_text(item, "dtype");
     if (name == NULL || path == NULL || dtype == NULL)
@@ -162,20 +232,16 @@ static erai_status read_golden(const erai_bundle *bundle, const er_json_value *i
                          detail);
     const er_bundle_file *file = er_bundle_find(bundle, path);
     if (file == NULL) return damaged(bundle, path, "the file of a golden tensor is missing", detail);
-    if (file->size != golden->size)
-        return er_fail(detail, ERAI_E_BUNDLE_FORMAT, "%s: %zu bytes; the shape in manifest.json asks for %zu (in %s)",
-                       file->name, file->size, golden->size, bundle->label);
-    uint8_t *copy = malloc(file->size); /* files in a zip are not aligned */
-    if (copy == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for %s of %s", file->name, bundle->label);
-    memcpy(copy, file->data, file->size);
-    golden->data = copy;
-    return ERAI_OK;
+    return copy_golden(bundle, file, golden, detail);
 }
 
-static erai_status read_golden_list(const erai_bundle *bundle, const er_json_value *list, er_golden **golden,
-                                    size_t *count, char *detail) {
-    if (!er_json_is(list, ER_JSON_ARRAY) || list->count == 0 || list->count > MAX_LIST)
-        return malformed(bundle, "expected golden \"inputs\" and \"outputs\" to be arrays of 1 to 64 tensors", detail);
+static erai_status read_golden_list(const erai_bundle *bundle, const er_json_value *list, size_t least,
+                                    er_golden **golden, size_t *count, char *detail) {
+    if (!er_json_is(list, ER_JSON_ARRAY) || list->count < least || list->count > MAX_LIST)
+        return malformed(
+            bundle, "expected golden \"inputs\" to be an array of 1 to 64 tensors and \"outputs\" one of at most 64",
+            detail);
+    if (list->count == 0) return ERAI_OK;
     *golden = calloc(list->count, sizeof **golden);
     if (*golden == NULL) return er_fail(detail, ERAI_E_MEMORY, "no memory for the manifest of %s", bundle->label);
     *count = list->count;
@@ -187,30 +253,16 @@ static erai_status read_golden_list(const erai_bundle *bundle, const er_json_val
     return ERAI_OK;
 }
 
-double er_golden_value(const void *data, uint32_t dtype, size_t at) {
-    switch (dtype) {
-    case ERAI_DTYPE_FLOAT32: return (double)((const float *)data)[at];
-    case ERAI_DTYPE_FLOAT64: return ((const double *)data)[at];
-    case ERAI_DTYPE_INT8: return (double)((const int8_t *)data)[at];
-    case ERAI_DTYPE_INT16: return (double)((const int16_t *)data)[at];
-    case ERAI_DTYPE_INT32: return (double)((const int32_t *)data)[at];
-    case ERAI_DTYPE_INT64: return (double)((const int64_t *)data)[at];
-    case ERAI_DTYPE_UINT16: return (double)((const uint16_t *)data)[at];
-    case ERAI_DTYPE_UINT32: return (double)((const uint32_t *)data)[at];
-    case ERAI_DTYPE_UINT64: return (double)((const uint64_t *)data)[at];
-    default: return (double)((const uint8_t *)data)[at];
-    }
-}
-
 /* A tolerance beyond what the model answers at all would accept any answer. */
 static erai_status check_tolerance(const erai_bundle *bundle, char *detail) {
     const er_manifest *manifest = &bundle->manifest;
     double largest = ATOL_NEAR_ZERO;
     for (size_t i = 0; i < manifest->golden_output_count; i++) {
         const er_golden *golden = &manifest->golden_outputs[i];
+        if (golden->dtype == ERAI_DTYPE_STRING) continue;
         size_t count = golden->size / erai_dtype_size(golden->dtype);
         for (size_t at = 0; at < count; at++) {
-            double value = fabs(er_golden_value(golden->data, golden->dtype, at));
+            double value = fabs(er_value(golden->data, golden->dtype, at));
             if (isfinite(value) && value > largest) largest = value;
         }
     }
@@ -226,10 +278,10 @@ static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value 
     const er_json_value *golden = er_json_get(root, "golden");
     if (!er_json_double(er_json_get(golden, "atol"), &manifest->golden_atol) || manifest->golden_atol < 0)
         return malformed(bundle, "expected \"golden\" with an \"atol\" of at least 0", detail);
-    erai_status status = read_golden_list(bundle, er_json_get(golden, "inputs"), &manifest->golden_inputs,
+    erai_status status = read_golden_list(bundle, er_json_get(golden, "inputs"), 1, &manifest->golden_inputs,
                                           &manifest->golden_input_count, detail);
     if (status != ERAI_OK) return status;
-    status = read_golden_list(bundle, er_json_get(golden, "outputs"), &manifest->golden_outputs,
+    status = read_golden_list(bundle, er_json_get(golden, "outputs"), 0, &manifest->golden_outputs,
                               &manifest->golden_output_count, detail);
     return status == ERAI_OK ? check_tolerance(bundle, detail) : status;
 }
@@ -257,7 +309,7 @@ erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
     status = check_version(bundle, root, detail);
     if (status == ERAI_OK) status = verify_files(bundle, root, detail);
     if (status == ERAI_OK) status = read_requirements(bundle, root, detail);
-    if (status == ERAI_OK) status = read_model(bundle, root, detail);
+    if (status == ERAI_OK) status = read_models(bundle, root, detail);
     if (status == ERAI_OK) status = read_golden_vectors(bundle, root, detail);
     return status;
 }

@@ -8,9 +8,6 @@
  * bundle->json and bundle->manifest, which the bundle owns also after a failure. */
 erai_status er_manifest_read(erai_bundle *bundle, char *detail);
 
-/* Element `at` of values as a golden tensor holds them, aligned. */
-double er_golden_value(const void *data, uint32_t dtype, size_t at);
-
 /* Frees what er_manifest_read made. */
 void er_manifest_clear(er_manifest *manifest);
 

@@ -1,6 +1,7 @@
 /* Manifests that are well sealed but wrong. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
+#include "bundle.h"
 #include "er_test.h"
 #include "test_bundle.h"
 
@@ -31,6 +32,15 @@ static const manifest_case manifest_cases[] = {
     {"\"models\":[", "\"models\":[0,", ERAI_E_BUNDLE_FORMAT, "\"role\""},
     {"\"models\":[", "\"models\":[{\"role\":\"primary\"},", ERAI_E_BUNDLE_FORMAT, "more than one model"},
     {"\"role\":\"primary\"", "\"role\":\"fallback\"", ERAI_E_BUNDLE_FORMAT, "no model"},
+    {"\"models\":[", "\"models\":[{\"role\":\"fallback\"},", ERAI_E_BUNDLE_FORMAT, "expected the fallback model"},
+    {"\"models\":[", "\"models\":[{\"role\":\"fallback\"},{\"role\":\"fallback\"},", ERAI_E_BUNDLE_FORMAT,
+     "more than one model has the role \"fallback\""},
+    {"\"models\":[", "\"models\":[{\"role\":\"fallback\",\"path\":\"no.onnx\",\"format\":\"onnx\"},",
+     ERAI_E_BUNDLE_INTEGRITY, "no.onnx: the file of the fallback model"},
+    {"\"models\":[", "\"models\":[{\"role\":\"fallback\",\"path\":\"models/m.onnx\",\"format\":\"onnx\"},", ERAI_OK,
+     ""},
+    {"\"models\":[", "\"models\":[{\"role\":\"later\"},", ERAI_OK, ""},
+    {"\"rows_independent\":true", "\"rows_independent\":1", ERAI_E_BUNDLE_FORMAT, "rows_independent"},
     {"\"path\":\"models/m.onnx\"", "\"path\":\"models/n.onnx\"", ERAI_E_BUNDLE_INTEGRITY, "models/n.onnx"},
     {"\"path\":\"models/m.onnx\"", "\"path\":3", ERAI_E_BUNDLE_FORMAT, "primary model"},
     {"\"format\":\"onnx\"", "\"format\":\"\"", ERAI_E_BUNDLE_FORMAT, "primary model"},
@@ -47,8 +57,15 @@ static const manifest_case manifest_cases[] = {
     {"\"requirements\":{}", "\"requirements\":{\"onnxruntime\":\"==1.2\"}", ERAI_E_BUNDLE_FORMAT, ">=1.17"},
     {"\"requirements\":{}", "\"requirements\":{\"edge_rai\":\">=99\",\"x\":[]}", ERAI_OK, ""},
     {"\"atol\":1e-05,\"inputs\":[", "\"atol\":0,\"inputs\":[],\"x\":[", ERAI_E_BUNDLE_FORMAT, "1 to 64"},
-    {"\"dtype\":\"float32\",\"name\":\"x\",\"path\"", "\"dtype\":\"float16\",\"name\":\"x\",\"path\"",
+    {"\"outputs\":[{\"dtype\":\"int64\",\"name\":\"y\",\"path\"",
+     "\"outputs\":[],\"x\":[{\"dtype\":\"int64\",\"name\":\"y\",\"path\"", ERAI_E_BUNDLE_FORMAT,
+     "expected at most 1e-06"},
+    {"\"dtype\":\"float32\",\"name\":\"x\",\"path\"", "\"dtype\":\"float8\",\"name\":\"x\",\"path\"",
      ERAI_E_BUNDLE_FORMAT, "\"dtype\""},
+    {"\"dtype\":\"float32\",\"name\":\"x\",\"path\"", "\"dtype\":\"float16\",\"name\":\"x\",\"path\"",
+     ERAI_E_BUNDLE_FORMAT, "input_0.bin: 24 bytes; the shape in manifest.json asks for 12"},
+    {"\"dtype\":\"float32\",\"name\":\"x\",\"path\"", "\"dtype\":\"string\",\"name\":\"x\",\"path\"",
+     ERAI_E_BUNDLE_FORMAT, "input_0.bin: not 6 strings"},
     {"\"dtype\":\"float32\",\"name\":\"x\",\"path\"", "\"dtype\":\"float64\",\"name\":\"x\",\"path\"",
      ERAI_E_BUNDLE_FORMAT, "input_0.bin: 24 bytes; the shape in manifest.json asks for 48"},
     {"\"name\":\"y\",\"path\"", "\"name\":\"y\\u0000\",\"path\"", ERAI_E_BUNDLE_FORMAT, "\"name\""},
@@ -88,14 +105,54 @@ static void a_wrong_manifest_gets_a_clear_answer(void) {
     }
 }
 
+/* Opens the sound bundle with one text of its manifest replaced; NULL, and a failed check, when that cannot be done. */
+static erai_bundle *open_with(const char *text, const char *replacement) {
+    static test_bundle made;
+    char manifest[TEST_MANIFEST_SIZE], detail[ERAI_DETAIL_SIZE] = "";
+    size_t size;
+    test_bundle_make(&made);
+    replace(made.manifest, text, replacement, manifest);
+    test_bundle_seal(&made, manifest, strlen(manifest));
+    erai_bundle *bundle = NULL;
+    uint8_t *image = test_zip(made.files, made.count, &size);
+    er_bundle_open_image(image, size, TEST_LABEL, &bundle, detail);
+    if (bundle == NULL) ER_FAILED("%s: %s", replacement, detail);
+    return bundle;
+}
+
+static void a_fallback_model_is_found_beside_the_primary_one(void) {
+    erai_bundle *bundle = open_with("\"models\":[", "\"models\":[{\"role\":\"fallback\",\"path\":\"models/m.onnx\","
+                                                    "\"format\":\"tiny\",\"rows_independent\":false},");
+    if (bundle == NULL) return;
+    const er_manifest *manifest = er_bundle_manifest(bundle);
+    ER_CHECK_STR(manifest->fallback.name, "models/m.onnx");
+    ER_CHECK_STR(manifest->fallback.format, "tiny");
+    ER_CHECK_INT(manifest->fallback.size, manifest->primary.size);
+    ER_CHECK(manifest->primary.rows_independent && !manifest->fallback.rows_independent);
+    ER_CHECK_STR(manifest->primary.format, "onnx");
+    erai_bundle_close(bundle);
+}
+
+static void rows_are_independent_only_where_the_manifest_says_so(void) {
+    static const char *const other[] = {"\"rows_independent\":false", "\"more\":0"};
+    for (size_t i = 0; i < 2; i++) {
+        erai_bundle *bundle = open_with("\"rows_independent\":true", other[i]);
+        if (bundle == NULL) return;
+        ER_CHECK(!er_bundle_manifest(bundle)->primary.rows_independent);
+        ER_CHECK(er_bundle_manifest(bundle)->fallback.name == NULL);
+        erai_bundle_close(bundle);
+    }
+}
+
 static void hex_digest(const void *data, size_t size, char hex[2 * ERAI_DIGEST_SIZE + 1]) {
     uint8_t digest[ERAI_DIGEST_SIZE];
     erai_sha256(data, size, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* Opens the sound bundle with two other values in its only golden output and another tolerance. */
-static erai_status open_golden(const char *dtype, const void *values, size_t size, const char *atol, char *detail) {
+/* The sound bundle with two other values in its only golden output and another tolerance. */
+static erai_bundle *make_golden(const char *dtype, const void *values, size_t size, const char *atol,
+                                erai_status *status, char *detail) {
     test_bundle made;
     test_bundle_make(&made);
     test_file *output = test_bundle_file(&made, "reference/golden/output_0.bin");
@@ -111,7 +168,17 @@ static erai_status open_golden(const char *dtype, const void *values, size_t siz
     replace(manifests[0], "{\"dtype\":\"int64\",\"name\":\"y\",\"path\"", typed, manifests[1]);
     replace(manifests[1], "\"atol\":1e-05", tolerated, manifests[2]);
     test_bundle_seal(&made, manifests[2], strlen(manifests[2]));
-    return test_open_files(made.files, made.count, detail);
+    size_t zipped;
+    uint8_t *image = test_zip(made.files, made.count, &zipped);
+    erai_bundle *bundle = NULL;
+    *status = er_bundle_open_image(image, zipped, TEST_LABEL, &bundle, detail);
+    return bundle;
+}
+
+static erai_status open_golden(const char *dtype, const void *values, size_t size, const char *atol, char *detail) {
+    erai_status status;
+    erai_bundle_close(make_golden(dtype, values, size, atol, &status, detail));
+    return status;
 }
 
 static void a_tolerance_is_at_most_the_largest_golden_output(void) {
@@ -132,6 +199,45 @@ static void a_tolerance_is_at_most_the_largest_golden_output(void) {
     ER_CHECK_INT(open_golden("uint8", bytes, sizeof bytes, "201", detail), ERAI_E_BUNDLE_FORMAT);
 }
 
+static void halves_are_read_as_numbers(void) {
+    char detail[ERAI_DETAIL_SIZE];
+    const uint16_t halves[2] = {0xC100, 0x7C00}, bfloats[2] = {0x4020, 0x7FC0}; /* -2.5, infinity; 2.5, NaN */
+    ER_CHECK_INT(open_golden("float16", halves, sizeof halves, "2.5", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("float16", halves, sizeof halves, "2.51", detail), ERAI_E_BUNDLE_FORMAT);
+    ER_CHECK_INT(open_golden("bfloat16", bfloats, sizeof bfloats, "2.5", detail), ERAI_OK);
+    ER_CHECK_INT(open_golden("bfloat16", bfloats, sizeof bfloats, "2.51", detail), ERAI_E_BUNDLE_FORMAT);
+}
+
+static void golden_strings_have_their_size_before_them(void) {
+    char detail[ERAI_DETAIL_SIZE] = "";
+    erai_status status;
+    erai_bundle *bundle = make_golden("string", "\2\0\0\0a\0\0\0\0\0", 10, "1e-6", &status, detail);
+    ER_CHECK_INT(status, ERAI_OK);
+    if (bundle == NULL) return;
+    const er_golden *golden = er_bundle_manifest(bundle)->golden_outputs;
+    const erai_string *strings = golden->data;
+    ER_CHECK_INT(golden->dtype, ERAI_DTYPE_STRING);
+    ER_CHECK_INT(golden->size, 2 * sizeof(erai_string));
+    ER_CHECK(strings[0].size == 2 && memcmp(strings[0].bytes, "a\0", 2) == 0 && strings[1].size == 0);
+    erai_bundle_close(bundle);
+}
+
+static void golden_strings_of_another_size_than_said_are_refused(void) {
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } files[] = {{"\0\0\0\0", 4},
+                 {"\0\0\0\0\0\0\0\0x", 9},
+                 {"\2\0\0\0a\0\0\0\0", 9},
+                 {"\1\0\0\0a\0\0\0", 8},
+                 {"\377\377\377\377xxxx", 8}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char detail[ERAI_DETAIL_SIZE];
+        ER_CHECK_INT(open_golden("string", files[i].bytes, files[i].size, "1e-6", detail), ERAI_E_BUNDLE_FORMAT);
+        ER_CHECK_CONTAINS(detail, "output_0.bin");
+    }
+}
+
 static void every_truncated_manifest_is_refused_although_sealed(void) {
     test_bundle made;
     test_bundle_make(&made);
@@ -145,6 +251,11 @@ static void every_truncated_manifest_is_refused_although_sealed(void) {
 
 int main(void) {
     ER_RUN(a_wrong_manifest_gets_a_clear_answer);
+    ER_RUN(a_fallback_model_is_found_beside_the_primary_one);
+    ER_RUN(rows_are_independent_only_where_the_manifest_says_so);
+    ER_RUN(halves_are_read_as_numbers);
+    ER_RUN(golden_strings_have_their_size_before_them);
+    ER_RUN(golden_strings_of_another_size_than_said_are_refused);
     ER_RUN(a_tolerance_is_at_most_the_largest_golden_output);
     ER_RUN(every_truncated_manifest_is_refused_although_sealed);
     return er_test_result();

@@ -37,19 +37,9 @@ static void a_cleared_nest_holds_nothing_and_can_be_filled_again(void) {
     er_nest_clear(&nest);
 }
 
-static void a_size_beyond_memory_is_refused_and_the_rest_stays(void) {
-    er_nest nest = {0};
-    volatile size_t huge = SIZE_MAX / 2; /* volatile: so that the compiler does not see it */
-    char *kept = er_nest_keep(&nest, 1, 1);
-    ER_CHECK(er_nest_keep(&nest, huge, 8) == NULL);
-    ER_CHECK(nest.block_count == 1 && nest.blocks[0] == kept);
-    er_nest_clear(&nest);
-}
-
 int main(void) {
     ER_RUN(what_is_kept_is_zeroed_and_stays_while_more_is_kept);
     ER_RUN(nothing_can_be_kept_too);
     ER_RUN(a_cleared_nest_holds_nothing_and_can_be_filled_again);
-    ER_RUN(a_size_beyond_memory_is_refused_and_the_rest_stays);
     return er_test_result();
 }

@@ -6,7 +6,6 @@
 #include "spool.h"
 #include "status.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,70 +22,18 @@ static erai_status take_config(const erai_session_config **config, char *detail)
     return ERAI_OK;
 }
 
-/* ---- The default policy of a bare model: data type, declared shape, finite ---- */
+/* ---- Guard and models belong together ---- */
 
-static erai_status default_guard(const er_model *model, erai_guard **guard, char *detail) {
-    size_t inputs = er_model_inputs(model), outputs = er_model_outputs(model);
-    int batched = 1;
-    for (size_t i = 0; i < inputs; i++)
-        batched &= er_model_input(model, i)->rank > 0 && er_model_input(model, i)->shape[0] < 0;
-    for (size_t i = 0; i < outputs; i++)
-        batched &= er_model_output(model, i)->rank > 0 && er_model_output(model, i)->shape[0] < 0;
-    erai_policy *policy = NULL;
-    erai_status status = erai_policy_open(batched, &policy);
-    static const int64_t most[ERAI_MAX_RANK] = {INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX,
-                                                INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX};
-    for (size_t i = 0; !status && i < inputs; i++) {
-        const er_tensor_spec *spec = er_model_input(model, i);
-        erai_input_rule input = {.struct_size = sizeof input,
-                                 .name = spec->name,
-                                 .shape = spec->shape,
-                                 .max_shape = most,
-                                 .rank = spec->rank,
-                                 .dtype = spec->dtype,
-                                 .flags = ERAI_RULE_FINITE,
-                                 .feature_axis = -1,
-                                 .sketch_stride = 1};
-        erai_feature_rule feature = {
-            .struct_size = sizeof feature, .name = spec->name, .low = -INFINITY, .high = INFINITY};
-        status = erai_policy_add_input(policy, &input, detail);
-        if (!status) status = erai_policy_add_feature(policy, &feature, detail);
-    }
-    for (size_t i = 0; !status && i < outputs; i++) {
-        const er_tensor_spec *spec = er_model_output(model, i);
-        erai_output_rule output = {.struct_size = sizeof output,
-                                   .name = spec->name,
-                                   .shape = spec->shape,
-                                   .rank = spec->rank,
-                                   .dtype = spec->dtype,
-                                   .flags = ERAI_RULE_FINITE};
-        status = erai_policy_add_output(policy, &output, detail);
-    }
-    size_t size = 0;
-    uint8_t *bytes = NULL;
-    if (!status) status = erai_policy_write(policy, NULL, 0, &size, detail);
-    if (status == ERAI_E_SIZE) {
-        bytes = malloc(size);
-        status = bytes ? erai_policy_write(policy, bytes, size, &size, detail)
-                       : er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    }
-    if (!status) status = erai_guard_open(bytes, size, guard, detail);
-    free(bytes);
-    erai_policy_close(policy);
-    /* A signature that no rule can describe (a zero-size axis, say) is a model this version does not take. */
-    return status == ERAI_E_POLICY ? ERAI_E_MODEL_UNSUPPORTED : status;
+static const char *type_name(uint32_t dtype) {
+    return dtype ? er_dtype_name(dtype) : "a sequence, map or optional";
 }
 
-/* ---- Guard and model belong together ---- */
-
+/* Holds a model's input or output against the rule with its name. */
 static erai_status match(const char *side, const char *name, uint32_t dtype, uint32_t rank, const int64_t *shape,
                          const er_tensor_spec *spec, char *detail) {
-    if (strcmp(name, spec->name) != 0)
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the guard program's %s '%s' stands where the model has '%s'",
-                       side, name, spec->name);
     if (dtype != spec->dtype)
         return er_fail(detail, ERAI_E_GUARD_MISMATCH, "%s '%s': the guard program says %s, the model %s", side, name,
-                       er_dtype_name(dtype), er_dtype_name(spec->dtype));
+                       type_name(dtype), type_name(spec->dtype));
     for (uint32_t i = 0; i < rank && i < spec->rank; i++)
         if (shape[i] > 0 && spec->shape[i] > 0 && shape[i] != spec->shape[i])
             return er_fail(detail, ERAI_E_GUARD_MISMATCH,
@@ -95,96 +42,110 @@ static erai_status match(const char *side, const char *name, uint32_t dtype, uin
     return ERAI_OK;
 }
 
+static erai_status match_input(const er_input *input, const er_tensor_spec *spec, char *detail) {
+    erai_status status = match("input", input->name, input->dtype, input->rank, input->shape, spec, detail);
+    if (!status && input->rank != spec->rank)
+        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "input '%s': the guard program says rank %u, the model %u",
+                       input->name, input->rank, spec->rank);
+    return status;
+}
+
+/* An output's declared rank may lie, the model's own and so the policy's. */
+static erai_status match_output(const er_output *output, const er_tensor_spec *spec, char *detail) {
+    return match("output", output->name, output->dtype, output->rank, output->shape, spec, detail);
+}
+
+static erai_status misplaced(const char *side, const char *name, const er_tensor_spec *spec, char *detail) {
+    return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the guard program's %s '%s' stands where the model has '%s'", side,
+                   name, spec->name);
+}
+
 static erai_status match_model(const erai_guard *guard, const er_model *model, char *detail) {
     if (guard->input_count != er_model_inputs(model) || guard->output_count != er_model_outputs(model))
         return er_fail(detail, ERAI_E_GUARD_MISMATCH,
                        "the guard program has %zu inputs and %zu outputs, the model %zu and %zu", guard->input_count,
                        guard->output_count, er_model_inputs(model), er_model_outputs(model));
-    for (size_t i = 0; i < guard->input_count; i++) {
-        const er_input *input = &guard->inputs[i];
+    erai_status status = ERAI_OK;
+    for (size_t i = 0; !status && i < guard->input_count; i++) {
         const er_tensor_spec *spec = er_model_input(model, i);
-        erai_status status = match("input", input->name, input->dtype, input->rank, input->shape, spec, detail);
-        if (status) return status;
-        if (input->rank != spec->rank)
-            return er_fail(detail, ERAI_E_GUARD_MISMATCH, "input '%s': the guard program says rank %u, the model %u",
-                           input->name, input->rank, spec->rank);
+        const er_input *input = &guard->inputs[i];
+        status = strcmp(input->name, spec->name) == 0 ? match_input(input, spec, detail)
+                                                      : misplaced("input", input->name, spec, detail);
     }
-    for (size_t i = 0; i < guard->output_count; i++) {
+    for (size_t i = 0; !status && i < guard->output_count; i++) {
+        const er_tensor_spec *spec = er_model_output(model, i);
         const er_output *output = &guard->outputs[i];
-        erai_status status = match("output", output->name, output->dtype, output->rank, output->shape,
-                                   er_model_output(model, i), detail);
-        if (status) return status;
+        status = strcmp(output->name, spec->name) == 0 ? match_output(output, spec, detail)
+                                                       : misplaced("output", output->name, spec, detail);
     }
-    return ERAI_OK;
+    return status;
 }
 
-/* ---- Golden vectors ---- */
+/* ---- The fallback model takes what the primary takes, and answers what it answers ---- */
 
-static erai_status compare_golden(const er_golden *golden, const er_buffer *got, double atol, char *detail) {
-    int same_form = golden->dtype == got->dtype && golden->rank == got->rank &&
-                    memcmp(golden->shape, got->shape, got->rank * sizeof *got->shape) == 0;
-    if (!same_form)
-        return er_fail(detail, ERAI_E_GOLDEN, "golden output '%s' came back with another type or shape", golden->name);
-    size_t count = golden->size / erai_dtype_size(golden->dtype);
-    for (size_t i = 0; i < count; i++) {
-        double expected = er_golden_value(golden->data, golden->dtype, i);
-        double value = er_golden_value(got->data, got->dtype, i);
-        if (fabs(expected - value) <= atol || (isnan(expected) && isnan(value)) || expected == value) continue;
-        return er_fail(detail, ERAI_E_GOLDEN,
-                       "golden output '%s', element %zu: this device's ONNX Runtime answers %.9g where %.9g was "
-                       "recorded (tolerance %g)",
-                       golden->name, i, value, expected, atol);
-    }
-    return ERAI_OK;
-}
-
-static const er_golden *find_golden(const er_golden *list, size_t count, const char *name) {
+static const er_tensor_spec *find_spec(const er_tensor_spec *(*spec_of)(const er_model *, size_t),
+                                       const er_model *model, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++)
-        if (strcmp(list[i].name, name) == 0) return &list[i];
+        if (strcmp(spec_of(model, i)->name, name) == 0) return spec_of(model, i);
     return NULL;
 }
 
-static erai_status collect_golden(const er_model *model, const er_manifest *manifest, erai_tensor *inputs,
-                                  char *detail) {
-    for (size_t i = 0; i < er_model_inputs(model); i++) {
-        const er_tensor_spec *spec = er_model_input(model, i);
-        const er_golden *golden = find_golden(manifest->golden_inputs, manifest->golden_input_count, spec->name);
-        if (!golden || golden->dtype != spec->dtype || golden->rank != spec->rank)
-            return er_fail(detail, ERAI_E_GOLDEN, "manifest.json: no golden vector fits input '%s'", spec->name);
-        for (uint32_t axis = 0; axis < golden->rank; axis++)
-            if (golden->shape[axis] < 1)
-                return er_fail(detail, ERAI_E_GOLDEN, "manifest.json: golden input '%s' has a zero-size axis",
-                               spec->name);
-        inputs[i] =
-            (erai_tensor){.data = golden->data, .shape = golden->shape, .rank = golden->rank, .dtype = golden->dtype};
-    }
-    return ERAI_OK;
+static erai_status lacks(const char *side, const char *name, char *detail) {
+    return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the fallback model has no %s '%s', which the primary has", side,
+                   name);
 }
 
-erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char *detail) {
-    size_t input_count = er_model_inputs(model), output_count = er_model_outputs(model);
-    erai_tensor *inputs = calloc(input_count, sizeof *inputs);
-    er_buffer *outputs = calloc(output_count, sizeof *outputs);
-    er_binding *binding = NULL;
-    erai_status status =
-        inputs && outputs ? er_binding_open(model, &binding) : er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    if (!status) status = collect_golden(model, manifest, inputs, detail);
-    if (!status) status = er_binding_run(binding, inputs, outputs, detail);
-    if (status == ERAI_E_INFERENCE) status = ERAI_E_GOLDEN;
-    for (size_t i = 0; !status && i < output_count; i++) {
-        const char *name = er_model_output(model, i)->name;
-        const er_golden *golden = find_golden(manifest->golden_outputs, manifest->golden_output_count, name);
-        status = golden ? compare_golden(golden, &outputs[i], manifest->golden_atol, detail)
-                        : er_fail(detail, ERAI_E_GOLDEN, "manifest.json: no golden vector for output '%s'", name);
+static int is_state_output(const erai_guard *guard, size_t output) {
+    for (size_t i = 0; i < guard->state_count; i++)
+        if (guard->states[i].output == output) return 1;
+    return 0;
+}
+
+/* In any order; without the states, or with them. */
+static erai_status match_fallback(const erai_guard *guard, const er_model *primary, er_model *fallback, char *detail) {
+    size_t inputs = er_model_inputs(fallback), outputs = er_model_outputs(fallback);
+    erai_status status = ERAI_OK;
+    for (size_t i = 0; !status && i < guard->input_count; i++) {
+        const er_input *input = &guard->inputs[i];
+        const er_tensor_spec *spec = find_spec(er_model_input, fallback, inputs, input->name);
+        if (spec)
+            status = match_input(input, spec, detail);
+        else if (!input->is_state)
+            status = lacks("input", input->name, detail);
     }
-    er_binding_close(binding);
-    for (size_t i = 0; outputs && i < output_count; i++) free(outputs[i].data);
-    free(inputs);
-    free(outputs);
+    for (size_t i = 0; !status && i < guard->output_count; i++) {
+        const er_output *output = &guard->outputs[i];
+        const er_tensor_spec *spec = find_spec(er_model_output, fallback, outputs, output->name);
+        if (!spec) {
+            if (!is_state_output(guard, i)) status = lacks("output", output->name, detail);
+            continue;
+        }
+        status = match_output(output, spec, detail);
+        if (!status && spec->rank != er_model_output(primary, i)->rank)
+            status =
+                er_fail(detail, ERAI_E_GUARD_MISMATCH, "output '%s': the fallback model says rank %u, the primary %u",
+                        output->name, spec->rank, er_model_output(primary, i)->rank);
+    }
+    if (!status && !er_model_align(fallback, primary))
+        status = er_fail(detail, ERAI_E_GUARD_MISMATCH,
+                         "the fallback model has an input or output that the primary does not have");
     return status;
 }
 
 /* ---- Composition ---- */
+
+/* What a session is made of. */
+typedef struct er_parts {
+    erai_guard *guard;
+    er_model *model, *fallback;
+    const uint8_t *model_digest;
+    const char *path; /* of the bundle or model; NULL: none */
+    int rows_assumed, rows_depend;
+} er_parts;
+
+static erai_status out_of_memory(char *detail) {
+    return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+}
 
 static erai_status open_spool(erai_session *session, const char *path, char *detail) {
     erai_status status = erai_spool_open(path, &session->spool, detail);
@@ -195,34 +156,182 @@ static erai_status open_spool(erai_session *session, const char *path, char *det
     return er_spool_put_once(session->spool, name, session->guard->bytes, session->guard->size, detail);
 }
 
-/* Takes guard and model whatever the outcome. */
-static erai_status compose(erai_guard *guard, er_model *model, const uint8_t *model_digest,
-                           const erai_session_config *config, erai_session **out, char *detail) {
-    erai_session *session = calloc(1, sizeof *session);
-    if (!session || er_mutex_init(&session->lock)) {
-        free(session);
-        erai_guard_close(guard);
-        er_model_close(model);
-        return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+/* "PATH.stopped"; a directory may have been given with a slash at its end. */
+static char *stop_path(const char *path) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    char *made = malloc(length + sizeof ".stopped");
+    if (made) sprintf(made, "%.*s.stopped", (int)length, path);
+    return made;
+}
+
+/* What is under a lock. 0 when out of memory: then none of it is open. */
+static int open_locked(erai_session *session) {
+    if (er_mutex_init(&session->lock)) return 0;
+    if (er_mutex_init(&session->call_lock) == 0) {
+        if (er_memory_open(&session->memory, session->guard)) {
+            if (er_gate_open(&session->gate, &session->guard->decision, er_session_ns(session))) return 1;
+            er_memory_close(&session->memory);
+        }
+        er_mutex_destroy(&session->call_lock);
     }
-    session->guard = guard;
-    session->model = model;
-    memcpy(session->model_digest, model_digest, ERAI_DIGEST_SIZE);
-    session->statistics_size = er_statistics_size(guard->feature_count);
-    if (!er_memory_open(&session->memory, guard) || !er_gate_open(&session->gate, &guard->decision, 0)) abort(); /* scaffold */
-    session->clock = config->clock;
+    er_mutex_destroy(&session->lock);
+    return 0;
+}
+
+static erai_status open_cache(erai_session *session, size_t bytes, char *detail) {
+    const char *why = !session->model                   ? "has no model"
+                      : session->rows_depend            ? "has a model whose rows depend on their batch mates"
+                      : session->guard->state_count > 0 ? "has a model with states"
+                                                        : NULL;
+    if (why)
+        return er_fail(detail, ERAI_E_ARGUMENT, "cache_bytes is %zu, and this session %s: leave cache_bytes 0", bytes,
+                       why);
+    session->cache = er_cache_open(bytes);
+    return session->cache ? ERAI_OK : out_of_memory(detail);
+}
+
+/* What only some policies ask for. */
+static erai_status open_components(erai_session *session, const erai_session_config *config, char *detail) {
+    const erai_guard *guard = session->guard;
+    const erai_decision_rule *decision = &guard->decision;
+    if (guard->state_count && !(session->recurrent = er_recurrent_open(guard))) return out_of_memory(detail);
+    if (decision->last_good_keys &&
+        !(session->last_good = er_last_good_open(decision->last_good_keys, guard->output_count)))
+        return out_of_memory(detail);
+    if (decision->review_rows && !(session->review = er_review_open(decision->review_rows, guard->given_count)))
+        return out_of_memory(detail);
+    return config->cache_bytes ? open_cache(session, config->cache_bytes, detail) : ERAI_OK;
+}
+
+static erai_status fill_session(erai_session *session, const er_parts *parts, const erai_session_config *config,
+                                char *detail) {
+    memcpy(session->model_digest, parts->model_digest, ERAI_DIGEST_SIZE);
+    session->statistics_size = er_statistics_size(session->guard->feature_count);
     session->carried = calloc(session->statistics_size, sizeof *session->carried);
     session->taken = calloc(session->statistics_size, sizeof *session->taken);
-    session->window_ns = er_monotonic_ns();
-    session->window_unix_ns = er_unix_ns();
-    erai_status status = session->carried && session->taken ? ERAI_OK : er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    session->window_ns = er_session_ns(session);
+    session->window_unix_ns = er_session_unix_ns(session);
+    if (parts->path) session->stop_path = stop_path(parts->path);
+    if (!session->carried || !session->taken || (parts->path && !session->stop_path)) return out_of_memory(detail);
+    erai_status status = open_components(session, config, detail);
     if (!status && config->spool_path) status = open_spool(session, config->spool_path, detail);
-    if (status) {
-        erai_session_close(session);
-        return status;
+    if (!status) session->stopped = er_stop_found(session);
+    return status;
+}
+
+static void close_parts(const er_parts *parts) {
+    er_model_close(parts->fallback);
+    er_model_close(parts->model);
+    erai_guard_close(parts->guard);
+}
+
+/* Takes guard and models whatever the outcome. */
+static erai_status compose(const er_parts *parts, const erai_session_config *config, erai_session **out, char *detail) {
+    erai_session *session = calloc(1, sizeof *session);
+    if (session) {
+        session->guard = parts->guard;
+        session->model = parts->model;
+        session->fallback = parts->fallback;
+        session->clock = config->clock;
+        session->rows_assumed = parts->rows_assumed;
+        session->rows_depend = parts->rows_depend;
     }
-    *out = session;
+    if (!session || !open_locked(session)) {
+        free(session);
+        close_parts(parts);
+        return out_of_memory(detail);
+    }
+    erai_status status = fill_session(session, parts, config, detail);
+    if (status)
+        erai_session_close(session);
+    else
+        *out = session;
+    return status;
+}
+
+void erai_session_close(erai_session *session) {
+    if (!session) return;
+    erai_spool_close(session->spool);
+    er_cache_close(session->cache);
+    er_review_close(session->review);
+    er_last_good_close(session->last_good);
+    er_recurrent_close(session->recurrent);
+    er_gate_close(&session->gate);
+    er_memory_close(&session->memory);
+    er_model_close(session->fallback);
+    er_model_close(session->model);
+    erai_guard_close(session->guard);
+    free(session->stop_path);
+    free(session->carried);
+    free(session->taken);
+    er_mutex_destroy(&session->call_lock);
+    er_mutex_destroy(&session->lock);
+    free(session);
+}
+
+/* ---- From a bundle ---- */
+
+/* The provider that the policy requires and the one asked for. */
+static erai_status take_provider(const erai_guard *guard, const erai_session_config *config, er_model_options *options,
+                                 char *detail) {
+    const char *required = guard->decision.provider;
+    if (required && config->provider && strcmp(required, config->provider) != 0)
+        return er_fail(detail, ERAI_E_PROVIDER, "the policy requires %s and %s was asked for: ask for what it requires",
+                       required, config->provider);
+    options->provider = required ? required : config->provider;
     return ERAI_OK;
+}
+
+/* The files beside a model, by their names relative to it: it may have weights there. */
+static size_t find_model_files(const erai_bundle *bundle, const char *model, er_model_file files[ER_MAX_MODEL_FILES]) {
+    const char *slash = strrchr(model, '/');
+    size_t directory = slash ? (size_t)(slash + 1 - model) : 0, count = 0;
+    for (size_t i = 0; i < bundle->count && count < ER_MAX_MODEL_FILES; i++) {
+        const er_bundle_file *file = &bundle->files[i];
+        if (strncmp(file->name, model, directory) != 0 || strcmp(file->name, model) == 0) continue;
+        files[count++] = (er_model_file){.name = file->name + directory, .data = file->data, .size = file->size};
+    }
+    return count;
+}
+
+static erai_status open_bundle_model(const erai_bundle *bundle, const er_manifest_model *source,
+                                     er_model_options options, er_model **model, char *detail) {
+    er_model_file files[ER_MAX_MODEL_FILES];
+    options.files = files;
+    options.file_count = find_model_files(bundle, source->name, files);
+    return er_model_open(&options, source->name, source->data, source->size, model, detail);
+}
+
+static erai_status check_format(const er_manifest_model *source, char *detail) {
+    if (!source->name || strcmp(source->format, "onnx") == 0) return ERAI_OK;
+    return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s: model format '%s'; this version runs onnx", source->name,
+                   source->format);
+}
+
+static er_model_options options_of(const erai_session_config *config) {
+    return (er_model_options){.runtime_path = config->runtime_path,
+                              .provider = config->provider,
+                              .provider_path = config->provider_path,
+                              .threads = config->threads};
+}
+
+static erai_status open_bundle_parts(const erai_bundle *bundle, const erai_session_config *config, er_parts *parts,
+                                     char *detail) {
+    const er_manifest *manifest = er_bundle_manifest(bundle);
+    er_model_options options = options_of(config);
+    erai_status status = check_format(&manifest->primary, detail);
+    if (!status) status = check_format(&manifest->fallback, detail);
+    if (!status) status = er_requirements_check_build(bundle, detail);
+    if (!status) status = erai_guard_open(manifest->guard, manifest->guard_size, &parts->guard, detail);
+    if (!status) status = take_provider(parts->guard, config, &options, detail);
+    if (!status) status = open_bundle_model(bundle, &manifest->primary, options, &parts->model, detail);
+    if (!status) status = er_requirements_check_runtime(bundle, er_model_runtime_version(parts->model), detail);
+    if (!status) status = match_model(parts->guard, parts->model, detail);
+    if (!status) status = er_replay_golden(parts->model, manifest, detail);
+    if (status || !manifest->fallback.name) return status;
+    status = open_bundle_model(bundle, &manifest->fallback, options, &parts->fallback, detail);
+    return status ? status : match_fallback(parts->guard, parts->model, parts->fallback, detail);
 }
 
 erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_session_config *config,
@@ -231,47 +340,46 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
     erai_status status = take_config(&config, detail);
     if (status) return status;
     const er_manifest *manifest = er_bundle_manifest(bundle);
-    if (strcmp(manifest->model_format, "onnx") != 0)
-        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s: model format '%s'; this version runs onnx",
-                       manifest->model_name, manifest->model_format);
-    er_model *model = NULL;
-    erai_guard *guard = NULL;
-    status = er_requirements_check_build(bundle, detail);
-    if (!status)
-        status = er_model_open(&(er_model_options){.runtime_path = config->runtime_path, .threads = config->threads}, manifest->model_name, manifest->model,
-                               manifest->model_size, &model, detail);
-    if (!status) status = er_requirements_check_runtime(bundle, er_model_runtime_version(model), detail);
-    if (!status) status = erai_guard_open(manifest->guard, manifest->guard_size, &guard, detail);
-    if (!status) status = match_model(guard, model, detail);
-    if (!status) status = er_replay_golden(model, manifest, detail);
-    if (status) {
-        er_model_close(model);
-        erai_guard_close(guard);
-        return status;
-    }
-    return compose(guard, model, manifest->model_digest, config, session, detail);
+    er_parts parts = {.model_digest = manifest->primary.digest, .path = bundle->label};
+    parts.rows_depend = !manifest->primary.rows_independent;
+    if (manifest->fallback.name) parts.rows_depend |= !manifest->fallback.rows_independent;
+    status = open_bundle_parts(bundle, config, &parts, detail);
+    if (!status) return compose(&parts, config, session, detail);
+    close_parts(&parts);
+    return status;
 }
 
-static erai_status open_model(const char *path, const erai_session_config *config, erai_session **session,
-                              char *detail) {
-    uint8_t *bytes = NULL, digest[ERAI_DIGEST_SIZE];
+/* ---- From a model, or from a guard program ---- */
+
+/* The file's digest; its bytes are not kept, as the runtime reads it itself. */
+static erai_status digest_model(const char *path, uint8_t digest[ERAI_DIGEST_SIZE], char *detail) {
+    uint8_t *bytes = NULL;
     size_t size = 0;
     erai_status status = er_file_read(path, MAX_MODEL_SIZE, &bytes, &size, detail);
     if (status) return status;
     erai_sha256(bytes, size, digest);
+    if (er_model_points_into_memory(bytes, size))
+        status = er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
+                         "%s takes its weights from addresses in memory, not from files", path);
     free(bytes);
-    er_model *model = NULL;
-    erai_guard *guard = NULL;
+    return status;
+}
+
+static erai_status open_model(const char *path, const erai_session_config *config, erai_session **session,
+                              char *detail) {
+    uint8_t digest[ERAI_DIGEST_SIZE];
+    er_parts parts = {.model_digest = digest, .path = path};
+    er_model_options options = options_of(config);
+    erai_status status = digest_model(path, digest, detail);
     /* By path, so that weights in files beside the model are found. */
-    status = er_model_open(&(er_model_options){.runtime_path = config->runtime_path, .threads = config->threads}, path, NULL, 0, &model, detail);
-    if (!status) status = default_guard(model, &guard, detail);
+    if (!status) status = er_model_open(&options, path, NULL, 0, &parts.model, detail);
+    if (!status) status = er_default_guard(parts.model, &parts.guard, detail);
     if (status) {
-        er_model_close(model);
+        close_parts(&parts);
         return status;
     }
-    status = compose(guard, model, digest, config, session, detail);
-    if (!status) (*session)->rows_assumed = (*session)->guard->batched;
-    return status;
+    parts.rows_assumed = parts.guard->batched;
+    return compose(&parts, config, session, detail);
 }
 
 static int has_suffix(const char *text, const char *suffix) {
@@ -299,20 +407,9 @@ erai_status erai_session_open_guard(const erai_guard *guard, const uint8_t model
                                     const erai_session_config *config, erai_session **session, char *detail) {
     if (!guard || !model_digest || !session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_open_guard: NULL");
     erai_status status = take_config(&config, detail);
-    erai_guard *copy = NULL;
-    if (!status) status = erai_guard_open(guard->bytes, guard->size, &copy, detail);
-    return status ? status : compose(copy, NULL, model_digest, config, session, detail);
-}
-
-void erai_session_close(erai_session *session) {
-    if (!session) return;
-    erai_spool_close(session->spool);
-    er_model_close(session->model);
-    erai_guard_close(session->guard);
-    free(session->carried);
-    free(session->taken);
-    er_mutex_destroy(&session->lock);
-    free(session);
+    er_parts parts = {.model_digest = model_digest};
+    if (!status) status = erai_guard_open(guard->bytes, guard->size, &parts.guard, detail);
+    return status ? status : compose(&parts, config, session, detail);
 }
 
 const erai_guard *erai_session_guard(const erai_session *session) {

@@ -133,7 +133,8 @@ static erai_status bind_inputs(er_binding *binding, const erai_tensor *inputs, c
 static int outputs_bound(const er_binding *binding, const er_buffer *outputs) {
     const er_model *model = binding->model;
     for (size_t i = 0; i < model->output_count; i++)
-        if (!is_loose(&model->outputs[i]) && binding->outputs[i].data != outputs[model->output_places[i]].data) return 0;
+        if (!is_loose(&model->outputs[i]) && binding->outputs[i].data != outputs[model->output_places[i]].data)
+            return 0;
     return 1;
 }
 

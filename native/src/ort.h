@@ -28,9 +28,9 @@ typedef struct er_model_file {
 #define ER_MAX_MODEL_FILES 1024
 
 typedef struct er_model_options {
-    const char *runtime_path;  /* NULL: $ERAI_ONNXRUNTIME, then the loader's own search */
-    const char *provider;      /* execution provider that must run the whole model; NULL: the CPU's */
-    const char *provider_path; /* the library that brings it; NULL: the runtime has it */
+    const char *runtime_path;   /* NULL: $ERAI_ONNXRUNTIME, then the loader's own search */
+    const char *provider;       /* execution provider that must run the whole model; NULL: the CPU's */
+    const char *provider_path;  /* the library that brings it; NULL: the runtime has it */
     const er_model_file *files; /* of a model in memory; at most ER_MAX_MODEL_FILES, more than it needs is fine */
     size_t file_count;
     uint32_t threads; /* 0: the runtime's choice */

@@ -62,10 +62,10 @@ static OrtStatus *append_typed(const er_model *model, const typed_provider *type
 /* The others are appended by name: up to ONNX Runtime 1.21 by a shorter one. */
 static const char *short_name(const char *provider) {
     static const char *const names[][2] = {
-        {"XnnpackExecutionProvider", "XNNPACK"}, {"QNNExecutionProvider", "QNN"},
+        {"XnnpackExecutionProvider", "XNNPACK"},   {"QNNExecutionProvider", "QNN"},
         {"OpenVINOExecutionProvider", "OpenVINO"}, {"CoreMLExecutionProvider", "CoreML"},
-        {"WebGpuExecutionProvider", "WebGPU"}, {"VitisAIExecutionProvider", "VitisAI"},
-        {"AzureExecutionProvider", "AZURE"}, {"NvTensorRTRTXExecutionProvider", "NvTensorRtRtx"},
+        {"WebGpuExecutionProvider", "WebGPU"},     {"VitisAIExecutionProvider", "VitisAI"},
+        {"AzureExecutionProvider", "AZURE"},       {"NvTensorRTRTXExecutionProvider", "NvTensorRtRtx"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i][0], provider) == 0) return names[i][1];
@@ -121,8 +121,8 @@ static erai_status append_library(const er_model *model, const er_model_options 
     OrtStatus *refused = NULL, *error = find_device(model, asked->provider, &device);
     if (!error && !device) {
         /* Registered for the process. Where another session does it at the same time this is refused, and fine. */
-        refused = CALL(model, REGISTER_PROVIDER_LIBRARY, register_fn)(model->env, asked->provider_path,
-                                                                      asked->provider_path);
+        refused =
+            CALL(model, REGISTER_PROVIDER_LIBRARY, register_fn)(model->env, asked->provider_path, asked->provider_path);
         error = find_device(model, asked->provider, &device);
     }
     if (!error && device) {

@@ -103,8 +103,7 @@ static erai_status add_files(const er_model *model, const er_model_options *aske
         sizes[1 + i] = asked->files[i].size;
     }
     OrtStatus *error = CALL(model, ADD_SESSION_CONFIG, config_fn)(options, WEIGHTS_DIRECTORY, NO_DIRECTORY);
-    if (!error)
-        error = CALL(model, ADD_FILES_IN_MEMORY, files_fn)(options, names, data, sizes, 1 + asked->file_count);
+    if (!error) error = CALL(model, ADD_FILES_IN_MEMORY, files_fn)(options, names, data, sizes, 1 + asked->file_count);
     return error ? er_ort_error(model, error, ERAI_E_INFERENCE, self->name, detail) : ERAI_OK;
 }
 
@@ -143,14 +142,14 @@ static erai_status create_session(er_model *model, const er_model_options *asked
     typedef OrtStatus *(*array_fn)(const OrtHandle *, const void *, size_t, const OrtHandle *, OrtHandle **);
     OrtHandle *options = NULL;
     OrtStatus *error = set_up(model, asked, &options);
-    erai_status status =
-        error ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime could not be set up", detail)
-              : er_provider_append(model, asked, options, detail);
+    erai_status status = error
+                             ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime could not be set up", detail)
+                             : er_provider_append(model, asked, options, detail);
     if (!status && bytes) status = add_files(model, asked, options, &(er_model_file){path, bytes, size}, detail);
     if (!status) {
-        error = bytes
-                    ? CALL(model, CREATE_SESSION_FROM_ARRAY, array_fn)(model->env, bytes, size, options, &model->session)
-                    : CALL(model, CREATE_SESSION, session_fn)(model->env, path, options, &model->session);
+        error =
+            bytes ? CALL(model, CREATE_SESSION_FROM_ARRAY, array_fn)(model->env, bytes, size, options, &model->session)
+                  : CALL(model, CREATE_SESSION, session_fn)(model->env, path, options, &model->session);
         if (error) status = refuse(model, error, asked, path, detail);
     }
     er_ort_release(model, RELEASE_SESSION_OPTIONS, options);

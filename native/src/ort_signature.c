@@ -1,4 +1,5 @@
-/* What a model takes and gives. Inputs are dense tensors; sequences, maps and optionals are read where they come out. */
+/* What a model takes and gives. Inputs are dense tensors; sequences, maps and optionals are read where they come out.
+ */
 #include "ort_api.h"
 #include "status.h"
 
@@ -61,8 +62,8 @@ static OrtStatus *read_type(const er_model *model, int output, size_t index, er_
     char *name = NULL;
     OrtInfo *type = NULL;
     const OrtInfo *tensor = NULL;
-    OrtStatus *error = CALL(model, output ? SESSION_OUTPUT_NAME : SESSION_INPUT_NAME,
-                            name_fn)(model->session, index, model->allocator, &name);
+    OrtStatus *error = CALL(model, output ? SESSION_OUTPUT_NAME : SESSION_INPUT_NAME, name_fn)(model->session, index,
+                                                                                               model->allocator, &name);
     spec->name = name;
     if (!error)
         error = CALL(model, output ? SESSION_OUTPUT_TYPE : SESSION_INPUT_TYPE, info_fn)(model->session, index, &type);
@@ -86,7 +87,8 @@ static erai_status read_spec(const er_model *model, int output, size_t index, er
     int nested = onnx_type == ONNX_SEQUENCE || onnx_type == ONNX_MAP || onnx_type == ONNX_OPTIONAL;
     if (onnx_type != ONNX_TENSOR && !(output && nested))
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' is %s; %s", side, spec->name, type_name(onnx_type),
-                       output ? "outputs are dense tensors, sequences, maps and optionals" : "inputs are dense tensors");
+                       output ? "outputs are dense tensors, sequences, maps and optionals"
+                              : "inputs are dense tensors");
     if (onnx_type != ONNX_TENSOR) return ERAI_OK;
     if (true_rank > ERAI_MAX_RANK)
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s '%s' has rank %zu; at most %d is supported", side,

@@ -1,6 +1,6 @@
-/* Values of the runtime to and from memory of ours: tensors, strings, sequences, maps. Strings pass as they are, NUL and
- * all: ONNX says that they are UTF-8, and the runtime does not look; an operator that does, StringNormalizer for one,
- * fails the run over others. A policy that wants to know has ERAI_CHECK_CHARACTERS. */
+/* Values of the runtime to and from memory of ours: tensors, strings, sequences, maps. Strings pass as they are, NUL
+ * and all: ONNX says that they are UTF-8, and the runtime does not look; an operator that does, StringNormalizer for
+ * one, fails the run over others. A policy that wants to know has ERAI_CHECK_CHARACTERS. */
 #include "ort_api.h"
 #include "status.h"
 

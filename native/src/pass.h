@@ -27,16 +27,24 @@ ER_INLINE int ER_OF(exact)(const er_pass *pass, const ER_NUMBER *values, size_t 
     return !pass->rounds || ER_OF(run_inside)(-most, most, values, count);
 }
 
-/* One value each of the features from `first` on: two loops over what stays in the first cache. */
+/* One value each of the features from `first` on, in loops over what stays in the first cache. Bins are counted apart
+ * from finding them: among stores whose addresses are known late a processor may hold back the loads that follow. */
 ER_INLINE void ER_OF(sketch_columns)(const er_pass *pass, const ER_NUMBER *values, size_t first, size_t count) {
     const ER_NUMBER *mean = ER_LIMITS.mean + first, *z_scale = ER_LIMITS.z_scale + first;
     uint64_t *sum = pass->into.sum + first, *sum_squares = pass->into.sum_squares + first;
+    uint64_t (*histogram)[ERAI_MAX_BINS] = pass->into.histogram + first;
+    ER_NUMBER(*edges)[ERAI_MAX_BINS] = ER_LIMITS.edges + first;
     for (size_t f = 0; f < count; f++) {
         int32_t z = ER_STANDARDIZE(values[f], mean[f], z_scale[f]);
         sum[f] += (uint64_t)(int64_t)z;
         sum_squares[f] += (uint64_t)(uint32_t)(z * z);
     }
-    for (size_t f = 0; f < count; f++) pass->into.histogram[first + f][ER_BIN(ER_LIMITS.edges[first + f], values[f])]++;
+    for (size_t at = 0; at < count; at += ER_BINS_AT_A_TIME) {
+        size_t left = count - at, some = left < ER_BINS_AT_A_TIME ? left : ER_BINS_AT_A_TIME;
+        unsigned bins[ER_BINS_AT_A_TIME];
+        for (size_t f = 0; f < some; f++) bins[f] = ER_BIN(edges[at + f], values[at + f]);
+        for (size_t f = 0; f < some; f++) histogram[at + f][bins[f]]++;
+    }
 }
 
 /* Every stride-th value of a feature; `position` is that of the first among the feature's values in the row. */
@@ -44,12 +52,14 @@ ER_INLINE void ER_OF(sketch_run)(const er_pass *pass, const ER_NUMBER *values, s
                                  size_t count) {
     size_t stride = pass->input->sketch_stride, skip = position % stride;
     ER_NUMBER mean = ER_LIMITS.mean[feature], z_scale = ER_LIMITS.z_scale[feature];
+    uint64_t *histogram = pass->into.histogram[feature];
+    const ER_NUMBER *edges = ER_LIMITS.edges[feature];
     int64_t sum = 0, sum_squares = 0;
     for (size_t i = skip ? stride - skip : 0; i < count; i += stride) {
         int32_t z = ER_STANDARDIZE(values[i], mean, z_scale);
         sum += z;
         sum_squares += z * z;
-        pass->into.histogram[feature][ER_BIN(ER_LIMITS.edges[feature], values[i])]++;
+        histogram[ER_BIN(edges, values[i])]++;
     }
     pass->into.sum[feature] += (uint64_t)sum;
     pass->into.sum_squares[feature] += (uint64_t)sum_squares;
@@ -89,7 +99,8 @@ typedef struct ER_OF(er_tile) {
 
 ER_INLINE void ER_OF(lay_tile)(const er_pass *pass, const er_row *row, ER_OF(er_tile) * tile) {
     size_t features = row->features;
-    int pays = row->inner == 1 && features <= ER_CHUNK / 8 && row->outer * features >= ER_CHUNK && !pass->input->sentinels;
+    int pays =
+        row->inner == 1 && features <= ER_CHUNK / 8 && row->outer * features >= ER_CHUNK && !pass->input->sentinels;
     tile->count = pays ? ER_CHUNK / features * features : 0;
     for (size_t i = 0; i < tile->count; i++) {
         tile->low[i] = ER_LIMITS.low[i % features];

@@ -154,12 +154,17 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     er_mutex_unlock(&answer->lock);
 }
 
+/* Where no rule asks for it, the time is not read. */
+static void after_the_model(erai_answer *answer) {
+    er_gate_after(answer, answer->guard->decision.struct_size ? er_session_ns(answer->session) : 0);
+}
+
 /* What follows the model's run, or its absence. */
 static erai_status finish(erai_answer *answer) {
     const erai_session *session = answer->session;
     answer->admitted = 0;
     if (answer->ran) er_judge(answer);
-    er_gate_after(answer, answer->start_ns);
+    after_the_model(answer);
     if (session->recurrent && session->model) er_recurrent_take(session->recurrent, answer);
     erai_status status = er_decide(answer, answer->start_ns, session->review ? er_session_unix_ns(session) : 0);
     answer->key_count = 0;
@@ -173,8 +178,12 @@ static erai_status predict(erai_session *session, const erai_tensor *inputs, siz
     erai_status status = admit(answer, inputs, count);
     if (!status && session->recurrent)
         status = er_recurrent_give(session->recurrent, answer);
-    if (!status && answer->rejected < answer->rows) status = er_infer(answer);
-    return status ? status : finish(answer);
+    if (status) return status;
+    if (answer->rejected < answer->rows) status = er_infer(answer);
+    if (!status) return finish(answer);
+    answer->failed = 1;
+    after_the_model(answer);
+    return status;
 }
 
 erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {

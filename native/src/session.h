@@ -19,6 +19,7 @@ struct erai_session {
     erai_spool *spool;
     const erai_clock *clock; /* NULL: the system's */
     int rows_assumed;        /* the default policy: that axis 0 counts independent rows is tried where it matters */
+    int rows_depend;         /* the bundle says that a row's answer depends on the other rows of its batch */
     uint8_t model_digest[ERAI_DIGEST_SIZE];
     char *stop_path; /* "PATH.stopped" beside the bundle or model; NULL: it was not opened by path */
     int stopped;     /* atomic */
@@ -49,7 +50,10 @@ static inline int64_t er_session_unix_ns(const erai_session *session) {
     return session->clock ? __atomic_load_n(&session->clock->unix_ns, __ATOMIC_RELAXED) : er_unix_ns();
 }
 
-/* open.c: the golden vectors of a bundle give the answers they gave when it was made. */
+/* default_guard.c: of a bare model. */
+erai_status er_default_guard(const er_model *model, erai_guard **guard, char *detail);
+
+/* golden.c: the golden vectors of a bundle give the answers they gave when it was made. */
 erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char *detail);
 
 /* stop.c: whether a file says that the session is stopped. */

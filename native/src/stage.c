@@ -56,7 +56,8 @@ static double stand_in(const er_feature *feature, uint32_t dtype, int shift) {
 static erai_string stand_in_text(const er_feature *feature, int shift) {
     const erai_check_rule *categories = check_of(feature, ERAI_CHECK_CATEGORIES);
     const char *text = feature->stand_in ? feature->stand_in : categories ? categories->texts[0] : "";
-    if (shift && categories) text = categories->texts[strcmp(categories->texts[0], text) == 0 ? categories->count - 1 : 0];
+    if (shift && categories)
+        text = categories->texts[strcmp(categories->texts[0], text) == 0 ? categories->count - 1 : 0];
     return (erai_string){.bytes = text, .size = strlen(text)};
 }
 

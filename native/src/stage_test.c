@@ -61,7 +61,7 @@ static const erai_feature_rule means[FEATURES] = {{.low = 0, .high = 10, .mean =
 
 static void a_rejected_row_becomes_the_means_and_its_neighbours_stay(void) {
     rig of = open_rig(ERAI_DTYPE_FLOAT32, means, NULL, 2);
-    const float rows[3][6] = {{1, 2, 3, 4, 5, 6}, {NAN, 2, 3, 4, 5, 6}, {-0.0f, 2, 3, 4, 5, 1e-45f}};
+    const float rows[3][6] = {{1, 2, 3, 4, 5, 6}, {NAN, 2, 3, 4, 5, 6}, {-0.0f, 1e-45f, 3, 4, 5, 6}};
     ER_CHECK_INT(admit(&of, ERAI_DTYPE_FLOAT32, rows, 3), 2);
     const float *staged = stage(&of, UINT64_MAX, 0), stand_in[] = {2.5f, 2.5f, 9.25f, 9.25f, 3, 3};
     ER_CHECK(memcmp(staged, rows[0], sizeof rows[0]) == 0 && memcmp(staged + 12, rows[2], sizeof rows[2]) == 0);
@@ -85,7 +85,8 @@ static void only_rows_rejected_for_a_stated_reason_are_replaced(void) {
 
 static void missing_values_become_what_their_rule_says(void) {
     static const double sentinel[] = {-99};
-    const erai_feature_rule any[FEATURES] = {{.low = -100, .high = 100}, {.low = -100, .high = 100}, {.low = -100, .high = 100}};
+    const erai_feature_rule any[FEATURES] = {
+        {.low = -100, .high = 100}, {.low = -100, .high = 100}, {.low = -100, .high = 100}};
     const erai_check_rule checks[FEATURES] = {
         {.kind = ERAI_CHECK_MISSING, .limit = 7.5},
         {.kind = ERAI_CHECK_MISSING, .limit = 8, .values = sentinel, .count = 1, .verdict = ERAI_VERDICT_FLAG},
@@ -95,7 +96,7 @@ static void missing_values_become_what_their_rule_says(void) {
     ER_CHECK_INT(admit(&of, ERAI_DTYPE_FLOAT32, rows, 2), 1);
     const float *staged = stage(&of, UINT64_MAX, 0), expected[] = {7.5f, 1, 8, 2};
     ER_CHECK(memcmp(staged, expected, sizeof expected) == 0 && isnan(staged[4]) && staged[5] == 3);
-    ER_CHECK(staged[6] == 0 && staged[11] == 0); /* NaN is not what says missing in the second: rejected */
+    ER_CHECK(staged[6] == 0 && staged[11] == 0);              /* NaN is not what says missing in the second: rejected */
     staged = stage(&of, (uint64_t)1 << ERAI_REASON_STUCK, 0); /* not replaced, but what is missing in it is */
     ER_CHECK(staged[6] == -99 && staged[7] == 7.5f && isnan(staged[8]) && staged[9] == 2);
     close_rig(&of);

@@ -1,6 +1,7 @@
 /* See test_input.h. SPDX-License-Identifier: Apache-2.0 */
 #include "test_input.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,6 +28,31 @@ static void add_features(erai_policy *policy, const test_input *input, char *det
     }
 }
 
+static void add_state_input(erai_policy *policy, char *detail) {
+    static const int64_t shape[] = {-1, 1}, most[] = {4096, 1};
+    const erai_input_rule input = {.struct_size = sizeof input,
+                                   .name = "s",
+                                   .shape = shape,
+                                   .max_shape = most,
+                                   .rank = 2,
+                                   .dtype = ERAI_DTYPE_FLOAT32,
+                                   .feature_axis = -1,
+                                   .sketch_stride = 1};
+    const erai_feature_rule feature = {
+        .struct_size = sizeof feature, .name = "state", .low = -(double)INFINITY, .high = (double)INFINITY};
+    must(erai_policy_add_input(policy, &input, detail), detail);
+    must(erai_policy_add_feature(policy, &feature, detail), detail);
+}
+
+static void add_state(erai_policy *policy, char *detail) {
+    static const int64_t shape[] = {-1, 1};
+    const erai_output_rule output = {
+        .struct_size = sizeof output, .name = "t", .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+    const erai_state_rule state = {.struct_size = sizeof state, .input = "s", .output = "t"};
+    must(erai_policy_add_output(policy, &output, detail), detail);
+    must(erai_policy_add_state(policy, &state, detail), detail);
+}
+
 erai_session *test_input_open(const test_input *input) {
     static const uint8_t digest[ERAI_DIGEST_SIZE] = {0xcd};
     static const int64_t output_shape[] = {-1};
@@ -35,15 +61,17 @@ erai_session *test_input_open(const test_input *input) {
     erai_guard *guard = NULL;
     erai_session *session = NULL;
     must(erai_policy_open(input->batched, &policy), detail);
+    if (input->has_state) add_state_input(policy, detail);
     erai_input_rule rule = input->rule;
     rule.struct_size = sizeof rule;
     rule.name = "x";
     must(erai_policy_add_input(policy, &rule, detail), detail);
     add_features(policy, input, detail);
     if (input->distance) must(erai_policy_set_distance(policy, input->distance, detail), detail);
-    erai_output_rule output = {.struct_size = sizeof output, .name = "y", .shape = output_shape, .rank = 1,
-                               .dtype = ERAI_DTYPE_FLOAT32};
+    erai_output_rule output = {
+        .struct_size = sizeof output, .name = "y", .shape = output_shape, .rank = 1, .dtype = ERAI_DTYPE_FLOAT32};
     must(erai_policy_add_output(policy, &output, detail), detail);
+    if (input->has_state) add_state(policy, detail);
     size_t size = 0;
     erai_policy_write(policy, NULL, 0, &size, NULL);
     uint8_t *bytes = malloc(size);

@@ -6,10 +6,11 @@
 
 typedef struct test_input {
     int batched;
-    erai_input_rule rule;                /* struct_size and name are filled in */
-    const erai_feature_rule *features;   /* one a feature; struct_size and name are filled in: "f0", "f1", ... */
-    const erai_check_rule *checks;       /* NULL, or one a feature; kind 0: none */
-    const erai_distance_rule *distance;  /* NULL: none */
+    erai_input_rule rule;               /* struct_size and name are filled in */
+    const erai_feature_rule *features;  /* one a feature; struct_size and name are filled in: "f0", "f1", ... */
+    const erai_check_rule *checks;      /* NULL, or one a feature; kind 0: none */
+    const erai_distance_rule *distance; /* NULL: none */
+    int has_state; /* before it, an input "s" that output "t" is the next value of: one float32 a row */
 } test_input;
 
 /* Ends the test program when a rule is refused. The output is "y", of one float32 a row. */

@@ -1,7 +1,7 @@
 /* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into
- * its feature's sketch, in one pass (pass.h). A value is inside its limits exactly when `low <= value && value <= high`,
- * which is false for NaN, and the limits of the fast path are at most +-FLT_MAX or +-DBL_MAX, so the usual value costs
- * two comparisons and everything else, infinities included, leaves that path. */
+ * its feature's sketch, in one pass (pass.h). A value is inside its limits exactly when `low <= value && value <=
+ * high`, which is false for NaN, and the limits of the fast path are at most +-FLT_MAX or +-DBL_MAX, so the usual value
+ * costs two comparisons and everything else, infinities included, leaves that path. */
 #include "dispatch.h"
 #include "session.h"
 #include "sketch.h"
@@ -77,11 +77,11 @@ static size_t believed_rows(const erai_answer *answer) {
 typedef struct er_pass {
     erai_answer *answer;
     const er_input *input;
-    const er_feature *features;  /* of this input, as `into` is */
+    const er_feature *features; /* of this input, as `into` is */
     er_feature_statistics into;
     size_t row_bytes, chunk;
-    int rounds;    /* of a type whose greatest integers float64 rounds */
-    int checks;    /* er_check_row has something to look at */
+    int rounds; /* of a type whose greatest integers float64 rounds */
+    int checks; /* er_check_row has something to look at */
 } er_pass;
 
 /* Elements that follow each other: a value each of features from `feature` on (columns), or a run of one feature's. */
@@ -93,8 +93,10 @@ typedef struct er_piece {
     int columns;
 } er_piece;
 
-#define ER_CHUNK 256u     /* values of other types that are read into float32 or float64 at a time */
-#define ER_PIECE 4096u    /* values that are read where they are */
+/* Values that are looked at together. */
+#define ER_PIECE 4096u /* read where they are */
+#define ER_CHUNK 256u  /* of other types, read into float32 or float64 */
+#define ER_BINS_AT_A_TIME 64u
 
 enum { NOT_FINITE, BELOW, ABOVE, MISSING }; /* of ER_KINDS */
 
@@ -253,15 +255,15 @@ static void admit_input(erai_answer *answer, const er_input *input, const erai_t
     size_t first = input->first_feature;
     er_row row = er_row_shape(input, tensor, guard->batched);
     row.unix_ns = unix_ns;
-    er_pass pass = {
-        .answer = answer,
-        .input = input,
-        .features = guard->features + first,
-        .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
-        .row_bytes = row.outer * row.features * row.inner * erai_dtype_size(input->dtype),
-        .chunk = input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
-        .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
-        .checks = input->checked > 0 || input->distance != NULL};
+    er_pass pass = {.answer = answer,
+                    .input = input,
+                    .features = guard->features + first,
+                    .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
+                    .row_bytes = row.outer * row.features * row.inner * erai_dtype_size(input->dtype),
+                    .chunk =
+                        input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
+                    .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
+                    .checks = input->checked > 0 || input->distance != NULL};
     next_tag(answer);
     if (input->width == ER_NARROW)
         narrow_admit_rows(&pass, &row, answer->rows);

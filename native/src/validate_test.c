@@ -20,6 +20,11 @@ static double draw(double from, double to) {
     return from + (to - from) * (double)(test_random() >> 11) * 0x1p-53;
 }
 
+/* From 0 to below `count`. */
+static size_t pick(size_t count) {
+    return (size_t)(test_random() % count);
+}
+
 /* ---- One random input and its rules ---- */
 
 typedef struct subject {
@@ -36,41 +41,41 @@ typedef struct subject {
 /* Limits that lie on values of the type, between them, and far beyond what float64 holds exactly. */
 static double draw_limit(void) {
     static const double some[] = {0, 1, -3, 2.5, 100, -100, 0.1, 0x1p53, 0x1p53 + 2, -0x1p62, 0x1p63, 65504};
-    return some[test_random() % (sizeof some / sizeof *some)];
+    return some[pick(sizeof some / sizeof *some)];
 }
 
 static void draw_features(subject *of) {
     for (int i = 0; i < BINS - 1; i++) of->edges[i] = 2.5 * i - 4;
     for (int i = 0; i < BINS; i++) of->counts[i] = 10;
-    of->sentinel[0] = test_random() % 2 ? 1 : -99;
+    of->sentinel[0] = pick(2) ? 1 : -99;
     for (size_t f = 0; f < of->count; f++) {
         double one = draw_limit(), other = draw_limit();
         erai_feature_rule *feature = &of->features[f];
         *feature = (erai_feature_rule){.low = fmin(one, other),
                                        .high = fmax(one, other),
                                        .mean = draw(-3, 3),
-                                       .stddev = test_random() % 4 ? draw(0.01, 4) : 0,
+                                       .stddev = pick(4) ? draw(0.01, 4) : 0,
                                        .edges = of->edges,
                                        .counts = of->counts,
-                                       .bins = test_random() % 4 ? BINS : 0};
-        if (test_random() % 2) feature->low = -INFINITY;
-        if (test_random() % 2) feature->high = INFINITY;
-        of->checks[f] = (erai_check_rule){.kind = test_random() % 3 ? 0 : ERAI_CHECK_MISSING,
-                                          .verdict = (uint32_t)(test_random() % 3),
+                                       .bins = pick(4) ? BINS : 0};
+        if (pick(2)) feature->low = -INFINITY;
+        if (pick(2)) feature->high = INFINITY;
+        of->checks[f] = (erai_check_rule){.kind = pick(3) ? 0 : ERAI_CHECK_MISSING,
+                                          .verdict = (uint32_t)pick(3),
                                           .values = of->sentinel,
-                                          .count = (uint32_t)(test_random() % 2),
+                                          .count = (uint32_t)pick(2),
                                           .limit = 7};
     }
 }
 
 /* Batched or not, features first, in the middle, last, or none at all; rows of one chunk, or of several. */
 static void draw_shape(subject *of, int large) {
-    size_t around = large ? 1 + test_random() % 40 : 1 + test_random() % 3;
-    int kind = (int)(test_random() % 5), batched = (int)(test_random() % 2);
-    of->rows = batched ? 1 + test_random() % 4 : 1;
+    size_t around = large ? 1 + pick(40) : 1 + pick(3);
+    int kind = (int)pick(5), batched = (int)pick(2);
+    of->rows = batched ? 1 + pick(4) : 1;
     of->outer = kind == 2 || kind == 3 ? around * around : 1;
     of->inner = kind == 1 ? around * 120 : kind == 3 ? around : 1;
-    of->count = kind == 4 ? 1 : 1 + test_random() % (large && kind == 0 ? MOST_FEATURES : 5);
+    of->count = kind == 4 ? 1 : 1 + pick(large && kind == 0 ? MOST_FEATURES : 5);
     if (kind == 4) of->inner = around * 100;
     while (of->rows * of->outer * of->count * of->inner > MOST_VALUES) of->outer > 1 ? of->outer-- : of->inner--;
     uint32_t rank = 0;
@@ -93,21 +98,20 @@ static void draw_subject(subject *of, uint32_t dtype, int large) {
     of->input.rule.shape = of->shape;
     of->input.rule.max_shape = of->given;
     of->input.rule.dtype = dtype;
-    of->input.rule.flags =
-        (test_random() % 3 ? ERAI_RULE_FINITE : 0) | (test_random() % 3 ? 0 : ERAI_RULE_FLAG_RANGE);
-    of->input.rule.sketch_stride = (uint32_t)(test_random() % 3 ? 1 : 3);
+    of->input.rule.flags = (pick(3) ? ERAI_RULE_FINITE : 0) | (pick(3) ? 0 : ERAI_RULE_FLAG_RANGE);
+    of->input.rule.sketch_stride = (pick(3) ? 1 : 3);
     of->input.features = of->features;
-    of->input.checks = test_random() % 2 ? of->checks : NULL;
+    of->input.checks = pick(2) ? of->checks : NULL;
     size_t count = of->rows * of->outer * of->count * of->inner;
-    int wildness = (int)(test_random() % 3);
+    int wildness = (int)pick(3);
     for (size_t i = 0; i < count; i++) {
         size_t f = i / of->inner % of->count;
         er_write(of->values, dtype, i, draw(0, 2));
-        if (wildness && test_random() % (wildness == 1 ? 300 : 3) == 0) {
+        if (wildness && pick(wildness == 1 ? 300 : 3) == 0) {
             uint64_t bits = test_random();
-            double some[] = {of->features[f].low, of->features[f].high, of->sentinel[0], (double)NAN,
+            double some[] = {of->features[f].low, of->features[f].high, of->sentinel[0],   (double)NAN,
                              (double)INFINITY,    draw_limit(),         -(double)INFINITY, -0.0};
-            size_t which = test_random() % 12;
+            size_t which = pick(12);
             if (which < 8)
                 er_write(of->values, dtype, i, some[which]);
             else
@@ -238,8 +242,7 @@ static void check_subject(const subject *of) {
     ER_CHECK_INT(answer->rows, of->rows);
     for (size_t row = 0; row < of->rows; row++) {
         erai_verdict worst = ERAI_VERDICT_ACCEPT;
-        for (size_t f = 0; f < of->count; f++)
-            reasons += expect_feature(of, answer, row, f, &expected[f], &worst);
+        for (size_t f = 0; f < of->count; f++) reasons += expect_feature(of, answer, row, f, &expected[f], &worst);
         ER_CHECK_INT(answer->verdicts[row], worst);
     }
     ER_CHECK_INT(answer->reason_count, reasons);
@@ -385,8 +388,13 @@ static void rows_without_values_are_accepted_where_the_rules_allow_them(void) {
     for (size_t i = 0; i < DTYPES; i++) {
         const erai_feature_rule features[] = {feature, feature};
         const test_input input = {.batched = 1,
-                                  .rule = {.shape = shape, .max_shape = most, .rank = 3, .dtype = dtypes[i],
-                                           .flags = ERAI_RULE_EMPTY, .feature_axis = 2, .sketch_stride = 1},
+                                  .rule = {.shape = shape,
+                                           .max_shape = most,
+                                           .rank = 3,
+                                           .dtype = dtypes[i],
+                                           .flags = ERAI_RULE_EMPTY,
+                                           .feature_axis = 2,
+                                           .sketch_stride = 1},
                                   .features = features};
         erai_session *session = test_input_open(&input);
         erai_answer *answer = NULL;
@@ -411,6 +419,31 @@ static void strings_have_no_values_to_judge(void) {
     close_rig(&of);
 }
 
+static void states_are_the_sessions_own_and_not_judged(void) {
+    const erai_feature_rule feature = {.low = 0, .high = 1};
+    const int64_t shape[] = {-1, 1}, most[] = {5, 1}, given[] = {2, 1};
+    const test_input input = {.batched = 1,
+                              .rule = {.shape = shape,
+                                       .max_shape = most,
+                                       .rank = 2,
+                                       .dtype = ERAI_DTYPE_FLOAT32,
+                                       .feature_axis = 1,
+                                       .sketch_stride = 1},
+                              .features = &feature,
+                              .has_state = 1};
+    const float rows[] = {0.5f, 1.5f};
+    erai_session *session = test_input_open(&input);
+    erai_answer *answer = NULL;
+    size_t admitted = 0;
+    const erai_tensor tensor = {.data = rows, .shape = given, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+    ER_CHECK_INT(erai_answer_open(session, &answer), ERAI_OK);
+    ER_CHECK_INT(erai_admit(session, &tensor, 1, answer, &admitted), ERAI_OK); /* the state is the first input */
+    ER_CHECK(admitted == 1 && answer->rows == 2 && answer->reason_count == 1);
+    ER_CHECK_STR(answer->reasons[0].subject, "f0");
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 int main(void) {
     ER_RUN(small_tensors_of_every_type_are_judged_as_the_reference_judges);
     ER_RUN(large_tensors_of_every_type_are_judged_as_the_reference_judges);
@@ -420,5 +453,6 @@ int main(void) {
     ER_RUN(zero_rows_are_an_answer_where_the_rules_allow_them);
     ER_RUN(rows_without_values_are_accepted_where_the_rules_allow_them);
     ER_RUN(strings_have_no_values_to_judge);
+    ER_RUN(states_are_the_sessions_own_and_not_judged);
     return er_test_result();
 }

@@ -33,10 +33,10 @@ static inline float bfloat16_value(uint16_t half) {
     return float_of((uint32_t)half << 16);
 }
 
-#define READ(type, expression)                                  \
-    do {                                                        \
-        const type *from = data;                                \
-        for (size_t i = 0; i < count; i++) to[i] = expression;  \
+#define READ(type, expression)                                 \
+    do {                                                       \
+        const type *from = data;                               \
+        for (size_t i = 0; i < count; i++) to[i] = expression; \
     } while (0)
 
 void er_read_narrow(const void *data, uint32_t dtype, size_t count, float *to) {

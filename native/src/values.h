@@ -18,8 +18,8 @@ double er_value(const void *data, uint32_t dtype, size_t at);
 int er_is_below(const void *data, uint32_t dtype, size_t at, double limit);
 int er_is_above(const void *data, uint32_t dtype, size_t at, double limit);
 
-/* Whether element `at` is what a rule of kind MISSING says: NaN, or, with count 1, values[0] as the type holds it. Other
- * rules leave missing values alone. */
+/* Whether element `at` is what a rule of kind MISSING says: NaN, or, with count 1, values[0] as the type holds it.
+ * Other rules leave missing values alone. */
 int er_is_missing(const erai_check_rule *missing, const void *data, uint32_t dtype, size_t at);
 
 /* Writes the value of the type that is nearest to `value`: floats by rounding to even, beyond their range infinite;

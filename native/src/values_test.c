@@ -1,5 +1,5 @@
-/* Every bit pattern of the 16-bit types, and the ends of the others. Expected values come from the formats' definitions,
- * by ldexp. SPDX-License-Identifier: Apache-2.0 */
+/* Every bit pattern of the 16-bit types, and the ends of the others. Expected values come from the formats'
+ * definitions, by ldexp. SPDX-License-Identifier: Apache-2.0 */
 #include "values.h"
 
 #include <math.h>
@@ -25,8 +25,9 @@ static void check_patterns(uint32_t dtype, int mantissa_bits, int bias) {
     er_read_narrow(patterns, dtype, PATTERNS, values);
     for (unsigned i = 0; i < PATTERNS; i++) {
         double expected = meaning(i, mantissa_bits, bias), one = er_value(patterns, dtype, i);
-        ER_CHECK(isnan(expected) ? isnan(values[i]) && isnan(one)
-                                 : (double)values[i] == expected && one == expected && !signbit(values[i]) == (i < 32768));
+        ER_CHECK(isnan(expected)
+                     ? isnan(values[i]) && isnan(one)
+                     : (double)values[i] == expected && one == expected && !signbit(values[i]) == (i < 32768));
         uint32_t bits, mantissa = (1u << mantissa_bits) - 1;
         memcpy(&bits, &values[i], sizeof bits);
         if (isnan(expected)) ER_CHECK_INT(bits >> (23 - mantissa_bits) & mantissa, i & mantissa);
@@ -122,14 +123,14 @@ static void writing_integers_rounds_and_saturates(void) {
     static const struct {
         uint32_t dtype;
         double low, high;
-    } types[] = {{ERAI_DTYPE_INT8, -128, 127},        {ERAI_DTYPE_INT16, -32768, 32767},
-                 {ERAI_DTYPE_INT32, -0x1p31, 0x1p31 - 1}, {ERAI_DTYPE_INT64, -0x1p63, 0x1p63},
-                 {ERAI_DTYPE_UINT8, 0, 255},          {ERAI_DTYPE_UINT16, 0, 65535},
-                 {ERAI_DTYPE_UINT32, 0, 0x1p32 - 1},  {ERAI_DTYPE_UINT64, 0, 0x1p64},
-                 {ERAI_DTYPE_BOOL, 0, 1}};
+    } types[] = {
+        {ERAI_DTYPE_INT8, -128, 127},        {ERAI_DTYPE_INT16, -32768, 32767}, {ERAI_DTYPE_INT32, -0x1p31, 0x1p31 - 1},
+        {ERAI_DTYPE_INT64, -0x1p63, 0x1p63}, {ERAI_DTYPE_UINT8, 0, 255},        {ERAI_DTYPE_UINT16, 0, 65535},
+        {ERAI_DTYPE_UINT32, 0, 0x1p32 - 1},  {ERAI_DTYPE_UINT64, 0, 0x1p64},    {ERAI_DTYPE_BOOL, 0, 1}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        static const double given[] = {0.4, 0.6, 1.5, 2.5, -0.6, -1.5, (double)NAN, (double)INFINITY, -(double)INFINITY,
-                                       1e300, -1e300, 0x1p63, 127.4999};
+        static const double given[] = {
+            0.4,   0.6,    1.5,    2.5,     -0.6, -1.5, (double)NAN, (double)INFINITY, -(double)INFINITY,
+            1e300, -1e300, 0x1p63, 127.4999};
         for (size_t k = 0; k < sizeof given / sizeof *given; k++) {
             uint64_t cell[2] = {0, 0};
             er_write(cell, types[i].dtype, 1, given[k]);

@@ -136,8 +136,8 @@ def check_record(
 
 
 def distance_record(
-    verdict: int, rest: float, threshold: float, false_rejection_rate: float, mean: Sequence[float], scale: Sequence[float],
-    weights: Sequence[float], projection: Sequence[Sequence[float]],
+    verdict: int, rest: float, threshold: float, false_rejection_rate: float, mean: Sequence[float],
+    scale: Sequence[float], weights: Sequence[float], projection: Sequence[Sequence[float]],
 ) -> bytes:  # fmt: skip
     """The word that there is a distance, and the distance."""
     record = struct.pack("<BBIddd", 1, verdict, len(weights), rest, threshold, false_rejection_rate)

@@ -33,7 +33,8 @@ def test_batch_file_of_the_document_reads_as_its_counts() -> None:
     assert (snapshot.calls, snapshot.errors, snapshot.latency_sum_ns) == (13, 1, 456_789)
     assert snapshot.rows_by_verdict.tolist() == [20, 0, 4]
     assert snapshot.rows_by_source.tolist() == [20, 0, 0, 4, 0, 0]  # zeros at the end of a list are left out
-    assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, 0, 0, 0]
+    assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, *[0] * 27]
+    assert snapshot.decisions.tolist() == [0, 0, 0, 0, 0, 2, 0, 0]
     assert (len(snapshot.latency), np.flatnonzero(snapshot.latency).tolist()) == (321, [0, 120])
     first, second = snapshot.features
     assert (first.histogram.tolist(), first.not_finite, first.sum, first.sum_squares) == (
@@ -61,8 +62,11 @@ def test_greatest_numbers_survive() -> None:
 
 
 def test_longer_lists_of_a_later_writer_are_kept() -> None:
-    snapshot = read_snapshot(batch(reasons=raw.counts(range(20)), latency=raw.counts([1] * 500)))
-    assert snapshot.reasons.tolist() == list(range(20))
+    snapshot = read_snapshot(
+        batch(reasons=raw.counts(range(50)), decisions=raw.counts(range(30)), latency=raw.counts([1] * 500))
+    )
+    assert snapshot.reasons.tolist() == list(range(50))
+    assert snapshot.decisions.tolist() == list(range(30))
     assert len(snapshot.latency) == 500
 
 
@@ -88,9 +92,15 @@ def test_malformed_batch_file_is_refused(data: bytes) -> None:
         read_snapshot(data)
 
 
+def test_batch_file_of_version_1_reads_without_decisions() -> None:
+    first = read_snapshot(frame(BATCH_MAGIC, batch_body(decisions=b""), version=1))
+    assert first.decisions.tolist() == [0] * 8
+    assert first.latency.tolist() == read_snapshot(batch()).latency.tolist()
+
+
 def test_newer_batch_file_is_refused_saying_so() -> None:
-    with pytest.raises(SpoolError, match="format version 2; this build understands up to 1: update"):
-        read_snapshot(frame(BATCH_MAGIC, b"", version=2))
+    with pytest.raises(SpoolError, match="format version 3; this build understands up to 2: update"):
+        read_snapshot(frame(BATCH_MAGIC, b"", version=3))
 
 
 def test_every_truncation_and_bit_flip_of_a_batch_file_is_refused() -> None:

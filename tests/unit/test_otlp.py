@@ -107,7 +107,7 @@ def test_reference_travels_with_the_bounds_of_the_values() -> None:
     for value, reference in zip(values, references, strict=True):
         assert value.explicit_bounds == reference.explicit_bounds
         assert not value.HasField("sum")
-    assert list(values[1].explicit_bounds) == [float(np.float32(0.1))]
+    assert list(values[1].explicit_bounds) == [0.1]
 
 
 def test_feature_without_reference_reports_only_what_was_not_finite() -> None:

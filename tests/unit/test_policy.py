@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,18 +12,32 @@ from hypothesis import strategies as st
 from edge_rai._native import GuardProgram
 from edge_rai.errors import BundleError, IntegrityError, PolicyError
 from edge_rai.policy import (
+    Age,
+    CircuitBreaker,
+    Clipped,
+    Decision,
+    Distance,
+    DistanceReference,
+    FallbackRule,
     FeatureReference,
     FeatureRule,
+    Hysteresis,
     InputRule,
+    LastGood,
+    Missing,
     OutputRule,
     Policy,
+    RateLimit,
     Reference,
+    StateRule,
     check_guard,
     compile_policy,
     load_policy,
     parse_policy,
     policy_to_toml,
 )
+from edge_rai.types import ReasonCode
+from support import guard_bytes as raw
 
 WRITTEN = """\
 format_version = 1
@@ -49,6 +65,154 @@ dtype = "float32"
 shape = [-1, 3]
 default = [nan, 0.5, 1]
 """
+
+
+EVERY_FIELD = """\
+format_version = 1
+batched = true
+
+[[inputs]]
+name = "x"
+dtype = "float32"
+shape = [-1, 2]
+max_shape = [64, 2]
+finite = true
+out_of_range = "flag"
+feature_axis = 1
+sketch_stride = 3
+distance = { threshold = 9.5, kind = "low_rank", false_rejection_rate = 0.01, verdict = "flag" }
+
+[[inputs.features]]
+name = "gr\u00f6sse"
+unit = "cm"
+low = -1.5
+high = 30
+missing = { value = -999, becomes = 0.25 }
+categories = [3, -1.5, 0]
+integral = true
+monotonic = true
+stuck = 5
+step = 0.5
+mean = [-1, 4]
+stddev = [0.01, inf]
+clipped = { low = 0, high = 255, share = 0.5 }
+age = { max_s = 60, ahead_s = 5, unit_s = 0.001 }
+verdict = "flag"
+
+[[inputs.features]]
+name = "plain"
+
+[[inputs]]
+name = "words"
+dtype = "string"
+shape = [-1, 2]
+max_shape = [64, 2]
+empty = true
+sketch_stride = 3
+
+[[inputs.features]]
+name = "word"
+categories = ["red", "", "\u00e9", "blue"]
+length = [1, 32]
+characters = "a-z\U0010ffff"
+stuck = 2
+
+[[inputs]]
+name = "h"
+dtype = "float32"
+shape = [-1, 4]
+max_shape = [64, 4]
+out_of_range = "flag"
+sketch_stride = 3
+
+[[outputs]]
+name = "p"
+dtype = "float32"
+shape = [-1, 3]
+default = [0.25]
+logits = true
+range = [0, 1]
+sum = [0.99, 1.01]
+confidence = 0.6
+margin = 0.1
+entropy = 0.5
+
+[[outputs]]
+name = "next h"
+dtype = "float32"
+shape = [-1, 4]
+default = [0.25]
+
+[[outputs]]
+name = "map"
+dtype = "object"
+shape = []
+finite = false
+
+[decision]
+deadline_ms = 5
+review_rows = 65536
+provider = "CPUExecutionProvider"
+last_good = { max_age_s = 1099.511627776, keys = 7, shared = true }
+hysteresis = { after = 3, until = 65536 }
+breaker = { on = ["error", "reject"], window = 64, failures = 2, cooldown_s = 1e-9, probes = 1 }
+rate_limit = { rows_per_second = 0.5, burst = 10 }
+
+[[fallback]]
+reasons = ["deadline", "out_of_distribution"]
+chain = ["model", "last_good", "default", "abstain", "reject"]
+
+[[fallback]]
+chain = ["abstain"]
+
+[[states]]
+input = "h"
+output = "next h"
+row_axis = 0
+"""
+
+
+def every_field_reference() -> Reference:
+    feature = raw.FEATURE
+    edges, counts = np.array(feature["edges"]), np.array(feature["counts"], np.uint64)
+    arrays = (np.array(raw.DISTANCE[name]) for name in ("mean", "scale", "projection", "weights"))
+    return Reference(
+        (FeatureReference("x", feature["name"], 10, feature["mean"], feature["stddev"], edges, counts),),
+        (DistanceReference("x", *arrays, rest=raw.DISTANCE["rest"]),),
+    )
+
+
+def test_every_field_compiles_to_the_bytes_of_the_document() -> None:
+    def flagged(checks: dict[str, Any]) -> dict[str, Any]:
+        return {kind: (number, {**arguments, "verdict": 1}) for kind, (number, arguments) in checks.items()}
+
+    def rejected(checks: dict[str, Any]) -> dict[str, Any]:
+        return {kind: (number, {**arguments, "verdict": 2}) for kind, (number, arguments) in checks.items()}
+
+    order = ("missing", "categories", "integral", "monotonic", "stuck", "step", "mean", "stddev", "clipped", "age")
+    asks = {kind: flagged(raw.CHECKS)[kind] for kind in order} | {"missing": raw.CHECKS["missing"]}
+    words, state = raw.FULL_INPUTS[1][0], raw.FULL_INPUTS[2][0]
+    word = {**raw.PLAIN, "name": "word", "stand_in": "red", "mean": 0.0, "asks": rejected(raw.TEXT_CHECKS)}
+    plain = {**raw.PLAIN, "mean": 0.0}
+    inputs = [
+        raw.input_record(
+            raw.INPUT, [{**raw.FEATURE, "asks": asks}, plain], distance=raw.distance_record(**raw.DISTANCE)
+        ),
+        raw.input_record(words, [word]),
+        raw.input_record(state, [{**plain, "name": "h"}]),
+    ]
+    probabilities = {**raw.FULL_OUTPUTS[0], "asks": rejected(raw.OUTPUT_CHECKS)}
+    decision = {**raw.DECISION, "hold_until": 65536}
+    end = raw.ending(
+        raw.decision_record(decision),
+        [raw.fallback_record(1 << 22 | 1 << 29, (1, 2, 3, 4, 5)), raw.fallback_record(2**64 - 1, (4,))],
+        [raw.state_record(raw.STATE)],
+    )
+    expected = raw.guard(inputs, [raw.output_record(rule) for rule in (probabilities, *raw.FULL_OUTPUTS[1:])], end=end)
+    assert compile_policy(parse_policy(EVERY_FIELD), every_field_reference()) == expected
+    written = policy_to_toml(parse_policy(EVERY_FIELD))
+    read = Reference.from_json(every_field_reference().to_json())
+    assert compile_policy(parse_policy(written), read) == expected
 
 
 def reference(*, name: str = "mean radius") -> Reference:
@@ -106,6 +270,102 @@ def test_bad_rule_is_one_error_that_names_the_field(old: str, new: str, expected
     assert str(caught.value).startswith("rules.toml: ")
 
 
+FAULTS: list[tuple[str, str, str]] = [
+    ("low = -1.5", "low = true", r"inputs\[0\]\.features\[0\]\.low is True: .*number"),
+    ("low = -1.5", 'stand_in = "red"', "stand_in of 'grösse' is a rule for strings, but input 'x' is float32"),
+    ("low = -1.5", "length = [1, 2]", "length of 'grösse' is a rule for strings, but input 'x' is float32"),
+    ("low = -1.5", 'characters = "a-z"', "characters of 'grösse' is a rule for strings, but input 'x' is float32"),
+    ("stuck = 2\n", "step = 2\n", "step of 'word' is a rule for numbers, but input 'words' is string"),
+    ("stuck = 2\n", "high = 2\n", "high of 'word' is a rule for numbers, but input 'words' is string"),
+    ("stuck = 2\n", "missing = {}\n", "missing of 'word' is a rule for numbers, but input 'words' is string"),
+    ("[3, -1.5, 0]", '["a"]', "categories of 'grösse' starts with 'a', but input 'x' is float32"),
+    ("[3, -1.5, 0]", '["a", 1]', r"features\[0\]\.categories: .*expected numbers, or strings, and not both$"),
+    ("[3, -1.5, 0]", "[1, true]", r"features\[0\]\.categories: .*expected numbers, or strings, and not both$"),
+    ("[3, -1.5, 0]", "[1, 9007199254740993]", "categories holds 9007199254740993; whole numbers up to"),
+    ("[3, -1.5, 0]", "[1, 1]", "categories of 'grösse' holds one twice"),
+    ("[3, -1.5, 0]", "[1, nan]", "categories of 'grösse' holds nan; expected finite numbers"),
+    ("becomes = 0.25", "becomes = nan", "missing.becomes is nan; it must be a finite number, or left out"),
+    ("value = -999", "value = inf", "missing.value is inf; it must be a finite number, or left out"),
+    ("value = -999", 'verdict = "drop"', r"missing\.verdict is 'drop': .*'accept', 'flag' or 'reject'"),
+    ("value = -999", "values = [1]", r"missing\.values.*there is no such field"),
+    ("stuck = 5", "stuck = 1", "stuck of 'grösse' is 1; a window is 2 to 4294967295 rows"),
+    ("stuck = 5", "stuck = 4294967296", "stuck of 'grösse' is 4294967296; a window is 2 to 4294967295 rows"),
+    ("step = 0.5", "step = -0.5", "step of 'grösse' is -0.5; it must be a number from 0"),
+    ("step = 0.5", "step = inf", "step of 'grösse' is inf; it must be a number from 0"),
+    ("mean = [-1, 4]", "mean = [4, -1]", r"mean of 'grösse' is \[4.0, -1.0\]; expected \[low, high\]"),
+    ("mean = [-1, 4]", "mean = [4]", r"features\[0\]\.mean\[1\]: Field required"),
+    ("stddev = [0.01, inf]", "stddev = [-inf, inf]", "stddev of 'grösse' is .*at least one of them finite"),
+    ("share = 0.5", "share = 50", "clipped.share is 50.0; it must be 0 to 1"),
+    ("low = 0, high = 255", "low = 255, high = 0", r"clipped, \[low, high\], is \[255.0, 0.0\]"),
+    ("max_s = 60", "max_s = -60", "age.max_s is -60.0; it must be 0 to 1e12"),
+    ("unit_s = 0.001", "unit_s = 0", r"age.unit_s is 0.0; it must be 1e-12 to 1e12"),
+    ('verdict = "flag"\n', 'verdict = "accept"\n', r"features\[0\]\.verdict is 'accept': .*'reject' or 'flag'"),
+    ("length = [1, 32]", "length = [33, 32]", "length of 'word' is"),
+    ('"a-z\U0010ffff"', '"z-a"', "characters has the range 'z-a', which goes backwards"),
+    ('"a-z\U0010ffff"', '""', "characters is empty"),
+    ('""', '"\\u0000"', "a text of 'word' is '.x00'; expected text of at most 1024 bytes"),
+    ("threshold = 9.5", "threshold = 0", "distance.threshold is 0.0; it must be more than 0"),
+    ("rate = 0.01, ", "rate = 2, ", "distance.false_rejection_rate is 2.0; it must be 0 to 1"),
+    ('"low_rank"', '"isolation_forest"', r"distance\.kind is 'isolation_forest': .*'full', 'low_rank' or 'diagonal'"),
+    ("feature_axis = 1", "", "input 'x' has a distance; that needs numbers and a feature_axis"),
+    ("confidence = 0.6", "confidence = 60", "confidence of output 'p' is 60.0; it must be 0 to 1"),
+    ("margin = 0.1", "margin = -0.1", "margin of output 'p' is -0.1; it must be 0 to 1"),
+    ("entropy = 0.5", "entropy = nan", "entropy of output 'p' is nan; it must be 0 to 1e"),
+    ("range = [0, 1]", "range = [nan, 1]", "range of output 'p' is"),
+    ("shape = []", "shape = [-1]", r"shape of output 'map' is \[-1\]; an object has none: write \[\]"),
+    ("finite = false", "sum = [1, 1]", "sum of output 'map' is a rule for numbers, but it is object"),
+    ("finite = false", "default = [1]", "default of output 'map' is a rule for numbers, but it is object"),
+    ("deadline_ms = 5", "deadline_ms = 0", "deadline_ms is 0.0; it must be 1e-06 to 1e9"),
+    ("review_rows = 65536", "review_rows = 65537", "review_rows is 65537; it must be 1 to 65536"),
+    ('"CPUExecutionProvider"', '""', "provider is ''; it must be a name"),
+    ("keys = 7", "keys = 0", "last_good.keys is 0; it must be 1 to 65536"),
+    ("max_age_s = 1099.511627776", "max_age_s = 0", "last_good.max_age_s is 0.0; it must be"),
+    ("after = 3", "after = 0", "hysteresis.after is 0; it must be 1 to 65536"),
+    ("failures = 2", "failures = 65", "breaker: 65 failures of 64; expected 1 to window, at most 64"),
+    ("probes = 1", "probes = 0", "breaker.probes is 0; it must be 1 to 65536"),
+    ('["error", "reject"]', "[]", "breaker.on is empty; expected some of error, deadline, reject"),
+    ('["error", "reject"]', '["errors"]', r"breaker\.on\[0\] is 'errors': .*'error', 'deadline' or 'reject'"),
+    ("burst = 10", "burst = 0", "rate_limit.burst is 0; it must be 1 to 4294967295"),
+    ('"deadline", ', '"deadlines", ', "reason 'deadlines' is not known; expected one of dtype, "),
+    ('["abstain"]', "[]", "chain is .*; expected at least one step, and each once"),
+    ('["abstain"]', '["abstain", "abstain"]', "chain is .*; expected at least one step, and each once"),
+    ('["abstain"]', '["reject", "abstain"]', "nothing after reject is ever asked"),
+    ('["abstain"]', '["nobody"]', r"fallback\[1\]\.chain\[0\] is 'nobody': .*'model', 'last_good'"),
+    ("review_rows = 65536\n", "", 'a fallback chain has "abstain", but decision.review_rows is not set'),
+    ('"last_good", ', "", 'decision.last_good is set, but no fallback chain has "last_good"'),
+    ("last_good = {", "# {", 'a fallback chain has "last_good", but decision.last_good is not set'),
+    ("default = [0.25]", "", 'a fallback chain has "default", but no output has a default'),
+    ('output = "next h"', 'output = "p h"', "states: from output 'p h' to input 'h'; the inputs are"),
+    ('input = "h"', 'input = "words"', "states: output 'next h' is float32 and input 'words' is string"),
+    ('input = "h"', 'entry = "h"', r"states\[0\]"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), FAULTS)
+def test_bad_rule_of_any_kind_is_one_sentence(old: str, new: str, expected: str) -> None:
+    assert old in EVERY_FIELD
+    with pytest.raises(PolicyError, match=expected) as caught:
+        parse_policy(EVERY_FIELD.replace(old, new))
+    assert "\n" not in str(caught.value)
+
+
+def test_state_is_carried_once() -> None:
+    again = EVERY_FIELD + '\n[[states]]\ninput = "h"\noutput = "next h"\nrow_axis = 0\n'
+    with pytest.raises(PolicyError, match="two states are called 'h'"):
+        parse_policy(again)
+
+
+def test_distance_needs_one_value_a_feature_and_row() -> None:
+    wide = EVERY_FIELD.replace("shape = [-1, 2]\nmax_shape = [64, 2]", "shape = [-1, 2, 3]\nmax_shape = [64, 2, 3]", 1)
+    with pytest.raises(PolicyError, match=r"more than one value a feature and row; its max_shape is \[64, 2, 3\]"):
+        parse_policy(wide)
+
+
+def test_distance_without_a_learned_one_is_refused() -> None:
+    with pytest.raises(PolicyError, match="input 'x' has a distance and the reference has none for it; learn it again"):
+        compile_policy(parse_policy(EVERY_FIELD), Reference(every_field_reference().features))
+
+
 def test_feature_name_of_two_inputs_is_an_error_that_names_both() -> None:
     other = '[[inputs]]\nname = "z"\ndtype = "float32"\nshape = [-1]\nmax_shape = [64]\n'
     other += 'features = [{ name = "texture" }]\n\n[[outputs]]'
@@ -120,31 +380,141 @@ def test_file_that_is_not_text_is_a_policy_error(tmp_path) -> None:
         load_policy(tmp_path / "policy.toml")
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 names = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), min_size=1, max_size=12).filter(
     str.isprintable
 )
-limits = st.floats(width=32, allow_nan=False)
+limits = st.floats(allow_nan=False)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+bounds = st.tuples(finite, limits).map(lambda pair: tuple(sorted(pair)))
+shares = st.floats(0, 1)
+seconds = st.floats(1e-9, 1e9)
+counts = st.integers(1, 65536)
+breaks = st.sampled_from(["reject", "flag"])
 
 
-@given(st.lists(names, min_size=1, max_size=6, unique=True), st.data())
-def test_written_form_reads_back_to_the_same_policy(feature_names: list[str], data: st.DataObject) -> None:
-    features = []
-    for name in feature_names:
-        low, high = sorted(data.draw(st.tuples(limits, limits)))
-        features.append(FeatureRule(name, data.draw(st.sampled_from([low, None])), high))
-    policy = Policy(
+def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+def feature_rules(*, strings: bool) -> st.SearchStrategy[FeatureRule]:
+    either = {"name": names, "unit": names | st.just(""), "stuck": maybe(st.integers(2, 99)), "verdict": breaks}
+    if strings:
+        return st.builds(
+            FeatureRule,
+            **either,
+            categories=st.lists(texts, max_size=3, unique=True).map(tuple),
+            length=maybe(bounds),
+            characters=maybe(st.sampled_from(["a-z", "-", "a-", '\x7f"\\ -\u00e9'])),
+            stand_in=texts,
+        )
+    span = st.tuples(limits, limits).map(sorted)
+    return st.tuples(span, maybe(st.none())).flatmap(
+        lambda drawn: st.builds(
+            FeatureRule,
+            **either,
+            low=st.sampled_from([drawn[0][0], None]),
+            high=st.sampled_from([drawn[0][1], None]),
+            categories=st.lists(finite, max_size=3, unique=True).map(tuple),
+            integral=st.booleans(),
+            missing=maybe(
+                st.builds(Missing, maybe(finite), maybe(finite), st.sampled_from(["accept", "flag", "reject"]))
+            ),
+            step=maybe(st.floats(0, 1e9)),
+            mean=maybe(bounds),
+            stddev=maybe(bounds),
+            clipped=maybe(st.tuples(bounds, shares).map(lambda drawn: Clipped(*drawn[0], drawn[1]))),
+            monotonic=st.booleans(),
+            age=maybe(st.builds(Age, st.floats(0, 1e12), st.floats(0, 1e12), st.floats(1e-12, 1e12))),
+        )
+    )
+
+
+@st.composite
+def input_rules(draw: st.DrawFn, name: str) -> InputRule:
+    strings = draw(st.booleans())
+    features = draw(st.lists(feature_rules(strings=strings), min_size=1, max_size=3))
+    features = [replace(feature, name=f"{name}.{i}.{feature.name}") for i, feature in enumerate(features)]
+    distances = st.builds(
+        Distance, st.floats(1e-9, 1e9), st.sampled_from(["full", "low_rank", "diagonal"]), shares, breaks
+    )
+    return InputRule(
+        name,
+        "string" if strings else draw(st.sampled_from(["float32", "float16", "int64", "bool"])),
+        (-1, len(features)),
+        (draw(st.integers(1, 9)), len(features)),
+        finite=draw(st.booleans()),
+        out_of_range=draw(breaks),
+        feature_axis=1,
+        sketch_stride=draw(counts),
+        empty=draw(st.booleans()),
+        features=tuple(features),
+        distance=None if strings else draw(maybe(distances)),
+    )
+
+
+decisions = st.builds(
+    Decision,
+    deadline_ms=maybe(st.floats(1e-3, 1e6)),
+    review_rows=counts,
+    provider=maybe(names),
+    last_good=st.builds(LastGood, seconds, counts, st.booleans()),
+    hysteresis=maybe(st.builds(Hysteresis, counts, counts)),
+    breaker=maybe(
+        st.builds(
+            CircuitBreaker,
+            st.lists(st.sampled_from(["error", "deadline", "reject"]), min_size=1, max_size=3).map(tuple),
+            st.integers(8, 64),
+            st.integers(1, 8),
+            seconds,
+            counts,
+        )
+    ),
+    rate_limit=maybe(st.builds(RateLimit, seconds, st.integers(1, 2**32 - 1))),
+)
+outputs = st.builds(
+    OutputRule,
+    st.just("y"),
+    st.just("float32"),
+    st.just((-1, 3)),
+    finite=st.booleans(),
+    default=st.tuples(limits) | st.tuples(limits, limits, limits),
+    logits=st.booleans(),
+    range=maybe(bounds),
+    sum=maybe(bounds),
+    confidence=maybe(shares),
+    margin=maybe(shares),
+    entropy=maybe(st.floats(0, 9)),
+    verdict=breaks,
+)
+REASONS = [code.name.lower() for code in ReasonCode]
+EVERY_STEP = ("model", "last_good", "default", "abstain", "reject")
+fallbacks = st.lists(
+    st.builds(FallbackRule, st.just(EVERY_STEP), st.lists(st.sampled_from(REASONS)).map(tuple)), min_size=1, max_size=3
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    state = StateRule("h", "next h", draw(st.sampled_from([None, 0])))
+    fallback = draw(st.just([]) | fallbacks)
+    return Policy(
         format_version=1,
         batched=True,
-        inputs=(
-            InputRule(
-                "x", "float32", (-1, len(features)), (9, len(features)), feature_axis=1, features=tuple(features)
-            ),
-        ),
-        outputs=(OutputRule("y", "int64", (-1,)),),
+        inputs=(draw(input_rules("x")), draw(input_rules("z")), InputRule("h", "float32", (-1, 4), (9, 4))),
+        outputs=(draw(outputs), OutputRule("next h", "float32", (-1, 4)), OutputRule("map", "object", ())),
+        decision=draw(decisions) if fallback else None,
+        fallback=tuple(fallback),
+        states=(state,) if draw(st.booleans()) else (),
     )
+
+
+@given(policies())
+def test_written_form_reads_back_to_the_same_policy(policy: Policy) -> None:
     text = policy_to_toml(policy)
     assert parse_policy(text) == policy
     assert policy_to_toml(parse_policy(text)) == text
+    assert text.encode().decode() == text
 
 
 @given(
@@ -160,6 +530,25 @@ def test_reference_round_trips_to_the_bit(edges: list[float], mean: float) -> No
     assert read.counts.tolist() == counts.tolist()
     assert (read.mean, read.stddev, read.rows) == (mean, abs(mean), 7)
     assert Reference((read,)).to_json() == text
+
+
+def test_distance_reference_round_trips_to_the_bit() -> None:
+    generator = np.random.default_rng(0)
+    projection, weights = generator.normal(size=(3, 5)).astype(np.float32), generator.normal(size=3).astype(np.float32)
+    entry = DistanceReference("x", generator.normal(size=5), generator.normal(size=5), projection, weights, 1 / 3)
+    text = Reference((), (entry,)).to_json()
+    (read,) = Reference.from_json(text).distances
+    assert (read.input, read.rest) == ("x", 1 / 3)
+    for name in ("mean", "scale", "projection", "weights"):
+        assert getattr(read, name).tobytes() == getattr(entry, name).tobytes()
+        assert getattr(read, name).shape == getattr(entry, name).shape
+    diagonal = replace(entry, projection=np.empty((0, 5), np.float32), weights=np.empty(0, np.float32))
+    (read,) = Reference.from_json(Reference((), (diagonal,)).to_json()).distances
+    assert read.projection.shape == (0, 5)
+    with pytest.raises(BundleError, match="the distance of 'x' has 3 weights"):
+        Reference.from_json(text.replace(b'"projection": [[', b'"projection": [[0, 0, 0, 0, 0], ['))
+    with pytest.raises(BundleError, match="the distance of 'x' has rows of other lengths than 5"):
+        Reference.from_json(text.replace(b'"projection": [[', b'"projection": [[0, '))
 
 
 def test_malformed_reference_is_a_bundle_error() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_rai import BundleError, NativeError, PolicyError
+from edge_rai import BundleError, PolicyError
 from edge_rai._native import GuardProgram, PolicyBuilder
 from support import guard_bytes as raw
 from support.guard_bytes import FEATURE, GUARD_MAGIC, HEADER, INPUT, OUTPUT, PLAIN, frame, guard, reseal
@@ -414,19 +414,23 @@ def test_state_that_is_no_pair_is_refused_when_written_and_when_read(fault: dict
 
 def test_composer_refuses_checks_and_distances_out_of_order() -> None:
     builder = PolicyBuilder(batched=True)
-    with pytest.raises(NativeError, match="a check comes right after the feature or output"):
+    with pytest.raises(ValueError, match="a check comes right after the feature or output"):
         builder.add_check("integral", verdict=2)
     builder.add_input(**INPUT)
-    with pytest.raises(NativeError, match="a distance comes after all features"):
+    with pytest.raises(ValueError, match="a distance comes after all features"):
         set_distance(builder, raw.DISTANCE)
-    for _ in range(17):
-        PolicyBuilder(batched=True).add_fallback(reasons=(), chain=(5,))
+
+
+def test_composer_takes_as_many_rules_as_the_format_and_no_more() -> None:
+    builder = PolicyBuilder(batched=True)
+    for _ in range(16):
+        builder.add_fallback(reasons=(), chain=(5,))
     with pytest.raises(PolicyError, match="at most 16 fallback rules"):
-        for _ in range(17):
-            builder.add_fallback(reasons=(), chain=(5,))
+        builder.add_fallback(reasons=(), chain=(5,))
+    for _ in range(64):
+        builder.add_state(**raw.STATE)
     with pytest.raises(PolicyError, match="at most 64 states"):
-        for _ in range(65):
-            builder.add_state(**raw.STATE)
+        builder.add_state(**raw.STATE)
 
 
 @pytest.mark.parametrize("label", ["", "n" * 1025])
