@@ -1,4 +1,4 @@
-"""Reference data from .npz or .npy: rows on axis 0, cast to float32, finite, one array a model input."""
+"""Reference data from .npz or .npy: rows on axis 0, in the model's own types, finite, one array a model input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELD_BACK_EVERY = 4
 FEATURE_NAMES = "feature_names"
 
 Array = npt.NDArray[Any]
-Rows = Mapping[str, npt.NDArray[np.float32]]
+Rows = Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,6 +29,7 @@ class Dataset:
 
     Attributes:
         rows: Per input (N, *call): what one call of one row takes, so that a model of rank r has r + 1 axes here.
+            Recurrent states among them, as zeros.
         row_is_slice: Every row is one index of the model's axis 0, whose extent in a call is then 1.
         labels: (N,) classes, when given.
         feature_names: Of the only input, when given.
@@ -53,17 +54,25 @@ class Dataset:
         return index[~held_back], index[held_back]
 
 
-def load(path: str | Path, inputs: Sequence[TensorSpec], labels: str | Path | None = None) -> Dataset:
+def load(
+    path: str | Path,
+    inputs: Sequence[TensorSpec],
+    labels: str | Path | None = None,
+    *,
+    missing: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+) -> Dataset:
     """Reads the data for a model.
 
     Args:
         path: .npz with one array an input, by name (any name when there is one input), or .npy for one input. An
             array ``feature_names`` names the features of a single input.
-        inputs: Of the model.
+        inputs: Of the model, without recurrent states.
         labels: A key of the .npz, or a .npy file.
+        missing: By input, where NaN is a missing value rather than a fault; broadcasts to one call of one row.
 
     Raises:
-        ValueError: An array is missing, not numeric, not finite, of the wrong shape, or has too few rows.
+        ValueError: An array is missing, does not fit the input's type, is not finite, is of the wrong shape, or has
+            too few rows.
         OSError: A file cannot be read.
     """
     path = Path(path)
@@ -80,7 +89,11 @@ def load(path: str | Path, inputs: Sequence[TensorSpec], labels: str | Path | No
     row_is_slice = slices.pop()
     if names is not None:
         _check_feature_names(path, names, inputs)
-    rows = {spec.name: _clean(path, spec, found[spec.name], row_is_slice, names) for spec in inputs}
+    rows = {}
+    for spec in inputs:
+        _check_extents(path, spec, found[spec.name], row_is_slice)
+        cast = _cast(path, spec, found.pop(spec.name), names, (missing or {}).get(spec.name))
+        rows[spec.name] = cast[:, np.newaxis] if row_is_slice else cast
     count = _check_counts(path, rows, label_array)
     if count < MIN_ROWS:
         raise ValueError(f"{path}: {count} rows; at least {MIN_ROWS} are needed, and a few hundred are better")
@@ -140,11 +153,7 @@ def _is_slice(path: Path, spec: TensorSpec, array: Array) -> bool:
     )
 
 
-def _clean(
-    path: Path, spec: TensorSpec, array: Array, row_is_slice: bool, names: Sequence[str] | None
-) -> npt.NDArray[np.float32]:
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; numbers are needed")
+def _check_extents(path: Path, spec: TensorSpec, array: Array, row_is_slice: bool) -> None:
     wanted = spec.shape[1:] if row_is_slice else spec.shape
     for axis, (extent, came) in enumerate(zip(wanted, array.shape[1:], strict=True)):
         if came == 0 or extent not in (None, came):
@@ -152,18 +161,37 @@ def _clean(
                 f"{path}: the array for input {spec.name!r} has {came} values on axis {axis + 1}; the model takes "
                 f"{'at least 1' if extent is None else extent}"
             )
-    with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(array, dtype=np.float32)
-    finite = np.isfinite(cast)
-    if not finite.all():
-        first = tuple(int(index) for index in np.argwhere(~finite)[0])
-        bad_rows = int((~finite.reshape(len(cast), -1).all(axis=1)).sum())
-        feature = f"{spec.name}{list(first[1:])}" if names is None or cast.ndim != 2 else names[first[1]]
+
+
+def _cast(
+    path: Path, spec: TensorSpec, array: Array, names: Sequence[str] | None, missing: npt.NDArray[np.bool_] | None
+) -> Array:
+    """The array in the model's type; nothing changes a value but the rounding of floats."""
+    if spec.dtype == "string":
+        if array.dtype.kind != "U":
+            raise ValueError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; text is needed")
+        return array
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; numbers are needed")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, dtype=spec.dtype)
+    if cast.dtype.kind != "f":
+        bad = cast != array
+    else:
+        bad = ~np.isfinite(cast)
+        if missing is not None:
+            bad &= ~(np.isnan(cast) & missing)
+    if bad.any():
+        first = tuple(int(index) for index in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        count = int(bad.reshape(len(bad), -1).any(axis=1).sum())
+        feature = f"{spec.name}{list(first[1:])}" if names is None or bad.ndim != 2 else names[first[1]]
+        form = "finite " if cast.dtype.kind == "f" else ""
         raise ValueError(
-            f"{path}: feature {feature!r} is {array[first]} in row {first[0]}, and {bad_rows} of {len(cast)} rows hold "
-            "values that are not finite in float32; remove or impute them: limits are learned from this data"
+            f"{path}: feature {feature!r} is {array[first]} in row {first[0]}, and {count} of {len(bad)} rows hold "
+            f"values that are no {form}{spec.dtype}; remove or impute them, or allow missing ones in a policy: limits "
+            "are learned from this data"
         )
-    return cast[:, np.newaxis] if row_is_slice else cast
+    return cast
 
 
 def _check_counts(path: Path, rows: Rows, labels: Array | None) -> int:

@@ -1,16 +1,15 @@
 """Bundles: models, guard program, reference, evidence and card, each file under a digest (docs/formats/bundle.md)."""
 
-from edge_rai.bundle.manifest import (
-    FORMAT_VERSION,
+from edge_rai.bundle.golden import (
     SMALLEST_ATOL,
     Golden,
     GoldenTensor,
-    Manifest,
-    ModelFile,
-    Provenance,
+    golden_array,
+    golden_bytes,
+    golden_dtype,
     largest_finite,
-    parse_manifest,
 )
+from edge_rai.bundle.manifest import FORMAT_VERSION, Manifest, ModelFile, Provenance, parse_manifest
 from edge_rai.bundle.read import Bundle, read
 from edge_rai.bundle.write import SUFFIX, check_replaceable, stored_zip, write_bundle
 
@@ -25,6 +24,9 @@ __all__ = [
     "ModelFile",
     "Provenance",
     "check_replaceable",
+    "golden_array",
+    "golden_bytes",
+    "golden_dtype",
     "largest_finite",
     "parse_manifest",
     "read",

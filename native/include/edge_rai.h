@@ -11,19 +11,32 @@
  *     erai_session_predict(session, &input, 1, answer);
  *     if (erai_answer_verdict(answer) == ERAI_VERDICT_REJECT) ...
  *
- * Who is trusted. Pointers, sizes and strings passed by the caller are trusted: a wrong one is undefined behaviour.
- * Tensor shapes and values, bundle files, guard programs and batch files are hostile: every length, offset and count
- * read from them is bounded before use, and a bad one is a status or a reason, never a crash.
+ * Who is trusted.
+ *
+ *     what                                          trusted   what a bad one gives
+ *     pointers, sizes, C strings of the caller      yes       undefined behaviour
+ *     rules given to erai_policy_*                  no        ERAI_E_POLICY and a detail
+ *     shapes, values and strings of input tensors   no        a reason; the row is answered by the fallback chain
+ *     outputs of the model, also its failures       no        a reason, or ERAI_E_INFERENCE without fallback rules
+ *     bundles, models, guard programs, batch files  no        a status and a detail; digests find damage, not malice
+ *     the spool's directory and its files           no        a status; what was counted is kept
+ *     the clock of the machine                      no        order is by epoch and sequence, never by wall clock
+ *     the ONNX Runtime and provider libraries       yes       they run in this process
+ *
+ * Every length, offset and count from a side that is not trusted is bounded before it is used.
  *
  * A verdict is not an error. A rejected input is a successful call whose answer says "reject" and why. A status other
  * than ERAI_OK means that the library could not do its job; a prediction that fails is counted as an error, and what
  * it had admitted stays in the sketches.
  *
- * Memory. Handles are opaque; what `_open` made, `_close` frees (NULL is allowed). A pointer obtained from a handle
- * lives as long as the handle, or shorter where its function says so. A steady predict allocates nothing of its own:
- * an answer's buffers grow to the largest batch seen and stay.
+ * Who owns what. Handles are opaque; what `_open` made, `_close` frees (NULL is allowed). A pointer obtained from a
+ * handle lives as long as the handle, or shorter where its function says so. A steady predict allocates nothing of its
+ * own: an answer's buffers grow to the largest batch seen and stay.
  *
- * Threads are stated at each type. The library never prints, exits, aborts or installs a signal handler.
+ * Threads. Each type says one of: immutable, any thread; any thread (it locks by itself, for moments); one thread at a
+ * time. A session serves any number of threads, each with an answer of its own; calls of a session with recurrent
+ * states wait for each other. With a deadline a session has one thread more for each answer. The library never prints,
+ * exits, aborts or installs a signal handler.
  *
  * Detail. A `detail` argument is NULL or points to ERAI_DETAIL_SIZE bytes; on failure it receives one sentence saying
  * what was expected, what came, where, and what to do. On success it is not touched.
@@ -474,6 +487,9 @@ ERAI_API erai_status erai_session_open_guard(const erai_guard *guard, const uint
 /* Close every answer first. What was counted and not flushed is gone. */
 ERAI_API void erai_session_close(erai_session *session);
 ERAI_API const erai_guard *erai_session_guard(const erai_session *session);
+/* 0 where the bundle's manifest says that a row's answer depends on its batch mates; of a bare model it is assumed that
+ * it does not. */
+ERAI_API int erai_session_rows_independent(const erai_session *session);
 
 /* An answer is the result memory and the statistics of one thread of calls; open one a thread and use it again. */
 ERAI_API erai_status erai_answer_open(erai_session *session, erai_answer **answer);

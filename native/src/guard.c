@@ -1,8 +1,8 @@
 /* Reading a guard program, docs/formats/guard.md, from bytes that may come from anybody: header and CRC first, then
  * every field bounded before it is used. */
+#include "guard.h"
 #include "bytes.h"
 #include "crc32.h"
-#include "guard.h"
 #include "status.h"
 
 #include <math.h>
@@ -154,7 +154,7 @@ static erai_status read_distance(erai_guard *guard, er_reader *in, er_input *inp
     rule.projection = read_floats(guard, in, (size_t)rule.directions * input->feature_count);
     if (in->failed || !rule.mean || !rule.scale || !rule.weights || !rule.projection)
         return cut_short("a distance", detail);
-    erai_status status = er_check_distance(&rule, input, detail);
+    erai_status status = er_check_distance(&rule, input, guard->batched, detail);
     if (status) return status;
     return er_lay_out_distance(guard, input, &rule) ? ERAI_OK : er_fail(detail, ERAI_E_MEMORY, "out of memory");
 }

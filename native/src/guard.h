@@ -154,7 +154,7 @@ erai_status er_check_output(const er_output *output, int batched, char *detail);
 /* `subject` names the feature or output; `dtype` is the input's or the output's. */
 erai_status er_check_check(const erai_check_rule *rule, const char *subject, int of_output, uint32_t dtype,
                            char *detail);
-erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, char *detail);
+erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, int batched, char *detail);
 erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail);
 erai_status er_check_decision(const erai_decision_rule *rule, char *detail);
 

@@ -200,9 +200,18 @@ static int all_finite(const float *values, size_t count) {
     return 1;
 }
 
-erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, char *detail) {
-    if (input->feature_axis < 0 || input->dtype == ERAI_DTYPE_STRING)
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': a distance needs numbers and a feature axis", input->name);
+/* One value a feature and row. */
+static int is_table(const er_input *input, int batched) {
+    for (uint32_t i = batched ? 1 : 0; i < input->rank; i++)
+        if ((int32_t)i != input->feature_axis && input->shape[i] != 1) return 0;
+    return input->feature_axis >= 0 && input->dtype != ERAI_DTYPE_STRING;
+}
+
+erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, int batched, char *detail) {
+    if (!is_table(input, batched))
+        return er_fail(detail, ERAI_E_POLICY,
+                       "input '%s': a distance needs numbers, a feature axis, and one value a feature and row",
+                       input->name);
     if (rule->verdict < ERAI_VERDICT_FLAG || rule->verdict > ERAI_VERDICT_REJECT ||
         rule->directions > ER_MAX_DIRECTIONS || !(rule->threshold > 0) || !isfinite(rule->rest) ||
         !(rule->false_rejection_rate >= 0 && rule->false_rejection_rate <= 1))

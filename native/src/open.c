@@ -415,3 +415,7 @@ erai_status erai_session_open_guard(const erai_guard *guard, const uint8_t model
 const erai_guard *erai_session_guard(const erai_session *session) {
     return session->guard;
 }
+
+int erai_session_rows_independent(const erai_session *session) {
+    return !session->rows_depend;
+}

@@ -250,7 +250,7 @@ erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_ru
         return er_fail(detail, ERAI_E_STRUCT, "erai_distance_rule: unknown struct_size");
     if (!policy->awaits_distance || policy->features_due)
         return er_fail(detail, ERAI_E_ARGUMENT, "a distance comes after all features of its input, and once");
-    erai_status status = er_check_distance(rule, &policy->input, detail);
+    erai_status status = er_check_distance(rule, &policy->input, policy->batched, detail);
     if (status) return status;
     end_checks(policy);
     er_writer *out = &policy->inputs;

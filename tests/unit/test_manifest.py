@@ -8,8 +8,10 @@ import struct
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edge_rai import bundle
@@ -58,7 +60,8 @@ def test_manifest_text_reads_back_and_is_canonical() -> None:
     [
         (("format_version",), 2, r"format_version is 2: .*1"),
         (("models", 0, "size"), "18", r"models\[0\]\.size is '18': .*integer"),
-        (("models", 0, "role"), "fallback", r"models\[0\]\.role is 'fallback': .*'primary'"),
+        (("models", 0, "role"), "second", r"models\[0\]\.role is 'second': .*'primary' or 'fallback'"),
+        (("models", 0, "role"), "fallback", r"exactly one of role 'primary'"),
         (("models", 0, "sha256"), "0" * 63, r"is not a sha256"),
         (("golden", "atol"), -1e-9, r"atol is -1e-09; it must be a finite number of 0 or more"),
         (("golden", "atol"), float("inf"), r"atol is inf"),
@@ -197,7 +200,7 @@ def test_tolerance_under_which_zeros_would_pass_is_refused(tmp_path: Path, outpu
 
 @pytest.mark.parametrize(
     "dtype",
-    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"],
+    ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"],
 )
 def test_golden_file_has_the_size_that_its_type_has_in_numpy(tmp_path: Path, dtype: str) -> None:
     described = manifest()
@@ -207,6 +210,47 @@ def test_golden_file_has_the_size_that_its_type_has_in_numpy(tmp_path: Path, dty
     bundle.write_bundle(tmp_path / "m", {**FILES, tensor.path: content}, described)
     with pytest.raises(BundleError, match=rf"input_0\.bin: .*{len(content)} bytes"):
         bundle.write_bundle(tmp_path / "m", {**FILES, tensor.path: content + b"\0"}, described)
+
+
+STRINGS = np.array([["plain", ""], ["nul\0inside", "\u00e9\u20ac\U0001f600"]], dtype=object)
+
+
+def test_golden_strings_have_their_size_before_them(tmp_path: Path) -> None:
+    described = manifest()
+    tensor = GoldenTensor("x", "reference/golden/input_0.bin", "string", (2, 2))
+    described = replace(described, golden=replace(described.golden, inputs=(tensor,)))
+    content = bundle.golden_bytes(STRINGS)
+    assert content[:13] == b"\5\0\0\0plain\0\0\0\0"
+    bundle.write_bundle(tmp_path / "m", {**FILES, tensor.path: content}, described)
+    assert bundle.golden_array(tensor, bundle.read(tmp_path / "m").files[tensor.path]).tolist() == STRINGS.tolist()
+    for other in (content[:-1], content + b"\0", content + b"\0\0\0\0", b""):
+        with pytest.raises(BundleError, match=r"input_0\.bin: .*4 strings"):
+            bundle.write_bundle(tmp_path / "m", {**FILES, tensor.path: other}, described)
+
+
+@pytest.mark.parametrize("values", [STRINGS, STRINGS.astype("U"), np.arange(4, dtype=">f4").reshape(2, 2)])
+def test_golden_values_come_back_from_their_file(values: npt.NDArray[Any]) -> None:
+    tensor = GoldenTensor("x", "x.bin", bundle.golden_dtype(values), values.shape)
+    assert bundle.golden_array(tensor, bundle.golden_bytes(values)).tolist() == values.tolist()
+
+
+def test_bfloat16_is_read_as_float32() -> None:
+    tensor = GoldenTensor("x", "x.bin", "bfloat16", (2,))
+    assert bundle.golden_array(tensor, b"\x20\xc0\x80\x7f").tolist() == [-2.5, float("inf")]
+
+
+def test_fallback_model_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    described = manifest()
+    assert described.fallback is None
+    second = replace(described.primary, role="fallback", path="models/second.onnx")
+    described = replace(described, models=(second, described.primary))
+    bundle.write_bundle(tmp_path / "m.erai", {**FILES, second.path: MODEL}, described)
+    found = bundle.read(tmp_path / "m.erai").manifest
+    assert found.primary.path == "models/m.onnx"
+    assert found.fallback is not None
+    assert found.fallback.path == "models/second.onnx"
+    with pytest.raises(ValueError, match="at most one of role 'fallback'"):
+        replace(described, models=(second, second, described.primary))
 
 
 def test_changed_missing_and_extra_files_are_named(tmp_path: Path) -> None:

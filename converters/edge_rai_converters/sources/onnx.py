@@ -17,6 +17,7 @@ from edge_rai.types import TensorSpec
 MIN_OPSET = 11
 
 _DTYPES: dict[int, str] = {
+    TensorProto.FLOAT16: "float16",
     TensorProto.FLOAT: "float32",
     TensorProto.DOUBLE: "float64",
     TensorProto.UINT8: "uint8",
@@ -28,6 +29,7 @@ _DTYPES: dict[int, str] = {
     TensorProto.UINT64: "uint64",
     TensorProto.INT64: "int64",
     TensorProto.BOOL: "bool",
+    TensorProto.STRING: "string",
 }
 
 
@@ -40,7 +42,8 @@ class SourceModel:
         data: The file's bytes.
         proto: The same, parsed.
         inputs: What a caller gives, without initializers.
-        outputs: What comes back; a shape that the file does not state is inferred.
+        outputs: What comes back; a shape that the file does not state is inferred. A sequence, map or optional has the
+            dtype "object" and no shape.
     """
 
     path: Path
@@ -76,11 +79,6 @@ def read(path: str | Path) -> SourceModel:
         raise BundleError(f"{path}: not a valid ONNX model: {str(error).strip().splitlines()[0]}") from error
     _refuse_old_opset(path, proto)
     inputs = tuple(_specs(path, "input", _given(proto.graph)))
-    for spec in inputs:
-        if spec.dtype != "float32":
-            raise UnsupportedModelError(
-                f"{path}: input {spec.name!r} is {spec.dtype}; only float32 inputs are supported"
-            )
     outputs = tuple(_specs(path, "output", _with_shapes(proto)))
     if not inputs or not outputs:
         raise UnsupportedModelError(f"{path}: the model has no {'input' if not inputs else 'output'}")
@@ -115,18 +113,20 @@ def _given(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 def _with_shapes(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     outputs = list(proto.graph.output)
-    if all(value.type.tensor_type.HasField("shape") for value in outputs):
+    if all(_kind(value) != "tensor" or value.type.tensor_type.HasField("shape") for value in outputs):
         return outputs
     return list(onnx.shape_inference.infer_shapes(proto).graph.output)
 
 
 def _specs(path: Path, kind: str, values: list[onnx.ValueInfoProto]) -> Iterator[TensorSpec]:
     for value in values:
-        what = value.type.WhichOneof("value")
-        if what != "tensor_type":
-            form = (what or "untyped").removesuffix("_type")
-            hint = "; for scikit-learn export with options={'zipmap': False}" if form == "sequence" else ""
-            raise UnsupportedModelError(f"{path}: {kind} {value.name!r} is a {form}; only tensors are supported{hint}")
+        if _kind(value) != "tensor":
+            if kind == "input":
+                raise UnsupportedModelError(
+                    f"{path}: input {value.name!r} is a {_kind(value)}; only tensors can be given to a model"
+                )
+            yield TensorSpec(value.name, "object", ())
+            continue
         tensor = value.type.tensor_type
         if tensor.elem_type not in _DTYPES:
             element = TensorProto.DataType.Name(tensor.elem_type).lower()
@@ -137,6 +137,10 @@ def _specs(path: Path, kind: str, values: list[onnx.ValueInfoProto]) -> Iterator
             )
         shape = tuple(_extent(dimension) for dimension in tensor.shape.dim)
         yield TensorSpec(value.name, _DTYPES[tensor.elem_type], shape)
+
+
+def _kind(value: onnx.ValueInfoProto) -> str:
+    return (value.type.WhichOneof("value") or "untyped").removesuffix("_type")
 
 
 def _extent(dimension: onnx.TensorShapeProto.Dimension) -> int | None:

@@ -1,0 +1,86 @@
+/* See test_model.h. SPDX-License-Identifier: Apache-2.0 */
+#include "test_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+
+/* A field of a protocol buffer: varint (wire type 0), or bytes with their length (2). */
+static void put_number(er_writer *out, uint32_t field, uint64_t value) {
+    er_write_varint(out, field << 3);
+    er_write_varint(out, value);
+}
+
+static void put_bytes(er_writer *out, uint32_t field, const void *data, size_t size) {
+    er_write_varint(out, field << 3 | 2);
+    er_write_varint(out, size);
+    er_write_bytes(out, data, size);
+}
+
+static void put_text(er_writer *out, uint32_t field, const char *text) {
+    put_bytes(out, field, text, strlen(text));
+}
+
+/* Ends the inner message. */
+static void put_message(er_writer *out, uint32_t field, er_writer *inner) {
+    put_bytes(out, field, inner->data, inner->size);
+    free(inner->data);
+    memset(inner, 0, sizeof *inner);
+}
+
+static void put_node(er_writer *graph, const test_node *node) {
+    er_writer out = {0};
+    for (int i = 0; i < 2; i++)
+        if (node->inputs[i]) put_text(&out, 1, node->inputs[i]);
+    put_text(&out, 2, node->output);
+    put_text(&out, 4, node->op);
+    put_message(graph, 1, &out);
+}
+
+static void put_constant(er_writer *graph, const test_constant *constant) {
+    er_writer out = {0}, values = {0};
+    for (int i = 0; i < 2; i++) put_number(&out, 1, (uint64_t)constant->shape[i]);
+    for (int64_t i = 0; i < constant->shape[0] * constant->shape[1]; i++) er_write_f32(&values, constant->value);
+    put_number(&out, 2, ERAI_DTYPE_FLOAT32);
+    put_text(&out, 8, constant->name);
+    put_message(&out, 9, &values);
+    put_message(graph, 5, &out);
+}
+
+/* A float32 tensor of (rows, 1): ValueInfoProto, TypeProto, TypeProto.Tensor, TensorShapeProto, Dimension. */
+static void put_signature(er_writer *graph, uint32_t field, const char *name) {
+    er_writer rows = {0}, one = {0}, shape = {0}, tensor = {0}, type = {0}, out = {0};
+    put_text(&rows, 2, "rows");
+    put_number(&one, 1, 1);
+    put_message(&shape, 1, &rows);
+    put_message(&shape, 1, &one);
+    put_number(&tensor, 1, ERAI_DTYPE_FLOAT32);
+    put_message(&tensor, 2, &shape);
+    put_message(&type, 1, &tensor);
+    put_text(&out, 1, name);
+    put_message(&out, 2, &type);
+    put_message(graph, field, &out);
+}
+
+er_model *test_model_open(test_model model) {
+    er_writer graph = {0}, opset = {0}, out = {0};
+    for (size_t i = 0; i < model.node_count; i++) put_node(&graph, &model.nodes[i]);
+    put_text(&graph, 2, "test");
+    for (size_t i = 0; i < model.constant_count; i++) put_constant(&graph, &model.constants[i]);
+    put_signature(&graph, 11, "x");
+    put_signature(&graph, 12, "y");
+    put_number(&opset, 2, 13);
+    put_number(&out, 1, 7);
+    put_message(&out, 8, &opset);
+    put_message(&out, 7, &graph);
+    er_model *opened = NULL;
+    char detail[ERAI_DETAIL_SIZE];
+    const er_model_options options = {.threads = 1};
+    erai_status status = er_model_open(&options, "test.onnx", out.data, out.size, &opened, detail);
+    free(out.data);
+    if (!status || status == ERAI_E_RUNTIME_MISSING) return opened;
+    fprintf(stderr, "%s\n", detail);
+    abort();
+}
