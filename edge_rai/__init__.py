@@ -1,6 +1,8 @@
 """Guarded inference for edge devices."""
 
-from edge_rai._native import version
+from typing import TYPE_CHECKING, Any
+
+from edge_rai._native import ManualClock, version
 from edge_rai.errors import (
     BundleError,
     DeliveryError,
@@ -28,16 +30,21 @@ from edge_rai.types import (
     FeatureDrift,
     Reason,
     ReasonCode,
+    ReviewItem,
     Snapshot,
     Source,
     TensorSpec,
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from edge_rai.batcher import Batcher
+
 __version__ = version()
 
 __all__ = [
     "Answer",
+    "Batcher",
     "Breaker",
     "BundleError",
     "DecisionCount",
@@ -49,11 +56,13 @@ __all__ = [
     "InferenceError",
     "InputRejectedError",
     "IntegrityError",
+    "ManualClock",
     "NativeError",
     "PolicyError",
     "ProviderError",
     "Reason",
     "ReasonCode",
+    "ReviewItem",
     "RuntimeMissingError",
     "Session",
     "Snapshot",
@@ -67,3 +76,12 @@ __all__ = [
     "Verdict",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What few need and costs time to import."""
+    if name == "Batcher":
+        from edge_rai.batcher import Batcher
+
+        return Batcher
+    raise AttributeError(f"module 'edge_rai' has no attribute {name!r}")

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from edge_rai._native import Call, Predictor, usual_call_first
+from edge_rai._native import Call, Column, ManualClock, Predictor, ready, usual_call_first
 from edge_rai.backends import onnx
 from edge_rai.errors import InputRejectedError
+from edge_rai.inputs import Key, encode_keys, in_order, rows_of
 from edge_rai.telemetry.drift import feature_drift
-from edge_rai.types import Answer, Feature, FeatureDrift, Snapshot, TensorSpec, Verdict
+from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict
 
 Array = npt.NDArray[Any]
+Path = str | os.PathLike[str]
 
 
-def load(path: str | os.PathLike[str], *, spool: str | os.PathLike[str] | None = None, threads: int = 0) -> Session:
+def load(
+    path: Path,
+    *,
+    spool: Path | None = None,
+    threads: int = 0,
+    clock: ManualClock | None = None,
+    provider: str | None = None,
+    provider_path: Path | None = None,
+    cache_bytes: int = 0,
+) -> Session:
     """Opens a bundle, or a bare .onnx model with the default policy: data type, shape, finite.
 
     Of a bundle every digest is verified and the golden vectors are replayed before the first answer.
@@ -29,20 +39,36 @@ def load(path: str | os.PathLike[str], *, spool: str | os.PathLike[str] | None =
         path: A ``.erai`` file, a bundle directory, or an ``.onnx`` file.
         spool: Directory for batch files, made when missing. Without one, ``flush`` raises.
         threads: Threads within an operator; 0 leaves the choice to ONNX Runtime.
+        clock: That every rule and count goes by; None: the system's. A deadline is always the system's.
+        provider: Execution provider that must run the whole model; None: the policy's, or the CPU's.
+        provider_path: Library that brings it, a plug-in; None: ONNX Runtime has it.
+        cache_bytes: For answers to inputs seen before, to the bit; 0: none.
 
     Raises:
         BundleError: The file is not usable; names it. IntegrityError and UnsupportedModelError are kinds of it.
-        RuntimeMissingError: No ONNX Runtime library was found.
+        RuntimeMissingError: No ONNX Runtime library was found, or (ProviderError) not the execution provider.
         SpoolError: The spool directory cannot be written.
+        ValueError: A cache for a model whose rows depend on their batch mates, or that has states.
     """
-    for given in (path, spool):
+    for given in (path, spool, provider, provider_path):
         if given is not None and "\0" in os.fsdecode(given):
             raise ValueError(f"a path cannot hold NUL: {os.fsdecode(given)!r}")
-    if spool is not None and not os.fspath(spool):
-        raise ValueError("spool is an empty path; leave it out for a session without one")
+    for name, given in (("spool", spool), ("provider", provider), ("provider_path", provider_path)):
+        if given is not None and not os.fspath(given):
+            raise ValueError(f"{name} is empty; leave it out for a session without one")
     if threads < 0:
         raise ValueError(f"threads is {threads}; expected 0 (ONNX Runtime's choice) or more")
-    return Session(os.fsdecode(path), None if spool is None else os.fsdecode(spool), threads)
+    if cache_bytes < 0:
+        raise ValueError(f"cache_bytes is {cache_bytes}; expected 0 (no cache) or more")
+    return Session(
+        os.fsdecode(path),
+        spool=None if spool is None else os.fsdecode(spool),
+        threads=threads,
+        clock=clock,
+        provider=provider,
+        provider_path=None if provider_path is None else os.fsdecode(provider_path),
+        cache_bytes=cache_bytes,
+    )
 
 
 @usual_call_first
@@ -50,41 +76,124 @@ class Session(Predictor):
     """A guarded model, made by ``load``. Any thread may call it; a context manager.
 
     Attributes:
-        inputs: The model's inputs.
+        inputs: What callers give.
+        states: Inputs that callers leave out, because the session carries them from call to call.
         outputs: The model's outputs.
         features: What the guard knows of each feature.
         batched: Whether axis 0 of inputs and outputs counts rows that are judged one by one.
+        rows_independent: Whether a row's answer does not depend on its batch mates: the bundle's manifest says so, of
+            a bare model it is assumed.
     """
 
-    def __init__(self, path: str, spool: str | None, threads: int) -> None:
-        self._native = onnx.open_session(path, spool=spool, threads=threads)
+    def __init__(
+        self,
+        path: str,
+        *,
+        spool: str | None = None,
+        threads: int = 0,
+        clock: ManualClock | None = None,
+        provider: str | None = None,
+        provider_path: str | None = None,
+        cache_bytes: int = 0,
+    ) -> None:
+        self._native = onnx.open_session(
+            path,
+            spool=spool,
+            threads=threads,
+            clock=clock,
+            provider=provider,
+            provider_path=provider_path,
+            cache_bytes=cache_bytes,
+        )
         self.inputs: tuple[TensorSpec, ...] = self._native.inputs
+        self.states: tuple[TensorSpec, ...] = self._native.states
         self.outputs: tuple[TensorSpec, ...] = self._native.outputs
         self.features: tuple[Feature, ...] = self._native.features
         self.batched: bool = self._native.batched
+        self.rows_independent: bool = self._native.rows_independent
         self._single = len(self.inputs) == 1
         self.add(self._native.calls[0])
 
-    def predict(self, inputs: Array | Mapping[str, Array], *, strict: bool = False) -> Answer:
+    def predict(
+        self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
+    ) -> Answer:
         """Admits the input, runs the model on the rows that may run, judges and records: one C call.
 
         Args:
-            inputs: float32 array for a model of one input, or arrays by name. Rows on axis 0 when ``batched``.
+            inputs: An array for a model of one input, or arrays by name, of the type that ``inputs`` says; strings of
+                any of numpy's types for them. Rows on axis 0 when ``batched``. Or, for one input of (rows, columns),
+                values by column name: scalars for one row, or sequences; None is a missing value.
+            key: Of all rows, or one a row, at most 64 bytes each: the fallback ``last_good`` gives a row the last good
+                answer of its own key.
             strict: Raise when a row is rejected instead of answering from the fallback chain.
 
         Raises:
-            TypeError: Not a numpy array, or not float32.
-            ValueError: A name is missing or unknown, or the session is closed.
+            TypeError: Not a numpy array, or of another type; says how to convert it.
+            ValueError: A name is missing or unknown, a key is too long, or the session is closed.
             InputRejectedError: With ``strict`` only.
-            InferenceError: ONNX Runtime failed.
+            InferenceError: ONNX Runtime failed, and the policy has no fallback chain.
+            StoppedError: Somebody stopped the session.
         """
-        arrays = self._in_order(inputs)
-        answer = self.usual(arrays[0]) if self._single else None
+        arrays = in_order(inputs, self.inputs, self._columns)
+        answer = self.usual(arrays[0]) if self._single and key is None else None
         if answer is None:
-            answer = self._native.predict(arrays)
-        if strict and answer.verdict is Verdict.REJECT:
-            raise InputRejectedError("; ".join(map(str, islice(answer.findings, 8))))
+            answer = self._native.predict(arrays, encode_keys(key, rows_of(arrays, self.batched)))
+        if strict:
+            raise_rejected(answer)
         return answer
+
+    def reset(self) -> None:
+        """Forgets the recurrent states, and what rules remember of earlier rows."""
+        self._native.reset()
+
+    def stop(self, reason: str) -> None:
+        """Has every call raise StoppedError, in this process and in later ones, until somebody calls ``resume``.
+
+        Args:
+            reason: For whoever finds the session stopped; kept in a file in the spool or beside the bundle.
+
+        Raises:
+            SpoolError: The session is stopped, but the file could not be written.
+        """
+        self._native.stop(reason)
+
+    def resume(self) -> None:
+        """Ends a stop.
+
+        Raises:
+            SpoolError: The file could not be removed; the session is still stopped.
+        """
+        self._native.resume()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody stopped it."""
+        return self._native.stopped
+
+    @property
+    def breaker(self) -> Breaker:
+        """Whether the circuit breaker lets the model be asked; CLOSED where the policy has none."""
+        return self._native.breaker
+
+    def review(self) -> ReviewItem | None:
+        """The oldest row that waits for a decision and was not handed out yet; None when there is none."""
+        return self._native.review()
+
+    def override(self, review_id: int, outputs: Array | Mapping[str, Array] | None) -> None:
+        """Answers a row of the review queue: this becomes the last good answer of its key.
+
+        Args:
+            review_id: ``ReviewItem.id``.
+            outputs: This row's, by name, or an array for a model of one output; axis 0 is 1 where the model has rows.
+                None: the row leaves the queue without an answer.
+
+        Raises:
+            TypeError: Outputs of another type.
+            ValueError: No such row waits, a name is missing or unknown, or a shape is not that of one row.
+        """
+        none: dict[str, Any] = {}
+        arrays = [] if outputs is None else in_order(outputs, self.outputs, lambda: none, "output")
+        self._native.override(review_id, arrays)
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""
@@ -128,22 +237,20 @@ class Session(Predictor):
         """For ``usual_call_first``."""
         return self._native.finish(call, status)
 
-    def _in_order(self, inputs: Any) -> list[Array]:
-        if self._single and isinstance(inputs, np.ndarray):
-            return [inputs]
-        names = [spec.name for spec in self.inputs]
-        if not isinstance(inputs, Mapping):
-            expected = "a numpy array of float32 or a mapping" if self._single else "a mapping of names to arrays"
-            raise TypeError(f"expected {expected} ({', '.join(names)}), got {type(inputs).__name__}")
-        missing = [name for name in names if name not in inputs]
-        unknown = [str(name) for name in inputs if name not in names]
-        if missing or unknown:
-            found = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(
-                unknown
-            )
-            raise ValueError(f"inputs by name: {'; '.join(found)}; the model has: {', '.join(names)}")
-        arrays = [inputs[name] for name in names]
-        for name, values in zip(names, arrays, strict=True):
-            if not isinstance(values, np.ndarray):
-                raise TypeError(f"input '{name}': expected a numpy array of float32, got {type(values).__name__}")
-        return arrays
+    def _columns(self) -> Mapping[str, Column]:
+        return self._native.columns
+
+    def _ready(self, inputs: Array | Mapping[str, Any]) -> list[Array]:
+        """For ``Batcher``: what ``predict`` would give to the model, in its order; raises as that does."""
+        arrays = in_order(inputs, self.inputs, self._columns)
+        return [ready(values, spec) for values, spec in zip(arrays, self.inputs, strict=True)]
+
+    def _most_rows(self) -> int:
+        """For ``Batcher``: the most that one call may have."""
+        return self._native.most_rows
+
+
+def raise_rejected(answer: Answer) -> None:
+    """Raises InputRejectedError with the first reasons, when a row was rejected."""
+    if answer.verdict is Verdict.REJECT:
+        raise InputRejectedError("; ".join(map(str, islice(answer.findings, 8))))

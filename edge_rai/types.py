@@ -277,15 +277,18 @@ class Answer:
     Attributes:
         verdict: The worst over the rows.
         source: The one furthest from the model over the rows.
-        outputs: The model's outputs by name; rejected rows hold the fallback's answer. The caller's to keep.
+        outputs: The model's outputs by name; rejected rows hold the fallback's answer. The caller's to keep. Tensors
+            are arrays, of strings object arrays of str, of bfloat16 those of ml_dtypes where it is installed and else
+            uint16 with its bits; sequences are lists, maps dicts, and an optional that holds nothing is None.
         rows: Rows judged; 1 when the policy is not batched.
         row_verdicts: (rows,) uint8, the Verdict of each row.
         row_sources: (rows,) uint8, the Source of each row.
         reasons: Every finding: one a row, feature and kind, and at most 65,536 of them.
+        review_ids: (rows,) uint64, what a row is called in the review queue, 0 where it is not there.
     """
 
     # An answer begins as a plain acceptance of one row: nothing but the outputs has to be set.
-    outputs: dict[str, npt.NDArray[Any]]
+    outputs: dict[str, Any]
     rows: int = 1
     verdict: Verdict = Verdict.ACCEPT
     source: Source = Source.PRIMARY
@@ -306,5 +309,27 @@ class Answer:
         """(rows,) Source of each row."""
         return np.zeros(self.rows, dtype=np.uint8)
 
+    @cached_property
+    def review_ids(self) -> npt.NDArray[np.uint64]:
+        """(rows,) what a row is called in the review queue, 0 where it is not there."""
+        return np.zeros(self.rows, dtype=np.uint64)
+
     def __repr__(self) -> str:
         return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self.findings)})"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReviewItem:
+    """A row that the model must not answer and that waits for somebody's decision.
+
+    Attributes:
+        id: For ``Session.override``; the same as in ``Answer.review_ids``.
+        unix_ns: Wall clock when it was asked.
+        reasons: Why it was rejected.
+        inputs: By name, of this row alone; axis 0 is 1 where the model has rows. Copies.
+    """
+
+    id: int
+    unix_ns: int
+    reasons: tuple[ReasonCode, ...]
+    inputs: dict[str, npt.NDArray[Any]]

@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edge_rai.bundle import Manifest
 from edge_rai.policy import FeatureRule, Policy
-from edge_rai_converters.compare import Candidate, Choice
+from edge_rai_converters.compare import Candidate
 from edge_rai_converters.data import HELD_BACK_EVERY
+from edge_rai_converters.distance import DistanceReport
+from edge_rai_converters.fallback import Fallback
+from edge_rai_converters.forms import Forms
+from edge_rai_converters.learning import Learned
+from edge_rai_converters.rehearsal import FalseRejections
 
 _LISTED_FEATURES = 64
+_LISTED_CATEGORIES = 16
 
 
 def card(
-    manifest: Manifest, policy: Policy, candidates: Sequence[Candidate], choice: Choice, rejected: int, held_back: int
+    manifest: Manifest, learned: Learned, forms: Forms, fallback: Fallback | None, verdicts: FalseRejections
 ) -> bytes:
     """The card as Markdown in UTF-8.
 
     Args:
         manifest: Of the bundle.
-        policy: Of the bundle.
-        candidates: What was compared.
-        choice: What was chosen and why.
-        rejected: Held-back rows that the guard rejects.
-        held_back: Held-back rows.
+        learned: Model, data, policy.
+        forms: What was compared and chosen.
+        fallback: The fallback model.
+        verdicts: Of the guard on the held-back rows.
     """
+    held_back, rejected = verdicts.rows, verdicts.rejected
     lines = [
         f"# {manifest.name}",
         "",
         f"Made from `{manifest.provenance.source_name}` (sha256 `{manifest.provenance.source_sha256}`).",
-        f"The model inside is `{manifest.primary.path}`: {choice.reason}.",
+        f"The model inside is `{manifest.primary.path}`: {forms.choice.reason}.",
         "",
         "## What was compared",
         "",
         f"On {held_back} rows, every {HELD_BACK_EVERY}th of the reference data, which neither calibrated the int8",
         "model nor set a limit.",
         "",
-        *_comparison(candidates),
+        *_comparison(forms.candidates),
         "",
+        *_unrecorded(learned.unrecorded),
         f"The guard rejects {rejected} of these {held_back} rows ({100 * rejected / held_back:.1f} %).",
         "",
+        *_fallback(fallback),
         "## What the guard allows",
         "",
-        *_rules(policy),
+        *_rules(learned.policy),
         "",
+        *_distances(learned.distances, learned.without_distance),
+        *_states(learned.policy),
         "## What this does not say",
         "",
-        "Limits and drift reference describe the reference data and nothing else. Accuracy is that of the held-back",
-        "rows as a whole: a slice of them may be worse. A row within all limits can still be one that the model has",
-        "never seen the like of.",
+        "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the",
+        "held-back rows as a whole: a slice of them may be worse. A row within all limits can still be one that the",
+        "model has never seen the like of.",
     ]
     return ("\n".join(lines) + "\n").encode()
 
@@ -69,19 +79,68 @@ def _comparison(candidates: Sequence[Candidate]) -> Iterator[str]:
         )
 
 
+def _unrecorded(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        listed = ", ".join(f"`{name}`" for name in names)
+        yield f"Not compared, and not in the golden vectors, because they are no tensors of numbers: {listed}."
+        yield ""
+
+
+def _fallback(fallback: Fallback | None) -> Iterator[str]:
+    if fallback is None:
+        return
+    yield "## The fallback model"
+    yield ""
+    yield f"`{fallback.source_name}` answers rejected rows where the fallback chain says `model`. On the held-back rows,"
+    yield "against the model above:"
+    yield ""
+    yield from _comparison((fallback.measured,))
+    yield ""
+
+
+def _distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> Iterator[str]:
+    for entry in reports:
+        share = 100 * entry.above / entry.held_back
+        yield f"Input `{entry.input}`: a row is rejected or flagged when its squared Mahalanobis distance ({entry.kind}) to"
+        yield f"the reference is more than {entry.threshold:.6g}. Of rows like the reference at most"
+        yield f"{100 * entry.false_rejection_rate:.3g} % are farther on average: the threshold was learned from {entry.rows} rows that"
+        yield "the covariance was not learned from. Of the held-back rows, which taught neither,"
+        yield f"{entry.above} of {entry.held_back} are ({share:.1f} %)."
+        yield ""
+    for name, why in without.items():
+        yield f"Input `{name}` has no distance: {why}."
+        yield ""
+
+
+def _states(policy: Policy) -> Iterator[str]:
+    for state in policy.states:
+        yield f"The session carries the recurrent state `{state.input}`: what `{state.output}` gave. All of the above was"
+        yield "measured with a state of zeros."
+        yield ""
+
+
 def _rules(policy: Policy) -> Iterator[str]:
     for rule in policy.inputs:
         yield f"Input `{rule.name}`: {rule.dtype} {list(rule.shape)} (-1: free, at most {list(rule.max_shape)});"
         yield f"{'finite values only; ' if rule.finite else ''}a value out of its limits means: {rule.out_of_range}."
         yield ""
-        yield "| feature | low | high |"
-        yield "|---|---|---|"
+        yield "| feature | allowed |"
+        yield "|---|---|"
         for feature in rule.features[:_LISTED_FEATURES]:
             yield _limits(feature)
         if len(rule.features) > _LISTED_FEATURES:
-            yield f"| and {len(rule.features) - _LISTED_FEATURES} more in policy.toml | | |"
+            yield f"| and {len(rule.features) - _LISTED_FEATURES} more in policy.toml | |"
 
 
 def _limits(feature: FeatureRule) -> str:
-    low, high = ("none" if limit is None else f"{limit:.6g}" for limit in (feature.low, feature.high))
-    return f"| {feature.name.replace('|', chr(92) + '|')} | {low} | {high} |"
+    allowed = []
+    if feature.low is not None or feature.high is not None:
+        low, high = ("" if limit is None else f"{limit:.6g}" for limit in (feature.low, feature.high))
+        allowed.append(f"{low} to {high}".strip())
+    if feature.categories:
+        shown = ", ".join(map(str, feature.categories[:_LISTED_CATEGORIES]))
+        allowed.append(shown + (", ..." if len(feature.categories) > _LISTED_CATEGORIES else ""))
+    if feature.length is not None:
+        allowed.append(f"{feature.length[0]:g} to {feature.length[1]:g} characters")
+    name, said = (text.replace("|", "\\|") for text in (feature.name, "; ".join(allowed) or "any"))
+    return f"| {name} | {said}{f' {feature.unit}' if feature.unit else ''} |"

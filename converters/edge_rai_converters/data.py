@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edge_rai.types import TensorSpec
 MIN_ROWS = 32
 HELD_BACK_EVERY = 4
 FEATURE_NAMES = "feature_names"
+_CHUNK_VALUES = 1 << 20
 
 Array = npt.NDArray[Any]
 Rows = Mapping[str, Array]
@@ -107,15 +109,22 @@ def load(
     )
 
 
+def chunks(array: Array, index: npt.NDArray[np.int64]) -> Iterator[Array]:
+    """The chosen rows, a bounded number of values at a time."""
+    step = max(1, _CHUNK_VALUES // max(1, prod(array.shape[1:])))
+    for start in range(0, len(index), step):
+        yield array[index[start : start + step]]
+
+
 def _read(path: Path) -> dict[str, Array]:
-    with path.open("rb") as file:
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {path.stem: loaded}
+    try:
+        loaded = np.load(path, allow_pickle=False, mmap_mode="r")  # of .npy; arrays of .npz are read whole
+        if isinstance(loaded, np.ndarray):
+            return {path.stem: loaded}
+        with loaded:
             return {key: loaded[key] for key in loaded.files}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a .npz or .npy file of plain arrays: {error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a .npz or .npy file of plain arrays: {error}") from error
 
 
 def _find_labels(path: Path, arrays: dict[str, Array], labels: str | Path | None) -> tuple[Array | None, str, str]:
@@ -175,23 +184,32 @@ def _cast(
         raise ValueError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; numbers are needed")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype=spec.dtype)
-    if cast.dtype.kind != "f":
-        bad = cast != array
-    else:
-        bad = ~np.isfinite(cast)
-        if missing is not None:
-            bad &= ~(np.isnan(cast) & missing)
-    if bad.any():
-        first = tuple(int(index) for index in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        count = int(bad.reshape(len(bad), -1).any(axis=1).sum())
-        feature = f"{spec.name}{list(first[1:])}" if names is None or bad.ndim != 2 else names[first[1]]
+    bad_rows, first = 0, None
+    step = max(1, _CHUNK_VALUES // max(1, prod(array.shape[1:])))
+    for start in range(0, len(cast), step):
+        bad = _unusable(cast[start : start + step], array[start : start + step], missing)
+        if bad.any():
+            bad_rows += int(bad.reshape(len(bad), -1).any(axis=1).sum())
+            at = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            first = first or (start + int(at[0]), *map(int, at[1:]))
+    if first:
+        feature = f"{spec.name}{list(first[1:])}" if names is None or array.ndim != 2 else names[first[1]]
         form = "finite " if cast.dtype.kind == "f" else ""
         raise ValueError(
-            f"{path}: feature {feature!r} is {array[first]} in row {first[0]}, and {count} of {len(bad)} rows hold "
+            f"{path}: feature {feature!r} is {array[first]} in row {first[0]}, and {bad_rows} of {len(cast)} rows hold "
             f"values that are no {form}{spec.dtype}; remove or impute them, or allow missing ones in a policy: limits "
             "are learned from this data"
         )
     return cast
+
+
+def _unusable(cast: Array, array: Array, missing: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    if cast.dtype.kind != "f":
+        return np.asarray(cast != array)
+    bad = ~np.isfinite(cast)
+    if missing is not None:
+        bad &= ~(np.isnan(cast) & missing)
+    return np.asarray(bad)
 
 
 def _check_counts(path: Path, rows: Rows, labels: Array | None) -> int:

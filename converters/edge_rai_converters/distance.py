@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.policy import Distance, DistanceReference
+from edge_rai.errors import PolicyError
+from edge_rai.policy import Distance, DistanceReference, InputRule, Policy
+from edge_rai_converters.data import Array, Rows, chunks
 
 MOST_FULL = 64
 DIRECTIONS = 16
 # Two thirds of the rows for the covariance, one for the threshold.
 _SHARE = 3
 _LEAST_ROWS = 16
+_VALUES = 1 << 22
 
 Kind = Literal["full", "low_rank", "diagonal"]
+Asked = Literal["auto", "full", "low_rank", "diagonal", "none"]
 Values = npt.NDArray[np.float64]
 
 
@@ -36,18 +41,39 @@ class LearnedDistance:
         rule: For the policy.
         reference: For the reference.
         rows: Rows held back for the threshold.
-        above: Of them, those above the threshold.
     """
 
     rule: Distance
     reference: DistanceReference
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceReport:
+    """What people should know of an input's distance.
+
+    Attributes:
+        input: Its name.
+        kind: Of the distance.
+        threshold: Of the squared distance.
+        false_rejection_rate: The share of rows like these that the threshold keeps to.
+        rows: That the threshold was learned from, and nothing else of the distance.
+        held_back: Rows that nothing was learned from.
+        above: Of these, those above the threshold.
+    """
+
+    input: str
+    kind: Kind
+    threshold: float
+    false_rejection_rate: float
+    rows: int
+    held_back: int
     above: int
 
 
 def learn_distance(
     name: str, values: npt.NDArray[np.generic], *, rate: float = 0.01, kind: Kind | None = None
-) -> LearnedDistance | None:
+) -> LearnedDistance | str:
     """Learns the distance of one input.
 
     Args:
@@ -58,17 +84,18 @@ def learn_distance(
         kind: None: "full" up to 64 features, "low_rank" beyond.
 
     Returns:
-        None when there are too few rows, or every feature is constant.
+        Or the reason why there is none: too few rows, or every feature is constant.
     """
     exact = np.asarray(values, np.float64)
     held = np.arange(len(exact)) % _SHARE == _SHARE - 1
     learned, kept_back = exact[~held], exact[held]
     if len(kept_back) < _LEAST_ROWS:
-        return None
-    mean, stddev = np.nanmean(learned, axis=0), np.nanstd(learned, axis=0)
+        return f"{len(exact)} rows leave {len(kept_back)} for its threshold, and at least {_LEAST_ROWS} are needed"
+    known = np.where(np.isnan(learned).all(axis=0), 0.0, learned)  # a column that is always missing says nothing
+    mean, stddev = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
     scale = np.divide(1.0, stddev, out=np.zeros_like(stddev), where=stddev > 0)
     if not scale.any() or not (np.isfinite(mean).all() and np.isfinite(scale).all()):
-        return None
+        return "every feature is constant, or varies beyond what can be squared"
     kind = kind or ("full" if exact.shape[1] <= MOST_FULL else "low_rank")
     projection, weights, rest = _shape(kind, _standardize(learned, mean, scale))
     reference = DistanceReference(
@@ -78,9 +105,95 @@ def learn_distance(
     count = len(squared)
     place = min(math.ceil((count + 1) * (1 - rate)), count)
     threshold = float(np.sort(squared)[place - 1]) * (1 + 1e-4)  # the device computes in float32
-    stated = max(rate, 1 / (count + 1))
-    rule = Distance(threshold=max(threshold, 1e-6), kind=kind, false_rejection_rate=stated)
-    return LearnedDistance(rule, reference, count, int((squared > rule.threshold).sum()))
+    rule = Distance(max(threshold, 1e-6), kind, max(rate, 1 / (count + 1)))
+    return LearnedDistance(rule, reference, count)
+
+
+def learn_distances(
+    policy: Policy, rows: Rows, index: npt.NDArray[np.int64], asked: Asked, rate: float
+) -> dict[str, LearnedDistance | str]:
+    """By name of input, the distance of each that can have one, or the reason why there is none.
+
+    Args:
+        policy: Whose inputs; recurrent states are left out.
+        rows: Per input (N, *call), see ``data.Dataset``.
+        index: Rows to learn from; of many, every n-th is used, so that memory is bounded.
+        asked: ``auto``: of inputs of floats, full or low rank by their number of features.
+        rate: See ``learn_distance``.
+
+    Raises:
+        ValueError: The rate is not between 0 and 1, or a full distance was asked for of too many features.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"false rejection rate {rate}; it must be more than 0 and less than 1: 0.01 for 1 % of rows")
+    if asked == "none":
+        return {}
+    states = {state.input for state in policy.states}
+    found: dict[str, LearnedDistance | str] = {}
+    for rule in policy.inputs:
+        if rule.name in states:
+            continue
+        features = len(rule.features)
+        why = _unfit(rule, policy.batched, rows[rule.name], asked)
+        if not why and asked == "full" and features > MOST_FULL:
+            raise ValueError(f"input {rule.name!r} has {features} features; a full distance takes {MOST_FULL}")
+        kind = None if asked == "auto" else asked
+        found[rule.name] = why or learn_distance(
+            rule.name, table(rule, rows[rule.name], _every_nth(index, features)), rate=rate, kind=kind
+        )
+    return found
+
+
+def relearn_distances(
+    policy: Policy, rows: Rows, index: npt.NDArray[np.int64], rate: float
+) -> dict[str, LearnedDistance]:
+    """By name of input, what lies behind the distances that somebody wrote into a policy.
+
+    Args:
+        policy: Says the kind, and the rate where it says one.
+        rows: As ``learn_distances``.
+        index: As ``learn_distances``.
+        rate: Where the policy says none.
+
+    Raises:
+        PolicyError: One of them cannot be learned from this data.
+    """
+    found = {}
+    for rule in policy.inputs:
+        if rule.distance is not None:
+            values = table(rule, rows[rule.name], _every_nth(index, len(rule.features)))
+            asked = rule.distance.false_rejection_rate or rate
+            learned = learn_distance(rule.name, values, rate=asked, kind=rule.distance.kind)
+            if isinstance(learned, str):
+                raise PolicyError(f"input {rule.name!r} has a distance in the policy, but {learned}")
+            found[rule.name] = learned
+    return found
+
+
+def report(
+    rule: InputRule, distance: Distance, learned: LearnedDistance, array: Array, held_back: npt.NDArray[np.int64]
+) -> DistanceReport:
+    """Measures a distance on rows that nothing was learned from, at most as many as ``learn_distances`` uses."""
+    shown = _every_nth(held_back, len(rule.features))
+    squared = squared_distances(learned.reference, table(rule, array, shown))
+    return DistanceReport(
+        input=rule.name,
+        kind=learned.rule.kind,
+        threshold=distance.threshold,
+        false_rejection_rate=distance.false_rejection_rate,
+        rows=learned.rows,
+        held_back=len(squared),
+        above=int((squared > distance.threshold).sum()),
+    )
+
+
+def table(rule: InputRule, array: Array, index: npt.NDArray[np.int64]) -> Values:
+    """The chosen rows as (rows, features), with NaN for what is missing."""
+    values = np.concatenate([part.reshape(len(part), -1).astype(np.float64) for part in chunks(array, index)])
+    for place, feature in enumerate(rule.features):
+        if feature.missing is not None and feature.missing.value is not None:
+            values[values[:, place] == feature.missing.value, place] = np.nan
+    return values
 
 
 def squared_distances(reference: DistanceReference, values: Values) -> Values:
@@ -89,6 +202,23 @@ def squared_distances(reference: DistanceReference, values: Values) -> Values:
     projected = z @ reference.projection.astype(np.float64).T
     squared: Values = reference.rest * (z**2).sum(axis=1) + projected**2 @ reference.weights.astype(np.float64)
     return np.maximum(squared, 0.0)
+
+
+def _unfit(rule: InputRule, batched: bool, array: Array, asked: Asked) -> str:
+    if array.dtype.kind not in "fiub":
+        return "it holds no numbers"
+    if asked == "auto" and array.dtype.kind != "f":
+        return f"it holds {rule.dtype}, of which a distance is only learned when one is asked for"
+    if rule.feature_axis is None:
+        return "it has no columns"
+    if prod(rule.max_shape[1 if batched else 0 :]) != len(rule.features):
+        return "it has more than one value a feature and row"
+    return ""
+
+
+def _every_nth(index: npt.NDArray[np.int64], features: int) -> npt.NDArray[np.int64]:
+    most = max(_VALUES // features, 4 * features)
+    return index[:: -(-len(index) // most)]
 
 
 def _standardize(values: Values, mean: Values, scale: Values) -> Values:
@@ -107,7 +237,15 @@ def _shape(kind: Kind, z: Values) -> tuple[Values, Values, float]:
     variances, directions = np.linalg.eigh(covariance)
     kept = min(DIRECTIONS, features - 1)
     remaining = float(variances[: features - kept].mean())
-    return directions[:, -kept:].T, 1 / variances[-kept:] - 1 / remaining, 1 / remaining
+    leading, spread = directions[:, features - kept :], variances[features - kept :]
+    return _upright(leading).T, 1 / spread - 1 / remaining, 1 / remaining
+
+
+def _upright(directions: Values) -> Values:
+    """Of a direction and its opposite, which are as good, the one whose largest part is positive."""
+    largest = np.abs(directions).argmax(axis=0)
+    signs: Values = np.sign(directions[largest, np.arange(directions.shape[1])])
+    return directions * signs
 
 
 def _shrunk_covariance(z: Values) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +13,7 @@ from edge_rai.errors import PolicyError
 from edge_rai.policy import Policy
 from edge_rai_converters.data import Array, Rows
 from edge_rai_converters.profile import rows_within
-from edge_rai_converters.runner import Runner, feeds
+from edge_rai_converters.runner import Runner, feeds, is_numeric
 
 MAX_ROWS = 4
 # They are replayed at every load: wide rows are fewer.
@@ -24,7 +25,7 @@ _TOLERANCE = {"none": 1e-3, "static_int8_qdq": 2e-2}
 def golden(
     runner: Runner, policy: Policy, rows: Rows, held_back: npt.NDArray[np.int64], quantization: str
 ) -> tuple[Golden, dict[str, bytes]]:
-    """Chooses the first held-back rows within all limits and answers them.
+    """Chooses the first held-back rows within all limits and answers them; outputs of numbers are recorded.
 
     Args:
         runner: Of the model that goes into the bundle.
@@ -39,18 +40,19 @@ def golden(
     Raises:
         PolicyError: No held-back row lies within the limits.
     """
-    clean = held_back[rows_within(policy, {name: array[held_back] for name, array in rows.items()})]
+    clean = held_back[rows_within(policy, rows, held_back)]
     if not len(clean):
         raise PolicyError(f"none of the {len(held_back)} held-back rows lies within the policy's limits; widen them")
     per_row = sum(array[0].size for array in rows.values())
     count = max(1, min(MAX_ROWS, _MAX_VALUES // per_row)) if policy.batched else 1
     feed = next(feeds(rows, clean[:count], batched=policy.batched))
     answers = runner.call(feed)
-    largest = largest_finite(array for array in answers.values() if array.dtype.kind == "f")
+    largest = largest_finite(array for array in answers.values() if is_numeric(array) and array.dtype.kind == "f")
     atol = max(SMALLEST_ATOL, float(f"{_TOLERANCE[quantization] * largest:.3g}"))
     files: dict[str, bytes] = {}
     inputs = _tensors("input", {rule.name: feed[rule.name] for rule in policy.inputs}, files)
-    outputs = _tensors("output", {rule.name: answers[rule.name] for rule in policy.outputs}, files)
+    numeric = {rule.name: answers[rule.name] for rule in policy.outputs if is_numeric(answers[rule.name])}
+    outputs = _tensors("output", numeric, files)
     return Golden(atol=atol, inputs=inputs, outputs=outputs), files
 
 
@@ -58,6 +60,11 @@ def _tensors(kind: str, arrays: Mapping[str, Array], files: dict[str, bytes]) ->
     tensors = []
     for index, (name, array) in enumerate(arrays.items()):
         path = f"reference/golden/{kind}_{index}.bin"
-        files[path] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-        tensors.append(GoldenTensor(name=name, path=path, dtype=array.dtype.name, shape=array.shape))
+        if array.dtype.kind == "U":
+            texts = [text.encode() for text in array.reshape(-1).tolist()]
+            files[path] = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+        else:
+            files[path] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+        dtype = "string" if array.dtype.kind == "U" else array.dtype.name
+        tensors.append(GoldenTensor(name=name, path=path, dtype=dtype, shape=array.shape))
     return tuple(tensors)

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_rai.bench.interleave import Contender, interleave
+from edge_rai_converters.data import Rows
 from edge_rai_converters.runner import Runner
 
 _Name = TypeVar("_Name", bound=str)
@@ -27,7 +25,7 @@ class Latency:
     p90_ns: int
 
 
-def latencies(runners: Mapping[_Name, Runner], feed: Mapping[str, npt.NDArray[np.float32]]) -> dict[_Name, Latency]:
+def latencies(runners: Mapping[_Name, Runner], feed: Rows) -> dict[_Name, Latency]:
     """Calls the models in turn for about as long as the time budget allows, and at least once each.
 
     Args:
@@ -44,5 +42,5 @@ def latencies(runners: Mapping[_Name, Runner], feed: Mapping[str, npt.NDArray[np
     return {name: Latency(*(int(timings[name].percentile_ns(percent)) for percent in (10, 50, 90))) for name in runners}
 
 
-def _contender(runner: Runner, feed: Mapping[str, npt.NDArray[np.float32]]) -> Contender:
+def _contender(runner: Runner, feed: Rows) -> Contender:
     return lambda _: runner.call(feed)

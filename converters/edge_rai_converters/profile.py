@@ -1,38 +1,55 @@
-"""Learns a policy and a reference from data: limits, equal-mass bins, moments. numpy only; no model is run."""
+"""Learns a policy from data: limits of numbers, categories and lengths of strings. numpy only; no model is run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
+from dataclasses import dataclass, field
+from math import ceil, floor, isfinite, prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_rai.errors import PolicyError
-from edge_rai.policy import FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
+from edge_rai.policy import FallbackRule, FeatureRule, InputRule, OutputRule, Policy, StateRule
 from edge_rai.types import TensorSpec
-from edge_rai_converters.data import Rows
+from edge_rai_converters.data import Array, Rows, chunks
 
-BINS = 32
 MAX_ROWS = 65536
 # Learned limits leave half the observed span on each side: on breast-cancer data 0.4 % of clean rows fall outside.
 MARGIN = 0.5
+MOST_CATEGORIES = 64
+_ROWS_PER_CATEGORY = 10
 _MAX_FEATURES = 1024
 _MAX_CHANNELS = 4
 _VALUES_PER_ROW = 1024
-_VALUES_PER_FEATURE = 1 << 20
 
-Values = npt.NDArray[np.float32]
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Traits:
+    """What is known of a model beside its inputs and outputs.
+
+    Attributes:
+        batched: It answers row by row.
+        feature_names: Of a single input of rank 2.
+        unbounded_outputs: Outputs in which clean rows give NaN or infinities, so that they are not checked for it.
+        states: Its recurrent states.
+        fallback: Who answers rejected rows; none: the outputs' defaults.
+    """
+
+    batched: bool
+    feature_names: Sequence[str] | None = None
+    unbounded_outputs: frozenset[str] = frozenset()
+    states: tuple[StateRule, ...] = ()
+    fallback: tuple[FallbackRule, ...] = ()
 
 
 def learn_policy(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     rows: Rows,
-    *,
-    batched: bool,
-    feature_names: Sequence[str] | None = None,
-    unbounded_outputs: frozenset[str] = frozenset(),
+    traits: Traits,
+    index: npt.NDArray[np.int64] | None = None,
 ) -> Policy:
     """Rules that hold for the data, with a margin.
 
@@ -40,56 +57,52 @@ def learn_policy(
         inputs: Of the model.
         outputs: Of the model.
         rows: Per input (N, *call), see ``data.Dataset``.
-        batched: Whether the model answers row by row.
-        feature_names: Of a single input of rank 2.
-        unbounded_outputs: Outputs in which clean rows give NaN or infinities, so that they are not checked for it.
+        traits: Of the model.
+        index: Rows to learn from; None: all.
     """
+    if index is None:
+        index = np.arange(len(next(iter(rows.values()))), dtype=np.int64)
     taken: set[str] = set()
+    states = {state.input for state in traits.states}
     return Policy(
         format_version=1,
-        batched=batched,
-        inputs=tuple(_input_rule(spec, rows[spec.name], batched, feature_names, taken) for spec in inputs),
-        outputs=tuple(_output_rule(spec, spec.name not in unbounded_outputs) for spec in outputs),
-    )
+        batched=traits.batched,
+        inputs=tuple(
+            _state_rule(spec, traits, taken) if spec.name in states
+            else _input_rule(spec, rows[spec.name], index, traits, taken)
+            for spec in inputs
+        ),
+        outputs=tuple(_output_rule(spec, spec.name not in traits.unbounded_outputs) for spec in outputs),
+        fallback=traits.fallback,
+        states=traits.states,
+    )  # fmt: skip
 
 
-def learn_reference(policy: Policy, rows: Rows) -> Reference:
-    """What drift will be measured against, sampled as the device's sketch samples: every ``sketch_stride``-th value.
-
-    Memory is bounded: of a long data set with many values a row, every n-th row is used.
-    """
-    return Reference(
-        tuple(
-            _reference(rule, feature, values)
-            for rule in policy.inputs
-            for feature, values in zip(rule.features, _feature_values(rule, rows[rule.name]), strict=True)
-        )
-    )
-
-
-def check_policy(policy: Policy, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, batched: bool) -> None:
+def check_policy(policy: Policy, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
     """Holds a policy that somebody wrote against the model it is for.
 
     Raises:
-        PolicyError: It names other tensors, types or shapes, or says batched of a model that is not.
+        PolicyError: It names other tensors, types or shapes.
     """
-    if policy.batched and not batched:
-        raise PolicyError("the policy says batched = true, but the model does not answer one row for each input row")
     _check_rules("inputs", policy.inputs, inputs)
     _check_rules("outputs", policy.outputs, outputs)
 
 
-def rows_within(policy: Policy, rows: Rows) -> npt.NDArray[np.bool_]:
-    """Which rows lie within all limits, to choose golden vectors by; (N,)."""
-    within = np.ones(len(next(iter(rows.values()))), dtype=np.bool_)
+def rows_within(policy: Policy, rows: Rows, index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of the chosen rows lie within all limits, nothing missing, to choose golden vectors by; (len(index),)."""
+    within = np.ones(len(index), dtype=np.bool_)
     for rule in policy.inputs:
         array = rows[rule.name]
+        if array.dtype.kind == "U":
+            continue
         shape = [1] * array.ndim
         if rule.feature_axis is not None:
             shape[rule.feature_axis + 1] = -1
-        low = np.array([-np.inf if f.low is None else f.low for f in rule.features], np.float32).reshape(shape)
-        high = np.array([np.inf if f.high is None else f.high for f in rule.features], np.float32).reshape(shape)
-        within &= ((array >= low) & (array <= high)).reshape(len(array), -1).all(axis=1)
+        width = np.float32 if array.dtype in (np.float32, np.float16) else np.float64
+        low = np.array([-np.inf if f.low is None else f.low for f in rule.features], width).reshape(shape)
+        high = np.array([np.inf if f.high is None else f.high for f in rule.features], width).reshape(shape)
+        inside = [((part >= low) & (part <= high)).reshape(len(part), -1).all(axis=1) for part in chunks(array, index)]
+        within &= np.concatenate(inside)
     return within
 
 
@@ -107,32 +120,42 @@ def _check_rules(kind: str, rules: Sequence[InputRule | OutputRule], specs: Sequ
 
 
 def _input_rule(
-    spec: TensorSpec, array: Values, batched: bool, names: Sequence[str] | None, taken: set[str]
+    spec: TensorSpec, array: Array, index: npt.NDArray[np.int64], traits: Traits, taken: set[str]
 ) -> InputRule:
     observed = array.shape[1:]
     axis = _feature_axis(spec.shape)
     limits = [2 * came if extent is None else extent for extent, came in zip(spec.shape, observed, strict=True)]
-    if batched:
+    if traits.batched:
         limits[0] = MAX_ROWS
-    if axis is None:
-        features: tuple[FeatureRule, ...] = (_feature_rule(_unused(spec.name, taken), array.min(), array.max()),)
-    else:
-        others = tuple(index for index in range(array.ndim) if index != axis + 1)
-        lows, highs = array.min(axis=others), array.max(axis=others)
-        known = names or [_unused(f"{spec.name}[{index}]", taken) for index in range(len(lows))]
-        features = tuple(_feature_rule(name, low, high) for name, low, high in zip(known, lows, highs, strict=True))
+    count = 1 if axis is None else observed[axis]
+    columns: Sequence[str] = [spec.name] if axis is None else [f"{spec.name}[{place}]" for place in range(count)]
+    names = traits.feature_names if axis is not None and traits.feature_names else [_unused(n, taken) for n in columns]
+    learn = _text_rules if array.dtype.kind == "U" else _number_rules
     return InputRule(
         name=spec.name,
-        dtype="float32",
+        dtype=spec.dtype,  # type: ignore[arg-type]  # sources give only the names that Dtype lists
         shape=_written(spec.shape),
         max_shape=tuple(limits),
         feature_axis=axis,
-        sketch_stride=max(1, prod(observed) // len(features) // _VALUES_PER_ROW),
-        features=features,
+        sketch_stride=max(1, prod(observed) // count // _VALUES_PER_ROW),
+        features=tuple(learn(names, chunks(array, index), axis)),
+    )
+
+
+def _state_rule(spec: TensorSpec, traits: Traits, taken: set[str]) -> InputRule:
+    """Of an input that only the session gives: there is nothing to hold it to but its type and shape."""
+    return InputRule(
+        name=spec.name,
+        dtype=spec.dtype,  # type: ignore[arg-type]
+        shape=_written(spec.shape),
+        max_shape=tuple((MAX_ROWS if traits.batched else 1) if extent is None else extent for extent in spec.shape),
+        features=(FeatureRule(_unused(spec.name, taken)),),
     )
 
 
 def _output_rule(spec: TensorSpec, finite: bool) -> OutputRule:
+    if spec.dtype in ("object", "string"):
+        return OutputRule(spec.name, spec.dtype, _written(spec.shape), finite=False)  # type: ignore[arg-type]
     floating = spec.dtype.startswith("float")
     return OutputRule(
         name=spec.name,
@@ -162,8 +185,19 @@ def _feature_axis(shape: tuple[int | None, ...]) -> int | None:
     return None
 
 
-def _feature_rule(name: str, low: np.float32, high: np.float32) -> FeatureRule:
-    if low == high:
+def _number_rules(names: Sequence[str], parts: Iterator[Array], axis: int | None) -> Iterator[FeatureRule]:
+    lows: list[Array] = []
+    highs: list[Array] = []
+    for part in parts:
+        others = tuple(place for place in range(part.ndim) if axis is None or place != axis + 1)
+        lows.append(np.atleast_1d(part.min(axis=others)))
+        highs.append(np.atleast_1d(part.max(axis=others)))
+    for name, low, high in zip(names, np.min(lows, axis=0), np.max(highs, axis=0), strict=True):
+        yield _number_rule(name, low, high)
+
+
+def _number_rule(name: str, low: np.generic, high: np.generic) -> FeatureRule:
+    if low == high or low.dtype.kind == "b":
         return FeatureRule(name)  # constant in the data: nothing is known of its span
     smallest, largest = float(low), float(high)
     margin = MARGIN * (largest - smallest)
@@ -172,34 +206,54 @@ def _feature_rule(name: str, low: np.float32, high: np.float32) -> FeatureRule:
         lower = max(lower, 0.0)
     if largest <= 0:
         upper = min(upper, 0.0)
-    return FeatureRule(name, lower, upper)
+    if low.dtype.kind == "f":
+        return FeatureRule(name, _held(lower, low.dtype), _held(upper, low.dtype))
+    kind = np.iinfo(low.dtype)
+    lower, upper = floor(lower), ceil(upper)
+    return FeatureRule(
+        name, None if lower <= kind.min else float(lower), None if upper >= kind.max else float(upper)
+    )  # fmt: skip
 
 
-def _feature_values(rule: InputRule, array: Values) -> Iterator[Values]:
-    """(rows used, values a row) of each feature in turn."""
-    sampled_per_row = max(1, prod(array.shape[1:]) // len(rule.features) // rule.sketch_stride)
-    step = -(-len(array) * sampled_per_row // _VALUES_PER_FEATURE)
-    used = array[::step]
-    for index in range(len(rule.features)):
-        values = used if rule.feature_axis is None else np.take(used, index, axis=rule.feature_axis + 1)
-        yield values.reshape(len(used), -1)[:, :: rule.sketch_stride]
+def _held(value: float, dtype: np.dtype[Any]) -> float | None:
+    """The shortest of the numbers that are the same to a device, which compares in float32 but for float64."""
+    with np.errstate(over="ignore"):
+        short = value if dtype == np.float64 else float(str(np.float32(value)))
+    return short if isfinite(short) else None
 
 
-def _reference(rule: InputRule, feature: FeatureRule, values: Values) -> FeatureReference:
-    flat = np.sort(values, axis=None)
-    edges = np.unique(np.quantile(flat, np.arange(1, BINS) / BINS, method="inverted_cdf")).astype(np.float32)
-    edges = edges[edges < flat[-1]]  # an edge at the maximum would leave the last bin empty for ever
-    counts = np.bincount(np.searchsorted(edges, flat, side="left"), minlength=len(edges) + 1)
-    exact = flat.astype(np.float64)
-    return FeatureReference(
-        input=rule.name,
-        name=feature.name,
-        rows=len(values),
-        mean=float(exact.mean()),
-        stddev=0.0 if flat[0] == flat[-1] else float(exact.std()),
-        edges=edges,
-        counts=counts.astype(np.uint64),
-    )
+@dataclass(slots=True)
+class _Texts:
+    """What was seen of one feature of strings; ``distinct`` is None once it is too many."""
+
+    distinct: set[str] | None = field(default_factory=set)
+    shortest: int = 2**31
+    longest: int = 0
+    rows: int = 0
+
+    def add(self, values: Array) -> None:
+        self.rows += len(values)
+        lengths = np.char.str_len(values)
+        self.shortest, self.longest = min(self.shortest, int(lengths.min())), max(self.longest, int(lengths.max()))
+        if self.distinct is not None:
+            self.distinct.update(map(str, np.unique(values)))
+            if len(self.distinct) > MOST_CATEGORIES:
+                self.distinct = None
+
+    def rule(self, name: str) -> FeatureRule:
+        if self.distinct is not None and self.rows >= _ROWS_PER_CATEGORY * len(self.distinct):
+            return FeatureRule(name, categories=tuple(sorted(self.distinct)))
+        low, high = floor((1 - MARGIN) * self.shortest), ceil((1 + MARGIN) * self.longest)
+        return FeatureRule(name, length=(float(low), float(high)))
+
+
+def _text_rules(names: Sequence[str], parts: Iterator[Array], axis: int | None) -> Iterator[FeatureRule]:
+    seen = [_Texts() for _ in names]
+    for part in parts:
+        for place, feature in enumerate(seen):
+            feature.add(part if axis is None else np.take(part, place, axis=axis + 1))
+    for name, feature in zip(names, seen, strict=True):
+        yield feature.rule(name)
 
 
 def _written(shape: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,22 +32,26 @@ class Runner:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
             raise UnsupportedModelError(f"{where}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+        self._inputs = [given.name for given in self._session.get_inputs()]
         self._names = [output.name for output in self._session.get_outputs()]
 
-    def call(self, feed: Rows) -> dict[str, Array]:
-        """One inference.
+    def call(self, feed: Rows) -> dict[str, Any]:
+        """One inference: an array an output, a list of a sequence, a dict of a map, None of an empty optional.
+
+        Args:
+            feed: By name; what the model does not take is left out.
 
         Raises:
             InferenceError: ONNX Runtime failed.
         """
         try:
-            outputs = self._session.run(self._names, dict(feed))
+            outputs = self._session.run(self._names, {name: feed[name] for name in self._inputs})
         except Exception as error:
             raise InferenceError(f"{self._where}: ONNX Runtime failed: {_first_line(error)}") from error
         return dict(zip(self._names, outputs, strict=True))
 
     def answers(self, rows: Rows, index: npt.NDArray[np.int64], *, batched: bool) -> dict[str, Array]:
-        """Outputs of the chosen rows, (len(index), ...) each.
+        """Outputs of numbers of the chosen rows, (len(index), ...) each.
 
         Raises:
             UnsupportedModelError: The shape of an output depends on the values of the input.
@@ -56,15 +61,22 @@ class Runner:
         joined = {}
         for name in self._names:
             pieces = [part[name] for part in parts]
+            if not all(is_numeric(piece) for piece in pieces):
+                continue
             if len({piece.shape[1:] if batched else piece.shape for piece in pieces}) > 1:
                 raise UnsupportedModelError(f"{self._where}: output {name!r} changes its shape from row to row")
             joined[name] = np.concatenate(pieces) if batched else np.stack(pieces)
         return joined
 
 
+def is_numeric(output: Any) -> bool:
+    """Whether an output can be compared and recorded: a tensor of numbers."""
+    return isinstance(output, np.ndarray) and output.dtype.kind in "fiub"
+
+
 def feeds(
     rows: Rows, index: npt.NDArray[np.int64], *, batched: bool, most_rows: int = _CHUNK_ROWS
-) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+) -> Iterator[dict[str, Array]]:
     """The chosen rows as arguments of calls: many rows a call, but not more than most_rows, when batched; else one."""
     if not batched:
         for row in index:
@@ -78,7 +90,8 @@ def feeds(
 
 def is_batched(source: SourceModel, runner: Runner, data: Dataset) -> bool:
     """Whether the model answers row by row: axis 0 is free everywhere, and no row's answer depends on another row."""
-    if not data.row_is_slice or not _free_first_axis(source.inputs) or not _free_first_axis(source.outputs):
+    tensors = [spec for spec in source.outputs if spec.dtype != "object"]
+    if not data.row_is_slice or not _free_first_axis(source.inputs) or not _free_first_axis(tensors):
         return False
     together = {name: array[:, 0] for name, array in _sample(data.rows).items()}
     alone = runner.call({name: array[:1] for name, array in together.items()})
@@ -109,20 +122,20 @@ def rows_are_independent(runner: Runner, rows: Rows, *, batched: bool) -> bool:
     feed = {name: array[:, 0] for name, array in _sample(rows).items()}
     reference = runner.call(feed)
     for row in _perturbed(feed):
-        others = np.arange(_count(feed)) != row
-        if not all(len(output) == len(others) for output in reference.values()):
+        others = np.flatnonzero(np.arange(_count(feed)) != row)
+        if not all(_counts_rows(output, len(others) + 1) for output in reference.values()):
             return False
         for change in _perturbations(feed, row):
             try:
                 changed = runner.call(change)
             except InferenceError:
                 continue  # no answer to values far from the data says nothing of the others
-            if any(changed[name][others].tobytes() != reference[name][others].tobytes() for name in reference):
+            if any(_bits(changed[name], others) != _bits(reference[name], others) for name in reference):
                 return False
     return True
 
 
-def _sample(rows: Rows) -> dict[str, npt.NDArray[np.float32]]:
+def _sample(rows: Rows) -> dict[str, Array]:
     """A bounded number of rows, spread over the data."""
     count = _count(rows)
     per_row = sum(array[0].size for array in rows.values())
@@ -136,23 +149,63 @@ def _perturbed(feed: Rows) -> list[int]:
     return sorted({step * last // (_PERTURBED_ROWS - 1) for step in range(_PERTURBED_ROWS)})
 
 
-def _perturbations(feed: Rows, row: int) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+def _perturbations(feed: Rows, row: int) -> Iterator[dict[str, Array]]:
     neighbour = (row + 1) % _count(feed)
-    for scale, shift, source in ((1, 0, neighbour), (100, 100, row), (-100, -100, row), (0.01, 0, row), (0, 0, row)):
+    for change in (None, (100, 100), (-100, -100), (0.01, 0), (0, 0)):
         changed = {name: array.copy() for name, array in feed.items()}
-        with np.errstate(over="ignore"):
-            for array in changed.values():
-                array[row] = array[source] * np.float32(scale) + np.float32(shift)
+        for array in changed.values():
+            numbers = array.dtype.kind in "fiu"
+            array[row] = array[neighbour] if change is None or not numbers else _scaled(array[row], *change)
         yield changed
 
 
-def _is_row(alone: Array, among: Array, row: int, count: int) -> bool:
-    return (
-        len(alone) == 1
-        and len(among) == count
-        and alone.shape[1:] == among.shape[1:]
-        and np.allclose(alone[0], among[row], rtol=1e-3, atol=1e-5, equal_nan=True)
-    )
+def _scaled(values: Array, scale: float, shift: float) -> Array:
+    """In the same type; integers stay within theirs."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if values.dtype.kind == "f":
+            return np.asarray(values * values.dtype.type(scale) + values.dtype.type(shift))
+    kind = np.iinfo(values.dtype)
+    moved = np.rint(values.astype(np.float64) * scale + shift)
+    low, high = max(kind.min, -(2**53)), min(kind.max, 2**53)
+    return np.clip(moved, low, high).astype(values.dtype)
+
+
+def _is_row(alone: Any, among: Any, row: int, count: int) -> bool:
+    if not (_counts_rows(alone, 1) and _counts_rows(among, count)):
+        return False
+    if not is_numeric(alone):
+        return _is_like(alone[0], among[row])
+    return alone.shape[1:] == among.shape[1:] and _is_like(alone[0], among[row])
+
+
+def _is_like(mine: Any, theirs: Any) -> bool:
+    """Equal but for rounding; of maps each value."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        return mine.keys() == theirs.keys() and all(_is_like(mine[key], theirs[key]) for key in mine)
+    if isinstance(mine, str) or isinstance(theirs, str) or not is_numeric(np.asarray(mine)):
+        return bool(np.array_equal(mine, theirs))
+    return np.shape(mine) == np.shape(theirs) and np.allclose(mine, theirs, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _counts_rows(output: Any, count: int) -> bool:
+    """Whether axis 0 of a tensor, or the items of a sequence, are the rows."""
+    rows = isinstance(output, list) or (isinstance(output, np.ndarray) and output.ndim > 0)
+    return rows and len(output) == count
+
+
+def _bits(output: Any, chosen: npt.NDArray[np.int64]) -> bytes:
+    """What the chosen rows of an output are, to the bit."""
+    if is_numeric(output):
+        return bytes(output[chosen].tobytes())
+    return b"\0".join(_bits_of(output[row]) for row in chosen)
+
+
+def _bits_of(item: Any) -> bytes:
+    if is_numeric(item):
+        return bytes(item.tobytes())
+    if isinstance(item, Mapping):
+        return b"\0".join(map(_bits_of, (*item.keys(), *item.values())))
+    return repr(item.tolist() if isinstance(item, np.ndarray) else item).encode()
 
 
 def _count(rows: Rows) -> int:

@@ -1,20 +1,28 @@
 """The border to the compiled library: nothing outside this package imports ``_ffi``, and nothing is decided here."""
 
+from edge_rai._native.call import Call
+from edge_rai._native.clock import ManualClock
 from edge_rai._native.files import read_bundle, read_snapshot
+from edge_rai._native.given import Column
 from edge_rai._native.library import psi, sha256, version
 from edge_rai._native.programs import GuardProgram, PolicyBuilder
-from edge_rai._native.session import Call, NativeSession, usual_call_first
+from edge_rai._native.session import NativeSession, usual_call_first
+from edge_rai._native.tensors import numpy_dtype, ready
 from edge_rai._predict import Predictor
 
 __all__ = [
     "Call",
+    "Column",
     "GuardProgram",
+    "ManualClock",
     "NativeSession",
     "PolicyBuilder",
     "Predictor",
+    "numpy_dtype",
     "psi",
     "read_bundle",
     "read_snapshot",
+    "ready",
     "sha256",
     "usual_call_first",
     "version",

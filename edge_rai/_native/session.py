@@ -1,184 +1,28 @@
-"""Sessions: one C call a prediction, with as little Python around it as the answer needs."""
+"""Sessions: a model with its guard, as C holds them, for any number of threads."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
+from functools import cached_property
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_rai._ffi import ffi, lib
+from edge_rai._native.call import Call
+from edge_rai._native.clock import ManualClock
 from edge_rai._native.files import take_snapshot
-from edge_rai._native.library import DTYPES, Detail, array, raise_status, text
+from edge_rai._native.given import Column, read_columns, read_most_rows, read_states
+from edge_rai._native.library import Detail, text
 from edge_rai._native.programs import read_rules
-from edge_rai._predict import Predictor, UsualCall, method, prepare
-from edge_rai.types import Answer, Reason, ReasonCode, Snapshot, Source, Verdict
+from edge_rai._native.tensors import Array, Tensors, copy
+from edge_rai._predict import Predictor, method
+from edge_rai.errors import UnsupportedModelError
+from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem, Snapshot
 
 T = TypeVar("T", bound=Predictor)
-
-_FLOAT32 = np.dtype(np.float32)
-_REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
-_REASON = np.dtype(
-    {
-        "names": _REASON_FIELDS,
-        "formats": [np.uintp, np.int64, np.float64, np.float64, np.uint32, np.uint32],
-        "offsets": [ffi.offsetof("erai_reason", name) for name in _REASON_FIELDS],
-        "itemsize": ffi.sizeof("erai_reason"),
-    }
-)
-
-
-def _prepare() -> bool:
-    """Whether arrays and numpy's table of functions are as extensions built with its headers find them."""
-    known = np.zeros((2, 3), np.float32)
-    try:
-        table = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
-    except ImportError:
-        table = None
-    return prepare(known, np.ndarray, known.dtype, known.__array_interface__["data"][0], 2, 3, table)
-
-
-_prepare()
-
-
-class _Reasons(Sequence[Reason]):
-    """The findings of one call, copied at once and decoded when somebody looks."""
-
-    def __init__(self, records: npt.NDArray[Any], names: dict[int, str]) -> None:
-        self._records = records
-        self._names = names
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, index: Any) -> Any:
-        record = self._records[index]
-        return Reason(
-            ReasonCode(int(record["code"])),
-            self._names[int(record["subject"])],
-            float(record["value"]),
-            float(record["limit"]),
-            int(record["row"]),
-            int(record["element"]),
-        )
-
-
-class Call(UsualCall):
-    """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs.
-
-    It is one caller's between ``take``, or its making, and ``give``.
-    """
-
-    def __init__(self, session: NativeSession) -> None:
-        out = ffi.new("erai_answer **")
-        Detail().check(lib.erai_answer_open(session.handle, out))
-        count = len(session.inputs)
-        # Not the session itself: the two would keep each other alive.
-        self.handle, self.inputs, self.outputs = session.handle, session.inputs, session.outputs
-        self.subjects = session.subjects
-        self.answer = out[0]
-        self.tensors = ffi.new("erai_tensor[]", count)
-        self.extents = [ffi.new("int64_t[]", lib.ERAI_MAX_RANK) for _ in range(count)]
-        for i, extents in enumerate(self.extents):
-            self.tensors[i].shape, self.tensors[i].dtype = extents, lib.ERAI_DTYPE_FLOAT32
-        self.shapes: list[tuple[int, ...] | None] = [None] * count
-        self.accepted = lib.erai_answer_accepted(self.answer)
-        self.seen = 0
-        self.rows = 1
-        self.views: list[tuple[str, npt.NDArray[Any]]] = []
-        predict = ffi.addressof(lib, "erai_session_predict")
-        addresses = (predict, session.handle, self.answer, self.tensors, self.accepted)
-        self.bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
-
-    def run(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
-        """One prediction; the inputs stand in the model's order."""
-        self.learn()
-        held = [self.place(i, values) for i, values in enumerate(arrays)]
-        status = lib.erai_session_predict(self.handle, self.tensors, len(arrays), self.answer)
-        del held  # the arrays' memory had to stay until C was done
-        return self.finish(status)
-
-    def finish(self, status: int) -> Answer:
-        """What a prediction came to, of which C has said ``status``."""
-        if status:
-            raise_status(status, text(lib.erai_answer_detail(self.answer)))
-        self.look()
-        result = Answer()
-        result.rows = self.rows
-        result.outputs = {name: view.copy() for name, view in self.views}
-        return result if self.accepted[0] else self.explain(result)
-
-    def place(self, index: int, values: npt.NDArray[Any]) -> Any:
-        """Points a tensor description at an array; returns what holds its memory."""
-        if values.dtype != _FLOAT32:
-            values = as_float32(values, self.inputs[index].name)
-        if values.shape != self.shapes[index]:
-            self.describe(index, values.shape)
-        buffer = ffi.from_buffer("uint8_t[]", np.require(values, requirements=("C", "ALIGNED")))
-        self.tensors[index].data = buffer
-        return buffer
-
-    def describe(self, index: int, shape: tuple[int, ...]) -> None:
-        """Tells C an input's shape. Of a rank that C refuses anyway the first extents do."""
-        self.shapes[index] = shape
-        self.tensors[index].rank = len(shape)
-        extents = self.extents[index]
-        for axis, extent in enumerate(shape[: lib.ERAI_MAX_RANK]):
-            extents[axis] = extent
-
-    def look(self) -> None:
-        """Makes views of the outputs where they stand now, and teaches the usual call."""
-        accepted = self.accepted[0]
-        if accepted != self.seen or not accepted:
-            output = ffi.new("erai_tensor *")
-            self.views = []
-            for i, spec in enumerate(self.outputs):
-                Detail().check(lib.erai_answer_output(self.answer, i, output))
-                self.views.append((spec.name, view(output)))
-            self.seen = accepted
-        self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
-        shape = self.shapes[0] if len(self.shapes) == 1 else None
-        if accepted and shape is not None:
-            names, views = zip(*self.views, strict=True)
-            rows = None if self.rows == Answer.rows else self.rows
-            self.learn(shape, np.dtype(self.inputs[0].dtype), Answer, rows, names, views)
-
-    def explain(self, result: Answer) -> Answer:
-        """Says what makes an answer more than a plain acceptance."""
-        answer = self.answer
-        verdicts, sources = ffi.new("const uint8_t **"), ffi.new("const uint8_t **")
-        rows = lib.erai_answer_rows(answer, verdicts, sources)
-        first = ffi.new("const erai_reason **")
-        count = lib.erai_answer_reasons(answer, first)
-        result.verdict = Verdict(lib.erai_answer_verdict(answer))
-        result.source = Source(lib.erai_answer_source(answer))
-        result.row_verdicts = array(verdicts[0], rows, np.uint8)
-        result.row_sources = array(sources[0], rows, np.uint8)
-        result.findings = _Reasons(array(first[0], count, _REASON), self.subjects)
-        return result
-
-
-def view(tensor: Any) -> npt.NDArray[Any]:
-    """A C tensor's memory as an array."""
-    dtype = np.dtype(DTYPES[tensor.dtype])
-    shape = tuple(tensor.shape[axis] for axis in range(tensor.rank))
-    size = math.prod(shape)
-    values = np.frombuffer(ffi.buffer(tensor.data, size * dtype.itemsize), dtype) if size else np.empty(0, dtype)
-    return values.reshape(shape)
-
-
-def as_float32(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
-    """An array of an unusual type: byte-swapped float32 is turned round, anything else is the caller's to convert."""
-    if values.dtype.newbyteorder("=") != _FLOAT32:
-        raise TypeError(f"input '{name}': expected float32, got {values.dtype}; convert it with .astype(numpy.float32)")
-    return values.astype(np.float32)
 
 
 class NativeSession:
@@ -189,34 +33,65 @@ class NativeSession:
         runtime_path: The ONNX Runtime library; None: $ERAI_ONNXRUNTIME, then the loader's own search.
         spool_path: Directory for batch files; None: flush is an error.
         threads: Within an operator; 0: ONNX Runtime's choice.
+        clock: That rules and counts go by; None: the system's.
+        provider: Execution provider to ask for; None: the policy's, or the CPU's.
+        provider_path: Library that brings it; None: ONNX Runtime has it.
+        cache_bytes: For answers to inputs seen before; 0: none.
+
+    Attributes:
+        inputs: What callers give.
+        states: Inputs that the session carries from call to call.
+        most_rows: The most that one call may have.
+        rows_independent: Whether rows of a batch are answered as if each were alone.
     """
 
-    def __init__(self, path: str, *, runtime_path: str | None, spool_path: str | None, threads: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        runtime_path: str | None,
+        spool_path: str | None,
+        threads: int,
+        clock: ManualClock | None,
+        provider: str | None,
+        provider_path: str | None,
+        cache_bytes: int,
+    ) -> None:
         self.closed = True  # until everything below stands
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
-        strings = [ffi.new("char[]", os.fsencode(value)) if value else ffi.NULL for value in (runtime_path, spool_path)]
-        config.runtime_path, config.spool_path = strings
-        config.threads = threads
+        given = (runtime_path, spool_path, provider, provider_path)
+        strings = [ffi.new("char[]", os.fsencode(value)) if value else ffi.NULL for value in given]
+        config.runtime_path, config.spool_path, config.provider, config.provider_path = strings
+        config.threads, config.cache_bytes = threads, cache_bytes
+        self._clock = clock  # which C reads as long as the session is open
+        if clock is not None:
+            config.clock = clock.struct
         out = ffi.new("erai_session **")
         detail = Detail(path)
         detail.check(lib.erai_session_open(os.fsencode(path), config, out, detail.buffer))
         self.handle = out[0]
         guard = lib.erai_session_guard(self.handle)
         self.batched = bool(lib.erai_guard_batched(guard))
-        self.inputs, self.outputs, self.features = read_rules(guard)
+        inputs, self.outputs, self.features = read_rules(guard)
+        carried = read_states(guard)
+        self.inputs = tuple(spec for spec in inputs if spec.name not in carried)
+        self.states = tuple(spec for spec in inputs if spec.name in carried)
+        self.most_rows = read_most_rows(guard, carried)
+        self.rows_independent = bool(lib.erai_session_rows_independent(self.handle))
         self.subjects = _subjects(guard)
         self._lock = threading.Lock()
+        self._review_lock = threading.Lock()
         self.calls = [Call(self)]
         self.calls[0].give()
         self._users = 0  # of the handle beside the calls, under the lock
         self.closed = False
 
-    def predict(self, arrays: Sequence[npt.NDArray[Any]]) -> Answer:
+    def predict(self, arrays: Sequence[Array], keys: Sequence[bytes] = ()) -> Answer:
         """A prediction that is not a usual one; arrays stand in the model's order."""
         call = self._take_call()
         try:
-            return call.run(arrays)
+            return call.run(arrays, keys)
         finally:
             self._give(call)
 
@@ -242,6 +117,66 @@ class NativeSession:
         with self._use() as handle:
             detail.check(lib.erai_session_flush(handle, name, detail.buffer))
         return text(name)
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """Names that a mapping of columns has, in their order; empty where the model takes none."""
+        with self._use() as handle:
+            return read_columns(lib.erai_session_guard(handle), self.inputs, self.batched)
+
+    def reset(self) -> None:
+        """Forgets the recurrent states, and what rules remember of earlier rows."""
+        with self._use() as handle:
+            lib.erai_session_reset(handle)
+
+    def stop(self, why: str) -> None:
+        """Every call ends in StoppedError, in later processes too, until somebody resumes."""
+        detail = Detail()
+        with self._use() as handle:
+            detail.check(lib.erai_session_stop(handle, why.encode(), detail.buffer))
+
+    def resume(self) -> None:
+        """Ends a stop."""
+        detail = Detail()
+        with self._use() as handle:
+            detail.check(lib.erai_session_resume(handle, detail.buffer))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody stopped it."""
+        with self._use() as handle:
+            return bool(lib.erai_session_stopped(handle))
+
+    @property
+    def breaker(self) -> Breaker:
+        """The circuit breaker's state."""
+        with self._use() as handle:
+            return Breaker(lib.erai_session_breaker(handle))
+
+    def review(self) -> ReviewItem | None:
+        """The oldest row that waits and was not handed out yet."""
+        found = ffi.new("erai_review *")
+        with self._use() as handle, self._review_lock:  # an override frees what `found` points to
+            Detail().check(lib.erai_session_review(handle, found))
+            if not found.id:
+                return None
+            inputs = {spec.name: copy(found.inputs[i]) for i, spec in enumerate(self.inputs)}
+            reasons = tuple(code for code in ReasonCode if found.reasons >> code & 1)
+            return ReviewItem(found.id, found.unix_ns, reasons, inputs)
+
+    def override(self, review_id: int, outputs: Sequence[Array]) -> None:
+        """One row's outputs, in the model's order, for a row that waits; none: it leaves without an answer."""
+        nested = next((spec.name for spec in self.outputs if spec.dtype == "object"), None)
+        if outputs and nested is not None:
+            raise UnsupportedModelError(
+                f"output '{nested}' is no tensor: such a row can leave the queue with None only"
+            )
+        tensors = Tensors(self.outputs if outputs else (), "output")
+        held = [tensors.place(i, values) for i, values in enumerate(outputs)]
+        detail = Detail()
+        with self._use() as handle, self._review_lock:
+            detail.check(lib.erai_session_override(handle, review_id, tensors.first, len(outputs), detail.buffer))
+        del held
 
     def close(self) -> None:
         """Frees everything; calls still running in other threads finish first."""

@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from edge_rai._native import NativeSession
+from edge_rai._native import ManualClock, NativeSession
 
 
 def runtime_path() -> str | None:
@@ -25,6 +25,24 @@ def runtime_path() -> str | None:
     return None
 
 
-def open_session(path: str, *, spool: str | None, threads: int) -> NativeSession:
+def open_session(
+    path: str,
+    *,
+    spool: str | None,
+    threads: int,
+    clock: ManualClock | None,
+    provider: str | None,
+    provider_path: str | None,
+    cache_bytes: int,
+) -> NativeSession:
     """Opens a bundle or a bare .onnx model."""
-    return NativeSession(path, runtime_path=runtime_path(), spool_path=spool, threads=threads)
+    return NativeSession(
+        path,
+        runtime_path=runtime_path(),
+        spool_path=spool,
+        threads=threads,
+        clock=clock,
+        provider=provider,
+        provider_path=provider_path,
+        cache_bytes=cache_bytes,
+    )

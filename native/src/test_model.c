@@ -7,6 +7,14 @@
 
 #include "bytes.h"
 
+#ifdef __SANITIZE_THREAD__
+/* The runtime is not instrumented, so what its threads hand each other by atomics looks like races. */
+const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void) {
+    return "race:libonnxruntime.so";
+}
+#endif
+
 /* A field of a protocol buffer: varint (wire type 0), or bytes with their length (2). */
 static void put_number(er_writer *out, uint32_t field, uint64_t value) {
     er_write_varint(out, field << 3);

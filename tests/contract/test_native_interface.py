@@ -63,7 +63,7 @@ def test_extension_has_every_constant_of_the_header(header: str, enums: dict[str
 def test_structs_have_the_reviewed_sizes_and_offsets(root: Path, header: str) -> None:
     assert _ffi.ffi.sizeof("void *") == 8, "abi/structs.txt is for LP64 machines"
     lines = []
-    for name in sorted(re.findall(r"^typedef struct (erai_\w+) \{", header, flags=re.MULTILINE)):
+    for name in sorted(re.findall(r"^(?:typedef )?struct (erai_\w+) \{", header, flags=re.MULTILINE)):
         struct = _ffi.ffi.typeof(name)
         lines.append(" ".join([f"{name} {_ffi.ffi.sizeof(struct)}", *(f"{f}:{t.offset}" for f, t in struct.fields)]))
     reviewed = (root / "native/abi/structs.txt").read_text(encoding="utf-8").splitlines()

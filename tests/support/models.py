@@ -21,6 +21,7 @@ def save(
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     initializers: Mapping[str, npt.NDArray[np.generic]] | None = None,
+    opset: int = 17,
 ) -> Path:
     """Writes a graph; inputs and outputs are (name, element type, shape)."""
     graph = helper.make_graph(
@@ -30,7 +31,7 @@ def save(
         [helper.make_tensor_value_info(*given) for given in outputs],
         [numpy_helper.from_array(array, name) for name, array in (initializers or {}).items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.save(model, path)
     return path
 

@@ -38,7 +38,7 @@ class Counting(Session):
 
 
 def test_usual_calls_never_come_to_the_written_method(linear_bundle: Path, linear_model: Path) -> None:
-    with Counting(str(linear_bundle), None, 1) as session:
+    with Counting(str(linear_bundle), threads=1) as session:
         for _ in range(3):
             answer = session.predict(ROWS)
             assert answer.outputs["y"].tobytes() == reference_run(linear_model, {"x": ROWS})["y"].tobytes()
@@ -77,7 +77,7 @@ def test_outputs_of_every_shape_and_type_in_one_crossing(tmp_path: Path) -> None
     )
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     expected = reference_run(model, {"x": values})
-    with Counting(str(model), None, 1) as session:
+    with Counting(str(model), threads=1) as session:
         for _ in range(3):
             outputs = session.predict(values).outputs
             assert list(outputs) == ["whole", "total", "more", "at"]
@@ -104,7 +104,7 @@ def test_subclass_may_predict_otherwise(linear_bundle: Path) -> None:
             answer.outputs["y"] *= 2
             return answer
 
-    with load(linear_bundle) as session, Doubled(str(linear_bundle), None, 0) as doubled:
+    with load(linear_bundle) as session, Doubled(str(linear_bundle)) as doubled:
         right = 2 * session.predict(ROWS).outputs["y"]
         for _ in range(2):
             assert doubled.predict(ROWS).outputs["y"].tobytes() == right.tobytes()
@@ -112,7 +112,7 @@ def test_subclass_may_predict_otherwise(linear_bundle: Path) -> None:
 
 def test_predict_keeps_its_name_signature_and_description() -> None:
     assert Session.predict.__name__ == "predict"
-    assert str(inspect.signature(Session.predict)) == "(self, /, inputs, *, strict=False)"
+    assert str(inspect.signature(Session.predict)) == "(self, /, inputs, *, key=None, strict=False)"
     assert (inspect.getdoc(Session.predict) or "").startswith("Admits the input")
 
 
@@ -160,7 +160,7 @@ def test_calls_leave_nothing_behind(session: Session) -> None:
 
 
 def test_second_thread_has_its_own_usual_call(linear_bundle: Path) -> None:
-    with Counting(str(linear_bundle), None, 1) as session:
+    with Counting(str(linear_bundle), threads=1) as session:
         session.predict(ROWS)
         first = session._native.calls[0]
         assert first.take()  # as a thread within a prediction holds it

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
@@ -33,7 +33,7 @@ _MIN_OPSET = 13
 # ONNX Runtime's severities; warning is its default.
 _WARNING_AND_WORSE, _ERROR_AND_WORSE = 2, 3
 
-Feed = dict[str, npt.NDArray[np.float32]]
+Feed = dict[str, npt.NDArray[Any]]
 
 
 class NotQuantizableError(Exception):

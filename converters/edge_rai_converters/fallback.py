@@ -1,0 +1,94 @@
+"""The fallback model: a second, simpler one that answers what the first must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_rai.errors import UnsupportedModelError
+from edge_rai.types import TensorSpec
+from edge_rai_converters.compare import Candidate, find_decision, measure_candidate
+from edge_rai_converters.learning import Learned
+from edge_rai_converters.runner import Runner, rows_are_independent
+from edge_rai_converters.sources import onnx as onnx_source
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fallback:
+    """A fallback model and what was measured of it.
+
+    Attributes:
+        source_name: Of its file.
+        data: The file's bytes.
+        rows_independent: A row's answer was bit-identical whatever its batch mates were.
+        measured: Against the primary model, on the held-back rows.
+    """
+
+    source_name: str
+    data: bytes
+    rows_independent: bool
+    measured: Candidate
+
+
+def read_fallback(path: str | Path, learned: Learned) -> Fallback:
+    """Reads a fallback model and holds it against the primary one.
+
+    Args:
+        path: An ONNX file; it is only read.
+        learned: Of the primary model.
+
+    Raises:
+        BundleError: It is not a valid model.
+        UnsupportedModelError: It has other inputs or outputs than the primary model, or its rows depend on each other
+            where the primary model's do not.
+    """
+    source = onnx_source.read(path)
+    carried = {name for state in learned.policy.states for name in (state.input, state.output)}
+    _compare(path, "input", source.inputs, learned.source.inputs, carried)
+    _compare(path, "output", source.outputs, learned.source.outputs, carried)
+    runner = Runner(source.data, str(path))
+    batched = learned.policy.batched
+    independent = batched and rows_are_independent(runner, learned.shown, batched=True)
+    if batched and not independent:
+        raise UnsupportedModelError(
+            f"{path}: a row's answer depends on the other rows of its batch, so it cannot answer one row of a batch"
+        )
+    labels = None if learned.dataset.labels is None else learned.dataset.labels[learned.held_back]
+    answers = runner.answers(learned.shown, learned.held_back, batched=batched)
+    for name, array in answers.items():
+        if name in learned.answers and array.shape != learned.answers[name].shape:
+            raise UnsupportedModelError(
+                f"{path}: output {name!r} is {list(array.shape[1:])} a row, the primary model's "
+                f"{list(learned.answers[name].shape[1:])}"
+            )
+    common = {name: array for name, array in learned.answers.items() if name in answers}
+    measured = measure_candidate(
+        "none", len(source.data), answers, common, find_decision(common, labels), labels
+    )  # fmt: skip
+    return Fallback(source.path.name, source.data, independent, measured)
+
+
+def _compare(
+    path: str | Path, kind: str, mine: Sequence[TensorSpec], theirs: Sequence[TensorSpec], carried: set[str]
+) -> None:
+    """By name and in any order; recurrent states may be absent."""
+    found = {spec.name: spec for spec in mine}
+    for spec in theirs:
+        other = found.pop(spec.name, None)
+        if other is None:
+            if spec.name not in carried:
+                raise UnsupportedModelError(f"{path}: has no {kind} {spec.name!r}, which the primary model has")
+        elif (other.dtype, len(other.shape)) != (spec.dtype, len(spec.shape)) or not all(
+            left == right or left is None for left, right in zip(other.shape, spec.shape, strict=True)
+        ):
+            raise UnsupportedModelError(
+                f"{path}: {kind} {spec.name!r} is {other.dtype} {_shown(other)}, in the primary model {spec.dtype} "
+                f"{_shown(spec)}"
+            )
+    if found:
+        raise UnsupportedModelError(f"{path}: has the {kind} {next(iter(found))!r}, which the primary model has not")
+
+
+def _shown(spec: TensorSpec) -> str:
+    return "[" + ", ".join("free" if extent is None else str(extent) for extent in spec.shape) + "]"

@@ -1,0 +1,237 @@
+"""What is learned from a model and reference data: policy, reference, distances, and the float model's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.errors import PolicyError
+from edge_rai.policy import FallbackRule, Policy, Reference, StateRule, load_policy
+from edge_rai_converters import data, distance
+from edge_rai_converters.compare import Answers
+from edge_rai_converters.data import Dataset, Rows
+from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
+from edge_rai_converters.profile import Traits, check_policy, learn_policy
+from edge_rai_converters.reference import learn_features
+from edge_rai_converters.runner import Runner, is_batched
+from edge_rai_converters.sources import onnx as onnx_source
+from edge_rai_converters.sources.onnx import SourceModel
+from edge_rai_converters.states import find_states, zeros
+
+DEFAULT_RATE = 0.01
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What may be asked for beside a model and its data.
+
+    Attributes:
+        labels: A key of the data or a file with the class of each row.
+        policy: Rules to use instead of learned ones; the reference is learned all the same.
+        states: Recurrent states, "INPUT=OUTPUT" each; of a policy its own.
+        distance: Which distance to learn; None: "auto", or what the policy says.
+        rate: False rejection rate of the distance; None: 1 %, or what the policy says.
+        fallback_model: A simpler model that answers what this one must not.
+    """
+
+    labels: str | Path | None = None
+    policy: str | Path | None = None
+    states: Sequence[str] = ()
+    distance: Asked | None = None
+    rate: float | None = None
+    fallback_model: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy is not None and (self.distance is not None or self.rate is not None or self.states):
+            raise ValueError("a policy says itself what its distances and states are; leave them out, or the policy")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Learned:
+    """A model with its data and what was learned from both.
+
+    Attributes:
+        source: The model.
+        dataset: The data as a device would be given it.
+        shown: The same as the model sees it: missing values are what the policy makes of them.
+        runner: Of the model.
+        policy: Learned or written.
+        reference: Of drift and distances.
+        calibration: Indices of the rows learned from.
+        held_back: Indices of the others.
+        answers: Of the model to the latter; outputs of numbers only.
+        distances: One an input that has one.
+        without_distance: By input, why it has none.
+    """
+
+    source: SourceModel
+    dataset: Dataset
+    shown: Rows
+    runner: Runner
+    policy: Policy
+    reference: Reference
+    calibration: npt.NDArray[np.int64]
+    held_back: npt.NDArray[np.int64]
+    answers: Answers
+    distances: tuple[DistanceReport, ...]
+    without_distance: Mapping[str, str]
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Outputs that are no tensors of numbers: they are not compared and have no golden vectors."""
+        return tuple(spec.name for spec in self.source.outputs if spec.name not in self.answers)
+
+
+def learn(
+    model: str | Path, data_path: str | Path, wishes: Wishes | None = None, progress: Progress = lambda _: None
+) -> Learned:
+    """Reads a model and its data, and learns policy and reference from the rows that calibrate.
+
+    Args:
+        model: An ONNX file; it is only read.
+        data_path: See ``data.load``; no array for a recurrent state.
+        wishes: What else is asked for.
+        progress: Told what happens next.
+
+    Raises:
+        BundleError: The model is not valid.
+        UnsupportedModelError: It uses something that is not supported.
+        PolicyError: The given policy is not valid or not for this model.
+        ValueError: The data does not fit the model.
+        OSError: A file cannot be read.
+    """
+    wishes = wishes or Wishes()
+    progress(f"reading {model}")
+    source = onnx_source.read(model)
+    runner = Runner(source.data, str(model))
+    written = None if wishes.policy is None else load_policy(wishes.policy)
+    if written is not None:
+        check_policy(written, source.inputs, source.outputs)
+        _check_fallback(written, wishes.fallback_model)
+    states = written.states if written else find_states(source, wishes.states)
+    progress(f"reading {data_path}")
+    dataset = _load(data_path, source, wishes.labels, written, states)
+    shown = _shown(written, dataset.rows)
+    calibration, held_back = dataset.split()
+    batched = is_batched(source, runner, replace(dataset, rows=shown))
+    if written is not None and written.batched and not batched:
+        raise PolicyError("the policy says batched = true, but the model does not answer one row for each input row")
+    batched = written.batched if written else batched
+    progress(f"running the float model on {len(held_back)} held-back rows")
+    answers = runner.answers(shown, held_back, batched=batched)
+    progress(f"learning limits and reference from {len(calibration)} rows")
+    rate = DEFAULT_RATE if wishes.rate is None else wishes.rate
+    found: Mapping[str, LearnedDistance | str]
+    if written is None:
+        traits = _traits(source, dataset, answers, batched, states, wishes)
+        rules = learn_policy(source.inputs, source.outputs, dataset.rows, traits, calibration)
+        found = learn_distances(rules, dataset.rows, calibration, wishes.distance or "auto", rate)
+    else:
+        rules = written
+        found = relearn_distances(rules, dataset.rows, calibration, rate)
+    rules, reports, without = _apply(rules, found, dataset.rows, held_back)
+    learned = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
+    return Learned(
+        source=source,
+        dataset=dataset,
+        shown=shown,
+        runner=runner,
+        policy=rules,
+        reference=Reference(learn_features(rules, dataset.rows, calibration), learned),
+        calibration=calibration,
+        held_back=held_back,
+        answers=answers,
+        distances=reports,
+        without_distance=without,
+    )
+
+
+def _traits(
+    source: SourceModel,
+    dataset: Dataset,
+    answers: Answers,
+    batched: bool,
+    states: tuple[StateRule, ...],
+    wishes: Wishes,
+) -> Traits:
+    unbounded = frozenset(name for name, array in answers.items() if not np.isfinite(array).all())
+    defaults = any(spec.dtype.startswith(("float", "int")) for spec in source.outputs)
+    chain = FallbackRule(("model", "default") if defaults else ("model",))
+    return Traits(
+        batched, dataset.feature_names, unbounded, states, () if wishes.fallback_model is None else (chain,)
+    )  # fmt: skip
+
+
+def _load(
+    path: str | Path,
+    source: SourceModel,
+    labels: str | Path | None,
+    written: Policy | None,
+    states: tuple[StateRule, ...],
+) -> Dataset:
+    carried = {state.input for state in states}
+    given = [spec for spec in source.inputs if spec.name not in carried]
+    dataset = data.load(path, given, labels, missing=_may_be_nan(written))
+    empty = zeros(source.inputs, states, written, len(dataset))
+    return replace(dataset, rows={spec.name: {**dataset.rows, **empty}[spec.name] for spec in source.inputs})
+
+
+def _may_be_nan(written: Policy | None) -> dict[str, npt.NDArray[np.bool_]]:
+    """By input, the features whose missing value is NaN; broadcasts to one call."""
+    masks = {}
+    for rule in written.inputs if written else ():
+        mask = np.array([f.missing is not None and f.missing.value is None for f in rule.features])
+        masks[rule.name] = mask.reshape(_place(rule.feature_axis, len(rule.shape)))
+    return masks
+
+
+def _shown(written: Policy | None, rows: Rows) -> Rows:
+    """What the model sees: missing values have become what the policy says."""
+    shown = dict(rows)
+    for rule in written.inputs if written else ():
+        for place, feature in enumerate(rule.features):
+            missing = feature.missing
+            if missing is None or missing.becomes is None:
+                continue
+            if shown[rule.name] is rows[rule.name]:
+                shown[rule.name] = rows[rule.name].copy()
+            axis = rule.feature_axis
+            values = shown[rule.name] if axis is None else np.moveaxis(shown[rule.name], axis + 1, 0)[place]
+            values[np.isnan(values) if missing.value is None else values == missing.value] = missing.becomes
+    return shown
+
+
+def _place(axis: int | None, rank: int) -> list[int]:
+    return [-1 if place == axis else 1 for place in range(rank)]
+
+
+def _check_fallback(written: Policy, fallback_model: str | Path | None) -> None:
+    asks = any("model" in rule.chain for rule in written.fallback)
+    if asks and fallback_model is None:
+        raise PolicyError('the policy\'s fallback chain has "model", but there is no fallback model; give one')
+    if fallback_model is not None and not asks:
+        raise PolicyError(f'no fallback chain of the policy has "model", so nobody would ask {fallback_model}')
+
+
+def _apply(
+    rules: Policy, found: Mapping[str, LearnedDistance | str], rows: Rows, held_back: npt.NDArray[np.int64]
+) -> tuple[Policy, tuple[DistanceReport, ...], dict[str, str]]:
+    """The rules with their distances; a written one keeps its threshold."""
+    inputs, reports, without = [], [], {}
+    for given in rules.inputs:
+        rule = given
+        learned = found.get(rule.name)
+        if isinstance(learned, str):
+            without[rule.name] = learned
+        elif learned is not None:
+            chosen = rule.distance or learned.rule
+            reports.append(distance.report(rule, chosen, learned, rows[rule.name], held_back))
+            rule = replace(rule, distance=chosen)
+        inputs.append(rule)
+    return replace(rules, inputs=tuple(inputs)), tuple(reports), without

@@ -1,0 +1,81 @@
+"""Learns what drift is measured against: bins of equal mass and moments of each feature. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.policy import FeatureReference, FeatureRule, InputRule, Policy
+from edge_rai_converters.data import Array, Rows
+
+BINS = 32
+_VALUES_PER_FEATURE = 1 << 20
+
+Values = npt.NDArray[np.float64]
+
+
+def learn_features(policy: Policy, rows: Rows, index: npt.NDArray[np.int64]) -> tuple[FeatureReference, ...]:
+    """The reference of every feature of numbers, sampled as the device samples: every ``sketch_stride``-th value.
+
+    Memory is bounded: of a long data set with many values a row, every n-th row is used. Strings and recurrent states
+    have no reference, and neither has a feature that is always missing.
+
+    Args:
+        policy: What the features are.
+        rows: Per input (N, *call), see ``data.Dataset``.
+        index: Rows to learn from.
+    """
+    states = {state.input for state in policy.states}
+    return tuple(
+        learned
+        for rule in policy.inputs
+        if rule.dtype != "string" and rule.name not in states
+        for feature, values in zip(rule.features, _feature_values(rule, rows[rule.name], index), strict=True)
+        if (learned := _reference(rule, feature, values)) is not None
+    )
+
+
+def _feature_values(rule: InputRule, array: Array, index: npt.NDArray[np.int64]) -> Iterator[Array]:
+    """(rows used, values a row) of each feature in turn."""
+    sampled_per_row = max(1, prod(array.shape[1:]) // len(rule.features) // rule.sketch_stride)
+    step = -(-len(index) * sampled_per_row // _VALUES_PER_FEATURE)
+    used = index[::step]
+    for place in range(len(rule.features)):
+        values = array if rule.feature_axis is None else _along(array, rule.feature_axis + 1, place)
+        flat = values.reshape(len(values), -1)[:, :: rule.sketch_stride]
+        yield flat[used]
+
+
+def _along(array: Array, axis: int, place: int) -> Array:
+    chosen: list[slice | int] = [slice(None)] * array.ndim
+    chosen[axis] = place
+    return array[tuple(chosen)]
+
+
+def _reference(rule: InputRule, feature: FeatureRule, values: Array) -> FeatureReference | None:
+    flat: Values = np.sort(_present(feature, values.astype(np.float64)), axis=None)
+    if not len(flat):
+        return None
+    edges = np.unique(np.quantile(flat, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    edges = edges[edges < flat[-1]]  # an edge at the maximum would leave the last bin empty for ever
+    counts = np.bincount(np.searchsorted(edges, flat, side="left"), minlength=len(edges) + 1)
+    return FeatureReference(
+        input=rule.name,
+        name=feature.name,
+        rows=len(values),
+        mean=float(flat.mean()),
+        stddev=0.0 if flat[0] == flat[-1] else float(flat.std()),
+        edges=edges,
+        counts=counts.astype(np.uint64),
+    )
+
+
+def _present(feature: FeatureRule, values: Values) -> Values:
+    """Without what the device takes for missing, which it does not count either."""
+    if feature.missing is None:
+        return values
+    marked = np.isnan(values) if feature.missing.value is None else values == feature.missing.value
+    return values[~marked]

@@ -1,0 +1,161 @@
+"""One thread of calls: a prediction's way to C and back, with as little Python around it as the answer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai._ffi import ffi, lib
+from edge_rai._native.library import Detail, array, raise_status, text
+from edge_rai._native.tensors import Array, Tensors, unnest, view
+from edge_rai._predict import UsualCall, prepare
+from edge_rai.types import Answer, Reason, ReasonCode, Source, Verdict
+
+if TYPE_CHECKING:
+    from edge_rai._native.session import NativeSession
+
+_REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
+_REASON = np.dtype(
+    {
+        "names": _REASON_FIELDS,
+        "formats": [np.uintp, np.int64, np.float64, np.float64, np.uint32, np.uint32],
+        "offsets": [ffi.offsetof("erai_reason", name) for name in _REASON_FIELDS],
+        "itemsize": ffi.sizeof("erai_reason"),
+    }
+)
+
+
+def _prepare() -> bool:
+    """Whether arrays and numpy's table of functions are as extensions built with its headers find them."""
+    known = np.zeros((2, 3), np.float32)
+    try:
+        table = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
+    except ImportError:
+        table = None
+    return prepare(known, np.ndarray, known.dtype, known.__array_interface__["data"][0], 2, 3, table)
+
+
+_prepare()
+
+
+class _Reasons(Sequence[Reason]):
+    """The findings of one call, copied at once and decoded when somebody looks."""
+
+    def __init__(self, records: npt.NDArray[Any], names: dict[int, str]) -> None:
+        for address in set(records["subject"].tolist()) - names.keys():  # what is not of the policy: "model"
+            names[address] = text(ffi.cast("char *", address))
+        self._records = records
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: Any) -> Any:
+        record = self._records[index]
+        return Reason(
+            ReasonCode(int(record["code"])),
+            self._names[int(record["subject"])],
+            float(record["value"]),
+            float(record["limit"]),
+            int(record["row"]),
+            int(record["element"]),
+        )
+
+
+class Call(UsualCall):
+    """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs.
+
+    It is one caller's between ``take``, or its making, and ``give``.
+    """
+
+    def __init__(self, session: NativeSession) -> None:
+        out = ffi.new("erai_answer **")
+        Detail().check(lib.erai_answer_open(session.handle, out))
+        # Not the session itself: the two would keep each other alive.
+        self.handle, self.inputs, self.outputs = session.handle, session.inputs, session.outputs
+        self.subjects = session.subjects
+        self.answer = out[0]
+        self.tensors = Tensors(session.inputs)
+        self.accepted = lib.erai_answer_accepted(self.answer)
+        self.seen = 0
+        self.rows = 1
+        self.views: list[tuple[str, Array | None]] = []
+        predict = ffi.addressof(lib, "erai_session_predict")
+        addresses = (predict, session.handle, self.answer, self.tensors.first, self.accepted)
+        self.bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
+
+    def run(self, arrays: Sequence[Array], keys: Sequence[bytes]) -> Answer:
+        """One prediction; the inputs stand in the model's order."""
+        self.learn()
+        held = [self.tensors.place(i, values) for i, values in enumerate(arrays)]
+        if keys:
+            self.set_keys(keys)
+        status = lib.erai_session_predict(self.handle, self.tensors.first, len(arrays), self.answer)
+        del held  # the arrays' memory had to stay until C was done
+        return self.finish(status)
+
+    def set_keys(self, keys: Sequence[bytes]) -> None:
+        """Of the rows of the next prediction: one for all, or one a row."""
+        held = [ffi.from_buffer(key) for key in keys]
+        strings = ffi.new("erai_string[]", [(buffer, len(buffer)) for buffer in held])
+        status = lib.erai_answer_set_keys(self.answer, strings, len(keys))
+        if status:
+            raise_status(status, text(lib.erai_answer_detail(self.answer)))
+
+    def finish(self, status: int) -> Answer:
+        """What a prediction came to, of which C has said ``status``."""
+        if status:
+            raise_status(status, text(lib.erai_answer_detail(self.answer)))
+        self.look()
+        result = Answer()
+        result.rows = self.rows
+        result.outputs = {
+            name: self.read(i) if seen is None else seen.copy() for i, (name, seen) in enumerate(self.views)
+        }
+        return result if self.accepted[0] else self.explain(result)
+
+    def look(self) -> None:
+        """Makes views of the outputs where they stand now, and teaches the usual call."""
+        accepted = self.accepted[0]
+        if accepted != self.seen or not accepted:
+            self.views = [(spec.name, self.see(i)) for i, spec in enumerate(self.outputs)]
+            self.seen = accepted
+        self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
+        names, views = zip(*self.views, strict=True)
+        shape = self.tensors.shapes[0] if len(self.inputs) == 1 else None
+        known = [seen is not None and seen.dtype.isbuiltin == 1 for seen in views]
+        if accepted and shape is not None and all(known) and self.inputs[0].dtype not in ("string", "bfloat16"):
+            rows = None if self.rows == Answer.rows else self.rows
+            self.learn(shape, np.dtype(self.inputs[0].dtype), Answer, rows, names, views)
+
+    def see(self, index: int) -> Array | None:
+        """A view of an output; None where there is none: of strings, and of what is no tensor."""
+        output = ffi.new("erai_tensor *")
+        return None if lib.erai_answer_output(self.answer, index, output) else view(output)
+
+    def read(self, index: int) -> Any:
+        """What an output holds."""
+        value = ffi.new("erai_value *")
+        Detail().check(lib.erai_answer_value(self.answer, index, value))
+        return unnest(value)
+
+    def explain(self, result: Answer) -> Answer:
+        """Says what makes an answer more than a plain acceptance."""
+        answer = self.answer
+        verdicts, sources = ffi.new("const uint8_t **"), ffi.new("const uint8_t **")
+        rows = lib.erai_answer_rows(answer, verdicts, sources)
+        first = ffi.new("const erai_reason **")
+        count = lib.erai_answer_reasons(answer, first)
+        result.verdict = Verdict(lib.erai_answer_verdict(answer))
+        result.source = Source(lib.erai_answer_source(answer))
+        result.row_verdicts = array(verdicts[0], rows, np.uint8)
+        result.row_sources = array(sources[0], rows, np.uint8)
+        result.findings = _Reasons(array(first[0], count, _REASON), self.subjects)
+        review_ids = lib.erai_answer_review(answer)
+        if review_ids != ffi.NULL:
+            result.review_ids = array(review_ids, rows, np.uint64)
+        return result

@@ -1,0 +1,71 @@
+"""What a guard program says of the inputs that callers give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from edge_rai._ffi import ffi, lib
+from edge_rai._native.library import text
+from edge_rai.types import TensorSpec
+
+_TABLE = 2  # rank of an input of (rows, columns)
+
+
+class Column(NamedTuple):
+    """A column of a tabular input.
+
+    Attributes:
+        position: Its place.
+        missing: What stands for a missing value; None: nothing does.
+    """
+
+    position: int
+    missing: float | None
+
+
+def read_states(guard: Any) -> set[str]:
+    """Names of the inputs that the session carries from call to call."""
+    rule = ffi.new("erai_state_rule *")
+    names: set[str] = set()
+    while not lib.erai_guard_state(guard, len(names), rule):
+        names.add(text(rule.input))
+    return names
+
+
+def read_most_rows(guard: Any, states: Collection[str]) -> int:
+    """How many rows a call may have: the least of what the inputs allow."""
+    rule = ffi.new("erai_input_rule *")
+    most = 2**31 - 1
+    for i in range(lib.erai_guard_inputs(guard)):
+        lib.erai_guard_input(guard, i, rule)
+        if rule.rank and text(rule.name) not in states:
+            most = min(most, rule.max_shape[0])
+    return most
+
+
+def read_columns(guard: Any, inputs: Sequence[TensorSpec], batched: bool) -> dict[str, Column]:
+    """Columns by name, of a batched model of one input of (rows, columns) whose columns have names; else none."""
+    rule = ffi.new("erai_input_rule *")
+    index = feature = 0
+    lib.erai_guard_input(guard, 0, rule)
+    while text(rule.name) != inputs[0].name:  # what is passed over is a state
+        feature += rule.feature_count
+        index += 1
+        lib.erai_guard_input(guard, index, rule)
+    is_table = rule.rank == _TABLE and rule.feature_axis == 1 and rule.dtype != lib.ERAI_DTYPE_BFLOAT16
+    if not (batched and len(inputs) == 1 and is_table):
+        return {}
+    missing = math.nan if inputs[0].dtype.startswith("float") else None
+    return dict(_column(guard, feature + i, i, missing) for i in range(rule.feature_count))
+
+
+def _column(guard: Any, feature: int, position: int, missing: float | None) -> tuple[str, Column]:
+    rule, check = ffi.new("erai_feature_rule *"), ffi.new("erai_check_rule *")
+    lib.erai_guard_feature(guard, feature, rule)
+    for i in range(rule.checks):
+        lib.erai_guard_check(guard, 0, feature, i, check)
+        if check.kind == lib.ERAI_CHECK_MISSING and check.count:
+            missing = check.values[0]
+    return text(rule.name), Column(position, missing)

@@ -1,0 +1,236 @@
+"""Rows of many callers in one call of the model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.errors import InferenceError
+from edge_rai.inputs import Key, encode_keys, rows_of
+from edge_rai.session import Session, raise_rejected
+from edge_rai.types import Answer, Source, Verdict
+
+Array = npt.NDArray[Any]
+# Requests whose rows have the same shapes go together. None: a request that goes alone.
+Form = tuple[tuple[int, ...], ...] | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Request:
+    arrays: list[Array]
+    keys: list[bytes]
+    rows: int
+    came: float  # time.monotonic()
+    answer: Future[Answer]
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """Requests of one form that wait, the oldest first."""
+
+    requests: deque[_Request]
+    rows: int = 0
+
+
+class Batcher:
+    """Collects the rows of concurrent callers, asks the model once, and gives each caller the answer to its own.
+
+    It pays where a batch costs the model little more than a row: weights are read once for all of them. A model of
+    microseconds is better asked directly. The rows of a batch are those of callers whose rows have one shape; whatever
+    the policy turns away, it turns away for the caller that gave it. One thread in the background; a context manager.
+
+    Args:
+        session: Batched, of rows that do not depend on each other, and without recurrent states. It stays open.
+        max_batch: The most rows in one call; a caller that gives more has a call of its own.
+        max_wait_s: How long a caller waits for others to come.
+
+    Raises:
+        ValueError: The session cannot be batched, or a number is out of range.
+    """
+
+    def __init__(self, session: Session, max_batch: int = 32, max_wait_s: float = 0.002) -> None:
+        _check(session)
+        if max_batch < 1:
+            raise ValueError(f"max_batch is {max_batch}; expected at least 1")
+        if not 0 <= max_wait_s <= threading.TIMEOUT_MAX:
+            raise ValueError(f"max_wait_s is {max_wait_s}; expected 0 or more seconds")
+        self._session = session
+        self._most = min(max_batch, session._most_rows())
+        self._wait_s = max_wait_s
+        self._waiting: dict[Form, _Group] = {}  # none of them empty
+        self._changed = threading.Condition()  # over what is waiting and whether it is closed
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="edge_rai.Batcher", daemon=True)
+        self._worker.start()
+
+    def predict(
+        self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
+    ) -> Answer:
+        """As ``Session.predict``, together with what others ask meanwhile; blocks until the answer is there."""
+        answer = self.submit(inputs, key=key).result()
+        if strict:
+            raise_rejected(answer)
+        return answer
+
+    def submit(self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None) -> Future[Answer]:
+        """As ``predict``, without blocking. The arrays must stay as they are until the answer is there.
+
+        Raises:
+            TypeError: As ``Session.predict``.
+            ValueError: As ``Session.predict``, or the batcher is closed.
+        """
+        arrays = self._session._ready(inputs)
+        rows = rows_of(arrays, batched=True)
+        request = _Request(arrays, encode_keys(key, rows), rows, time.monotonic(), Future())
+        form = self._form(request)
+        with self._changed:
+            if self._closed:
+                raise ValueError("the batcher is closed")
+            group = self._waiting.setdefault(form, _Group(deque()))
+            group.requests.append(request)
+            group.rows += rows
+            if len(group.requests) == 1 or self._is_full(form):
+                self._changed.notify()  # otherwise there is nothing for it to do yet
+        return request.answer
+
+    def close(self) -> None:
+        """Answers whoever waits, and ends. The session stays open."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._worker.join()
+
+    def __enter__(self) -> Batcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _form(self, request: _Request) -> Form:
+        """Of what the policy may turn away as a whole the form is None: its rows cannot be told in the answer."""
+        fits = request.rows < self._most and all(
+            values.size and values.ndim == len(spec.shape) and len(values) == request.rows
+            for values, spec in zip(request.arrays, self._session.inputs, strict=True)
+        )
+        return tuple(values.shape[1:] for values in request.arrays) if fits else None
+
+    def _is_full(self, form: Form) -> bool:
+        return form is None or self._waiting[form].rows >= self._most
+
+    def _due(self, form: Form) -> float:
+        """When the group is to be asked; one that is full is served by how long it waits, too, so that none starves."""
+        came = self._waiting[form].requests[0].came
+        return came if self._is_full(form) else came + self._wait_s
+
+    def _work(self) -> None:
+        while batch := self._next():
+            running = [request for request in batch if request.answer.set_running_or_notify_cancel()]
+            try:
+                answers = self._ask(running) if running else []
+            except Exception as error:  # noqa: BLE001  whatever it is, whoever waits must hear of it
+                for request in running:
+                    request.answer.set_exception(error)
+            else:
+                for request, answer in zip(running, answers, strict=True):
+                    request.answer.set_result(answer)
+
+    def _next(self) -> list[_Request]:
+        """The next batch, when it is due; empty when all is done."""
+        with self._changed:
+            while self._waiting or not self._closed:
+                form = min(self._waiting, key=self._due, default=None)
+                left = self._due(form) - time.monotonic() if self._waiting else None
+                if left is not None and (left <= 0 or self._closed):
+                    return self._take(form)
+                self._changed.wait(left)
+        return []
+
+    def _take(self, form: Form) -> list[_Request]:
+        group, rows = self._waiting[form], 0
+        batch: list[_Request] = []
+        most = 0 if form is None else self._most
+        while group.requests and (not batch or rows + group.requests[0].rows <= most):
+            batch.append(group.requests.popleft())
+            rows += batch[-1].rows
+        group.rows -= rows
+        if not group.requests:
+            del self._waiting[form]
+        return batch
+
+    def _ask(self, batch: list[_Request]) -> list[Answer]:
+        names = [spec.name for spec in self._session.inputs]
+        if len(batch) == 1:
+            (only,) = batch
+            key = only.keys[0] if len(only.keys) == 1 else only.keys or None
+            return [self._session.predict(dict(zip(names, only.arrays, strict=True)), key=key)]
+        arrays = [np.concatenate(parts) for parts in zip(*(request.arrays for request in batch), strict=True)]
+        keys = [key for request in batch for key in _key_of_each_row(request)]
+        answer = self._session.predict(dict(zip(names, arrays, strict=True)), key=keys if any(keys) else None)
+        ends = np.cumsum([request.rows for request in batch]).tolist()
+        if ends[-1] != answer.rows:
+            raise InferenceError(f"a batch of {ends[-1]} rows was answered as {answer.rows}")
+        return [_part(answer, end - request.rows, end) for request, end in zip(batch, ends, strict=True)]
+
+
+def _check(session: Session) -> None:
+    """Raises ValueError where a batch would change answers."""
+    fixed = next((spec for spec in session.inputs if spec.shape and spec.shape[0] is not None), None)
+    why = None
+    if session.states:
+        why = f"it carries states from call to call ({', '.join(spec.name for spec in session.states)})"
+    elif not session.batched:
+        why = "its axis 0 does not count rows"
+    elif fixed is not None:
+        why = f"its input '{fixed.name}' takes {fixed.shape[0]} rows and no other number"
+    elif not session.rows_independent:
+        why = "its bundle says that rows depend on their batch mates"
+    if why is not None:
+        raise ValueError(f"this session cannot be batched: {why}")
+
+
+def _key_of_each_row(request: _Request) -> list[bytes]:
+    return request.keys if len(request.keys) == request.rows else (request.keys or [b""]) * request.rows
+
+
+# ---- Taking an answer apart ----
+
+
+def _part(answer: Answer, begin: int, end: int) -> Answer:
+    """The answer to rows begin to end, as if they had been asked alone."""
+    part = Answer()
+    part.rows = end - begin
+    part.outputs = {
+        name: _rows_of_output(name, values, answer.rows, begin, end) for name, values in answer.outputs.items()
+    }
+    if answer.verdict is Verdict.ACCEPT:
+        return part
+    part.row_verdicts = answer.row_verdicts[begin:end].copy()
+    part.row_sources = answer.row_sources[begin:end].copy()
+    part.review_ids = answer.review_ids[begin:end].copy()
+    part.verdict = Verdict(part.row_verdicts.max())
+    part.source = Source(part.row_sources.max())
+    part.findings = tuple(
+        reason._replace(row=max(reason.row - begin, -1))
+        for reason in answer.reasons
+        if reason.row < 0 or begin <= reason.row < end
+    )
+    return part
+
+
+def _rows_of_output(name: str, values: Any, rows: int, begin: int, end: int) -> Any:
+    if isinstance(values, np.ndarray) and values.ndim and len(values) == rows:
+        return values[begin:end].copy()
+    if isinstance(values, list) and len(values) in (0, rows):  # empty: the model did not run
+        return values[begin:end]
+    raise InferenceError(f"output '{name}' came back without an entry for each of {rows} rows: use no Batcher")

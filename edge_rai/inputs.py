@@ -1,0 +1,169 @@
+"""What callers give, brought into the form that a model takes: arrays in its order, columns by name, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai._native import Column, numpy_dtype
+from edge_rai.types import TensorSpec
+
+Array = npt.NDArray[Any]
+Key = str | bytes | int
+Columns = Mapping[str, Column]
+
+_KEY_BYTES = 64  # ERAI_KEY_SIZE
+_SHOWN = 20
+_TAKEN = {"f": "biuf", "i": "biuf", "u": "biuf", "b": "b", "O": "OUST"}  # kinds of values by kind of column
+
+
+# ---- Arrays ----
+
+
+def in_order(
+    given: Any, specs: Sequence[TensorSpec], columns: Callable[[], Columns], what: str = "input"
+) -> list[Array]:
+    """The arrays of a call in the model's order.
+
+    Args:
+        given: An array for a model of one input; arrays by name; or values by column name.
+        specs: The model's inputs.
+        columns: Gives the columns, when they are needed.
+        what: What they are to the model, for messages.
+
+    Raises:
+        TypeError: Neither, or a column holds what its type cannot.
+        ValueError: A name is missing or unknown, or columns differ in length.
+    """
+    if len(specs) == 1 and isinstance(given, np.ndarray):
+        return [given]
+    names = [spec.name for spec in specs]
+    if not isinstance(given, Mapping):
+        expected = f"a numpy array of {specs[0].dtype} or a mapping" if len(specs) == 1 else "a mapping of names"
+        raise TypeError(f"expected {expected} ({_listed(names)}), got {type(given).__name__}")
+    if given.keys() != set(names):
+        known = columns()
+        if any(name in known for name in given):
+            return [_table(given, known, specs[0])]
+        also = f", or the columns {_listed(known)}" if known else ""
+        raise ValueError(f"{what}s by name: {_difference(given, names)}; the model has: {_listed(names)}{also}")
+    arrays = [given[name] for name in names]
+    for spec, values in zip(specs, arrays, strict=True):
+        if not isinstance(values, np.ndarray):
+            came = type(values).__name__
+            raise TypeError(f"{what} '{spec.name}': expected a numpy array of {spec.dtype}, got {came}")
+    return arrays
+
+
+def rows_of(arrays: Sequence[Array], batched: bool) -> int:
+    """Rows of a call as its caller means them."""
+    return len(arrays[0]) if batched and arrays[0].ndim else 1
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [*map(str, names)]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more
+
+
+def _difference(given: Iterable[Any], names: Sequence[str] | Columns) -> str:
+    came = [*given]
+    missing, unknown = [name for name in names if name not in came], [name for name in came if name not in names]
+    found = [("missing", missing), ("unknown", unknown)]
+    return "; ".join(f"{kind}: {_listed(which)}" for kind, which in found if which)
+
+
+# ---- Columns ----
+
+
+def _table(given: Mapping[Any, Any], columns: Columns, spec: TensorSpec) -> Array:
+    """(rows, columns) of the input's type; scalars make one row."""
+    if given.keys() != columns.keys():
+        raise ValueError(f"columns by name: {_difference(given, columns)}; input '{spec.name}' has: {_listed(columns)}")
+    made = {name: _column(name, given[name], column, numpy_dtype(spec.dtype)) for name, column in columns.items()}
+    shapes = {name: values.shape for name, values in made.items()}
+    if len(set(shapes.values())) > 1:
+        first, other = next((a, b) for a in shapes for b in shapes if shapes[a] != shapes[b])
+        raise ValueError(
+            f"column '{first}' has {_extent(shapes[first])} and column '{other}' {_extent(shapes[other])}; give one "
+            "value of each, or as many of each"
+        )
+    return np.stack([*map(np.atleast_1d, made.values())], axis=1)
+
+
+def _extent(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} values" if shape else "a single value"
+
+
+def _column(name: str, given: Any, column: Column, dtype: np.dtype[Any]) -> Array:
+    """One column's values, () or (rows,), of the input's type."""
+    values = np.asarray(given, dtype=object if dtype.kind == "O" else None)
+    if values.ndim > 1:
+        raise ValueError(f"column '{name}' has shape {list(values.shape)}; expected one value, or one a row")
+    if values.dtype.kind == "O" and column.missing is not None:
+        items = [column.missing if item is None else item for item in values.ravel().tolist()]
+        values = np.array(items).reshape(values.shape)
+    if values.size and values.dtype.kind not in _TAKEN[dtype.kind]:
+        raise TypeError(f"column '{name}': expected {dtype}, got {_odd_one(values, dtype)}")
+    if dtype.kind in "iu":
+        _check_integers(name, values, dtype)
+    with np.errstate(over="ignore"):  # too great for float32 is infinite, and refused where the policy says so
+        return values.astype(dtype)
+
+
+def _odd_one(values: Array, dtype: np.dtype[Any]) -> str:
+    """The first value that is not of a kind that the column takes, as far as one can be told."""
+    for item in values.ravel().tolist():
+        if np.asarray(item).dtype.kind not in _TAKEN[dtype.kind]:
+            return f"{item!r:.40}"
+    return f"values of {values.dtype}"
+
+
+def _check_integers(name: str, values: Array, dtype: np.dtype[Any]) -> None:
+    limits = np.iinfo(dtype)
+    for item in values.ravel().tolist() if values.dtype.kind == "f" else _extremes(values):
+        if item != item or item in (np.inf, -np.inf) or item != int(item) or not limits.min <= int(item) <= limits.max:
+            raise ValueError(f"column '{name}': {item!r} is no {dtype}")
+
+
+def _extremes(values: Array) -> list[int]:
+    return [int(values.min()), int(values.max())] if values.size else []
+
+
+# ---- Keys ----
+
+
+def encode_keys(key: Any, rows: int) -> list[bytes]:
+    """Keys as C takes them: one for all rows, or one a row; empty where nothing was given.
+
+    Args:
+        key: None, str, bytes or int; or a sequence of those, one a row.
+        rows: Of the call.
+
+    Raises:
+        TypeError: It is none of those.
+        ValueError: There are more or fewer than rows, or one has more than 64 bytes.
+    """
+    if key is None:
+        return []
+    if isinstance(key, str | bytes | int | np.integer):
+        return [_encode_key(key)]
+    if not isinstance(key, Sequence | np.ndarray):
+        raise TypeError(f"key: expected str, bytes, int or a sequence of those, got {type(key).__name__}")
+    if len(key) != rows:
+        raise ValueError(f"key: {len(key)} keys for {rows} rows; expected one for all, or one a row")
+    return [_encode_key(one) for one in key]
+
+
+def _encode_key(key: Any) -> bytes:
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        key = str(int(key))
+    encoded = key.encode() if isinstance(key, str) else b"" if key is None else key
+    if not isinstance(encoded, bytes):
+        raise TypeError(f"key: expected str, bytes or int, got {type(key).__name__}")
+    if len(encoded) > _KEY_BYTES:
+        raise ValueError(f"key: {key!r:.40} has {len(encoded)} bytes; at most {_KEY_BYTES} are allowed")
+    return encoded
