@@ -91,8 +91,8 @@ def _fallback(fallback: Fallback | None) -> Iterator[str]:
         return
     yield "## The fallback model"
     yield ""
-    yield f"`{fallback.source_name}` answers rejected rows where the fallback chain says `model`. On the held-back rows,"
-    yield "against the model above:"
+    yield f"`{fallback.source_name}` answers rejected rows where the fallback chain says `model`. On the held-back"
+    yield "rows, against the model above:"
     yield ""
     yield from _comparison((fallback.measured,))
     yield ""
@@ -100,12 +100,11 @@ def _fallback(fallback: Fallback | None) -> Iterator[str]:
 
 def _distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> Iterator[str]:
     for entry in reports:
-        share = 100 * entry.above / entry.held_back
-        yield f"Input `{entry.input}`: a row is rejected or flagged when its squared Mahalanobis distance ({entry.kind}) to"
-        yield f"the reference is more than {entry.threshold:.6g}. Of rows like the reference at most"
-        yield f"{100 * entry.false_rejection_rate:.3g} % are farther on average: the threshold was learned from {entry.rows} rows that"
-        yield "the covariance was not learned from. Of the held-back rows, which taught neither,"
-        yield f"{entry.above} of {entry.held_back} are ({share:.1f} %)."
+        rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
+        yield f"Input `{entry.input}`: rows whose squared Mahalanobis distance ({entry.kind}) to the reference is above"
+        yield f"{entry.threshold:.6g} are out of distribution. Of rows like the reference at most {rate:.3g} % are, on"
+        yield f"average over references: {entry.rows} rows that taught the distance nothing else set the threshold. Of"
+        yield f"the held-back rows {entry.above} of {entry.held_back} are ({share:.1f} %)."
         yield ""
     for name, why in without.items():
         yield f"Input `{name}` has no distance: {why}."
@@ -114,8 +113,8 @@ def _distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) ->
 
 def _states(policy: Policy) -> Iterator[str]:
     for state in policy.states:
-        yield f"The session carries the recurrent state `{state.input}`: what `{state.output}` gave. All of the above was"
-        yield "measured with a state of zeros."
+        yield f"The session carries the recurrent state `{state.input}`, which is what `{state.output}` gave. All"
+        yield "figures are of rows that begin with a state of zeros."
         yield ""
 
 

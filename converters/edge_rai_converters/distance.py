@@ -245,7 +245,8 @@ def _upright(directions: Values) -> Values:
     """Of a direction and its opposite, which are as good, the one whose largest part is positive."""
     largest = np.abs(directions).argmax(axis=0)
     signs: Values = np.sign(directions[largest, np.arange(directions.shape[1])])
-    return directions * signs
+    upright: Values = directions * signs
+    return upright
 
 
 def _shrunk_covariance(z: Values) -> Values:

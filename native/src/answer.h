@@ -155,6 +155,11 @@ int er_infer_fallback(erai_answer *answer);
 /* infer.c: whether every input has the policy's type and shape, so that a model can be given it. */
 int er_has_shape(const erai_answer *answer);
 
+/* Whether the fallback model has no such output: a recurrent state, which it may do without. */
+static inline int er_fallback_lacks(const erai_answer *answer, size_t output) {
+    return !(answer->guard->outputs[output].flags & ERAI_RULE_NO_TENSOR) && !answer->fallback_outputs[output].dtype;
+}
+
 /* judge.c: whether axis 0 of an output counts the call's rows. */
 int er_by_row(const erai_answer *answer, const er_buffer *buffer);
 

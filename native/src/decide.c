@@ -106,6 +106,7 @@ static erai_status shape_outputs(erai_answer *answer) {
 static int fits(const erai_answer *answer) {
     for (size_t i = 0; answer->rows > 1 && i < answer->guard->output_count; i++) {
         const er_buffer *from = &answer->fallback_outputs[i], *to = &answer->outputs[i];
+        if (er_fallback_lacks(answer, i)) continue;
         if (from->dtype != to->dtype) return 0;
         if (!from->dtype) {
             if (answer->ran && !er_by_row(answer, to)) return 0;

@@ -335,6 +335,7 @@ void er_judge(erai_answer *answer) {
 int er_judge_fallback(const erai_answer *answer, size_t row) {
     for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_buffer *buffer = &answer->fallback_outputs[i];
+        if (er_fallback_lacks(answer, i)) continue;
         int by_row = er_by_row(answer, buffer);
         if (buffer->dtype != answer->guard->outputs[i].dtype || (!by_row && answer->rows > 1)) return 0;
         part it = part_of(answer, i, buffer, by_row, row);

@@ -9,6 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_rai_converters.compare import Candidate
+    from edge_rai_converters.distance import DistanceReport
     from edge_rai_converters.pipeline import ConversionReport
 
 DATA_HELP = (
@@ -24,6 +28,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--data", required=True, metavar="FILE", help=DATA_HELP)
     parser.add_argument("--labels", metavar="KEY_OR_FILE", help="class of each row: a key of the .npz, or a .npy file")
     parser.add_argument("--policy", metavar="TOML", help="rules to use instead of learned ones (see edge-rai profile)")
+    add_wishes(parser)
+    parser.add_argument(
+        "--fallback-model",
+        metavar="SIMPLE.onnx",
+        help="a simpler model of the same inputs and outputs that answers rejected rows",
+    )
     parser.add_argument(
         "--quantize",
         choices=("auto", "int8", "none"),
@@ -39,6 +49,28 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(run=run)
 
 
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """The options that profile and convert share."""
+    parser.add_argument(
+        "--distance",
+        choices=("auto", "full", "low_rank", "diagonal", "none"),
+        help="Mahalanobis distance to the reference; auto: full up to 64 columns of floats, else low_rank (default)",
+    )
+    parser.add_argument(
+        "--false-rejection-rate",
+        type=float,
+        metavar="R",
+        help="share of good rows that the distance may reject (default: 0.01)",
+    )
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        metavar="INPUT=OUTPUT",
+        help="a recurrent state that the session carries; may be given again",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Converts and prints the report."""
     from edge_rai_converters.pipeline import convert
@@ -49,6 +81,10 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         labels=args.labels,
         policy=args.policy,
+        states=args.state,
+        distance=args.distance,
+        false_rejection_rate=args.false_rejection_rate,
+        fallback_model=args.fallback_model,
         mode=args.quantize,
         max_drop=args.max_drop,
         name=args.name,
@@ -63,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _document(report: ConversionReport) -> dict[str, Any]:
     candidates = [candidate.as_json() for candidate in report.candidates]
-    return {**asdict(report), "output": str(report.output), "candidates": candidates}
+    fallback = report.fallback.as_json() if report.fallback else None
+    return {**asdict(report), "output": str(report.output), "candidates": candidates, "fallback": fallback}
 
 
 def _print_report(report: ConversionReport) -> None:
@@ -81,12 +118,17 @@ def _print_report(report: ConversionReport) -> None:
     print(f"chosen: {_FORMS[report.choice.quantization]}. {report.choice.reason}.")
     if report.choice.quantization != "none":
         _print_if_slower(report)
+    if report.fallback:
+        print(f"fallback: {_agreement(report.fallback)}")
+    if report.unrecorded:
+        print(f"left out: {', '.join(report.unrecorded)} (no tensors of numbers: not compared, no golden vectors)")
+    print_distances(report.distances, report.without_distance)
     verdicts = report.false_rejections
     share = 100 * verdicts.rejected / verdicts.rows
     flagged = f", flags {verdicts.flagged}" if verdicts.flagged else ""
     print(f"guard:  rejects {verdicts.rejected} of {verdicts.rows} held-back rows ({share:.1f} %){flagged}")
-    if share > 1:
-        print("        more than 1 %: write the rules with 'edge-rai profile', widen them, and pass --policy")
+    if share > 1 + 100 * max((entry.false_rejection_rate for entry in report.distances), default=0):
+        print("        more than expected: write the rules with 'edge-rai profile', widen them, and pass --policy")
     batch = "rows are judged one by one" if report.batched else "a call is one row"
     print(f"wrote:  {report.output} ({report.features} features, {report.calibration_rows} calibration rows; {batch})")
 
@@ -96,6 +138,26 @@ def _print_if_slower(report: ConversionReport) -> None:
     if chosen.p50_ns > original.p50_ns:
         ratio = chosen.p50_ns / original.p50_ns
         print(f"        int8 took {ratio:.2f} times as long as float on this machine; --quantize none keeps float")
+
+
+def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> None:
+    """One line an input: what is behind its distance, or why it has none."""
+    for entry in reports:
+        print(
+            f"distance: {entry.input}, {entry.kind}: squared at most {entry.threshold:.5g}, for a false rejection "
+            f"rate of {100 * entry.false_rejection_rate:.3g} %, from {entry.rows} rows; {entry.above} of {entry.held_back} "
+            f"held-back rows are above ({100 * entry.above / entry.held_back:.1f} %)"
+        )
+    for name, why in without.items():
+        print(f"distance: none of {name}: {why}")
+
+
+def _agreement(fallback: Candidate) -> str:
+    size, same = f"{fallback.size:,} bytes", fallback.agreement
+    if same is not None:
+        return f"{size}; of held-back rows {_percent(same)} in the same class, accuracy {_percent(fallback.accuracy)}"
+    within = _percent(fallback.share_within)
+    return f"{size}; of held-back values {within} within 5 %, at most {fallback.largest_difference:.3g} off"
 
 
 def _percent(share: float | None) -> str:

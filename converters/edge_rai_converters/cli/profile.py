@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_rai_converters.cli.convert import DATA_HELP
+from edge_rai_converters.cli.convert import DATA_HELP, add_wishes, print_distances
 
 if TYPE_CHECKING:
     from edge_rai.policy import Policy, Reference
@@ -20,6 +21,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("model", metavar="MODEL", help="an .onnx file; it is only read")
     parser.add_argument("--data", required=True, metavar="FILE", help=DATA_HELP)
     parser.add_argument("--labels", metavar="KEY", help="a key of the .npz to leave out, or a file to ignore")
+    add_wishes(parser)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="receives policy.toml and reference.json")
     parser.add_argument("--json", action="store_true", help="print the features as JSON")
     parser.set_defaults(run=run)
@@ -28,38 +30,62 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace) -> int:
     """Learns, writes both files, and prints one line a feature."""
     from edge_rai.policy import policy_to_toml
-    from edge_rai_converters.pipeline import learn
+    from edge_rai_converters.learning import Wishes, learn
 
-    learned = learn(
-        args.model, args.data, labels=args.labels, progress=lambda step: print(f"profile: {step}", file=sys.stderr)
-    )
+    wishes = Wishes(args.labels, states=args.state, distance=args.distance, rate=args.false_rejection_rate)
+    learned = learn(args.model, args.data, wishes, lambda step: print(f"profile: {step}", file=sys.stderr))
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.toml").write_text(policy_to_toml(learned.policy), encoding="utf-8")
     (folder / "reference.json").write_bytes(learned.reference.to_json())
     rows = _rows(learned.policy, learned.reference)
     if args.json:
-        print(json.dumps({"output": str(folder), "batched": learned.policy.batched, "features": rows}, indent=1))
+        document = {
+            "output": str(folder),
+            "batched": learned.policy.batched,
+            "features": rows,
+            "distances": [asdict(entry) for entry in learned.distances],
+            "without_distance": learned.without_distance,
+        }
+        print(json.dumps(document, indent=1))
         return 0
     print(f"{'feature':32}{'low':>12}{'high':>12}{'mean':>12}{'stddev':>12}{'bins':>6}")
     for row in rows:
-        limits = "".join(f"{'none' if row[side] is None else format(row[side], '.5g'):>12}" for side in ("low", "high"))
-        print(f"{row['name']!s:32}{limits}{row['mean']:>12.5g}{row['stddev']:>12.5g}{row['bins']:>6}")
+        numbers = "".join(f"{_number(row[key]):>12}" for key in ("low", "high", "mean", "stddev"))
+        print(f"{row['name']!s:32}{numbers}{row['bins']:>6}{_strings(row)}")
+    print_distances(learned.distances, learned.without_distance)
     print(f"wrote:  {folder / 'policy.toml'}, {folder / 'reference.json'} ({len(learned.calibration)} rows)")
     return 0
 
 
-def _rows(policy: Policy, reference: Reference) -> list[dict[str, str | float | int | None]]:
-    rules = [(rule.name, feature) for rule in policy.inputs for feature in rule.features]
-    return [
-        {
-            "input": name,
-            "name": feature.name,
-            "low": feature.low,
-            "high": feature.high,
-            "mean": learned.mean,
-            "stddev": learned.stddev,
-            "bins": len(learned.counts),
-        }
-        for (name, feature), learned in zip(rules, reference.features, strict=True)
-    ]
+def _number(value: Any) -> str:
+    return "none" if value is None else format(value, ".5g")
+
+
+def _strings(row: dict[str, Any]) -> str:
+    """Of a feature of strings what it is held to."""
+    if row["categories"]:
+        return f"  {len(row['categories'])} categories"
+    return f"  {row['length'][0]:g} to {row['length'][1]:g} characters" if row["length"] else ""
+
+
+def _rows(policy: Policy, reference: Reference) -> list[dict[str, Any]]:
+    known = {(entry.input, entry.name): entry for entry in reference.features}
+    rows = []
+    for rule in policy.inputs:
+        for feature in rule.features:
+            learned = known.get((rule.name, feature.name))
+            rows.append(
+                {
+                    "input": rule.name,
+                    "name": feature.name,
+                    "low": feature.low,
+                    "high": feature.high,
+                    "categories": feature.categories,
+                    "length": feature.length,
+                    "mean": learned.mean if learned else None,
+                    "stddev": learned.stddev if learned else None,
+                    "bins": len(learned.counts) if learned else 0,
+                }
+            )
+    return rows
