@@ -156,7 +156,7 @@ THREADED := session_test session_allocation_test spool_test snapshot_test
 # The thread sanitizer gives up where addresses are more random than its shadow memory expects.
 UNSHUFFLED = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-ctest: .venv/.build
+ctest: .venv/.build .venv/.installed
 	$(call say,C tests)
 	@$(CONFIGURE) -S native -B build/native -DERAI_TESTS=ON -DERAI_WERROR=ON >/dev/null
 	@$(BIN)/cmake --build build/native -j $(JOBS) -- --quiet
@@ -170,6 +170,9 @@ ctest: .venv/.build
 	@$(BIN)/cmake --build build/thread -j $(JOBS) --target $(THREADED) -- --quiet
 	@$(UNSHUFFLED) $(BIN)/ctest --test-dir build/thread --output-on-failure -j $(JOBS) --no-tests=error \
 	  -R "^($$(echo $(THREADED) | tr ' ' '|'))$$"
+
+# Tests in C that run a model find the runtime where the wheel has it.
+ctest: export ERAI_ONNXRUNTIME = $(firstword $(wildcard $(ROOT)/.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so*))
 
 example: ctest
 	$(call say,C example against the installed library)

@@ -183,8 +183,6 @@ def _drop(original: Candidate, quantized: Candidate) -> float | None:
 def _objection(original: Candidate, quantized: Candidate, drop: float | None, max_drop: float) -> str:
     if quantized.size > (1 - MIN_SAVING) * original.size:
         return f"int8 saves less than {100 * MIN_SAVING:.0f} % ({original.size} to {quantized.size} bytes)"
-    if quantized.agreement is None and quantized.share_within is None:
-        return "the model answers no numbers, so that int8 cannot be compared with it"
     if drop is not None and drop > max_drop:
         return f"int8 loses {drop:.2f} points of accuracy, more than the {max_drop:g} allowed"
     if quantized.agreement is not None and quantized.agreement < MIN_AGREEMENT:

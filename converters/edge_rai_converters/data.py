@@ -20,6 +20,7 @@ MIN_ROWS = 32
 HELD_BACK_EVERY = 4
 FEATURE_NAMES = "feature_names"
 _CHUNK_VALUES = 1 << 20
+_NPY = b"\x93NUMPY"  # such a file can be looked at where it is; arrays in .npz are read whole
 
 Array = npt.NDArray[Any]
 Rows = Mapping[str, Array]
@@ -118,10 +119,11 @@ def chunks(array: Array, index: npt.NDArray[np.int64]) -> Iterator[Array]:
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r")  # of .npy; arrays of .npz are read whole
-        if isinstance(loaded, np.ndarray):
-            return {path.stem: loaded}
-        with loaded:
+        with path.open("rb") as file:
+            if file.read(len(_NPY)) == _NPY:
+                return {path.stem: np.load(path, allow_pickle=False, mmap_mode="r")}
+            file.seek(0)
+            loaded = np.load(file, allow_pickle=False)
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a .npz or .npy file of plain arrays: {error}") from error

@@ -257,4 +257,5 @@ def _shrunk_covariance(z: Values) -> Values:
     spread = float(((sample - variance * np.eye(features)) ** 2).sum())
     noise = float(((centred**2).sum(axis=1) ** 2).sum() / rows - (sample**2).sum()) / rows
     shrinkage = min(max(noise / spread, 0.0), 1.0) if spread > 0 else 1.0
-    return (1 - shrinkage) * sample + shrinkage * variance * np.eye(features)
+    shrunk: Values = (1 - shrinkage) * sample + shrinkage * variance * np.eye(features)
+    return shrunk

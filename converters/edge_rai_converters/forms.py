@@ -51,6 +51,8 @@ def make_forms(learned: Learned, mode: Mode, max_drop: float, progress: Progress
 
 
 def _quantized(learned: Learned) -> tuple[bytes, Runner]:
+    if not learned.answers:
+        raise NotQuantizableError("the model answers no numbers by which int8 could be compared with it")
     calibration = feeds(learned.shown, learned.calibration, batched=learned.policy.batched)
     int8 = quantize(learned.source.proto, calibration)
     try:

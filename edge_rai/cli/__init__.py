@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from edge_rai import __version__
-from edge_rai.cli import agent, bench, collect, fleet, inspect, missing, run, verify
+from edge_rai.cli import agent, bench, collect, fleet, inspect, missing, resume, run, stop, verify
 from edge_rai.errors import (
     EdgeRaiError,
     PolicyError,
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-rai", description="Guarded inference for edge devices.")
     parser.add_argument("--version", action="version", version=f"edge-rai {__version__}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, inspect, verify, bench, agent, collect, fleet):
+    for module in (run, stop, resume, inspect, verify, bench, agent, collect, fleet):
         module.add(commands)
     installed = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
     for name in sorted(installed):

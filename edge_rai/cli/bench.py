@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     rows = None
     if arguments.data:
         with load(arguments.model) as session:
-            names = [spec.name for spec in session.inputs]
-        rows = read_rows(Path(arguments.data), names)
+            inputs = session.inputs
+        rows = read_rows(Path(arguments.data), inputs)
     cost = guard_cost(arguments.model, rows, threads=arguments.threads, rounds=arguments.rounds)
     print(json.dumps(_as_json(cost))) if arguments.json else _print(cost)
     return 0

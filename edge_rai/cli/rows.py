@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+if TYPE_CHECKING:
+    from edge_rai.types import TensorSpec
 
-def read_rows(path: Path, names: list[str]) -> dict[str, Any]:
-    """Arrays by input name; a single array serves a single input whatever its name.
+
+def read_rows(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Arrays by input name, numbers of the input's type; a single array serves a single input whatever its name.
 
     Args:
         path: .npz or .npy.
-        names: Of the model's inputs.
+        inputs: The model's.
 
     Raises:
         ValueError: The file is neither, or an array is missing; says which the file has.
         OSError: It cannot be read.
     """
+    names = [spec.name for spec in inputs]
     arrays = _load(path, names[0])
     if path.suffix == ".npy" and len(names) > 1:
         raise ValueError(f"{path}: one array; the model has {len(names)} inputs, give an .npz with: {', '.join(names)}")
@@ -26,7 +31,7 @@ def read_rows(path: Path, names: list[str]) -> dict[str, Any]:
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
-    return {name: _as_float32(arrays[name]) for name in names}
+    return {spec.name: _as_numbers(arrays[spec.name], spec.dtype) for spec in inputs}
 
 
 def _load(path: Path, name_of_one: str) -> dict[str, Any]:
@@ -46,5 +51,17 @@ def _load(path: Path, name_of_one: str) -> dict[str, Any]:
     return arrays
 
 
-def _as_float32(values: Any) -> Any:
-    return values.astype("float32") if values.dtype.kind in "fiu" else values
+def _as_numbers(values: Any, dtype: str) -> Any:
+    """Numbers of any type as those of the input's, rounded where it is a float; what that would change stays."""
+    import numpy as np
+
+    if dtype == "bfloat16":
+        import ml_dtypes  # which numpy saves as nothing but 2 bytes
+
+        is_saved = values.dtype.kind == "V" and values.dtype.itemsize == 2
+        return values.view(ml_dtypes.bfloat16) if is_saved else values.astype(ml_dtypes.bfloat16)
+    if values.dtype.kind not in "fiu" or dtype in ("bool", "string"):
+        return values
+    with np.errstate(invalid="ignore", over="ignore"):
+        converted = values.astype(dtype)
+        return converted if converted.dtype.kind == "f" or np.array_equal(converted, values) else values

@@ -31,8 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge_rai.cli.rows import read_rows
 
     with load(arguments.model, spool=arguments.spool, threads=arguments.threads) as session:
-        names = [spec.name for spec in session.inputs]
-        answer = session.predict(read_rows(Path(arguments.data), names))
+        answer = session.predict(read_rows(Path(arguments.data), session.inputs))
         batch = session.flush() if arguments.spool else None
     if arguments.json:
         print(json.dumps(_as_json(answer, batch), allow_nan=False))
@@ -47,8 +46,13 @@ def _number(value: float) -> float | str:
 
 
 def _nested(value: Any) -> Any:
+    """What JSON can hold of an output, or of a part of one."""
     if isinstance(value, list):
         return [_nested(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _nested(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return _nested(value.tolist())
     return _number(value) if isinstance(value, float) else value
 
 
@@ -58,7 +62,7 @@ def _as_json(answer: Answer, batch: str | None) -> dict[str, Any]:
         "source": answer.source.name.lower(),
         "row_verdicts": answer.row_verdicts.tolist(),
         "row_sources": answer.row_sources.tolist(),
-        "outputs": {name: _nested(values.tolist()) for name, values in answer.outputs.items()},
+        "outputs": {name: _nested(values) for name, values in answer.outputs.items()},
         "reasons": [
             {
                 "code": reason.code.name.lower(),
@@ -81,14 +85,23 @@ def _print(answer: Answer, batch: str | None) -> None:
     counts = ", ".join(f"{int((rows == verdict).sum())} {verdict.name.lower()}" for verdict in Verdict)
     print(f"{len(rows)} rows: {counts}; answered by {answer.source.name.lower()}")
     for name, values in answer.outputs.items():
-        print(f"{name} {values.dtype}{list(values.shape)}")
-        for row in values[:8] if values.ndim else [values]:
-            print(f"  {str(row).replace(chr(10), ' ')[:110]}")
-        if values.ndim and len(values) > 8:
-            print(f"  … and {len(values) - 8} more")
+        _print_output(name, values)
     for reason in answer.reasons[:20]:
         print(f"  {reason}")
     if len(answer.reasons) > 20:
         print(f"  … and {len(answer.reasons) - 20} more reasons")
     if batch:
         print(f"counted in {batch}")
+
+
+def _print_output(name: str, values: Any) -> None:
+    has_rows = isinstance(values, list)
+    if hasattr(values, "dtype"):
+        has_rows = values.ndim > 0
+        print(f"{name} {'string' if values.dtype == object else values.dtype}{list(values.shape)}")
+    else:
+        print(f"{name} list of {len(values)}" if has_rows else name)
+    for row in values[:8] if has_rows else [values]:
+        print(f"  {str(row).replace(chr(10), ' ')[:110]}")
+    if has_rows and len(values) > 8:
+        print(f"  … and {len(values) - 8} more")

@@ -272,10 +272,13 @@ class Policy:
         self._check_states()
         self._check_distances()
         if self.batched:
+            states = {name for state in self.states for name in (state.input, state.output)}
             shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
                 (rule.name, rule.shape) for rule in self.outputs if rule.dtype != "object"
             ]
             for name, shape in shapes:
+                if name in states:
+                    continue  # which say themselves which of their axes counts rows
                 if not shape or shape[0] != -1:
                     raise ValueError(f"batched is true, but axis 0 of {name!r} is not -1")
             if any(rule.feature_axis == 0 for rule in self.inputs):

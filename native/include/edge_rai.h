@@ -526,7 +526,7 @@ ERAI_API erai_breaker erai_session_breaker(erai_session *session);
 typedef struct erai_review {
     uint64_t id;               /* of this row, the same as in erai_answer_review; never 0 */
     int64_t unix_ns;           /* when it was asked */
-    uint64_t reasons;          /* bit i: erai_reason_code i */
+    uint64_t reasons;          /* bit i: it was rejected for erai_reason_code i */
     const erai_tensor *inputs; /* of this row alone, as they came: axis 0 is 1 when the policy is batched */
     size_t input_count;
 } erai_review;

@@ -118,7 +118,7 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
 }
 
 static void lower(erai_answer *answer, size_t row, erai_verdict verdict, uint32_t code) {
-    answer->row_reasons[row] |= (uint64_t)1 << code;
+    if (verdict == ERAI_VERDICT_REJECT) answer->row_reasons[row] |= (uint64_t)1 << code;
     if (answer->verdicts[row] >= verdict) return;
     answer->rejected += verdict == ERAI_VERDICT_REJECT;
     answer->verdicts[row] = (uint8_t)verdict;

@@ -34,7 +34,7 @@ struct erai_answer {
 
     /* One a row: */
     uint8_t *verdicts, *sources;
-    uint64_t *row_reasons; /* bit i: erai_reason_code i */
+    uint64_t *row_reasons; /* bit i: rejected for erai_reason_code i */
     uint64_t *review_ids;  /* 0: not in the review queue */
     size_t rows, row_capacity, rejected;
     int reviewed; /* any review id is not 0 */
@@ -133,10 +133,10 @@ double er_distance_squared(const er_input *input, const er_feature *features, co
 
 /* Reasons for which a rejected row's values are shown to no model, the fallback model included: they are none that a
  * model of these inputs takes. A stand-in runs in its place, whose answer is nobody's. */
-#define ER_WITHHELD                                                                                                   \
-    ((uint64_t)1 << ERAI_REASON_NOT_FINITE | (uint64_t)1 << ERAI_REASON_BELOW_RANGE |                                 \
-     (uint64_t)1 << ERAI_REASON_ABOVE_RANGE | (uint64_t)1 << ERAI_REASON_CATEGORY |                                   \
-     (uint64_t)1 << ERAI_REASON_NOT_INTEGRAL | (uint64_t)1 << ERAI_REASON_MISSING |                                   \
+#define ER_WITHHELD                                                                   \
+    ((uint64_t)1 << ERAI_REASON_NOT_FINITE | (uint64_t)1 << ERAI_REASON_BELOW_RANGE | \
+     (uint64_t)1 << ERAI_REASON_ABOVE_RANGE | (uint64_t)1 << ERAI_REASON_CATEGORY |   \
+     (uint64_t)1 << ERAI_REASON_NOT_INTEGRAL | (uint64_t)1 << ERAI_REASON_MISSING |   \
      (uint64_t)1 << ERAI_REASON_LENGTH | (uint64_t)1 << ERAI_REASON_CHARACTER)
 
 /* stage.c: copies an input into its staging buffer, missing values replaced by what they become, and rows that were
@@ -154,11 +154,6 @@ int er_infer_fallback(erai_answer *answer);
 
 /* infer.c: whether every input has the policy's type and shape, so that a model can be given it. */
 int er_has_shape(const erai_answer *answer);
-
-/* Whether the fallback model has no such output: a recurrent state, which it may do without. */
-static inline int er_fallback_lacks(const erai_answer *answer, size_t output) {
-    return !(answer->guard->outputs[output].flags & ERAI_RULE_NO_TENSOR) && !answer->fallback_outputs[output].dtype;
-}
 
 /* judge.c: whether axis 0 of an output counts the call's rows. */
 int er_by_row(const erai_answer *answer, const er_buffer *buffer);

@@ -48,7 +48,7 @@ static void fill_row(erai_answer *answer, size_t row, int with_default) {
     for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_output *output = &answer->guard->outputs[i];
         er_buffer *buffer = &answer->outputs[i];
-        if (!buffer->dtype) continue;
+        if (!buffer->dtype || output->is_state) continue;
         int by_row = er_by_row(answer, buffer);
         if (!by_row && row + 1 < answer->rows) continue;
         size_t count = er_elements(buffer->shape, buffer->rank) / (by_row ? answer->rows : 1);
@@ -90,11 +90,12 @@ static erai_status shape_outputs(erai_answer *answer) {
         }
         for (uint32_t axis = 0; axis < buffer->rank; axis++) {
             if (!known) buffer->shape[axis] = output->shape[axis] > 0 ? output->shape[axis] : 1;
-            if (guard->batched && axis == 0) buffer->shape[0] = (int64_t)answer->rows;
+            if ((int32_t)axis == output->row_axis) buffer->shape[axis] = (int64_t)answer->rows;
         }
         if (!er_tensor_bytes(buffer->shape, buffer->rank, buffer->dtype, &bytes) || !er_buffer_reserve(buffer, bytes))
             return ERAI_E_MEMORY;
-        if (buffer->dtype == ERAI_DTYPE_STRING) /* which are looked at before all of them are given */
+        /* Strings are looked at before all of them are given; states are given no more than this. */
+        if (buffer->dtype == ERAI_DTYPE_STRING || output->is_state)
             fill(buffer->data, buffer->dtype, 0, er_elements(buffer->shape, buffer->rank), NULL, 0);
     }
     return ERAI_OK;
@@ -106,7 +107,7 @@ static erai_status shape_outputs(erai_answer *answer) {
 static int fits(const erai_answer *answer) {
     for (size_t i = 0; answer->rows > 1 && i < answer->guard->output_count; i++) {
         const er_buffer *from = &answer->fallback_outputs[i], *to = &answer->outputs[i];
-        if (er_fallback_lacks(answer, i)) continue;
+        if (answer->guard->outputs[i].is_state) continue;
         if (from->dtype != to->dtype) return 0;
         if (!from->dtype) {
             if (answer->ran && !er_by_row(answer, to)) return 0;
@@ -126,7 +127,7 @@ static int take_fallback(decision *it, size_t row) {
     for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_buffer *from = &answer->fallback_outputs[i];
         er_buffer *to = &answer->outputs[i];
-        if (!from->dtype) continue;
+        if (!from->dtype || answer->guard->outputs[i].is_state) continue;
         erai_tensor all = er_buffer_tensor(from);
         if (answer->rows == 1) {
             if (!er_buffer_copy(to, &all)) return 0;

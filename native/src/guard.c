@@ -287,9 +287,29 @@ static erai_status read_states(erai_guard *guard, er_reader *in, char *detail) {
                            "extent that does not count rows, or it has one already)",
                            input->name, guard->outputs[state->output].name);
         input->is_state = 1;
+        guard->outputs[state->output].is_state = 1;
+        guard->outputs[state->output].row_axis = guard->batched ? state->row_axis : -1;
         guard->given_count--;
     }
     if (guard->given_count == 0) return er_fail(detail, ERAI_E_GUARD_FORMAT, "every input is a state");
+    return ERAI_OK;
+}
+
+/* Where rows are judged one by one, axis 0 counts them in every tensor but states, which say which of theirs does. */
+static erai_status check_row_axes(const erai_guard *guard, char *detail) {
+    for (size_t i = 0; guard->batched && i < guard->input_count; i++) {
+        const er_input *input = &guard->inputs[i];
+        if (!input->is_state && (input->rank == 0 || input->shape[0] != -1))
+            return er_fail(detail, ERAI_E_GUARD_FORMAT, "input '%s': a batched policy needs a free axis 0",
+                           input->name);
+    }
+    for (size_t i = 0; guard->batched && i < guard->output_count; i++) {
+        const er_output *output = &guard->outputs[i];
+        int counted = output->is_state || (output->flags & ERAI_RULE_NO_TENSOR);
+        if (!counted && (output->rank == 0 || output->shape[0] != -1))
+            return er_fail(detail, ERAI_E_GUARD_FORMAT, "output '%s': a batched policy needs a free axis 0",
+                           output->name);
+    }
     return ERAI_OK;
 }
 
@@ -334,6 +354,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
         if (status) return status;
     }
     guard->given_count = guard->input_count;
+    for (size_t i = 0; i < guard->output_count; i++) guard->outputs[i].row_axis = guard->batched ? 0 : -1;
     erai_status status = ERAI_OK;
     if (version > 1) {
         status = read_decision(guard, in, detail);
@@ -342,6 +363,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
     }
     if (!status && in->at != in->size)
         status = er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last record");
+    if (!status) status = check_row_axes(guard, detail);
     if (!status) status = check_names_differ(guard, detail);
     for (size_t i = 0; !status && i < guard->input_count; i++)
         if (!er_lay_out_input(guard, &guard->inputs[i])) status = er_fail(detail, ERAI_E_MEMORY, "out of memory");

@@ -89,6 +89,8 @@ typedef struct er_input {
 
 typedef struct er_output {
     const char *name;
+    int is_state;     /* the next value of one: judged as a state, and nobody's answer */
+    int32_t row_axis; /* -1: none counts rows */
     int64_t shape[ERAI_MAX_RANK];
     uint32_t rank, dtype, flags;
     uint32_t default_size;

@@ -26,8 +26,6 @@ erai_status er_check_input(const er_input *input, int batched, char *detail) {
                            "greatest size",
                            input->name, i, (long long)extent, (long long)most, MAX_EXTENT);
     }
-    if (batched && (input->rank == 0 || input->shape[0] != -1))
-        return er_fail(detail, ERAI_E_POLICY, "input '%s': a batched policy needs a free axis 0", input->name);
     int32_t axis = input->feature_axis;
     if (axis < -1 || axis >= (int32_t)input->rank || (axis >= 0 && input->shape[axis] < 1) || (axis == 0 && batched))
         return er_fail(detail, ERAI_E_POLICY,
@@ -93,8 +91,6 @@ erai_status er_check_output(const er_output *output, int batched, char *detail) 
         if (batched && i == 0) continue;
         elements = extent < 0 || elements < 0 || elements > ER_MAX_DEFAULT ? -1 : elements * extent;
     }
-    if (batched && tensor && (output->rank == 0 || output->shape[0] != -1))
-        return er_fail(detail, ERAI_E_POLICY, "output '%s': a batched policy needs a free axis 0", output->name);
     for (uint32_t i = 0; i < output->default_size && i < ER_MAX_DEFAULT; i++)
         if (!storable(output->dtype, output->default_row[i]))
             return er_fail(detail, ERAI_E_POLICY, "output '%s': default %g does not fit its data type", output->name,

@@ -319,7 +319,8 @@ void er_judge(erai_answer *answer) {
     if (answer->rejected == answer->rows) return;
     int mixed = answer->rejected > 0, any = 0;
     uint8_t suspects[ER_MAX_OUTPUTS];
-    for (size_t i = 0; i < guard->output_count; i++) any |= suspects[i] = (uint8_t)has_suspects(answer, i);
+    for (size_t i = 0; i < guard->output_count; i++)
+        any |= suspects[i] = (uint8_t)(!guard->outputs[i].is_state && has_suspects(answer, i));
     for (size_t row = 0; any && row < answer->rows; row++) {
         if (answer->verdicts[row] == ERAI_VERDICT_REJECT) continue;
         for (size_t i = 0; i < guard->output_count; i++) {
@@ -329,13 +330,14 @@ void er_judge(erai_answer *answer) {
             judge_part(&it);
         }
     }
-    for (size_t i = 0; i < guard->output_count; i++) judge_whole(answer, i, mixed);
+    for (size_t i = 0; i < guard->output_count; i++)
+        if (!guard->outputs[i].is_state) judge_whole(answer, i, mixed);
 }
 
 int er_judge_fallback(const erai_answer *answer, size_t row) {
     for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_buffer *buffer = &answer->fallback_outputs[i];
-        if (er_fallback_lacks(answer, i)) continue;
+        if (answer->guard->outputs[i].is_state) continue;
         int by_row = er_by_row(answer, buffer);
         if (buffer->dtype != answer->guard->outputs[i].dtype || (!by_row && answer->rows > 1)) return 0;
         part it = part_of(answer, i, buffer, by_row, row);

@@ -21,6 +21,7 @@ typedef struct slot {
 struct er_last_good {
     er_mutex lock;
     uint64_t secret[2];
+    const er_output *outputs;
     size_t output_count;
     uint32_t slot_count, used;
     uint32_t oldest, newest;
@@ -58,12 +59,13 @@ static uint64_t hash_of(const uint64_t secret[2], const er_key *key) {
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-er_last_good *er_last_good_open(size_t keys, size_t outputs) {
+er_last_good *er_last_good_open(size_t keys, const er_output *outputs, size_t output_count) {
     er_last_good *store = calloc(1, sizeof *store);
     if (!store) return NULL;
     uint32_t buckets = 1;
     while (buckets < keys) buckets *= 2;
-    store->output_count = outputs;
+    store->outputs = outputs;
+    store->output_count = output_count;
     store->slot_count = (uint32_t)keys;
     store->oldest = store->newest = NONE;
     store->mask = buckets - 1;
@@ -164,6 +166,7 @@ void er_last_good_put(er_last_good *store, const er_key *key, const erai_tensor 
                       size_t rows, uint64_t now_ns) {
     for (size_t i = 0; i < store->output_count; i++) {
         const erai_tensor *output = &outputs[i];
+        if (store->outputs[i].is_state) continue;
         if (!output->dtype || (batched && (!output->rank || (size_t)output->shape[0] != rows))) return;
     }
     if (!key) key = &shared_key;
@@ -173,6 +176,7 @@ void er_last_good_put(er_last_good *store, const er_key *key, const erai_tensor 
     if (it) {
         it->complete = 1;
         for (size_t i = 0; i < store->output_count; i++) {
+            if (store->outputs[i].is_state) continue;
             int64_t shape[ERAI_MAX_RANK];
             erai_tensor part = row_of(&outputs[i], batched, row, rows, shape);
             it->complete &= er_buffer_copy(&it->outputs[i], &part);
@@ -251,8 +255,10 @@ int er_last_good_get(er_last_good *store, const er_key *key, er_buffer *outputs,
     er_mutex_lock(&store->lock);
     const slot *it = find(store, key ? key : &shared_key);
     int found = it && it->complete && (now_ns <= it->at_ns || now_ns - it->at_ns <= age_ns);
-    for (size_t i = 0; found && i < store->output_count; i++) found = fits(&it->outputs[i], &outputs[i], rows);
-    for (size_t i = 0; found && i < store->output_count; i++) found = place(&it->outputs[i], &outputs[i], row, rows);
+    for (size_t i = 0; found && i < store->output_count; i++)
+        found = store->outputs[i].is_state || fits(&it->outputs[i], &outputs[i], rows);
+    for (size_t i = 0; found && i < store->output_count; i++)
+        found = store->outputs[i].is_state || place(&it->outputs[i], &outputs[i], row, rows);
     er_mutex_unlock(&store->lock);
     return found;
 }

@@ -6,8 +6,9 @@
 
 typedef struct er_last_good er_last_good; /* any thread */
 
-/* Room for `keys` keys; the one used longest ago makes room for a new one. NULL when out of memory. */
-er_last_good *er_last_good_open(size_t keys, size_t outputs);
+/* Room for `keys` keys; the one used longest ago makes room for a new one. NULL when out of memory. `outputs`, the
+ * guard's, live as long; those that are states are left out. */
+er_last_good *er_last_good_open(size_t keys, const er_output *outputs, size_t output_count);
 void er_last_good_close(er_last_good *store);
 
 /* Remembers a row's part of the outputs, of `rows` rows, for the key (NULL: the one that calls without a key share).

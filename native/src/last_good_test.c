@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+static const er_output plain[1];
+
 static er_key key_of(const char *text) {
     er_key key = {.size = (uint8_t)strlen(text)};
     memcpy(key.bytes, text, key.size);
@@ -44,7 +46,7 @@ static float get(er_last_good *store, const char *key, uint64_t now_ns, uint64_t
 }
 
 static void each_key_gets_its_own_answer_and_no_other(void) {
-    er_last_good *store = er_last_good_open(8, 1);
+    er_last_good *store = er_last_good_open(8, plain, 1);
     put(store, "ann", 1, 0);
     put(store, "anna", 2, 0);
     ER_CHECK(get(store, "ann", 0, 10) == 1 && get(store, "anna", 0, 10) == 2);
@@ -61,7 +63,7 @@ static void each_key_gets_its_own_answer_and_no_other(void) {
 }
 
 static void an_answer_is_given_up_to_its_age_and_not_after(void) {
-    er_last_good *store = er_last_good_open(2, 1);
+    er_last_good *store = er_last_good_open(2, plain, 1);
     put(store, "a", 1, 100);
     ER_CHECK(get(store, "a", 150, 50) == 1 && get(store, "a", 151, 50) == -1);
     ER_CHECK(get(store, "a", 99, 50) == 1); /* a clock that went back */
@@ -73,7 +75,7 @@ static void an_answer_is_given_up_to_its_age_and_not_after(void) {
 /* Against a list in the order of use, with far more keys than slots. */
 static void the_key_used_longest_ago_makes_room(void) {
     enum { SLOTS = 7, KEYS = 40 };
-    er_last_good *store = er_last_good_open(SLOTS, 1);
+    er_last_good *store = er_last_good_open(SLOTS, plain, 1);
     int order[SLOTS], count = 0, values[KEYS] = {0};
     uint32_t random = 1;
     for (int i = 1; i < 20000; i++) {
@@ -98,7 +100,7 @@ static void the_key_used_longest_ago_makes_room(void) {
 }
 
 static void a_row_is_written_among_the_others_and_changes_none_of_them(void) {
-    er_last_good *store = er_last_good_open(2, 1);
+    er_last_good *store = er_last_good_open(2, plain, 1);
     er_key key = key_of("k");
     int64_t shape[2];
     const float good[] = {1, 2, 3, 4, 5, 6};
@@ -121,7 +123,7 @@ static void a_row_is_written_among_the_others_and_changes_none_of_them(void) {
 }
 
 static void outputs_that_cannot_be_remembered_leave_what_was(void) {
-    er_last_good *store = er_last_good_open(2, 1);
+    er_last_good *store = er_last_good_open(2, plain, 1);
     er_key key = key_of("k");
     put(store, "k", 1, 0);
     const float other[] = {7, 7};
@@ -143,7 +145,7 @@ static int is_text(const er_buffer *buffer, size_t at, const char *expected) {
 }
 
 static void strings_are_copied_and_their_neighbours_stay(void) {
-    er_last_good *store = er_last_good_open(4, 1);
+    er_last_good *store = er_last_good_open(4, plain, 1);
     er_key one = key_of("1"), two = key_of("2");
     int64_t shape[] = {2};
     erai_string kept[] = {text("setosa"), text("a very much longer label than any other here")};

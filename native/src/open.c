@@ -95,12 +95,6 @@ static erai_status lacks(const char *side, const char *name, char *detail) {
                    name);
 }
 
-static int is_state_output(const erai_guard *guard, size_t output) {
-    for (size_t i = 0; i < guard->state_count; i++)
-        if (guard->states[i].output == output) return 1;
-    return 0;
-}
-
 /* In any order; without the states, or with them. */
 static erai_status match_fallback(const erai_guard *guard, const er_model *primary, er_model *fallback, char *detail) {
     size_t inputs = er_model_inputs(fallback), outputs = er_model_outputs(fallback);
@@ -117,7 +111,7 @@ static erai_status match_fallback(const erai_guard *guard, const er_model *prima
         const er_output *output = &guard->outputs[i];
         const er_tensor_spec *spec = find_spec(er_model_output, fallback, outputs, output->name);
         if (!spec) {
-            if (!is_state_output(guard, i)) status = lacks("output", output->name, detail);
+            if (!output->is_state) status = lacks("output", output->name, detail);
             continue;
         }
         status = match_output(output, spec, detail);
@@ -197,7 +191,7 @@ static erai_status open_components(erai_session *session, const erai_session_con
     const erai_decision_rule *decision = &guard->decision;
     if (guard->state_count && !(session->recurrent = er_recurrent_open(guard))) return out_of_memory(detail);
     if (decision->last_good_keys &&
-        !(session->last_good = er_last_good_open(decision->last_good_keys, guard->output_count)))
+        !(session->last_good = er_last_good_open(decision->last_good_keys, guard->outputs, guard->output_count)))
         return out_of_memory(detail);
     if (decision->review_rows && !(session->review = er_review_open(decision->review_rows, guard->given_count)))
         return out_of_memory(detail);

@@ -160,12 +160,12 @@ static void after_the_model(erai_answer *answer) {
 }
 
 /* What follows the model's run, or its absence. */
-static erai_status finish(erai_answer *answer) {
+static erai_status finish(erai_answer *answer, er_recurrent *states) {
     const erai_session *session = answer->session;
     answer->admitted = 0;
     if (answer->ran) er_judge(answer);
     after_the_model(answer);
-    if (session->recurrent && session->model) er_recurrent_take(session->recurrent, answer);
+    if (states) er_recurrent_take(states, answer);
     erai_status status = er_decide(answer, answer->start_ns, session->review ? er_session_unix_ns(session) : 0);
     answer->key_count = 0;
     if (status) return er_fail(answer->detail, status, "out of memory");
@@ -176,11 +176,10 @@ static erai_status finish(erai_answer *answer) {
 
 static erai_status predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
     erai_status status = admit(answer, inputs, count);
-    if (!status && session->recurrent)
-        status = er_recurrent_give(session->recurrent, answer);
+    if (!status && session->recurrent) status = er_recurrent_give(session->recurrent, answer);
     if (status) return status;
     if (answer->rejected < answer->rows) status = er_infer(answer);
-    if (!status) return finish(answer);
+    if (!status) return finish(answer, session->recurrent);
     answer->failed = 1;
     after_the_model(answer);
     return status;
@@ -235,7 +234,7 @@ erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t
         status = er_fail(answer->detail, ERAI_E_ARGUMENT, "erai_judge without an erai_admit before it");
     else if (count || answer->rejected < answer->rows)
         status = copy_outputs(answer, outputs, count);
-    if (!status) status = finish(answer);
+    if (!status) status = finish(answer, NULL);
     return status ? fail_call(answer, status) : ERAI_OK;
 }
 

@@ -89,7 +89,7 @@ def test_card_names_the_source_the_choice_and_the_limits(converted: ConversionRe
     card = bundle.read(converted.output).files["card.md"].decode()
     assert card.startswith("# tumour\n")
     assert converted.choice.reason in card
-    assert "| mean radius | 0 | " in card
+    assert "| mean radius | 0 to " in card
 
 
 def test_guard_is_what_the_written_policy_compiles_to(converted: ConversionReport) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_missing_array_lists_those_present(tmp_path: Path) -> None:
         (ROWS[0], r"has shape \(3,\); the input is \(any, 3\), so give rows on axis 0"),
         (ROWS[:31], "31 rows; at least 32 are needed"),
         (ROWS.astype(str), "numbers are needed"),
-        (ROWS * 1e39, r"feature 'x\[1\]' is 1e\+39 in row 0, and 40 of 40 rows"),
+        (ROWS * 1e39, r"feature 'x\[1\]' is 1e\+39 in row 0, and 40 of 40 rows hold values that are no finite float32"),
     ],
 )
 def test_array_that_does_not_fit_is_explained(tmp_path: Path, array: np.ndarray, expected: str) -> None:
@@ -105,3 +106,55 @@ def test_feature_name_given_twice_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path, x=ROWS, feature_names=np.array(["age", "area", "age"]))
     with pytest.raises(ValueError, match="feature_names has 'age' more than once"):
         load(path, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        ("uint8", [0, 255], None),
+        ("uint8", [0.0, 255.0], None),
+        ("uint8", [0, 256], r"feature 'x\[0\]' is 256 in row 1, and 20 of 40 rows hold values that are no uint8"),
+        ("uint8", [0, -1], "is -1 in row 1, .* no uint8"),
+        ("int64", [0.5, 1], "is 0.5 in row 0, .* no int64"),
+        ("int64", [np.nan, 1], "is nan in row 0, .* no int64"),
+        ("bool", [0, 1], None),
+        ("bool", [False, True], None),
+        ("bool", [0, 2], "is 2 in row 1, .* no bool"),
+        ("float16", [0, 65504], None),
+        ("float16", [0, 65536], "is 65536 in row 1, .* no finite float16"),
+        ("float64", [0, 1e300], None),
+        ("string", ["a", "b"], None),
+        ("string", [0, 1], "holds int64; text is needed"),
+        ("string", [b"a", b"b"], "holds .S1; text is needed"),
+        ("float32", ["1", "2"], "holds <U1; numbers are needed"),
+    ],
+)
+def test_values_keep_their_meaning_in_the_type_of_the_input(
+    tmp_path: Path, dtype: str, values: list[object], expected: str | None
+) -> None:
+    path, inputs = save(tmp_path, x=np.array(values * 20).reshape(40, 1)), (TensorSpec("x", dtype, (None, 1)),)
+    if expected is None:
+        rows = load(path, inputs).rows["x"]
+        assert rows.reshape(-1).tolist() == values * 20
+        assert rows.dtype == np.array(values).dtype if dtype == "string" else np.dtype(dtype)
+    else:
+        with pytest.raises(ValueError, match=expected):
+            load(path, inputs)
+
+
+def test_missing_values_are_allowed_where_the_policy_allows_them(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[5, 1] = np.nan
+    path, allowed = save(tmp_path, x=rows), np.array([[False, True, False]])
+    assert np.isnan(load(path, TABLE, missing={"x": allowed}).rows["x"][5, 0, 1])
+    rows[6, 2] = np.nan
+    with pytest.raises(ValueError, match=r"feature 'x\[2\]' is nan in row 6, and 1 of 40 rows"):
+        load(save(tmp_path, x=rows), TABLE, missing={"x": allowed})
+
+
+def test_array_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((100_000, 100), np.float32))
+    tracemalloc.start()
+    load(tmp_path / "rows.npy", (TensorSpec("x", "float32", (None, 100)),))
+    (_, most), _ = tracemalloc.get_traced_memory(), tracemalloc.stop()
+    assert most < 10_000_000, "the file has 40 MB"

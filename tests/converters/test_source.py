@@ -36,28 +36,37 @@ def test_every_truncation_is_refused(tumours: Path, tmp_path: Path) -> None:
             read(tmp_path / "cut.onnx")
 
 
-def test_sequence_output_is_refused_with_the_way_out(tumours: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match=r"output 'output_probability' is a sequence.*'zipmap': False"):
-        read(tumours / "mlp.zipmap.onnx")
+def test_output_that_is_no_tensor_is_an_object_without_shape(tumours: Path) -> None:
+    label, probability = read(tumours / "mlp.zipmap.onnx").outputs
+    assert label == TensorSpec("output_label", "int64", (None,))
+    assert probability == TensorSpec("output_probability", "object", ())
 
 
-def test_input_of_another_type_is_named(make_model) -> None:
-    path = make_model(
-        [helper.make_node("Cast", ["tokens"], ["y"], to=FLOAT)],
-        [("tokens", TensorProto.INT64, ["N", 4])],
-        [("y", FLOAT, ["N", 4])],
+def test_input_that_is_no_tensor_is_named(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("SequenceLength", ["many"], ["count"])],
+        "graph",
+        [helper.make_tensor_sequence_value_info("many", FLOAT, None)],
+        [helper.make_tensor_value_info("count", TensorProto.INT64, [])],
     )
-    with pytest.raises(UnsupportedModelError, match="input 'tokens' is int64; only float32"):
-        read(path)
+    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedModelError, match="input 'many' is a sequence; only tensors can be given"):
+        read(tmp_path / "m.onnx")
 
 
-def test_text_output_is_named(make_model) -> None:
-    path = make_model(
-        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.STRING)],
-        [("x", FLOAT, ["N"])],
-        [("y", TensorProto.STRING, ["N"])],
-    )
-    with pytest.raises(UnsupportedModelError, match="output 'y' holds string"):
+@pytest.mark.parametrize("dtype", ["FLOAT16", "DOUBLE", "INT8", "INT64", "UINT64", "BOOL", "STRING"])
+def test_every_type_that_data_can_hold_is_read(make_model, dtype: str) -> None:
+    kind = TensorProto.DataType.Value(dtype)
+    path = make_model([helper.make_node("Identity", ["x"], ["y"])], [("x", kind, ["N"])], [("y", kind, ["N"])])
+    source = read(path)
+    name = {"DOUBLE": "float64"}.get(dtype, dtype.lower())
+    assert (source.inputs[0].dtype, source.outputs[0].dtype) == (name, name)
+
+
+def test_type_that_no_data_can_hold_is_named(make_model) -> None:
+    kind = TensorProto.BFLOAT16
+    path = make_model([helper.make_node("Identity", ["x"], ["y"])], [("x", kind, ["N"])], [("y", kind, ["N"])])
+    with pytest.raises(UnsupportedModelError, match="input 'x' holds bfloat16, which is not supported"):
         read(path)
 
 

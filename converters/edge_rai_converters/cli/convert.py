@@ -143,10 +143,11 @@ def _print_if_slower(report: ConversionReport) -> None:
 def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> None:
     """One line an input: what is behind its distance, or why it has none."""
     for entry in reports:
+        rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
         print(
             f"distance: {entry.input}, {entry.kind}: squared at most {entry.threshold:.5g}, for a false rejection "
-            f"rate of {100 * entry.false_rejection_rate:.3g} %, from {entry.rows} rows; {entry.above} of {entry.held_back} "
-            f"held-back rows are above ({100 * entry.above / entry.held_back:.1f} %)"
+            f"rate of {rate:.3g} %, from {entry.rows} rows; {entry.above} of {entry.held_back} held-back rows are "
+            f"above ({share:.1f} %)"
         )
     for name, why in without.items():
         print(f"distance: none of {name}: {why}")
