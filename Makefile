@@ -64,7 +64,7 @@ format: .venv/.test
 	@find $(C_FILES) -name '*.[ch]' | xargs $(BIN)/clang-format -i
 
 BENCH_FLAGS := -std=c11 -O2 -I$(C_PREFIX)/include
-BENCH_LINK = $(wildcard $(C_PREFIX)/lib*/libedge_rai.a) -ldl -lm -lpthread
+BENCH_LINK = $(shell ls $(C_PREFIX)/lib*/libedge_rai.a) -ldl -lm -lpthread
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
 # Both commands of the README in a fresh clone of the last commit: what is not committed is not there.
@@ -172,7 +172,7 @@ ctest: .venv/.build .venv/.installed
 	  -R "^($$(echo $(THREADED) | tr ' ' '|'))$$"
 
 # Tests in C that run a model find the runtime where the wheel has it.
-ctest: export ERAI_ONNXRUNTIME = $(firstword $(wildcard $(ROOT)/.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so*))
+ctest: export ERAI_ONNXRUNTIME = $(shell ls $(ROOT)/.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so* | head -1)
 
 example: ctest
 	$(call say,C example against the installed library)

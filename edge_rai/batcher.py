@@ -159,8 +159,7 @@ class Batcher:
     def _take(self, form: Form) -> list[_Request]:
         group, rows = self._waiting[form], 0
         batch: list[_Request] = []
-        most = 0 if form is None else self._most
-        while group.requests and (not batch or rows + group.requests[0].rows <= most):
+        while group.requests and (not batch or (form is not None and rows + group.requests[0].rows <= self._most)):
             batch.append(group.requests.popleft())
             rows += batch[-1].rows
         group.rows -= rows
@@ -185,14 +184,11 @@ class Batcher:
 
 def _check(session: Session) -> None:
     """Raises ValueError where a batch would change answers."""
-    fixed = next((spec for spec in session.inputs if spec.shape and spec.shape[0] is not None), None)
     why = None
     if session.states:
         why = f"it carries states from call to call ({', '.join(spec.name for spec in session.states)})"
     elif not session.batched:
         why = "its axis 0 does not count rows"
-    elif fixed is not None:
-        why = f"its input '{fixed.name}' takes {fixed.shape[0]} rows and no other number"
     elif not session.rows_independent:
         why = "its bundle says that rows depend on their batch mates"
     if why is not None:

@@ -155,6 +155,8 @@ class Session(Predictor):
         Raises:
             SpoolError: The session is stopped, but the file could not be written.
         """
+        if "\0" in reason:
+            raise ValueError(f"a reason cannot hold NUL: {reason!r}")
         self._native.stop(reason)
 
     def resume(self) -> None:

@@ -26,7 +26,7 @@ DIRECTIONS = 16
 # Two thirds of the rows for the covariance, one for the threshold.
 _SHARE = 3
 _LEAST_ROWS = 16
-_VALUES = 1 << 22
+_VALUES = 1 << 20
 
 Kind = Literal["full", "low_rank", "diagonal"]
 Asked = Literal["auto", "full", "low_rank", "diagonal", "none"]
@@ -211,7 +211,7 @@ def _unfit(rule: InputRule, batched: bool, array: Array, asked: Asked) -> str:
         return f"it holds {rule.dtype}, of which a distance is only learned when one is asked for"
     if rule.feature_axis is None:
         return "it has no columns"
-    if prod(rule.max_shape[1 if batched else 0 :]) != len(rule.features):
+    if prod(rule.shape[1 if batched else 0 :]) != len(rule.features):
         return "it has more than one value a feature and row"
     return ""
 

@@ -121,7 +121,10 @@ def learn(
     calibration, held_back = dataset.split()
     batched = is_batched(source, runner, replace(dataset, rows=shown))
     if written is not None and written.batched and not batched:
-        raise PolicyError("the policy says batched = true, but the model does not answer one row for each input row")
+        also = "; a model with states whose rows are on another axis is converted with batched = false" * bool(states)
+        raise PolicyError(
+            f"the policy says batched = true, but the model does not answer one row for each input row{also}"
+        )
     batched = written.batched if written else batched
     progress(f"running the float model on {len(held_back)} held-back rows")
     answers = runner.answers(shown, held_back, batched=batched)

@@ -110,8 +110,8 @@ class Tensors:
             values, text = _strings(values)
         else:
             values, text = np.require(values, requirements=("C", "ALIGNED")), b""
-        if values.dtype.isbuiltin != 1:
-            values = values.view(np.uint16)  # bfloat16, which buffers do not know
+        if self._specs[index].dtype == "bfloat16":
+            values = values.view(np.uint16)  # buffers know no types of others
         buffer = ffi.from_buffer("uint8_t[]", values)
         self.first[index].data = buffer
         return buffer, text
@@ -163,7 +163,7 @@ def view(tensor: Any) -> Array | None:
     size = math.prod(shape)
     if not size:
         return np.empty(shape, dtype)
-    plain = np.uint16 if dtype.isbuiltin != 1 else dtype  # buffers know no types of others
+    plain = np.dtype(np.uint16) if tensor.dtype == lib.ERAI_DTYPE_BFLOAT16 else dtype
     values: Array = np.frombuffer(ffi.buffer(tensor.data, size * dtype.itemsize), plain).view(dtype)
     return values.reshape(shape)
 

@@ -317,13 +317,13 @@ class Policy:
     def _check_distances(self) -> None:
         for rule in self.inputs:
             others = [
-                extent for axis, extent in enumerate(rule.max_shape)
+                extent for axis, extent in enumerate(rule.shape)
                 if axis != rule.feature_axis and not (axis == 0 and self.batched)
             ]  # fmt: skip
             if rule.distance is not None and any(extent != 1 for extent in others):
                 raise ValueError(
-                    f"input {rule.name!r} has a distance, but more than one value a feature and row; its max_shape "
-                    f"is {list(rule.max_shape)}"
+                    f"input {rule.name!r} has a distance; its shape is {list(rule.shape)}, and must have one value a "
+                    "feature and row"
                 )
 
     def _check_feature_names(self) -> None:

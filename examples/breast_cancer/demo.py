@@ -32,11 +32,13 @@ def main() -> int:
         guarded = session.predict(rows)
         answers = {"float": float_model(rows), "int8": int8_model(rows), "guarded int8": guarded.outputs["shares"]}
         accuracy = {name: np.mean(shares.argmax(1) == labels) for name, shares in answers.items()}
+        accepted = guarded.row_verdicts == edge_rai.Verdict.ACCEPT
+        accuracy["guarded int8"] = np.mean((answers["guarded int8"].argmax(1) == labels)[accepted])
         for candidate in report.candidates:
             print(f"   {candidate.quantization:16} {candidate.size:6,} bytes")
         print("   accuracy on unseen rows: " + ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items()))
         print("   a clean row: " + ", ".join(f"{name} {answer(shares[0])}" for name, shares in answers.items()))
-        print(f"   rejected by the guard: {np.count_nonzero(guarded.row_verdicts)} of {len(rows)} clean rows\n")
+        print(f"   rejected by the guard, and not counted: {np.count_nonzero(~accepted)} of {len(rows)} clean rows\n")
         facts = [missing_value(session, rows, labels, float_model, int8_model), unit_change(session, everything)]
     facts.append(upload(session_rows=len(rows) * 2 + 2 * ROWS))
     facts.append(cost())

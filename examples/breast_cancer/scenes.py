@@ -11,6 +11,7 @@ from edge_rai.bundle import Bundle
 
 NAMED = "worst area"  # the feature that goes missing, and the one whose unit changes
 ROWS = 2000
+FAR = edge_rai.ReasonCode.OUT_OF_DISTRIBUTION
 SHIFT = 0.25  # a PSI above it is commonly called a shift
 
 Fact = tuple[bool, str]  # whether the measurements bear the text out, and their summary
@@ -53,14 +54,18 @@ def unit_change(session: edge_rai.Session, rows: np.ndarray) -> Fact:
     for factor in (1, 10):
         stream = rows[np.random.default_rng(factor).integers(0, len(rows), ROWS)].copy()
         stream[:, column(session)] *= factor
-        rejected = sum(session.predict(row[None]).verdict == edge_rai.Verdict.REJECT for row in stream)
+        answers = [session.predict(row[None]) for row in stream]
+        rejected = [answer for answer in answers if answer.verdict == edge_rai.Verdict.REJECT]
+        alone = sum(all(reason.code == FAR for reason in answer.reasons) for answer in rejected)
         drift = {feature.name: feature.psi for feature in session.drift()}
         psi.append(drift.pop(NAMED))
         others.append(max(drift.values()))
-        print(f"   times {factor:2}: PSI {psi[-1]:.3f}, all others at most {others[-1]:.3f}; {rejected} rows rejected")
+        print(f"   times {factor:2}: PSI {psi[-1]:.3f}, all others at most {others[-1]:.3f};", end=" ")
+        print(f"{len(rejected)} rows rejected, {alone} by their distance alone")
         session.flush()
     print()
-    return psi[0] < SHIFT < psi[1] and max(others) < SHIFT, f"psi {psi[0]:.2f} -> {psi[1]:.2f}"
+    holds = psi[0] < SHIFT < psi[1] and max(others) < SHIFT and alone > ROWS / 10
+    return holds, f"psi {psi[0]:.2f} -> {psi[1]:.2f}, distance alone caught {alone}"
 
 
 def column(session: edge_rai.Session) -> int:

@@ -41,7 +41,7 @@ static int copy_strings(er_buffer *buffer, const erai_string *strings, size_t co
     }
     erai_string *elements = buffer->data;
     for (size_t i = 0, at = 0; i < count; at += strings[i++].size) {
-        elements[i] = (erai_string){.bytes = buffer->text + at, .size = strings[i].size};
+        elements[i] = (erai_string){.bytes = strings[i].size ? buffer->text + at : "", .size = strings[i].size};
         if (strings[i].size) memcpy(buffer->text + at, strings[i].bytes, strings[i].size);
     }
     return 1;
@@ -95,16 +95,15 @@ static int make_rows(erai_answer *answer, size_t rows) {
 }
 
 erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict) {
-    if (rows > answer->row_capacity && !make_rows(answer, rows)) return ERAI_E_MEMORY;
+    size_t room = rows ? rows : 1; /* so that a batch without a row is no case of its own */
+    if (room > answer->row_capacity && !make_rows(answer, room)) return ERAI_E_MEMORY;
     if (answer->reasons_found) {
         memset(answer->row_reasons, 0, answer->row_capacity * sizeof *answer->row_reasons);
         memset(answer->reasons_by_code, 0, sizeof answer->reasons_by_code);
     }
     if (answer->reviewed) memset(answer->review_ids, 0, answer->row_capacity * sizeof *answer->review_ids);
-    if (rows) {
-        memset(answer->verdicts, (int)verdict, rows);
-        memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
-    }
+    memset(answer->verdicts, (int)verdict, rows);
+    memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
     answer->rows = rows;
     answer->rejected = verdict == ERAI_VERDICT_REJECT ? rows : 0;
     answer->reason_count = 0;

@@ -229,23 +229,20 @@ static int inputs_fit(const erai_answer *answer) {
     return 1;
 }
 
-static erai_status decide_rejected(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
-    const erai_guard *guard = answer->guard;
+static void decide_rejected(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
     decision it = {.answer = answer, .now_ns = now_ns, .unix_ns = unix_ns, .readable = inputs_fit(answer)};
-    if (!answer->ran) {
-        erai_status status = shape_outputs(answer);
-        if (status) return status;
-    }
     for (size_t row = 0; row < answer->rows; row++) {
         if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
         uint8_t source = decide_row(&it, row);
         answer->sources[row] = source;
         if (source > answer->source) answer->source = (erai_source)source;
     }
-    for (size_t i = 0; i < guard->output_count; i++)
-        if (!guard->outputs[i].dtype) settle_nest(answer, i);
     if (it.review_full) er_answer_count(answer, ERAI_COUNT_REVIEW_FULL, it.review_full);
-    return ERAI_OK;
+}
+
+static void settle_nests(erai_answer *answer) {
+    for (size_t i = 0; i < answer->guard->output_count; i++)
+        if (!answer->guard->outputs[i].dtype) settle_nest(answer, i);
 }
 
 /* Of rows that share a key the last one is kept. */
@@ -265,10 +262,12 @@ static void remember(erai_answer *answer, uint64_t now_ns) {
 }
 
 erai_status er_decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
-    if (answer->rejected) {
-        erai_status status = decide_rejected(answer, now_ns, unix_ns);
+    if (!answer->ran) { /* also of no row at all */
+        erai_status status = shape_outputs(answer);
         if (status) return status;
     }
+    if (answer->rejected) decide_rejected(answer, now_ns, unix_ns);
+    if (answer->rejected || !answer->ran) settle_nests(answer);
     if (answer->session->last_good && answer->ran && answer->rejected < answer->rows) remember(answer, now_ns);
     return ERAI_OK;
 }

@@ -156,7 +156,7 @@ static erai_tensor row_of(const erai_tensor *tensor, int batched, size_t row, si
     er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes); /* it is in memory: it fits */
     if (tensor->rank) memcpy(shape, tensor->shape, tensor->rank * sizeof *shape);
     if (batched) shape[0] = 1;
-    return (erai_tensor){.data = (const char *)tensor->data + row * (bytes / rows),
+    return (erai_tensor){.data = bytes ? (const char *)tensor->data + row * (bytes / rows) : NULL,
                          .shape = shape,
                          .rank = tensor->rank,
                          .dtype = tensor->dtype};
@@ -231,7 +231,7 @@ static int place_strings(const er_buffer *kept, er_buffer *output, size_t row, s
     if (!grow_text(output, count * rows, used, more)) return 0;
     erai_string *to = (erai_string *)output->data + row * count;
     for (size_t i = 0; i < count; used += from[i++].size) {
-        to[i] = (erai_string){.bytes = output->text + used, .size = from[i].size};
+        to[i] = (erai_string){.bytes = from[i].size ? output->text + used : "", .size = from[i].size};
         if (from[i].size) memcpy(output->text + used, from[i].bytes, from[i].size);
     }
     return 1;

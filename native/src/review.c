@@ -101,7 +101,7 @@ static int copy_row(const erai_tensor *tensor, int batched, size_t row, size_t r
     er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes); /* it is in memory: it fits */
     if (tensor->rank) memcpy(shape, tensor->shape, tensor->rank * sizeof *shape);
     if (batched) shape[0] = 1;
-    erai_tensor part = {.data = (const char *)tensor->data + (batched ? row * (bytes / rows) : 0),
+    erai_tensor part = {.data = bytes && batched ? (const char *)tensor->data + row * (bytes / rows) : tensor->data,
                         .shape = shape,
                         .rank = tensor->rank,
                         .dtype = tensor->dtype};

@@ -110,6 +110,17 @@ static void place_inputs(erai_answer *answer, const erai_tensor *inputs) {
         if (!guard->inputs[i].is_state) answer->inputs[i] = inputs[given++];
 }
 
+/* Where the inputs are not even of the shape that the policy says, nobody knows whose rows they were. */
+static erai_status check_keys(erai_answer *answer) {
+    if (answer->key_count <= 1 || answer->key_count == answer->rows) return ERAI_OK;
+    if (!er_has_shape(answer)) {
+        answer->key_count = 0;
+        return ERAI_OK;
+    }
+    return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu keys for %zu rows; expected one for all, or one a row",
+                   answer->key_count, answer->rows);
+}
+
 static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t count) {
     const erai_session *session = answer->session;
     answer->start_ns = er_session_ns(session);
@@ -121,9 +132,8 @@ static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t 
     place_inputs(answer, inputs);
     erai_status status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
     if (status) return er_fail(answer->detail, status, "out of memory");
-    if (answer->key_count > 1 && answer->key_count != answer->rows)
-        return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu keys for %zu rows; expected one for all, or one a row",
-                       answer->key_count, answer->rows);
+    status = check_keys(answer);
+    if (status) return status;
     er_gate_before(answer, answer->start_ns);
     answer->admitted = 1;
     return ERAI_OK;
@@ -178,7 +188,8 @@ static erai_status predict(erai_session *session, const erai_tensor *inputs, siz
     erai_status status = admit(answer, inputs, count);
     if (!status && session->recurrent) status = er_recurrent_give(session->recurrent, answer);
     if (status) return status;
-    if (answer->rejected < answer->rows) status = er_infer(answer);
+    /* A batch without a row, where the policy allows that, is for the model to answer. */
+    if (answer->rejected < answer->rows || answer->verdict != ERAI_VERDICT_REJECT) status = er_infer(answer);
     if (!status) return finish(answer, session->recurrent);
     answer->failed = 1;
     after_the_model(answer);
@@ -232,8 +243,9 @@ erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t
     erai_status status = ERAI_OK;
     if (!answer->admitted)
         status = er_fail(answer->detail, ERAI_E_ARGUMENT, "erai_judge without an erai_admit before it");
-    else if (count || answer->rejected < answer->rows)
-        status = copy_outputs(answer, outputs, count);
+    else
+        status = check_keys(answer); /* that may have come since */
+    if (!status && (count || answer->rejected < answer->rows)) status = copy_outputs(answer, outputs, count);
     if (!status) status = finish(answer, NULL);
     return status ? fail_call(answer, status) : ERAI_OK;
 }

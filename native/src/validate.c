@@ -236,7 +236,9 @@ ER_TWICE(narrow_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pa
 ER_TWICE(wide_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
 
 er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batched) {
-    er_row row = {.input = input, .values = tensor->data, .outer = 1, .features = 1, .inner = 1};
+    /* NULL, of a tensor without values, is not counted on from. */
+    const void *values = tensor->data ? tensor->data : "";
+    er_row row = {.input = input, .values = values, .outer = 1, .features = 1, .inner = 1};
     for (uint32_t i = batched ? 1 : 0; i < tensor->rank; i++) {
         size_t extent = (size_t)tensor->shape[i];
         if ((int32_t)i < input->feature_axis)

@@ -178,7 +178,7 @@ def test_generated_feature_names_are_unique_over_all_inputs() -> None:
         (np.array([2, 40], np.uint16), None, 59.0),
         (np.array([0, 2**31 - 1], np.int32), 0.0, None),
         (np.array([False, True]), None, None),
-        (np.array([0.1, 0.3]), 0.0, 0.4),
+        (np.array([0.1, 0.4]), 0.0, 0.55),
         (np.array([1, 2], np.float16), 0.5, 2.5),
         (np.array([0, 3e38], np.float32), 0.0, None),
     ],

@@ -62,3 +62,36 @@ def test_rows_are_independent_only_when_no_row_moves_another(make_model, tmp_pat
     runner = Runner(source.data, "model")
     assert rows_are_independent(runner, dataset.rows, batched=True) is (name in APART)
     assert is_batched(source, runner, dataset) is (name in APART)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.STRING])
+@pytest.mark.parametrize("mixes", [False, True])
+def test_rows_of_other_types_are_told_apart_as_well(make_model, tmp_path: Path, kind: int, mixes: bool) -> None:
+    turned = [node("Slice", "x", "back", "start", "first", "back", "y")]
+    used = {key: CONSTANTS[key] for key in ("back", "start", "first")} if mixes else {}
+    path = make_model(turned if mixes else [node("Identity", "x", "y")], [("x", kind, ["N", 3])],
+                      [("y", kind, ["N", 3])], used)  # fmt: skip
+    values = np.random.default_rng(0).integers(0, 2, size=(64, 3))
+    np.savez(tmp_path / "rows.npz", x=values.astype(str) if kind == TensorProto.STRING else values)
+    source = onnx_source.read(path)
+    dataset = data.load(tmp_path / "rows.npz", source.inputs)
+    assert is_batched(source, Runner(source.data, "model"), dataset) is not mixes
+
+
+def test_sequence_of_maps_counts_rows(tumours: Path) -> None:
+    source = onnx_source.read(tumours / "forest.zipmap.onnx")
+    dataset = data.load(tumours / "data.npz", source.inputs, "y")
+    runner = Runner(source.data, "model")
+    assert is_batched(source, runner, dataset)
+    assert list(runner.answers(dataset.rows, np.arange(5), batched=True)) == ["output_label"]
+
+
+def test_dynamic_int8_is_not_batched(tumours: Path, tmp_path: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantize_dynamic(tumours / "mlp.onnx", tmp_path / "dynamic.onnx")
+    source = onnx_source.read(tmp_path / "dynamic.onnx")
+    dataset = data.load(tumours / "data.npz", source.inputs, "y")
+    runner = Runner(source.data, "model")
+    assert not rows_are_independent(runner, dataset.rows, batched=True)
+    assert not is_batched(source, runner, dataset)

@@ -23,27 +23,41 @@ def write_bundle(
     path: Path,
     model: Path,
     policy: Policy,
-    golden_inputs: Mapping[str, npt.NDArray[np.float32]],
+    golden_inputs: Mapping[str, npt.NDArray[Any]],
     reference: Reference | None = None,
+    *,
+    fallback: Path | None = None,
+    rows_independent: bool = True,
 ) -> Path:
-    """A sound bundle, whose golden outputs are the bare runtime's."""
-    outputs = reference_run(model, golden_inputs)
-    content = model.read_bytes()
+    """A sound bundle, whose golden outputs are the bare runtime's; sequences and maps have none."""
+    answers = reference_run(model, golden_inputs)
+    outputs = {name: values for name, values in answers.items() if isinstance(values, np.ndarray)}
+    models = {"primary": model} if fallback is None else {"primary": model, "fallback": fallback}
+    contents = {role: path.read_bytes() for role, path in models.items()}
+    paths = {"primary": "models/model.onnx", "fallback": "models/fallback.onnx"}
     files = {
         "card.md": b"# A small model\n",
         "guard.bin": compile_policy(policy, reference),
-        "models/model.onnx": content,
-        **{f"reference/golden/{name}.bin": values.tobytes() for name, values in {**golden_inputs, **outputs}.items()},
+        **{paths[role]: content for role, content in contents.items()},
+        **{
+            f"reference/golden/{name}.bin": bundle.golden_bytes(values)
+            for name, values in {**golden_inputs, **outputs}.items()
+        },
     }
-    digest = hashlib.sha256(content).hexdigest()
+    digests = {role: hashlib.sha256(content).hexdigest() for role, content in contents.items()}
     manifest = bundle.Manifest(
         format_version=bundle.FORMAT_VERSION,
         name="small",
-        models=(bundle.ModelFile("primary", "models/model.onnx", "onnx", "none", True, digest, len(content)),),
+        models=tuple(
+            bundle.ModelFile(  # type: ignore[arg-type]
+                role, paths[role], "onnx", "none", rows_independent, digests[role], len(content)
+            )
+            for role, content in contents.items()
+        ),
         inputs=tuple(_spec(rule) for rule in policy.inputs),
         outputs=tuple(_spec(rule) for rule in policy.outputs),
         golden=bundle.Golden(1e-6, _golden(golden_inputs), _golden(outputs)),
-        provenance=bundle.Provenance(model.name, digest, "0" * 64, {}),
+        provenance=bundle.Provenance(model.name, digests["primary"], "0" * 64, {}),
         requirements={},
     )
     bundle.write_bundle(path, files, manifest)
@@ -56,7 +70,7 @@ def _spec(rule: Any) -> TensorSpec:
 
 def _golden(tensors: Mapping[str, npt.NDArray[np.generic]]) -> tuple[bundle.GoldenTensor, ...]:
     return tuple(
-        bundle.GoldenTensor(name, f"reference/golden/{name}.bin", values.dtype.name, values.shape)
+        bundle.GoldenTensor(name, f"reference/golden/{name}.bin", bundle.golden_dtype(values), values.shape)
         for name, values in tensors.items()
     )
 

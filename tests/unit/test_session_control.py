@@ -1,0 +1,343 @@
+"""What a session carries from call to call, and how somebody takes it out of service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from onnx import helper
+
+from edge_rai import (
+    Breaker,
+    DecisionCount,
+    ManualClock,
+    ProviderError,
+    ReasonCode,
+    Session,
+    Source,
+    SpoolError,
+    StoppedError,
+    Verdict,
+    load,
+)
+from edge_rai.cli import main
+from edge_rai.policy import Age, FeatureRule, InputRule, OutputRule, Policy, StateRule
+from support.bundles import write_bundle
+from support.children import run_python
+from support.models import FLOAT, reference_run, save
+
+Floats = npt.NDArray[np.float32]
+ROWS = np.linspace(-3, 3, 12, dtype=np.float32).reshape(4, 3)
+
+
+# ---- Recurrent states ----
+
+
+def summing_model(path: Path) -> Path:
+    """(N, 1) "x" and the states "h" and "c": h grows by x, c by 1, and "y" is h + c."""
+    nodes = [
+        helper.make_node("Add", ["h", "x"], ["h_out"]),
+        helper.make_node("Add", ["c", "one"], ["c_out"]),
+        helper.make_node("Add", ["h_out", "c_out"], ["y"]),
+    ]
+    inputs = [(name, FLOAT, ["N", 1]) for name in ("h", "x", "c")]
+    outputs = [(name, FLOAT, ["N", 1]) for name in ("y", "h_out", "c_out")]
+    return save(path, nodes, inputs, outputs, {"one": np.array(1, np.float32)})
+
+
+@pytest.fixture
+def summing(tmp_path: Path) -> Iterator[Session]:
+    policy = Policy(
+        1,
+        True,
+        tuple(InputRule(name, "float32", (-1, 1), (9, 1)) for name in ("h", "x", "c")),
+        tuple(OutputRule(name, "float32", (-1, 1)) for name in ("y", "h_out", "c_out")),
+        states=(StateRule("h", "h_out", row_axis=0), StateRule("c", "c_out", row_axis=0)),
+    )
+    one = np.ones((1, 1), np.float32)
+    bundle = write_bundle(
+        tmp_path / "b.erai", summing_model(tmp_path / "m.onnx"), policy, {"h": one, "x": one, "c": one}
+    )
+    with load(bundle, threads=1) as session:
+        yield session
+
+
+def ask(session: Session, *values: float) -> list[float]:
+    outputs = session.predict(np.array(values, np.float32)[:, None]).outputs
+    return [float(value) for value in outputs["y"].ravel()]
+
+
+def test_callers_leave_states_out(summing: Session) -> None:
+    assert [spec.name for spec in summing.inputs] == ["x"]
+    assert [spec.name for spec in summing.states] == ["h", "c"]
+    assert ask(summing, 1) == [2]
+    assert summing.predict({"x": np.array([[1]], np.float32)}).outputs["y"].item() == 4
+    with pytest.raises(ValueError, match="unknown: h; the model has: x"):
+        summing.predict({"x": np.ones((1, 1), np.float32), "h": np.ones((1, 1), np.float32)})
+
+
+def test_states_go_from_call_to_call_until_reset(summing: Session) -> None:
+    for _ in range(3):
+        assert [ask(summing, value) for value in (1, 2, 3, -1, 5)] == [[2], [5], [9], [9], [15]]
+        summing.reset()
+
+
+def test_rejected_row_keeps_its_state_and_the_others_go_on(summing: Session) -> None:
+    assert ask(summing, 1, 10) == [2, 11]
+    answer = summing.predict(np.array([[np.nan], [1]], np.float32))
+    assert answer.row_verdicts.tolist() == [Verdict.REJECT, Verdict.ACCEPT]
+    assert answer.outputs["y"][1].item() == 13
+    assert ask(summing, 1, 1) == [4, 15]
+
+
+def test_calls_of_threads_wait_for_each_other(summing: Session) -> None:
+    def use() -> None:
+        for _ in range(200):
+            ask(summing, 1)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ask(summing, 0) == [800 + 801]
+
+
+def test_infinite_state_is_flagged_counted_and_zero_again(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["h", "x"], ["sum"]), helper.make_node("Mul", ["sum", "big"], ["h_out"])]
+    nodes.append(helper.make_node("Identity", ["sum"], ["y"]))
+    form = [1]
+    model = save(
+        tmp_path / "m.onnx",
+        nodes,
+        [("x", FLOAT, form), ("h", FLOAT, form)],
+        [("y", FLOAT, form), ("h_out", FLOAT, form)],
+        {"big": np.array([1e20], np.float32)},
+    )
+    policy = Policy(
+        1,
+        False,
+        (InputRule("x", "float32", (1,)), InputRule("h", "float32", (1,))),
+        (OutputRule("y", "float32", (1,)), OutputRule("h_out", "float32", (1,), finite=False)),
+        states=(StateRule("h", "h_out"),),
+    )
+    one = np.ones(1, np.float32)
+    with load(write_bundle(tmp_path / "b.erai", model, policy, {"x": one * 0, "h": one * 0})) as session:
+        assert session.predict(one).outputs["y"].item() == 1
+        answer = session.predict(one)  # h becomes 1e40
+        assert answer.verdict is Verdict.FLAG
+        (reason,) = answer.reasons
+        assert (reason.code, reason.subject, reason.value) == (ReasonCode.STATE_NOT_FINITE, "h_out", np.inf)
+        assert session.predict(one).outputs["y"].item() == 1
+        assert session.snapshot().decisions[DecisionCount.STATE_RESETS] == 1
+
+
+def test_what_rules_remember_is_forgotten_on_reset(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = save(tmp_path / "m.onnx", [node], [("x", FLOAT, ["N"])], [("y", FLOAT, ["N"])])
+    rule = InputRule("x", "float32", (-1,), (9,), features=(FeatureRule("x", step=1.0),))
+    policy = Policy(1, True, (rule,), (OutputRule("y", "float32", (-1,)),))
+    with load(write_bundle(tmp_path / "b.erai", model, policy, {"x": np.ones(1, np.float32)})) as session:
+        assert session.predict(np.array([1], np.float32)).verdict is Verdict.ACCEPT
+        assert session.predict(np.array([9], np.float32)).reasons[0].code is ReasonCode.STEP
+        session.reset()
+        assert session.predict(np.array([1], np.float32)).verdict is Verdict.ACCEPT
+
+
+# ---- The clock ----
+
+
+def test_age_of_a_time_stamp_goes_by_the_sessions_clock(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = save(tmp_path / "m.onnx", [node], [("x", 11, ["N"])], [("y", 11, ["N"])])
+    rule = InputRule("x", "float64", (-1,), (9,), features=(FeatureRule("x", age=Age(10.0)),))
+    policy = Policy(1, True, (rule,), (OutputRule("y", "float64", (-1,)),))
+    bundle = write_bundle(tmp_path / "b.erai", model, policy, {"x": np.ones(1)})
+    clock = ManualClock(unix_ns=1_700_000_000_000_000_000)
+    with load(bundle, clock=clock) as session:
+        stamp = np.array([1_700_000_000.0])
+        assert session.predict(stamp).verdict is Verdict.ACCEPT
+        clock.advance(10)
+        assert session.predict(stamp).verdict is Verdict.ACCEPT
+        clock.advance(0.25)
+        (reason,) = session.predict(stamp).reasons
+        assert (reason.code, reason.value, reason.limit) == (ReasonCode.AGE, 10.25, 10)
+        clock.unix_ns -= 20 * 10**9
+        (reason,) = session.predict(stamp).reasons
+        assert (reason.code, reason.value, reason.limit) == (ReasonCode.AGE, -9.75, 0)
+
+
+def test_snapshot_and_latency_go_by_the_sessions_clock(linear_bundle: Path) -> None:
+    clock = ManualClock(monotonic_ns=7, unix_ns=1000)
+    with load(linear_bundle, clock=clock) as session:
+        clock.advance(2.5)
+        session.predict(ROWS)
+        snapshot = session.snapshot()
+    assert (snapshot.start_unix_ns, snapshot.end_unix_ns, snapshot.duration_ns) == (1000, 2_500_001_000, 2_500_000_000)
+    assert (snapshot.latency_sum_ns, int(snapshot.latency[0])) == (0, 1)
+
+
+def test_clock_lives_as_long_as_its_session(linear_bundle: Path) -> None:
+    session = load(linear_bundle, clock=ManualClock(unix_ns=123))
+    assert session.snapshot().start_unix_ns == 123
+    assert repr(ManualClock(monotonic_ns=1, unix_ns=-2)) == "ManualClock(monotonic_ns=1, unix_ns=-2)"
+
+
+# ---- Stopping ----
+
+ANSWERS = """
+import sys, numpy, edge_rai
+with edge_rai.load(sys.argv[1], spool=sys.argv[2] if len(sys.argv) > 2 else None) as session:
+    try:
+        print(session.stopped, session.predict(numpy.ones((1, 3), numpy.float32)).verdict.name)
+    except edge_rai.StoppedError as error:
+        print(session.stopped, error)
+"""
+STOPPED = "True this session is stopped: resume it to have answers again\n"
+
+
+@pytest.fixture
+def bundle(linear_bundle: Path, tmp_path: Path) -> Path:
+    """One of this test's own: what stops it stands beside it."""
+    (tmp_path / "own.erai").write_bytes(linear_bundle.read_bytes())
+    return tmp_path / "own.erai"
+
+
+@pytest.mark.parametrize("with_spool", [False, True], ids=["beside the bundle", "in the spool"])
+def test_stopped_bundle_refuses_in_later_processes_until_resumed(
+    bundle: Path, tmp_path: Path, with_spool: bool
+) -> None:
+    spool = tmp_path / "spool" if with_spool else None
+    where = [bundle] if spool is None else [bundle, spool]
+    with load(bundle, spool=spool) as session:
+        assert session.predict(ROWS).source is Source.PRIMARY
+        assert not session.stopped
+        session.stop("the lot of Tuesday")
+        assert session.stopped
+        for given in (ROWS, {"x": ROWS}, ROWS[:1]):
+            with pytest.raises(StoppedError, match="resume it to have answers again"):
+                session.predict(given)
+        assert session.snapshot().errors == 3
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and b"the lot of Tuesday" in path.read_bytes()]
+    assert [path.parent for path in found] == [spool or tmp_path]
+    child = run_python(ANSWERS, *where)
+    assert child.stdout == STOPPED, child.stderr
+    with load(bundle, spool=spool) as session:
+        session.resume()
+        assert not session.stopped
+        assert session.predict(ROWS).source is Source.PRIMARY
+        session.resume()  # twice is once
+    assert run_python(ANSWERS, *where).stdout == "False ACCEPT\n"
+
+
+def test_usual_calls_end_at_once_when_somebody_stops_the_session(bundle: Path) -> None:
+    ended = threading.Event()
+
+    def predict_for_ever() -> None:
+        while True:
+            session.predict(ROWS)
+
+    def use() -> None:
+        with pytest.raises(StoppedError):
+            predict_for_ever()
+        ended.set()
+
+    with load(bundle) as session:
+        thread = threading.Thread(target=use)
+        thread.start()
+        session.stop("now")
+        assert ended.wait(10)
+        thread.join()
+        session.resume()
+        assert session.predict(ROWS).outputs["y"].shape == (4, 2)
+
+
+def test_stop_that_cannot_be_kept_stops_this_process_and_says_so(bundle: Path, tmp_path: Path) -> None:
+    with load(bundle) as session:
+        (tmp_path / "own.erai.stopped.writing").mkdir()
+        (tmp_path / "own.erai.stopped.writing/file").touch()
+        with pytest.raises(SpoolError, match="stopped in this process, but not beyond it"):
+            session.stop("for nothing")
+        assert session.stopped
+
+
+def test_commands_stop_and_resume_a_bundle(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    run = ["run", str(bundle), "--data", str(tmp_path / "rows.npy")]
+    for where in ([], ["--spool", str(tmp_path / "spool")]):
+        assert main(["stop", str(bundle), *where, "--why", "a bad lot"]) == 0
+        assert capsys.readouterr().out == f"{bundle} is stopped\n"
+        assert main([*run, *where]) == 1
+        assert "edge-rai: this session is stopped" in capsys.readouterr().err
+        assert main(["resume", str(bundle), *where]) == 0
+        assert capsys.readouterr().out == f"{bundle} answers\n"
+        assert main([*run, *where]) == 0
+        capsys.readouterr()
+    assert main(["stop", str(tmp_path / "absent.erai"), "--why", "x"]) == 4
+    assert main(["resume", str(tmp_path / "absent.erai")]) == 4
+    (tmp_path / "file").touch()
+    assert main(["stop", str(bundle), "--spool", str(tmp_path / "file"), "--why", "x"]) == 4
+    with pytest.raises(SystemExit) as usage:
+        main(["stop", str(bundle)])
+    assert usage.value.code == 2
+
+
+def test_reason_with_nul_is_refused(bundle: Path) -> None:
+    with load(bundle) as session:
+        with pytest.raises(ValueError, match="NUL"):
+            session.stop("a\0b")
+        assert not session.stopped
+
+
+# ---- The rest of a session ----
+
+
+def test_session_without_such_rules_says_so_quietly(linear_bundle: Path) -> None:
+    with load(linear_bundle) as session:
+        assert (session.breaker, session.review(), session.stopped, session.states) == (Breaker.CLOSED, None, False, ())
+        assert session.rows_independent
+        session.reset()
+        with pytest.raises(ValueError, match="no row with the id 1 waits"):
+            session.override(1, None)
+        assert session.predict(ROWS).review_ids.tolist() == [0, 0, 0, 0]
+
+
+def test_closed_session_says_so_whatever_is_asked(linear_bundle: Path) -> None:
+    session = load(linear_bundle)
+    session.close()
+    uses: list[Callable[[], object]] = [
+        session.reset,
+        session.resume,
+        session.review,
+        lambda: session.stop("x"),
+        lambda: session.stopped,
+        lambda: session.breaker,
+        lambda: session.override(1, None),
+        lambda: session.predict({"radius": 1}),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match="session is closed"):
+            use()
+
+
+def test_provider_that_is_not_there_is_refused_by_name(linear_bundle: Path, linear_model: Path) -> None:
+    for path in (linear_bundle, linear_model):
+        with pytest.raises(ProviderError, match="NowhereExecutionProvider"):
+            load(path, provider="NowhereExecutionProvider")
+        with pytest.raises(ProviderError, match=r"absent\.so"):
+            load(path, provider="NowhereExecutionProvider", provider_path="/nonexistent/absent.so")
+        with load(path, provider="CPUExecutionProvider") as session:
+            expected = reference_run(linear_model, {"x": ROWS})["y"]
+            assert session.predict(ROWS).outputs["y"].tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ["spool", "provider", "provider_path"])
+def test_empty_and_impossible_settings_are_a_value_error(linear_bundle: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is empty"):
+        load(linear_bundle, **{name: ""})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="NUL"):
+        load(linear_bundle, **{name: "a\0b"})  # type: ignore[arg-type]
