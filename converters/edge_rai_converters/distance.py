@@ -104,8 +104,8 @@ def learn_distance(
     squared = squared_distances(reference, kept_back)
     count = len(squared)
     place = min(math.ceil((count + 1) * (1 - rate)), count)
-    threshold = float(np.sort(squared)[place - 1]) * (1 + 1e-4)  # the device computes in float32
-    rule = Distance(max(threshold, 1e-6), kind, max(rate, 1 / (count + 1)))
+    threshold = max(float(np.sort(squared)[place - 1]) * (1 + 1e-4), 1e-6)  # the device computes in float32
+    rule = Distance(float(f"{threshold:.6g}"), kind, max(rate, 1 / (count + 1)))
     return LearnedDistance(rule, reference, count)
 
 
@@ -118,8 +118,8 @@ def learn_distances(
         policy: Whose inputs; recurrent states are left out.
         rows: Per input (N, *call), see ``data.Dataset``.
         index: Rows to learn from; of many, every n-th is used, so that memory is bounded.
-        asked: ``auto``: of inputs of floats, full or low rank by their number of features.
-        rate: See ``learn_distance``.
+        asked: ``auto``: of inputs with at least two columns of floats, full or low rank by their number.
+        rate: Share of rows like these that may be above any threshold; each input's distance has an equal part of it.
 
     Raises:
         ValueError: The rate is not between 0 and 1, or a full distance was asked for of too many features.
@@ -129,17 +129,17 @@ def learn_distances(
     if asked == "none":
         return {}
     states = {state.input for state in policy.states}
+    given = [rule for rule in policy.inputs if rule.name not in states]
+    unfit = {rule.name: _unfit(rule, policy.batched, rows[rule.name], asked) for rule in given}
+    share = rate / max(1, list(unfit.values()).count(""))
+    kind = None if asked == "auto" else asked
     found: dict[str, LearnedDistance | str] = {}
-    for rule in policy.inputs:
-        if rule.name in states:
-            continue
+    for rule in given:
         features = len(rule.features)
-        why = _unfit(rule, policy.batched, rows[rule.name], asked)
-        if not why and asked == "full" and features > MOST_FULL:
+        if not unfit[rule.name] and kind == "full" and features > MOST_FULL:
             raise ValueError(f"input {rule.name!r} has {features} features; a full distance takes {MOST_FULL}")
-        kind = None if asked == "auto" else asked
-        found[rule.name] = why or learn_distance(
-            rule.name, table(rule, rows[rule.name], _every_nth(index, features)), rate=rate, kind=kind
+        found[rule.name] = unfit[rule.name] or learn_distance(
+            rule.name, table(rule, rows[rule.name], _every_nth(index, features)), rate=share, kind=kind
         )
     return found
 
@@ -211,6 +211,8 @@ def _unfit(rule: InputRule, batched: bool, array: Array, asked: Asked) -> str:
         return f"it holds {rule.dtype}, of which a distance is only learned when one is asked for"
     if rule.feature_axis is None:
         return "it has no columns"
+    if asked == "auto" and len(rule.features) == 1:
+        return "it has one column, and its limits say as much"
     if prod(rule.shape[1 if batched else 0 :]) != len(rule.features):
         return "it has more than one value a feature and row"
     return ""

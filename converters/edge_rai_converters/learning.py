@@ -119,25 +119,12 @@ def learn(
     dataset = _load(data_path, source, wishes.labels, written, states)
     shown = _shown(written, dataset.rows)
     calibration, held_back = dataset.split()
-    batched = is_batched(source, runner, replace(dataset, rows=shown))
-    if written is not None and written.batched and not batched:
-        also = "; a model with states whose rows are on another axis is converted with batched = false" * bool(states)
-        raise PolicyError(
-            f"the policy says batched = true, but the model does not answer one row for each input row{also}"
-        )
-    batched = written.batched if written else batched
+    batched = _batched(written, is_batched(source, runner, replace(dataset, rows=shown)))
     progress(f"running the float model on {len(held_back)} held-back rows")
     answers = runner.answers(shown, held_back, batched=batched)
     progress(f"learning limits and reference from {len(calibration)} rows")
-    rate = DEFAULT_RATE if wishes.rate is None else wishes.rate
-    found: Mapping[str, LearnedDistance | str]
-    if written is None:
-        traits = _traits(source, dataset, answers, batched, states, wishes)
-        rules = learn_policy(source.inputs, source.outputs, dataset.rows, traits, calibration)
-        found = learn_distances(rules, dataset.rows, calibration, wishes.distance or "auto", rate)
-    else:
-        rules = written
-        found = relearn_distances(rules, dataset.rows, calibration, rate)
+    traits = _traits(source, dataset, answers, batched, states, wishes)
+    rules, found = _rules(source, dataset.rows, calibration, traits, written, wishes)
     rules, reports, without = _apply(rules, found, dataset.rows, held_back)
     learned = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
     return Learned(
@@ -153,6 +140,31 @@ def learn(
         distances=reports,
         without_distance=without,
     )
+
+
+def _batched(written: Policy | None, batched: bool) -> bool:
+    if written is not None and written.batched and not batched:
+        states = "; a model with states whose rows are on another axis than the first is converted with batched = false"
+        raise PolicyError(
+            "the policy says batched = true, but the model does not answer one row for each input row"
+            + states * bool(written.states)
+        )
+    return batched if written is None else written.batched
+
+
+def _rules(
+    source: SourceModel,
+    rows: Rows,
+    calibration: npt.NDArray[np.int64],
+    traits: Traits,
+    written: Policy | None,
+    wishes: Wishes,
+) -> tuple[Policy, Mapping[str, LearnedDistance | str]]:
+    rate = DEFAULT_RATE if wishes.rate is None else wishes.rate
+    if written is not None:
+        return written, relearn_distances(written, rows, calibration, rate)
+    rules = learn_policy(source.inputs, source.outputs, rows, traits, calibration)
+    return rules, learn_distances(rules, rows, calibration, wishes.distance or "auto", rate)
 
 
 def _traits(

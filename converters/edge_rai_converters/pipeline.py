@@ -125,12 +125,23 @@ def convert(
     made.files["card.md"] = card.card(made.manifest, learned, forms, fallback, verdicts)
     write_bundle(target, made.files, made.manifest)
     progress("measuring latency")
+    return _report(target, learned, forms, fallback, made.manifest, verdicts)
+
+
+def _report(
+    target: Path,
+    learned: Learned,
+    forms: Forms,
+    fallback: Fallback | None,
+    manifest: Manifest,
+    verdicts: FalseRejections,
+) -> ConversionReport:
     one_call = next(feeds(learned.shown, learned.held_back[:1], batched=learned.policy.batched))
     return ConversionReport(
         output=target,
-        name=name,
+        name=manifest.name,
         batched=learned.policy.batched,
-        rows_independent=made.manifest.primary.rows_independent,
+        rows_independent=manifest.primary.rows_independent,
         features=sum(len(rule.features) for rule in learned.policy.inputs),
         calibration_rows=len(learned.calibration),
         candidates=forms.candidates,

@@ -20,6 +20,7 @@ MAX_ROWS = 65536
 MARGIN = 0.5
 MOST_CATEGORIES = 64
 _ROWS_PER_CATEGORY = 10
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _MAX_FEATURES = 1024
 _MAX_CHANNELS = 4
 _VALUES_PER_ROW = 1024
@@ -128,7 +129,8 @@ def _input_rule(
     if traits.batched:
         limits[0] = MAX_ROWS
     count = 1 if axis is None else observed[axis]
-    columns: Sequence[str] = [spec.name] if axis is None else [f"{spec.name}[{place}]" for place in range(count)]
+    whole = axis is None or spec.shape[1:] == (1,)
+    columns: Sequence[str] = [spec.name] if whole else [f"{spec.name}[{place}]" for place in range(count)]
     names = traits.feature_names if axis is not None and traits.feature_names else [_unused(n, taken) for n in columns]
     learn = _text_rules if array.dtype.kind == "U" else _number_rules
     return InputRule(
@@ -207,7 +209,7 @@ def _number_rule(name: str, low: np.generic, high: np.generic) -> FeatureRule:
     if largest <= 0:
         upper = min(upper, 0.0)
     if low.dtype.kind == "f":
-        return FeatureRule(name, _held(lower, low.dtype), _held(upper, low.dtype))
+        return FeatureRule(name, _held(lower, margin, low.dtype), _held(upper, margin, low.dtype))
     kind = np.iinfo(low.dtype)
     lower, upper = floor(lower), ceil(upper)
     return FeatureRule(
@@ -215,11 +217,13 @@ def _number_rule(name: str, low: np.generic, high: np.generic) -> FeatureRule:
     )  # fmt: skip
 
 
-def _held(value: float, dtype: np.dtype[Any]) -> float | None:
-    """The shortest of the numbers that are the same to a device, which compares in float32 but for float64."""
-    with np.errstate(over="ignore"):
-        short = value if dtype == np.float64 else float(str(np.float32(value)))
-    return short if isfinite(short) else None
+def _held(value: float, margin: float, dtype: np.dtype[Any]) -> float | None:
+    """A number that people can read, next to the value: what the device compares in is float32, but for float64."""
+    short = float(f"{value:.6g}")
+    if abs(short - value) > 0.01 * margin:
+        with np.errstate(over="ignore"):
+            short = value if dtype == np.float64 else float(str(np.float32(value)))
+    return short if isfinite(short) and (dtype == np.float64 or abs(short) < _FLOAT32_MAX) else None
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from edge_rai.errors import IntegrityError, PolicyError
 from edge_rai.policy.checks import VERDICTS, Distance, feature_checks, output_checks
 from edge_rai.policy.decision import STEPS
 from edge_rai.policy.reference import FeatureReference, Reference
-from edge_rai.policy.rules import FeatureRule, Policy
+from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
 from edge_rai.policy.text import parse_policy
 from edge_rai.types import ReasonCode
 
@@ -29,17 +29,7 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
     known = {(entry.input, entry.name): entry for entry in reference.features} if reference else {}
     builder = _native.PolicyBuilder(batched=policy.batched)
     for rule in policy.inputs:
-        builder.add_input(
-            name=rule.name,
-            dtype=rule.dtype,
-            shape=[None if extent < 0 else extent for extent in rule.shape],
-            max_shape=rule.max_shape,
-            finite=rule.finite,
-            flag_range=rule.out_of_range == "flag",
-            empty=rule.empty,
-            feature_axis=rule.feature_axis,
-            sketch_stride=rule.sketch_stride,
-        )
+        _add_input(builder, rule)
         for feature in rule.features:
             _add_feature(builder, feature, known.pop((rule.name, feature.name), None))
         if rule.distance is not None:
@@ -50,16 +40,7 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
             "reference does, or learn it again"
         )
     for output in policy.outputs:
-        builder.add_output(
-            name=output.name,
-            dtype=output.dtype,
-            shape=[None if extent < 0 else extent for extent in output.shape],
-            finite=output.finite,
-            default=output.default or None,
-            logits=output.logits,
-        )
-        for kind, arguments in output_checks(output):
-            builder.add_check(kind, **arguments)
+        _add_output(builder, output)
     if policy.decision is not None:
         builder.set_decision(
             provider=policy.decision.provider or "", flags=policy.decision.flags, **policy.decision.numbers()
@@ -86,6 +67,37 @@ def check_guard(policy_toml: bytes, reference_json: bytes | None, guard: bytes) 
     reference = None if reference_json is None else Reference.from_json(reference_json)
     if compile_policy(policy, reference) != guard:
         raise IntegrityError("guard.bin is not what policy.toml and reference/reference.json compile to")
+
+
+def _add_input(builder: _native.PolicyBuilder, rule: InputRule) -> None:
+    builder.add_input(
+        name=rule.name,
+        dtype=rule.dtype,
+        shape=_free(rule.shape),
+        max_shape=rule.max_shape,
+        finite=rule.finite,
+        flag_range=rule.out_of_range == "flag",
+        empty=rule.empty,
+        feature_axis=rule.feature_axis,
+        sketch_stride=rule.sketch_stride,
+    )
+
+
+def _add_output(builder: _native.PolicyBuilder, rule: OutputRule) -> None:
+    builder.add_output(
+        name=rule.name,
+        dtype=rule.dtype,
+        shape=_free(rule.shape),
+        finite=rule.finite,
+        default=rule.default or None,
+        logits=rule.logits,
+    )
+    for kind, arguments in output_checks(rule):
+        builder.add_check(kind, **arguments)
+
+
+def _free(shape: tuple[int, ...]) -> list[int | None]:
+    return [None if extent < 0 else extent for extent in shape]
 
 
 def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: FeatureReference | None) -> None:

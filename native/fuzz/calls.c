@@ -1,197 +1,31 @@
 /* See calls.h. SPDX-License-Identifier: Apache-2.0 */
 #include "calls.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "program.h"
+#include "session.h"
+
 #define MOST_CALLS 8
-#define MOST_TENSORS 4
-#define MOST_AXES (ERAI_MAX_RANK + 4) /* more than a tensor may have */
+#define MOST_EVENTS 4 /* before a half of a call */
+#define MOST_KEYS 8
+
+/* A session, and what it must have counted. */
+typedef struct run {
+    erai_session *session;
+    const erai_guard *guard;
+    erai_clock clock;
+    erai_answer *answer; /* of the call at hand */
+    size_t keys;         /* it was given */
+    uint64_t rows, errors, overrides;
+} run;
 
 static void must(int holds) {
     if (!holds) abort();
 }
 
-uint32_t fuzz_take(fuzz_bytes *bytes, uint32_t below) {
-    uint32_t value = 0;
-    for (uint32_t most = 1; most < below && bytes->left > 0; most *= 256, bytes->left--)
-        value = value << 8 | *bytes->at++;
-    return value % below;
-}
-
-/* ---- Programs ---- */
-
-static void add_features(erai_policy *policy, const erai_input_rule *input) {
-    static const uint32_t bins[] = {ERAI_MAX_BINS, 5, 2, 1, 0};
-    double edges[ERAI_MAX_BINS - 1];
-    uint64_t counts[ERAI_MAX_BINS];
-    for (int i = 0; i < ERAI_MAX_BINS - 1; i++) edges[i] = (i - 15) / 4.0;
-    for (int i = 0; i < ERAI_MAX_BINS; i++) counts[i] = (uint64_t)i;
-    int64_t count = input->feature_axis < 0 ? 1 : input->shape[input->feature_axis];
-    for (int64_t i = 0; i < count; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "%s.%d", input->name, (int)i);
-        erai_feature_rule feature = {.struct_size = sizeof feature,
-                                     .name = name,
-                                     .low = i % 3 == 2 ? -INFINITY : -10.0,
-                                     .high = i % 3 == 1 ? INFINITY : 10.0,
-                                     .mean = 0.5,
-                                     .stddev = i % 4 == 3 ? 0.0 : 2.0,
-                                     .reference_rows = 496,
-                                     .edges = edges,
-                                     .counts = counts,
-                                     .bins = bins[i % 5]};
-        must(erai_policy_add_feature(policy, &feature, NULL) == ERAI_OK);
-    }
-}
-
-erai_guard *fuzz_guard(const fuzz_program *program) {
-    erai_policy *policy = NULL;
-    erai_guard *guard = NULL;
-    size_t size;
-    must(erai_policy_open(program->batched, &policy) == ERAI_OK);
-    for (const erai_input_rule *rule = program->inputs; rule->name; rule++) {
-        erai_input_rule input = *rule;
-        input.struct_size = sizeof input;
-        must(erai_policy_add_input(policy, &input, NULL) == ERAI_OK);
-        add_features(policy, rule);
-    }
-    for (const erai_output_rule *rule = program->outputs; rule->name; rule++) {
-        erai_output_rule output = *rule;
-        output.struct_size = sizeof output;
-        must(erai_policy_add_output(policy, &output, NULL) == ERAI_OK);
-    }
-    must(erai_policy_write(policy, NULL, 0, &size, NULL) == ERAI_E_SIZE);
-    uint8_t *bytes = malloc(size);
-    must(bytes && erai_policy_write(policy, bytes, size, &size, NULL) == ERAI_OK);
-    must(erai_guard_open(bytes, size, &guard, NULL) == ERAI_OK);
-    free(bytes);
-    erai_policy_close(policy);
-    return guard;
-}
-
-/* ---- Tensors ---- */
-
-/* The tensors of one half of a call, with the memory they point to. */
-typedef struct tensor_set {
-    erai_tensor tensors[MOST_TENSORS];
-    int64_t shapes[MOST_TENSORS][MOST_AXES];
-    void *data[MOST_TENSORS];
-    size_t count;
-} tensor_set;
-
-static void tensor_set_free(tensor_set *set) {
-    for (size_t i = 0; i < set->count; i++) free(set->data[i]);
-}
-
-/* Gives a shape or type that the rule does not have, or, rarely, has. */
-static void distort(fuzz_bytes *bytes, int64_t *shape, erai_tensor *tensor) {
-    static const int64_t extents[] = {0,
-                                      -1,
-                                      INT64_MIN,
-                                      INT64_MAX,
-                                      1,
-                                      2,
-                                      UINT16_MAX,
-                                      INT32_MAX,
-                                      (int64_t)1 << 32,
-                                      ((int64_t)1 << 32) + 1,
-                                      INT64_MAX / 4};
-    uint32_t what = fuzz_take(bytes, 8);
-    if (what & 1) shape[fuzz_take(bytes, MOST_AXES)] = extents[fuzz_take(bytes, sizeof extents / sizeof *extents)];
-    if (what & 2) tensor->dtype = fuzz_take(bytes, 32);
-    if (what & 4) tensor->rank = fuzz_take(bytes, MOST_AXES + 1);
-}
-
-/* Bytes that the shape claims; 0 when they are more than FUZZ_MOST_BYTES. */
-static int claimed(const erai_tensor *tensor, size_t *size) {
-    *size = erai_dtype_size(tensor->dtype);
-    int fits = 1;
-    for (uint32_t i = 0; i < tensor->rank; i++) {
-        if (tensor->shape[i] < 1) {
-            *size = 0; /* no value, whatever the other extents */
-            return 1;
-        }
-        fits = fits && (uint64_t)tensor->shape[i] <= FUZZ_MOST_BYTES / (*size ? *size : 1);
-        *size *= fits ? (size_t)tensor->shape[i] : 1;
-    }
-    return fits;
-}
-
-/* Memory as large as the shape says, holding some of the bytes over and over. */
-static void *fill(fuzz_bytes *bytes, size_t size) {
-    uint8_t *data = calloc(size ? size : 1, 1);
-    must(data != NULL);
-    size_t period = fuzz_take(bytes, 256);
-    if (period > bytes->left) period = bytes->left;
-    for (size_t i = 0; period && i < size; i++) data[i] = bytes->at[i % period];
-    bytes->at += period;
-    bytes->left -= period;
-    return data;
-}
-
-/* Whether the rule's type, rank and extents are those of the tensor, so that its values may be read. */
-static int fits_rule(const erai_input_rule *rule, const erai_tensor *tensor) {
-    if (tensor->dtype != rule->dtype || tensor->rank != rule->rank) return 0;
-    for (uint32_t i = 0; i < rule->rank; i++) {
-        int64_t extent = tensor->shape[i];
-        if (rule->shape[i] < 0 ? extent < 1 || extent > rule->max_shape[i] : extent != rule->shape[i]) return 0;
-    }
-    return 1;
-}
-
-/* A tensor of the rule's type and rank; its free extents are `rows`, in axis 0 of a batched program, or small. */
-static void shape_tensor(fuzz_bytes *bytes, tensor_set *set, const int64_t *shape, uint32_t rank, uint32_t dtype,
-                         int64_t rows) {
-    int64_t *mine = set->shapes[set->count];
-    erai_tensor *tensor = &set->tensors[set->count];
-    *tensor = (erai_tensor){.shape = mine, .rank = rank, .dtype = dtype};
-    for (uint32_t i = 0; i < MOST_AXES; i++) mine[i] = 1;
-    for (uint32_t i = 0; i < rank; i++) {
-        int counts_rows = rows && i == 0;
-        mine[i] = counts_rows ? rows : shape[i] >= 0 ? shape[i] : 1 + (int64_t)fuzz_take(bytes, 5);
-    }
-    if (fuzz_take(bytes, 8) == 7) distort(bytes, mine, tensor);
-}
-
-static void give_values(fuzz_bytes *bytes, tensor_set *set, size_t size) {
-    set->data[set->count] = fill(bytes, size);
-    set->tensors[set->count].data = set->data[set->count];
-    set->count++;
-}
-
-/* Returns whether every tensor fits its rule and all have the same rows: only then are values judged. */
-static int make_inputs(const erai_guard *guard, fuzz_bytes *bytes, int64_t rows, tensor_set *set) {
-    int all_fit = 1;
-    for (size_t i = 0; i < erai_guard_inputs(guard); i++) {
-        erai_input_rule rule;
-        size_t size;
-        must(erai_guard_input(guard, i, &rule) == ERAI_OK);
-        shape_tensor(bytes, set, rule.shape, rule.rank, rule.dtype, rows);
-        const erai_tensor *tensor = &set->tensors[i];
-        int fits = fits_rule(&rule, tensor), held = claimed(tensor, &size);
-        must(held || !fits); /* else the program allows more than FUZZ_MOST_BYTES */
-        give_values(bytes, set, held ? size : 0);
-        all_fit = all_fit && fits && (!rows || tensor->shape[0] == set->tensors[0].shape[0]);
-    }
-    return all_fit;
-}
-
-static void make_outputs(const erai_guard *guard, fuzz_bytes *bytes, int64_t rows, tensor_set *set) {
-    for (size_t i = 0; i < erai_guard_outputs(guard); i++) {
-        erai_output_rule rule;
-        size_t size;
-        must(erai_guard_output(guard, i, &rule) == ERAI_OK);
-        shape_tensor(bytes, set, rule.shape, rule.rank, rule.dtype, rows);
-        int held = claimed(&set->tensors[i], &size);
-        if (!held && set->tensors[i].dtype == rule.dtype) set->tensors[i].dtype = 0;
-        give_values(bytes, set, held ? size : 0);
-    }
-}
-
-/* ---- What the header promises ---- */
+/* ---- What the header promises of an answer ---- */
 
 static void check_reasons(const erai_answer *answer, size_t rows) {
     const erai_reason *reasons;
@@ -208,90 +42,241 @@ static void check_admitted(const erai_answer *answer, size_t admitted, int all_f
     const uint8_t *verdicts;
     size_t judged = erai_answer_rows(answer, &verdicts, NULL), rejected = 0;
     for (size_t row = 0; row < judged; row++) rejected += verdicts[row] == ERAI_VERDICT_REJECT;
-    must(judged >= 1 && judged - rejected == admitted);
+    must(judged - rejected == admitted);
     must(all_fit ? judged == rows : admitted == 0);
     check_reasons(answer, judged);
 }
 
-/* Reads every byte of every output: the sanitizer sees one that is not there. */
-static void read_outputs(const erai_answer *answer, const erai_guard *guard) {
-    volatile uint8_t sum = 0;
+static void read_outputs(const run *it) {
+    erai_output_rule rule;
     erai_tensor tensor;
-    for (size_t i = 0; i < erai_guard_outputs(guard); i++) {
-        must(erai_answer_output(answer, i, &tensor) == ERAI_OK && tensor.rank <= ERAI_MAX_RANK);
-        size_t size = erai_dtype_size(tensor.dtype);
-        must(size > 0);
-        for (uint32_t axis = 0; axis < tensor.rank; axis++) size *= (size_t)tensor.shape[axis];
-        for (size_t at = 0; at < size; at++) sum = (uint8_t)(sum + ((const uint8_t *)tensor.data)[at]);
+    erai_value value;
+    size_t count = erai_guard_outputs(it->guard);
+    for (size_t i = 0; i < count; i++) {
+        must(erai_guard_output(it->guard, i, &rule) == ERAI_OK);
+        must(erai_answer_value(it->answer, i, &value) == ERAI_OK);
+        must((erai_answer_output(it->answer, i, &tensor) == ERAI_OK) == (rule.dtype != 0));
+        if (!rule.dtype) continue;
+        must(value.kind == ERAI_VALUE_TENSOR && value.tensor.data == tensor.data);
+        must(tensor.dtype == rule.dtype && tensor.rank <= ERAI_MAX_RANK);
+        tensor_read(&tensor);
     }
-    must(erai_answer_output(answer, erai_guard_outputs(guard), &tensor) == ERAI_E_ARGUMENT);
+    must(erai_answer_output(it->answer, count, &tensor) == ERAI_E_ARGUMENT);
+    must(erai_answer_value(it->answer, count, &value) == ERAI_E_ARGUMENT);
 }
 
-static size_t check_judged(const erai_answer *answer, const erai_guard *guard) {
+/* Returns the number of rows. */
+static size_t check_judged(const run *it) {
+    const erai_answer *answer = it->answer;
     const uint8_t *verdicts, *sources;
+    const uint64_t *ids = erai_answer_review(answer);
     size_t rows = erai_answer_rows(answer, &verdicts, &sources);
     uint8_t worst = 0, greatest = 0;
     for (size_t row = 0; row < rows; row++) {
-        must(verdicts[row] != ERAI_VERDICT_REJECT || sources[row] != ERAI_SOURCE_PRIMARY);
+        must((verdicts[row] == ERAI_VERDICT_REJECT) == (sources[row] != ERAI_SOURCE_PRIMARY));
+        must((sources[row] == ERAI_SOURCE_ABSTAIN) == (ids && ids[row]));
+        must(sources[row] != ERAI_SOURCE_FALLBACK_MODEL);
         if (verdicts[row] > worst) worst = verdicts[row];
         if (sources[row] > greatest) greatest = sources[row];
     }
-    must(rows >= 1 && worst <= ERAI_VERDICT_REJECT && greatest <= ERAI_SOURCE_NONE);
-    must(worst == erai_answer_verdict(answer) && greatest == erai_answer_source(answer));
-    must((*erai_answer_accepted(answer) != 0) == (worst == ERAI_VERDICT_ACCEPT));
+    must(worst <= ERAI_VERDICT_REJECT && greatest <= ERAI_SOURCE_NONE);
+    must((worst == erai_answer_verdict(answer) || !rows) && greatest == erai_answer_source(answer));
+    must((*erai_answer_accepted(answer) != 0) == (erai_answer_verdict(answer) == ERAI_VERDICT_ACCEPT));
     check_reasons(answer, rows);
-    read_outputs(answer, guard);
+    read_outputs(it);
     return rows;
 }
 
-static void check_counted(erai_session *session, uint64_t rows) {
+static void check_counted(const run *it) {
     erai_snapshot *snapshot = NULL;
     erai_snapshot_info info;
-    must(erai_session_snapshot(session, &snapshot, NULL) == ERAI_OK);
+    must(erai_session_snapshot(it->session, &snapshot, NULL) == ERAI_OK);
     erai_snapshot_read(snapshot, &info);
+    uint64_t rows = it->rows, sources = it->rows;
     for (uint32_t i = 0; i < info.verdicts; i++) rows -= info.rows_by_verdict[i];
-    must(rows == 0);
+    for (uint32_t i = 0; i < info.sources; i++) sources -= info.rows_by_source[i];
+    must(rows == 0 && sources == 0 && info.errors == it->errors);
+    must(info.decisions[ERAI_COUNT_OVERRIDES] == it->overrides);
     erai_snapshot_close(snapshot);
+}
+
+/* ---- What a model would be given, and leave behind ---- */
+
+/* Every byte is there, and rows that were not rejected are the caller's where nothing was missing. */
+static void check_staged(const run *it, size_t index) {
+    erai_answer *answer = it->answer;
+    const er_input *input = &it->guard->inputs[index];
+    const erai_tensor *tensor = &answer->inputs[index];
+    size_t bytes = 0;
+    for (int shift = 0; shift < 2; shift++) {
+        erai_tensor staged;
+        must(er_stage(answer, index, shift ? ER_WITHHELD : UINT64_MAX, shift, &staged) == ERAI_OK);
+        tensor_read(&staged);
+        must(er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes));
+        bytes /= answer->rows ? answer->rows : 1;
+        for (size_t row = 0; bytes && !input->replaced && row < answer->rows; row++) {
+            const char *was = (const char *)tensor->data + row * bytes, *is = (const char *)staged.data + row * bytes;
+            must(answer->verdicts[row] == ERAI_VERDICT_REJECT || memcmp(was, is, bytes) == 0);
+        }
+    }
+}
+
+/* The states of a session that runs a model itself. Afterwards the answer may have reasons that nobody counted. */
+static void carry_states(const run *it) {
+    er_recurrent *states = it->session->recurrent;
+    if (!states) return;
+    must(er_recurrent_give(states, it->answer) == ERAI_OK);
+    er_recurrent_take(states, it->answer);
+    must(er_recurrent_give(states, it->answer) == ERAI_OK);
+    if (!er_has_shape(it->answer)) return;
+    for (size_t i = 0; i < it->guard->input_count; i++)
+        if (it->guard->inputs[i].is_state) tensor_read(&it->answer->inputs[i]);
+}
+
+/* ---- What happens around calls ---- */
+
+static void move_clock(run *it, fuzz_bytes *bytes, int back) {
+    uint64_t by = fuzz_take(bytes, 256);
+    for (uint32_t i = fuzz_take(bytes, 14); i > 0; i--) by *= 10;
+    it->clock.monotonic_ns = back ? it->clock.monotonic_ns - by : it->clock.monotonic_ns + by;
+    it->clock.unix_ns = (int64_t)it->clock.monotonic_ns;
+}
+
+static void give_keys(run *it, fuzz_bytes *bytes) {
+    erai_string keys[MOST_KEYS];
+    size_t count = fuzz_take(bytes, MOST_KEYS + 1);
+    int fit = 1;
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = fuzz_take_string(bytes, i ? 3 : ERAI_KEY_SIZE + 1);
+        fit = fit && keys[i].size <= ERAI_KEY_SIZE;
+    }
+    must(erai_answer_set_keys(it->answer, keys, count) == (fit ? ERAI_OK : ERAI_E_ARGUMENT));
+    it->keys = fit ? count : 0;
+    for (size_t i = 0; i < count; i++) free((void *)(uintptr_t)keys[i].bytes);
+}
+
+static void decide(run *it, fuzz_bytes *bytes, uint64_t id) {
+    tensor_set outputs = {.count = 0};
+    if (fuzz_take(bytes, 2)) tensor_set_outputs(it->guard, bytes, erai_guard_batched(it->guard) ? 1 : -1, &outputs);
+    erai_status status = erai_session_override(it->session, id, outputs.tensors, outputs.count, NULL);
+    if (status)
+        must(status == ERAI_E_ARGUMENT && erai_session_override(it->session, id, NULL, 0, NULL) == ERAI_OK);
+    else
+        it->overrides += outputs.count > 0;
+    must(erai_session_override(it->session, id, NULL, 0, NULL) == ERAI_E_ARGUMENT);
+    tensor_set_free(&outputs);
+}
+
+static void drain_reviews(run *it, fuzz_bytes *bytes) {
+    for (uint32_t i = fuzz_take(bytes, 8); i > 0; i--) {
+        erai_review review;
+        must(erai_session_review(it->session, &review) == ERAI_OK);
+        if (!review.id) return;
+        must(review.reasons != 0 && review.input_count > 0);
+        for (size_t k = 0; k < review.input_count; k++) {
+            must(!erai_guard_batched(it->guard) || review.inputs[k].shape[0] == 1);
+            tensor_read(&review.inputs[k]);
+        }
+        if (fuzz_take(bytes, 4) < 3) decide(it, bytes, review.id); /* or it waits for ever */
+    }
+}
+
+static void events_happen(run *it, fuzz_bytes *bytes) {
+    uint32_t event = 1;
+    for (int i = 0; event && i < MOST_EVENTS; i++) {
+        event = fuzz_take(bytes, 8);
+        switch (event) {
+        case 1:
+        case 2: move_clock(it, bytes, event == 2); break;
+        case 3: erai_session_reset(it->session); break;
+        case 4: give_keys(it, bytes); break;
+        case 5: drain_reviews(it, bytes); break;
+        case 6: check_counted(it); break;
+        case 7: must(erai_session_breaker(it->session) <= ERAI_BREAKER_OPEN); break;
+        default: break;
+        }
+    }
 }
 
 /* ---- Calls ---- */
 
-/* Returns the number of rows answered. */
-static size_t call(erai_session *session, erai_answer *answer, fuzz_bytes *bytes) {
-    const erai_guard *guard = erai_session_guard(session);
+/* Of a batched program, as many as its first input allows; otherwise -1. */
+static int64_t take_rows(const erai_guard *guard, fuzz_bytes *bytes) {
     erai_input_rule first;
-    must(erai_guard_input(guard, 0, &first) == ERAI_OK);
-    int64_t rows = erai_guard_batched(guard) ? 1 + (int64_t)fuzz_take(bytes, (uint32_t)first.max_shape[0]) : 0;
-    tensor_set inputs = {.count = 0}, outputs = {.count = 0};
-    size_t admitted = 0, answered = 0;
-    int all_fit = make_inputs(guard, bytes, rows, &inputs);
-    must(erai_admit(session, inputs.tensors, inputs.count, answer, &admitted) == ERAI_OK);
-    size_t expected = rows ? (size_t)inputs.tensors[0].shape[0] : 1;
-    check_admitted(answer, admitted, all_fit, expected);
-    if (fuzz_take(bytes, 8) == 7) { /* an application that thinks better of it */
-        tensor_set_free(&inputs);
-        return 0;
-    }
-    if (admitted || fuzz_take(bytes, 4) == 3) make_outputs(guard, bytes, rows, &outputs);
-    erai_status status = erai_judge(session, outputs.count ? outputs.tensors : NULL, outputs.count, answer);
-    if (status)
-        must(status == ERAI_E_ARGUMENT && !erai_answer_rows(answer, NULL, NULL) && erai_answer_detail(answer)[0]);
-    else
-        answered = check_judged(answer, guard);
-    tensor_set_free(&inputs);
-    tensor_set_free(&outputs);
-    return answered;
+    size_t index = 0;
+    while (fuzz_is_state(guard, index)) index++;
+    must(erai_guard_input(guard, index, &first) == ERAI_OK);
+    if (!erai_guard_batched(guard)) return -1;
+    int64_t least = first.flags & ERAI_RULE_EMPTY ? 0 : 1;
+    return least + (int64_t)fuzz_take(bytes, (uint32_t)(first.max_shape[0] + 1 - least));
 }
 
-void fuzz_calls(const erai_guard *guard, fuzz_bytes *bytes) {
+/* A call that is refused says why, and has no rows. */
+static void check_refused(run *it, erai_status status) {
+    must(status == ERAI_E_ARGUMENT && !erai_answer_rows(it->answer, NULL, NULL) && erai_answer_detail(it->answer)[0]);
+    it->errors++;
+    it->keys = 0;
+}
+
+/* Of inputs that do not fit nobody knows the rows. */
+static int keys_fit(const run *it, int all_fit, size_t rows) {
+    return it->keys <= 1 || it->keys == rows || !all_fit;
+}
+
+static void judge(run *it, fuzz_bytes *bytes, int64_t rows, size_t admitted, int all_fit) {
+    tensor_set outputs = {.count = 0};
+    if (admitted || fuzz_take(bytes, 4) == 3) tensor_set_outputs(it->guard, bytes, rows, &outputs);
+    int fit = keys_fit(it, all_fit, erai_answer_rows(it->answer, NULL, NULL));
+    erai_status status = erai_judge(it->session, outputs.count ? outputs.tensors : NULL, outputs.count, it->answer);
+    if (status) {
+        check_refused(it, status);
+    } else {
+        must(fit);
+        it->rows += check_judged(it);
+        it->keys = 0;
+        carry_states(it);
+    }
+    tensor_set_free(&outputs);
+}
+
+static void call(run *it, int events, fuzz_bytes *bytes) {
+    tensor_set inputs = {.count = 0};
+    size_t admitted = 0;
+    if (events) events_happen(it, bytes);
+    int64_t rows = take_rows(it->guard, bytes);
+    int all_fit = tensor_set_inputs(it->guard, bytes, rows, &inputs);
+    size_t expected = rows >= 0 ? (size_t)inputs.tensors[0].shape[0] : 1;
+    erai_status status = erai_admit(it->session, inputs.tensors, inputs.count, it->answer, &admitted);
+    if (status) {
+        must(!keys_fit(it, all_fit, expected));
+        check_refused(it, status);
+    } else {
+        check_admitted(it->answer, admitted, all_fit, expected);
+        for (size_t i = 0; all_fit && i < it->guard->input_count; i++)
+            if (!it->guard->inputs[i].is_state) check_staged(it, i);
+        if (events) events_happen(it, bytes);
+        /* Now and then an application thinks better of it. */
+        if (fuzz_take(bytes, 8) != 7) judge(it, bytes, rows, admitted, all_fit);
+    }
+    tensor_set_free(&inputs);
+}
+
+void fuzz_calls(const erai_guard *guard, int events, fuzz_bytes *bytes) {
     const uint8_t digest[ERAI_DIGEST_SIZE] = {0};
-    erai_session *session = NULL;
-    erai_answer *answer = NULL;
-    uint64_t rows = 0;
-    must(erai_session_open_guard(guard, digest, NULL, &session, NULL) == ERAI_OK);
-    must(erai_answer_open(session, &answer) == ERAI_OK);
-    for (int i = 0; i < MOST_CALLS && bytes->left; i++) rows += call(session, answer, bytes);
-    check_counted(session, rows);
-    erai_answer_close(answer);
-    erai_session_close(session);
+    run it = {.guard = guard, .clock = {.monotonic_ns = 1000000000, .unix_ns = 1000000000}};
+    const erai_session_config config = {.struct_size = sizeof config, .clock = &it.clock};
+    erai_answer *answers[2];
+    size_t keys[2] = {0};
+    must(erai_session_open_guard(guard, digest, &config, &it.session, NULL) == ERAI_OK);
+    for (int i = 0; i < 2; i++) must(erai_answer_open(it.session, &answers[i]) == ERAI_OK);
+    for (int i = 0; i < MOST_CALLS && bytes->left; i++) {
+        uint32_t which = events ? fuzz_take(bytes, 2) : 0;
+        it.answer = answers[which];
+        it.keys = keys[which];
+        call(&it, events, bytes);
+        keys[which] = it.keys;
+    }
+    check_counted(&it);
+    for (int i = 0; i < 2; i++) erai_answer_close(answers[i]);
+    erai_session_close(it.session);
 }

@@ -8,6 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static volatile uint64_t sink; /* what is read must not be left out */
+
 static uint64_t add(const uint64_t *counts, uint32_t count) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < count; i++) sum += counts[i];
@@ -17,14 +19,18 @@ static uint64_t add(const uint64_t *counts, uint32_t count) {
 static void read_everything(const erai_snapshot *snapshot) {
     erai_snapshot_info info;
     erai_snapshot_read(snapshot, &info);
-    if (info.verdicts < 3 || info.sources < 6 || info.reason_codes < 9 || info.latency_slots < 321) abort();
-    volatile uint64_t sum = add(info.rows_by_verdict, info.verdicts) + add(info.rows_by_source, info.sources) +
-                            add(info.reasons, info.reason_codes) + add(info.latency, info.latency_slots);
+    if (info.verdicts < 3 || info.sources < 6 || info.reason_codes < 34 || info.latency_slots < 321 ||
+        info.decision_counts < 8)
+        abort();
+    uint64_t sum = add(info.rows_by_verdict, info.verdicts) + add(info.rows_by_source, info.sources) +
+                   add(info.reasons, info.reason_codes) + add(info.latency, info.latency_slots) +
+                   add(info.decisions, info.decision_counts);
     for (uint32_t f = 0; f < info.features; f++) {
         erai_feature_counts counts;
         if (erai_snapshot_feature(snapshot, f, &counts) != ERAI_OK || counts.bins > ERAI_MAX_BINS) abort();
         sum += add(counts.histogram, counts.bins) + counts.not_finite + counts.sum_squares;
     }
+    sink = sum;
 }
 
 static void open_batch(const uint8_t *bytes, size_t size) {

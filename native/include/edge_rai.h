@@ -113,7 +113,9 @@ ERAI_API const char *erai_version(void);
 
 typedef enum erai_verdict { ERAI_VERDICT_ACCEPT = 0, ERAI_VERDICT_FLAG = 1, ERAI_VERDICT_REJECT = 2 } erai_verdict;
 
-/* Who answered a row. NONE: no rule had an answer; floats are NaN, signed integers -1, unsigned ones and booleans 0. */
+/* Who answered a row. NONE: no rule had an answer; floats are NaN, signed integers -1, unsigned ones and booleans 0,
+ * strings empty. (Of a policy with neither defaults nor fallback rules, such as that of a bare model, a row whose only
+ * fault is a NaN or infinity in an output stays as the model gave it: it says so by itself.) */
 typedef enum erai_source {
     ERAI_SOURCE_PRIMARY = 0,
     ERAI_SOURCE_FALLBACK_MODEL = 1,

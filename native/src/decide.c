@@ -205,10 +205,18 @@ static int take_step(decision *it, uint32_t source, size_t row) {
     }
 }
 
+/* Of a policy without any answer of its own, what is no number already says so by itself: the row stays as the model
+ * gave it. */
+static int speaks_for_itself(const erai_answer *answer, size_t row) {
+    return answer->ran && !answer->guard->fallback_count && !has_default(answer->guard) &&
+           answer->row_reasons[row] == BIT(ERAI_REASON_OUTPUT_NOT_FINITE);
+}
+
 static uint8_t decide_row(decision *it, size_t row) {
     static const er_fallback usual = {.steps = 1, .chain = {ERAI_SOURCE_DEFAULT}};
     const erai_guard *guard = it->answer->guard;
     const er_fallback *rule = &usual;
+    if (speaks_for_itself(it->answer, row)) return ERAI_SOURCE_NONE;
     for (uint32_t i = 0; i < guard->fallback_count && rule == &usual; i++)
         if (guard->fallbacks[i].reasons & it->answer->row_reasons[row]) rule = &guard->fallbacks[i];
     for (uint32_t i = 0; i < rule->steps; i++)

@@ -9,11 +9,16 @@ static int has_free_rows(const er_tensor_spec *spec) {
     return spec->rank > 0 && spec->shape[0] < 0;
 }
 
-/* Whether axis 0 of everything is free, and so, it is assumed, counts rows. A sequence of maps has no axis, and one map
- * a row (ZipMap). */
+/* Whether axis 0 of everything is free, of the inputs under one name, and so, it is assumed, counts rows. A sequence of
+ * maps has no axis, and one map a row (ZipMap). */
 static int looks_batched(const er_model *model) {
     int batched = 1;
-    for (size_t i = 0; i < er_model_inputs(model); i++) batched &= has_free_rows(er_model_input(model, i));
+    uint32_t symbol = 0;
+    for (size_t i = 0; i < er_model_inputs(model); i++) {
+        const er_tensor_spec *spec = er_model_input(model, i);
+        batched &= has_free_rows(spec) && (!symbol || !spec->rows_symbol || symbol == spec->rows_symbol);
+        if (spec->rows_symbol) symbol = spec->rows_symbol;
+    }
     for (size_t i = 0; i < er_model_outputs(model); i++) {
         const er_tensor_spec *spec = er_model_output(model, i);
         int maps = spec->kind == ERAI_VALUE_SEQUENCE && spec->item_kind == ERAI_VALUE_MAP;
@@ -22,7 +27,7 @@ static int looks_batched(const er_model *model) {
     return batched;
 }
 
-static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, char *detail) {
+static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, int empty, char *detail) {
     int64_t most[ERAI_MAX_RANK];
     erai_input_rule input = {.struct_size = sizeof input,
                              .name = spec->name,
@@ -30,7 +35,7 @@ static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, ch
                              .max_shape = most,
                              .rank = spec->rank,
                              .dtype = spec->dtype,
-                             .flags = ERAI_RULE_FINITE,
+                             .flags = ERAI_RULE_FINITE | (empty ? ERAI_RULE_EMPTY : 0),
                              .feature_axis = -1,
                              .sketch_stride = 1};
     erai_feature_rule feature = {.struct_size = sizeof feature, .name = spec->name, .low = -INFINITY, .high = INFINITY};
@@ -67,11 +72,12 @@ static erai_status write_guard(erai_policy *policy, erai_guard **guard, char *de
     return status;
 }
 
-erai_status er_default_guard(const er_model *model, erai_guard **guard, char *detail) {
+erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **guard, char *detail) {
     erai_policy *policy = NULL;
-    erai_status status = erai_policy_open(looks_batched(model), &policy);
+    int batched = looks_batched(model);
+    erai_status status = erai_policy_open(batched, &policy);
     for (size_t i = 0; !status && i < er_model_inputs(model); i++)
-        status = add_input(policy, er_model_input(model, i), detail);
+        status = add_input(policy, er_model_input(model, i), !batched && !recurrent, detail);
     for (size_t i = 0; !status && i < er_model_outputs(model); i++)
         status = add_output(policy, er_model_output(model, i), detail);
     if (!status) status = write_guard(policy, guard, detail);

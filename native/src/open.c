@@ -345,8 +345,9 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
 
 /* ---- From a model, or from a guard program ---- */
 
-/* The file's digest; its bytes are not kept, as the runtime reads it itself. */
-static erai_status digest_model(const char *path, uint8_t digest[ERAI_DIGEST_SIZE], char *detail) {
+/* The file's digest, and whether it may have recurrent layers; its bytes are not kept, as the runtime reads it itself.
+ */
+static erai_status digest_model(const char *path, uint8_t digest[ERAI_DIGEST_SIZE], int *recurrent, char *detail) {
     uint8_t *bytes = NULL;
     size_t size = 0;
     erai_status status = er_file_read(path, MAX_MODEL_SIZE, &bytes, &size, detail);
@@ -355,6 +356,7 @@ static erai_status digest_model(const char *path, uint8_t digest[ERAI_DIGEST_SIZ
     if (er_model_points_into_memory(bytes, size))
         status = er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
                          "%s takes its weights from addresses in memory, not from files", path);
+    *recurrent = er_model_may_be_recurrent(bytes, size);
     free(bytes);
     return status;
 }
@@ -364,10 +366,11 @@ static erai_status open_model(const char *path, const erai_session_config *confi
     uint8_t digest[ERAI_DIGEST_SIZE];
     er_parts parts = {.model_digest = digest, .path = path};
     er_model_options options = options_of(config);
-    erai_status status = digest_model(path, digest, detail);
+    int recurrent = 0;
+    erai_status status = digest_model(path, digest, &recurrent, detail);
     /* By path, so that weights in files beside the model are found. */
     if (!status) status = er_model_open(&options, path, NULL, 0, &parts.model, detail);
-    if (!status) status = er_default_guard(parts.model, &parts.guard, detail);
+    if (!status) status = er_default_guard(parts.model, recurrent, &parts.guard, detail);
     if (status) {
         close_parts(&parts);
         return status;

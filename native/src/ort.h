@@ -15,7 +15,8 @@ typedef struct er_tensor_spec {
     uint32_t item_kind; /* of a sequence: that of its elements */
     int64_t shape[ERAI_MAX_RANK];
     uint32_t rank;
-    uint32_t dtype; /* 0 where it is no tensor */
+    uint32_t dtype;       /* 0 where it is no tensor */
+    uint32_t rows_symbol; /* checksum of the name of a free axis 0; 0 where it has none that somebody gave */
 } er_tensor_spec;
 
 /* A file that a model in memory has weights in. */
@@ -42,6 +43,9 @@ int er_provider_is_cpu(const char *provider);
 /* Whether a model has weights at an address of the process instead of in a file: ONNX Runtime before 1.24 would read
  * them there, whatever the address. */
 int er_model_points_into_memory(const void *bytes, size_t size);
+
+/* Whether the bytes of a model may name a recurrent layer: ONNX Runtime 1.31 ends the process when one gets no rows. */
+int er_model_may_be_recurrent(const void *bytes, size_t size);
 
 /* From memory, which is not needed afterwards, nor are its files, or, when bytes is NULL, from a file. ERAI_E_PROVIDER
  * when the provider is not there, or any part of the model would run on another. */

@@ -1,5 +1,6 @@
 /* What a model takes and gives. Inputs are dense tensors; sequences, maps and optionals are read where they come out.
  */
+#include "crc32.h"
 #include "ort_api.h"
 #include "status.h"
 
@@ -19,6 +20,17 @@ OrtStatus *er_shape_read(const er_model *model, const OrtInfo *info, int64_t *sh
     *rank = *true_rank > ERAI_MAX_RANK ? ERAI_MAX_RANK : (uint32_t)*true_rank;
     if (!error) error = CALL(model, DIMENSIONS, dims_fn)(info, shape, *rank);
     *dtype = (uint32_t)element;
+    return error;
+}
+
+/* The name of axis 0. Exporters that know none make one up. */
+static OrtStatus *read_rows_symbol(const er_model *model, const OrtInfo *info, er_tensor_spec *spec) {
+    typedef OrtStatus *(*symbols_fn)(const OrtInfo *, const char **, size_t);
+    const char *names[ERAI_MAX_RANK] = {NULL};
+    if (spec->rank == 0 || spec->shape[0] >= 0) return NULL;
+    OrtStatus *error = CALL(model, SYMBOLIC_DIMENSIONS, symbols_fn)(info, names, spec->rank);
+    int given = !error && names[0] && names[0][0] && strncmp(names[0], "unk", 3) != 0;
+    if (given) spec->rows_symbol = er_crc32(0, names[0], strlen(names[0]));
     return error;
 }
 
@@ -73,6 +85,7 @@ static OrtStatus *read_type(const er_model *model, int output, size_t index, er_
     if (!error && *onnx_type == ONNX_TENSOR) {
         error = CALL(model, CAST_TYPE_TO_TENSOR, cast_fn)(type, &tensor);
         if (!error) error = er_shape_read(model, tensor, spec->shape, &spec->rank, &spec->dtype, true_rank);
+        if (!error && *true_rank <= ERAI_MAX_RANK) error = read_rows_symbol(model, tensor, spec);
     }
     er_ort_release(model, RELEASE_TYPE_INFO, type);
     return error;

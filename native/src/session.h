@@ -50,8 +50,8 @@ static inline int64_t er_session_unix_ns(const erai_session *session) {
     return session->clock ? __atomic_load_n(&session->clock->unix_ns, __ATOMIC_RELAXED) : er_unix_ns();
 }
 
-/* default_guard.c: of a bare model. */
-erai_status er_default_guard(const er_model *model, erai_guard **guard, char *detail);
+/* default_guard.c: of a bare model. One without recurrent layers may have empty axes, as long as they count no rows. */
+erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **guard, char *detail);
 
 /* golden.c: the golden vectors of a bundle give the answers they gave when it was made. */
 erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char *detail);

@@ -215,6 +215,25 @@ def test_only_columns_of_floats_get_a_distance_unasked() -> None:
     assert learn_distances(rules, rows, index, "none", 0.01) == {}
 
 
+def test_inputs_share_the_rate_and_single_columns_need_no_distance() -> None:
+    generator = np.random.default_rng(0)
+    rules = policy(a=columns("a"), b=columns("b", "float64"), c=columns("c", "float32", 1))
+    rows = {
+        name: generator.normal(size=(9000, 1, len(rule.features)))
+        for name, rule in zip("abc", rules.inputs, strict=True)
+    }
+    found = learn_distances(rules, rows, np.arange(9000), "auto", 0.1)
+    assert found["c"] == "it has one column, and its limits say as much"
+    fresh = generator.normal(size=(2, 20000, 3))
+    above = np.zeros(20000, bool)
+    for name, values in zip("ab", fresh, strict=True):
+        entry = found[name]
+        assert isinstance(entry, LearnedDistance)
+        assert entry.rule.false_rejection_rate == 0.05
+        above |= squared_distances(entry.reference, values) > entry.rule.threshold
+    assert 0.08 < above.mean() <= 0.105
+
+
 def test_what_cannot_be_asked_for_is_refused() -> None:
     rules, rows = policy(a=columns("a", count=65)), {"a": np.random.default_rng(0).normal(size=(300, 1, 65))}
     for rate in (0.0, 1.0, -0.1, float("nan")):

@@ -161,6 +161,10 @@ def test_policy_for_another_model_is_refused() -> None:
         check_policy(policy("x", (-1, 4)), inputs, OUTPUT)
 
 
+def test_single_column_is_called_what_its_input_is_called() -> None:
+    assert learn(column(1, 2), (None, 1)).inputs[0].features[0].name == "x"
+
+
 def test_generated_feature_names_are_unique_over_all_inputs() -> None:
     inputs = (TensorSpec("a", "float32", (None, 2)), TensorSpec("a[1]", "float32", (None, 3, 3)))
     rows = {"a": np.ones((4, 1, 2), np.float32), "a[1]": np.ones((4, 1, 3, 3), np.float32)}

@@ -141,7 +141,7 @@ def _print_if_slower(report: ConversionReport) -> None:
 
 
 def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> None:
-    """One line an input: what is behind its distance, or why it has none."""
+    """One line an input, what is behind its distance; and one a reason, which inputs have none for it."""
     for entry in reports:
         rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
         print(
@@ -149,8 +149,8 @@ def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str
             f"rate of {rate:.3g} %, from {entry.rows} rows; {entry.above} of {entry.held_back} held-back rows are "
             f"above ({share:.1f} %)"
         )
-    for name, why in without.items():
-        print(f"distance: none of {name}: {why}")
+    for why in dict.fromkeys(without.values()):
+        print(f"distance: none of {', '.join(name for name in without if without[name] == why)}: {why}")
 
 
 def _agreement(fallback: Candidate) -> str:
