@@ -10,13 +10,14 @@
 #include "session.h"
 #include "test_session.h"
 
-enum { THREADS = 3, CALLS = 400, ROWS = 4 };
+enum { THREADS = 3, CALLS = 20000, ROWS = 4 };
 
 static erai_clock now = {.monotonic_ns = 1, .unix_ns = 1};
 
 static erai_session *open_session(void) {
     static const int64_t shape[] = {-1, 1};
-    static const uint32_t chain[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN, ERAI_SOURCE_NONE};
+    static const uint32_t ask[] = {ERAI_SOURCE_ABSTAIN, ERAI_SOURCE_NONE};
+    static const uint32_t remember[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_NONE};
     erai_policy *policy = test_policy(1);
     test_add_check(policy, (erai_check_rule){.kind = ERAI_CHECK_STUCK, .verdict = ERAI_VERDICT_FLAG, .window = 3});
     test_add_check(policy, (erai_check_rule){.kind = ERAI_CHECK_STEP, .verdict = ERAI_VERDICT_FLAG, .limit = 1});
@@ -34,7 +35,8 @@ static erai_session *open_session(void) {
                                                    .hold_after = 3,
                                                    .hold_until = 2,
                                                    .flags = ERAI_DECISION_BREAK_ON_REJECT});
-    test_add_fallback(policy, UINT64_MAX, chain, 3);
+    test_add_fallback(policy, 1u << ERAI_REASON_ABOVE_RANGE, ask, 2);
+    test_add_fallback(policy, UINT64_MAX, remember, 2);
     return test_session(policy, &now);
 }
 
@@ -71,16 +73,23 @@ typedef struct attendant {
     uint64_t settled; /* rows that left the review queue */
 } attendant;
 
+/* Whether a row waited. It leaves without an answer: one for its key could not be told from its caller's. */
+static uint64_t settle(erai_session *session) {
+    erai_review review;
+    ER_CHECK_INT(erai_session_review(session, &review), ERAI_OK);
+    if (!review.id) return 0;
+    ER_CHECK_INT(erai_session_override(session, review.id, NULL, 0, NULL), ERAI_OK);
+    return 1;
+}
+
 /* What an application does beside its calls, as long as they last. */
 static void *attend(void *context) {
     attendant *it = context;
     while (__atomic_load_n(&it->running, __ATOMIC_RELAXED)) {
         erai_snapshot *snapshot = NULL;
-        erai_review review;
         ER_CHECK_INT(erai_session_snapshot(it->session, &snapshot, NULL), ERAI_OK);
         erai_snapshot_close(snapshot);
-        ER_CHECK_INT(erai_session_review(it->session, &review), ERAI_OK);
-        if (review.id) it->settled += erai_session_override(it->session, review.id, NULL, 0, NULL) == ERAI_OK;
+        it->settled += settle(it->session);
         erai_session_breaker(it->session);
         erai_session_reset(it->session);
         __atomic_fetch_add(&now.monotonic_ns, 100000, __ATOMIC_RELAXED);
@@ -90,7 +99,7 @@ static void *attend(void *context) {
     return NULL;
 }
 
-static void check_counts(erai_session *session) {
+static void check_counts(erai_session *session, uint64_t settled) {
     erai_snapshot *snapshot = NULL;
     erai_snapshot_info info;
     uint64_t verdicts = 0, sources = 0;
@@ -102,6 +111,8 @@ static void check_counts(erai_session *session) {
     ER_CHECK_INT(sources, THREADS * CALLS * ROWS);
     ER_CHECK_INT(info.calls, THREADS * CALLS);
     ER_CHECK_INT(info.reasons[ERAI_REASON_ABOVE_RANGE], THREADS * CALLS);
+    ER_CHECK_INT(info.rows_by_source[ERAI_SOURCE_ABSTAIN], settled);
+    ER_CHECK_INT(settled + info.decisions[ERAI_COUNT_REVIEW_FULL], THREADS * CALLS);
     ER_CHECK(info.rows_by_source[ERAI_SOURCE_PRIMARY] > 0 && info.rows_by_source[ERAI_SOURCE_LAST_GOOD] > 0);
     erai_snapshot_close(snapshot);
 }
@@ -119,8 +130,8 @@ static void threads_get_their_own_answers_and_every_row_is_counted(void) {
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     __atomic_store_n(&other.running, 0, __ATOMIC_RELAXED);
     pthread_join(beside, NULL);
-    ER_CHECK(other.settled > 0);
-    check_counts(session);
+    while (settle(session)) other.settled++;
+    check_counts(session, other.settled);
     erai_session_close(session);
 }
 
