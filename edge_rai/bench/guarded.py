@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bench.interleave import Ratio, Timing, interleave, ratio
-from edge_rai.bundle import read
+from edge_rai.bundle import golden_array, read
 from edge_rai.session import load
 
 
@@ -33,7 +33,7 @@ class GuardCost:
 
 def guard_cost(
     path: str | os.PathLike[str],
-    rows: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    rows: Mapping[str, npt.NDArray[Any]] | None = None,
     *,
     threads: int = 1,
     rounds: int = 200,
@@ -62,7 +62,8 @@ def guard_cost(
     with load(path, threads=threads) as session:
         feeds = _single_rows(rows) if session.batched else [dict(rows)]
         single = session.inputs[0].name if len(session.inputs) == 1 else None
-        calls = [feed[single] if single else feed for feed in feeds]
+        given = [spec.name for spec in session.inputs]  # without recurrent states, which the session gives
+        calls = [feed[single] if single else {name: feed[name] for name in given} for feed in feeds]
         count = len(feeds)
         timings = interleave(
             {
@@ -76,18 +77,18 @@ def guard_cost(
     return GuardCost(timings, ratio(timings["guarded"], timings["bare"]), rejected)
 
 
-def _single_rows(rows: Mapping[str, npt.NDArray[np.float32]]) -> list[dict[str, Any]]:
+def _single_rows(rows: Mapping[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
     count = min(len(values) for values in rows.values())
     return [{name: np.ascontiguousarray(values[i : i + 1]) for name, values in rows.items()} for i in range(count)]
 
 
-def _model_and_golden(path: Path) -> tuple[Any, dict[str, npt.NDArray[np.float32]]]:
+def _model_and_golden(path: Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     """What the bare runtime loads, and the golden inputs where there are any."""
     if path.suffix == ".onnx":
         return str(path), {}
     bundle = read(path)
     golden = {
-        tensor.name: np.frombuffer(bundle.files[tensor.path], tensor.dtype).reshape(tensor.shape)
+        tensor.name: golden_array(tensor, bundle.files[tensor.path])
         for tensor in bundle.manifest.golden.inputs
     }
     return bundle.files[bundle.manifest.primary.path], golden

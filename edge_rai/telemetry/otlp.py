@@ -291,7 +291,7 @@ def _number(value: int, window: _Window, *attributes: KeyValue) -> NumberDataPoi
     )
 
 
-def _name(names: type[Verdict | Source | ReasonCode], code: int) -> str:
+def _name(names: type[Verdict | Source | ReasonCode | DecisionCount], code: int) -> str:
     try:
         return names(code).name.lower()
     except ValueError:  # counted by a newer library than this one

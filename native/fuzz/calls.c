@@ -1,11 +1,13 @@
 /* See calls.h. SPDX-License-Identifier: Apache-2.0 */
 #include "calls.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "program.h"
 #include "session.h"
+#include "values.h"
 
 #define MOST_CALLS 8
 #define MOST_EVENTS 4 /* before a half of a call */
@@ -47,6 +49,11 @@ static void check_admitted(const erai_answer *answer, size_t admitted, int all_f
     check_reasons(answer, judged);
 }
 
+static void read_value(const erai_value *value) {
+    if (value->kind == ERAI_VALUE_TENSOR) tensor_read(&value->tensor);
+    for (size_t i = 0; value->kind >= ERAI_VALUE_SEQUENCE && i < value->count; i++) read_value(&value->items[i]);
+}
+
 static void read_outputs(const run *it) {
     erai_output_rule rule;
     erai_tensor tensor;
@@ -56,10 +63,10 @@ static void read_outputs(const run *it) {
         must(erai_guard_output(it->guard, i, &rule) == ERAI_OK);
         must(erai_answer_value(it->answer, i, &value) == ERAI_OK);
         must((erai_answer_output(it->answer, i, &tensor) == ERAI_OK) == (rule.dtype != 0));
+        read_value(&value);
         if (!rule.dtype) continue;
         must(value.kind == ERAI_VALUE_TENSOR && value.tensor.data == tensor.data);
         must(tensor.dtype == rule.dtype && tensor.rank <= ERAI_MAX_RANK);
-        tensor_read(&tensor);
     }
     must(erai_answer_output(it->answer, count, &tensor) == ERAI_E_ARGUMENT);
     must(erai_answer_value(it->answer, count, &value) == ERAI_E_ARGUMENT);
@@ -131,6 +138,46 @@ static void carry_states(const run *it) {
     if (!er_has_shape(it->answer)) return;
     for (size_t i = 0; i < it->guard->input_count; i++)
         if (it->guard->inputs[i].is_state) tensor_read(&it->answer->inputs[i]);
+}
+
+/* A tensor of one axis in the nest's memory. */
+static erai_value make_items(er_nest *nest, fuzz_bytes *bytes, uint32_t dtype, uint32_t count) {
+    int64_t *shape = er_nest_keep(nest, 1, sizeof *shape);
+    void *data = er_nest_keep(nest, count, erai_dtype_size(dtype));
+    must(shape && data);
+    *shape = count;
+    for (uint32_t i = 0; i < count; i++)
+        if (dtype == ERAI_DTYPE_STRING)
+            ((erai_string *)data)[i] = (erai_string){.bytes = "key", .size = fuzz_take(bytes, 4)};
+        else
+            er_write(data, dtype, i, fuzz_take(bytes, 8) ? (double)i : (double)NAN);
+    return (erai_value){.kind = ERAI_VALUE_TENSOR, .tensor = {.data = data, .shape = shape, .rank = 1, .dtype = dtype}};
+}
+
+/* What a runtime may give: nothing, a tensor, a sequence, a map. */
+static erai_value make_value(er_nest *nest, fuzz_bytes *bytes, uint32_t depth) {
+    static const uint32_t dtypes[] = {ERAI_DTYPE_FLOAT32, ERAI_DTYPE_FLOAT64, ERAI_DTYPE_FLOAT16, ERAI_DTYPE_INT64,
+                                      ERAI_DTYPE_STRING};
+    uint32_t kind = fuzz_take(bytes, depth ? 4 : 2), count = fuzz_take(bytes, 5);
+    if (kind == ERAI_VALUE_TENSOR) return make_items(nest, bytes, dtypes[fuzz_take(bytes, 5)], count);
+    if (kind == ERAI_VALUE_NONE) return (erai_value){.kind = ERAI_VALUE_NONE};
+    if (kind == ERAI_VALUE_MAP) count = 2;
+    erai_value *items = er_nest_keep(nest, count, sizeof *items);
+    must(items != NULL);
+    for (uint32_t i = 0; i < count; i++)
+        items[i] = kind == ERAI_VALUE_MAP ? make_items(nest, bytes, dtypes[3 - 2 * i + fuzz_take(bytes, 2)], 2)
+                                          : make_value(nest, bytes, depth - 1);
+    return (erai_value){.kind = kind, .count = count, .items = items};
+}
+
+/* Outputs that an application cannot give, as a model would have left them. */
+static void make_nests(const run *it, fuzz_bytes *bytes) {
+    for (size_t i = 0; i < it->guard->output_count; i++) {
+        er_nest *nest = &it->answer->outputs[i].nest;
+        if (it->guard->outputs[i].dtype) continue;
+        er_nest_clear(nest);
+        nest->root = make_value(nest, bytes, 3);
+    }
 }
 
 /* ---- What happens around calls ---- */
@@ -226,6 +273,7 @@ static int keys_fit(const run *it, int all_fit, size_t rows) {
 static void judge(run *it, fuzz_bytes *bytes, int64_t rows, size_t admitted, int all_fit) {
     tensor_set outputs = {.count = 0};
     if (admitted || fuzz_take(bytes, 4) == 3) tensor_set_outputs(it->guard, bytes, rows, &outputs);
+    if (outputs.count) make_nests(it, bytes);
     int fit = keys_fit(it, all_fit, erai_answer_rows(it->answer, NULL, NULL));
     erai_status status = erai_judge(it->session, outputs.count ? outputs.tensors : NULL, outputs.count, it->answer);
     if (status) {

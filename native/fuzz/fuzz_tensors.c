@@ -85,7 +85,10 @@ static const erai_fallback_rule chains[] = {
      .chain = (const uint32_t[]){ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN, ERAI_SOURCE_DEFAULT, ERAI_SOURCE_NONE},
      .steps = 4},
     {.steps = 0}};
-static const erai_state_rule state[] = {{.input = "state", .output = "next", .row_axis = 0}, {.input = NULL}};
+static const erai_state_rule states[] = {{.input = "state", .output = "next", .row_axis = 0},
+                                         {.input = "memory", .output = "then", .row_axis = 1},
+                                         {.input = "whole", .output = "after", .row_axis = -1},
+                                         {.input = NULL}};
 
 /* ---- Programs ---- */
 
@@ -272,7 +275,7 @@ static const fuzz_program programs[] = {
                            .default_size = 1},
                   .checks = of_shares}},
      .decision = &memory},
-    /* a recurrent state, batches without a row, and an output that is no tensor */
+    /* recurrent states, batches without a row, and an output that is no tensor */
     {.batched = 1,
      .inputs = {{.rule = {.name = "x",
                           .shape = SHAPE(-1, 2),
@@ -289,6 +292,20 @@ static const fuzz_program programs[] = {
                           .dtype = ERAI_DTYPE_FLOAT32,
                           .feature_axis = -1,
                           .sketch_stride = 1}},
+                {.rule = {.name = "memory",
+                          .shape = SHAPE(2, -1, 1),
+                          .max_shape = SHAPE(2, 4, 1),
+                          .rank = 3,
+                          .dtype = ERAI_DTYPE_FLOAT16,
+                          .feature_axis = -1,
+                          .sketch_stride = 1}},
+                {.rule = {.name = "whole",
+                          .shape = SHAPE(2),
+                          .max_shape = SHAPE(2),
+                          .rank = 1,
+                          .dtype = ERAI_DTYPE_FLOAT64,
+                          .feature_axis = -1,
+                          .sketch_stride = 1}},
                 {.rule = {.name = "y",
                           .shape = SHAPE(-1, 1),
                           .max_shape = SHAPE(4, 1),
@@ -301,10 +318,12 @@ static const fuzz_program programs[] = {
      .outputs = {{.rule = {.name = "answer", .shape = SHAPE(-1), .rank = 1, .dtype = ERAI_DTYPE_UINT8},
                   .checks = of_shares},
                  {.rule = {.name = "next", .shape = SHAPE(-1, 3), .rank = 2, .dtype = ERAI_DTYPE_FLOAT32}},
-                 {.rule = {.name = "map", .flags = ERAI_RULE_NO_TENSOR}}},
+                 {.rule = {.name = "then", .shape = SHAPE(2, -1, 1), .rank = 3, .dtype = ERAI_DTYPE_FLOAT16}},
+                 {.rule = {.name = "after", .shape = SHAPE(2), .rank = 1, .dtype = ERAI_DTYPE_FLOAT64}},
+                 {.rule = {.name = "map", .flags = ERAI_RULE_NO_TENSOR | ERAI_RULE_FINITE}}},
      .decision = &everything,
      .fallbacks = chains,
-     .states = state},
+     .states = states},
     /* a wide table, far from its reference at once; what is remembered is shared */
     {.batched = 1,
      .inputs = {{.rule = {.name = "wide",

@@ -20,7 +20,7 @@ typedef struct fuzz_output {
 typedef struct fuzz_program {
     int batched;
     fuzz_input inputs[6];
-    fuzz_output outputs[4];
+    fuzz_output outputs[6];
     const erai_decision_rule *decision; /* what follows is read where there is one */
     const erai_fallback_rule *fallbacks;
     const erai_state_rule *states;

@@ -99,7 +99,7 @@ static int fits_rule(const erai_input_rule *rule, const erai_tensor *tensor) {
     return 1;
 }
 
-/* A tensor of the rule's type and rank; its free extents are `rows` (-1: none), in axis 0, or small. */
+/* A tensor of the rule's type and rank; its first free extent is `rows` (-1: none are counted), others are small. */
 static void shape_tensor(fuzz_bytes *bytes, tensor_set *set, const int64_t *shape, uint32_t rank, uint32_t dtype,
                          int64_t rows) {
     int64_t *mine = set->shapes[set->count];
@@ -107,8 +107,8 @@ static void shape_tensor(fuzz_bytes *bytes, tensor_set *set, const int64_t *shap
     *tensor = (erai_tensor){.shape = mine, .rank = rank, .dtype = dtype};
     for (uint32_t i = 0; i < FUZZ_MOST_AXES; i++) mine[i] = 1;
     for (uint32_t i = 0; i < rank; i++) {
-        int counts_rows = rows >= 0 && i == 0;
-        mine[i] = counts_rows ? rows : shape[i] >= 0 ? shape[i] : 1 + (int64_t)fuzz_take(bytes, 5);
+        mine[i] = shape[i] >= 0 ? shape[i] : rows >= 0 ? rows : 1 + (int64_t)fuzz_take(bytes, 5);
+        if (shape[i] < 0) rows = -1;
     }
     if (fuzz_take(bytes, 8) == 7) distort(bytes, mine, tensor);
 }

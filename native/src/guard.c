@@ -63,13 +63,13 @@ static erai_status read_list(erai_guard *guard, er_reader *in, erai_check_rule *
 }
 
 /* Checks, each after its kind, until kind 0. */
-static erai_status read_checks(erai_guard *guard, er_reader *in, const char *subject, int of_output, uint32_t dtype,
-                               er_check **checks, uint32_t *count, char *detail) {
+static erai_status read_checks(erai_guard *guard, er_reader *in, const er_subject *subject, er_check **checks,
+                               uint32_t *count, char *detail) {
     er_check found[ER_MAX_CHECKS];
     uint32_t seen = 0;
     for (uint32_t kind = er_read_u16(in); kind && !in->failed; kind = er_read_u16(in)) {
         if (*count == ER_MAX_CHECKS || (kind < 32 && (seen >> kind & 1)))
-            return er_fail(detail, ERAI_E_GUARD_FORMAT, "'%s': more than %d checks, or check %u twice", subject,
+            return er_fail(detail, ERAI_E_GUARD_FORMAT, "'%s': more than %d checks, or check %u twice", subject->name,
                            ER_MAX_CHECKS, kind);
         seen |= kind < 32 ? 1u << kind : 0;
         erai_check_rule rule = {.struct_size = sizeof rule, .kind = kind, .verdict = er_read_u8(in)};
@@ -79,7 +79,7 @@ static erai_status read_checks(erai_guard *guard, er_reader *in, const char *sub
         rule.window = er_read_u32(in);
         rule.count = er_read_u32(in);
         erai_status status = read_list(guard, in, &rule, detail);
-        if (!status) status = er_check_check(&rule, subject, of_output, dtype, detail);
+        if (!status) status = er_check_check(&rule, subject, detail);
         if (status) return status;
         found[(*count)++] = (er_check){.rule = rule};
     }
@@ -122,7 +122,8 @@ static erai_status read_feature(erai_guard *guard, er_reader *in, er_feature *fe
     if (in->failed) return cut_short("a feature's record", detail);
     status = er_check_feature(feature, dtype, detail);
     if (status || version == 1) return status;
-    return read_checks(guard, in, feature->name, 0, dtype, &feature->checks, &feature->check_count, detail);
+    er_subject subject = {.name = feature->name, .dtype = dtype};
+    return read_checks(guard, in, &subject, &feature->checks, &feature->check_count, detail);
 }
 
 static float *read_floats(erai_guard *guard, er_reader *in, size_t count) {
@@ -212,7 +213,8 @@ static erai_status read_output(erai_guard *guard, er_reader *in, er_output *outp
     if (in->failed) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: an output's record is cut short");
     erai_status status = er_check_output(output, guard->batched, detail);
     if (status || version == 1) return status;
-    return read_checks(guard, in, output->name, 1, output->dtype, &output->checks, &output->check_count, detail);
+    er_subject subject = {.name = output->name, .dtype = output->dtype, .flags = output->flags, .is_output = 1};
+    return read_checks(guard, in, &subject, &output->checks, &output->check_count, detail);
 }
 
 static erai_status read_decision(erai_guard *guard, er_reader *in, char *detail) {
@@ -286,6 +288,7 @@ static erai_status read_states(erai_guard *guard, er_reader *in, char *detail) {
                            "state '%s': output '%s' is no next value of it (another type or shape, an axis of unknown "
                            "extent that does not count rows, or it has one already)",
                            input->name, guard->outputs[state->output].name);
+        if (er_check_row_size("state", input->name, input->shape, input->rank, detail)) return ERAI_E_POLICY;
         input->is_state = 1;
         guard->outputs[state->output].is_state = 1;
         guard->outputs[state->output].row_axis = guard->batched ? state->row_axis : -1;

@@ -16,6 +16,7 @@
 #define ER_MAX_FALLBACKS 16
 #define ER_MAX_STEPS 5
 #define ER_MAX_STATES 64
+#define ER_MAX_ROW (1 << 26) /* elements that the fixed extents of an output or state make */
 
 /* How the values of an input are compared and sketched: in float32 those that it can hold, in float64 the others. The
  * integers of 64 bits that float64 rounds are compared exactly where it matters (validate.c). */
@@ -148,14 +149,25 @@ static inline int er_is_float(uint32_t dtype) {
            dtype == ERAI_DTYPE_BFLOAT16;
 }
 
+/* What a check is of: a feature, with the type of its input, or an output. */
+typedef struct er_subject {
+    const char *name;
+    uint32_t dtype;
+    uint32_t flags; /* of an output */
+    int is_output;
+} er_subject;
+
+/* guard_rules.c: the greatest finite number of a float type; of other types any number has its place below it. */
+double er_greatest(uint32_t dtype);
+
 /* guard_rules.c: checks a rule of either direction; shared by the composer and the reader so that both refuse the same
  * things. */
 erai_status er_check_input(const er_input *input, int batched, char *detail);
 erai_status er_check_feature(const er_feature *feature, uint32_t dtype, char *detail);
 erai_status er_check_output(const er_output *output, int batched, char *detail);
-/* `subject` names the feature or output; `dtype` is the input's or the output's. */
-erai_status er_check_check(const erai_check_rule *rule, const char *subject, int of_output, uint32_t dtype,
-                           char *detail);
+/* Of an output or a state: `what` says which. */
+erai_status er_check_row_size(const char *what, const char *name, const int64_t *shape, uint32_t rank, char *detail);
+erai_status er_check_check(const erai_check_rule *rule, const er_subject *subject, char *detail);
 erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, int batched, char *detail);
 erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail);
 erai_status er_check_decision(const erai_decision_rule *rule, char *detail);

@@ -53,12 +53,18 @@ erai_status er_check_feature(const er_feature *feature, uint32_t dtype, char *de
     return ERAI_OK;
 }
 
-/* Whether a default can be stored in an output of this type, and is then still what was written. */
+double er_greatest(uint32_t dtype) {
+    switch (dtype) {
+    case ERAI_DTYPE_FLOAT32: return (double)FLT_MAX;
+    case ERAI_DTYPE_FLOAT16: return 65504.0;
+    case ERAI_DTYPE_BFLOAT16: return 0x1.fep127;
+    default: return DBL_MAX;
+    }
+}
+
+/* Whether a value of this type can be this number, but for a float's rounding. */
 static int storable(uint32_t dtype, double value) {
-    if (dtype == ERAI_DTYPE_FLOAT64) return 1;
-    if (dtype == ERAI_DTYPE_FLOAT16) return !isfinite(value) || fabs(value) <= 65504;
-    if (dtype == ERAI_DTYPE_FLOAT32 || dtype == ERAI_DTYPE_BFLOAT16)
-        return !isfinite(value) || fabs(value) <= (double)FLT_MAX;
+    if (er_is_float(dtype)) return !isfinite(value) || fabs(value) <= er_greatest(dtype);
     if (value != trunc(value)) return 0;
     switch (dtype) {
     case ERAI_DTYPE_INT8: return value >= INT8_MIN && value <= INT8_MAX;
@@ -72,6 +78,18 @@ static int storable(uint32_t dtype, double value) {
     case ERAI_DTYPE_BOOL: return value == 0 || value == 1;
     default: return 0;
     }
+}
+
+/* A session makes room for a row, of free axes for one, before any model has shown that it gives so much. */
+erai_status er_check_row_size(const char *what, const char *name, const int64_t *shape, uint32_t rank, char *detail) {
+    int64_t elements = 1;
+    for (uint32_t i = 0; i < rank; i++) {
+        if (shape[i] > 0) elements *= shape[i];
+        if (elements > ER_MAX_ROW)
+            return er_fail(detail, ERAI_E_POLICY, "%s '%s': its fixed extents make more than %d elements", what, name,
+                           ER_MAX_ROW);
+    }
+    return ERAI_OK;
 }
 
 erai_status er_check_output(const er_output *output, int batched, char *detail) {
@@ -91,6 +109,7 @@ erai_status er_check_output(const er_output *output, int batched, char *detail) 
         if (batched && i == 0) continue;
         elements = extent < 0 || elements < 0 || elements > ER_MAX_DEFAULT ? -1 : elements * extent;
     }
+    if (er_check_row_size("output", output->name, output->shape, output->rank, detail)) return ERAI_E_POLICY;
     for (uint32_t i = 0; i < output->default_size && i < ER_MAX_DEFAULT; i++)
         if (!storable(output->dtype, output->default_row[i]))
             return er_fail(detail, ERAI_E_POLICY, "output '%s': default %g does not fit its data type", output->name,
@@ -108,60 +127,77 @@ erai_status er_check_output(const er_output *output, int batched, char *detail) 
 /* ---- Checks ---- */
 
 /* Increasing lists are found in by bisection, and two lists of the same things are the same bytes. */
-static erai_status check_list(const erai_check_rule *rule, const char *subject, int is_text, char *detail) {
+static erai_status check_list(const erai_check_rule *rule, const er_subject *subject, char *detail) {
+    int is_text = subject->dtype == ERAI_DTYPE_STRING;
     if (rule->count < 1 || rule->count > ER_MAX_LIST || (is_text ? !rule->texts : !rule->values))
-        return er_fail(detail, ERAI_E_POLICY, "'%s': %u categories, expected 1 to %d %s", subject, rule->count,
+        return er_fail(detail, ERAI_E_POLICY, "'%s': %u categories, expected 1 to %d %s", subject->name, rule->count,
                        ER_MAX_LIST, is_text ? "texts" : "numbers");
     for (uint32_t i = 0; i < rule->count; i++) {
         int fine = is_text ? i == 0 || strcmp(rule->texts[i - 1], rule->texts[i]) < 0
                            : isfinite(rule->values[i]) && (i == 0 || rule->values[i - 1] < rule->values[i]);
         if (!fine)
-            return er_fail(detail, ERAI_E_POLICY, "'%s': category %u; categories are finite and increase", subject, i);
+            return er_fail(detail, ERAI_E_POLICY, "'%s': category %u; categories are finite and increase",
+                           subject->name, i);
+        if (is_text && strlen(rule->texts[i]) > UINT16_MAX)
+            return er_fail(detail, ERAI_E_POLICY, "'%s': category %u has more than %d bytes", subject->name, i,
+                           UINT16_MAX);
+        if (!is_text && !storable(subject->dtype, rule->values[i]))
+            return er_fail(detail, ERAI_E_POLICY, "'%s': category %u is %g, which no %s is", subject->name, i,
+                           rule->values[i], er_dtype_name(subject->dtype));
     }
     return ERAI_OK;
 }
 
-static erai_status check_ranges(const erai_check_rule *rule, const char *subject, char *detail) {
+/* A number that the type does not have would never be found missing, or turn into another one or infinity. */
+static erai_status check_missing(const erai_check_rule *rule, const er_subject *subject, char *detail) {
+    const double *value = rule->values;
+    int fine =
+        rule->count == 0 || (rule->count == 1 && value && isfinite(value[0]) && storable(subject->dtype, value[0]));
+    int becomes = isnan(rule->limit) || (isfinite(rule->limit) && storable(subject->dtype, rule->limit));
+    if (fine && becomes) return ERAI_OK;
+    return er_fail(detail, ERAI_E_POLICY,
+                   "'%s': missing is NaN or one finite value of its type, %s, and becomes one or stays", subject->name,
+                   er_dtype_name(subject->dtype));
+}
+
+static erai_status check_ranges(const erai_check_rule *rule, const er_subject *subject, char *detail) {
     if (rule->count < 2 || rule->count % 2 || rule->count > ER_MAX_LIST || !rule->values)
         return er_fail(detail, ERAI_E_POLICY, "'%s': %u ends of ranges of characters, expected an even number from 2",
-                       subject, rule->count);
+                       subject->name, rule->count);
     for (uint32_t i = 0; i < rule->count; i++) {
         double point = rule->values[i];
         if (point != trunc(point) || point < 0 || point > 0x10FFFF || (i % 2 && point < rule->values[i - 1]))
             return er_fail(detail, ERAI_E_POLICY, "'%s': range end %u is %g; expected code points from low to high",
-                           subject, i, point);
+                           subject->name, i, point);
     }
     return ERAI_OK;
 }
 
 /* The bounds that a kind has: at least one of them a limit, and in order. */
-static erai_status check_bounds(const erai_check_rule *rule, const char *subject, char *detail) {
+static erai_status check_bounds(const erai_check_rule *rule, const er_subject *subject, char *detail) {
     if (rule->low <= rule->high && (isfinite(rule->low) || isfinite(rule->high))) return ERAI_OK;
     return er_fail(detail, ERAI_E_POLICY, "'%s': check %u from %g to %g; expected low <= high, one of them finite",
-                   subject, rule->kind, rule->low, rule->high);
+                   subject->name, rule->kind, rule->low, rule->high);
 }
 
-static erai_status check_kind(const erai_check_rule *rule, const char *subject, uint32_t dtype, char *detail) {
+static erai_status check_kind(const erai_check_rule *rule, const er_subject *subject, char *detail) {
     switch (rule->kind) {
-    case ERAI_CHECK_CATEGORIES: return check_list(rule, subject, dtype == ERAI_DTYPE_STRING, detail);
+    case ERAI_CHECK_CATEGORIES: return check_list(rule, subject, detail);
     case ERAI_CHECK_CHARACTERS: return check_ranges(rule, subject, detail);
-    case ERAI_CHECK_MISSING:
-        if (rule->count > 1 || (rule->count && (!rule->values || !isfinite(rule->values[0]))) || isinf(rule->limit))
-            return er_fail(detail, ERAI_E_POLICY, "'%s': missing is NaN or one finite value, and becomes a number",
-                           subject);
-        return ERAI_OK;
+    case ERAI_CHECK_MISSING: return check_missing(rule, subject, detail);
     case ERAI_CHECK_STUCK:
-        if (rule->window < 2) return er_fail(detail, ERAI_E_POLICY, "'%s': a stuck window is at least 2", subject);
+        if (rule->window < 2)
+            return er_fail(detail, ERAI_E_POLICY, "'%s': a stuck window is at least 2", subject->name);
         return ERAI_OK;
     case ERAI_CHECK_STEP:
     case ERAI_CHECK_CLIPPED:
         if (!(rule->limit >= 0) || isinf(rule->limit))
-            return er_fail(detail, ERAI_E_POLICY, "'%s': limit %g of check %u; expected a number from 0", subject,
+            return er_fail(detail, ERAI_E_POLICY, "'%s': limit %g of check %u; expected a number from 0", subject->name,
                            rule->limit, rule->kind);
         return rule->kind == ERAI_CHECK_CLIPPED ? check_bounds(rule, subject, detail) : ERAI_OK;
     case ERAI_CHECK_AGE:
         if (!(rule->limit > 0) || isinf(rule->limit))
-            return er_fail(detail, ERAI_E_POLICY, "'%s': %g seconds a unit; expected more than 0", subject,
+            return er_fail(detail, ERAI_E_POLICY, "'%s': %g seconds a unit; expected more than 0", subject->name,
                            rule->limit);
         return check_bounds(rule, subject, detail);
     case ERAI_CHECK_INTEGRAL:
@@ -170,22 +206,25 @@ static erai_status check_kind(const erai_check_rule *rule, const char *subject, 
     }
 }
 
-erai_status er_check_check(const erai_check_rule *rule, const char *subject, int of_output, uint32_t dtype,
-                           char *detail) {
-    uint32_t kind = rule->kind;
+erai_status er_check_check(const erai_check_rule *rule, const er_subject *subject, char *detail) {
+    uint32_t kind = rule->kind, dtype = subject->dtype;
+    int of_output = subject->is_output;
     int known = of_output ? kind >= ERAI_CHECK_RANGE && kind <= ERAI_CHECK_ENTROPY
                           : kind >= ERAI_CHECK_CATEGORIES && kind <= ERAI_CHECK_AGE;
     int is_text = dtype == ERAI_DTYPE_STRING;
     int of_text = kind == ERAI_CHECK_LENGTH || kind == ERAI_CHECK_CHARACTERS;
     int of_either = kind == ERAI_CHECK_CATEGORIES || kind == ERAI_CHECK_STUCK;
     if (!known || dtype == 0 || (!of_either && is_text != of_text) || (of_output && is_text))
-        return er_fail(detail, ERAI_E_POLICY, "'%s': there is no check %u of %s %s", subject, kind,
+        return er_fail(detail, ERAI_E_POLICY, "'%s': there is no check %u of %s %s", subject->name, kind,
                        of_output ? "outputs of" : "features of", dtype ? er_dtype_name(dtype) : "no tensor");
+    if (kind == ERAI_CHECK_SUM && subject->flags & ERAI_RULE_LOGITS)
+        return er_fail(detail, ERAI_E_POLICY, "'%s': the sum of scores says nothing, and that of their shares is 1",
+                       subject->name);
     uint32_t least = kind == ERAI_CHECK_MISSING ? ERAI_VERDICT_ACCEPT : ERAI_VERDICT_FLAG;
     if (rule->verdict < least || rule->verdict > ERAI_VERDICT_REJECT || isnan(rule->low) || isnan(rule->high))
-        return er_fail(detail, ERAI_E_POLICY, "'%s': check %u with verdict %u from %g to %g", subject, kind,
+        return er_fail(detail, ERAI_E_POLICY, "'%s': check %u with verdict %u from %g to %g", subject->name, kind,
                        rule->verdict, rule->low, rule->high);
-    return check_kind(rule, subject, dtype, detail);
+    return check_kind(rule, subject, detail);
 }
 
 /* ---- Distance ---- */

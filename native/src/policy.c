@@ -1,5 +1,6 @@
 /* Composing a policy and writing it as a guard program, docs/formats/guard.md. Rules are checked as they arrive, by the
- * same functions that check a program being read, and appended to the body at once; only counts are patched later. */
+ * same functions that check a program being read, and appended to the body at once; only counts are patched later. A
+ * rule that is refused, or finds no memory, leaves the policy as it was. */
 #include "bytes.h"
 #include "crc32.h"
 #include "guard.h"
@@ -8,18 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The parts of the body; features are with their inputs. */
+enum { INPUTS, OUTPUTS, FALLBACKS, STATES, DECISION, PARTS };
+
 struct erai_policy {
-    er_writer inputs; /* with their features */
-    er_writer outputs;
-    er_writer fallbacks;
-    er_writer states;
-    er_writer decision;
-    er_input input;                /* added last; its name is in `input_name` */
-    char subject[ER_MAX_NAME + 1]; /* feature or output added last, that checks are of */
+    er_writer parts[PARTS];
+    er_input input;     /* added last; its name is in `input_name` */
+    er_subject subject; /* feature or output added last, that checks are of; its name is in `subject_name` */
     char input_name[ER_MAX_NAME + 1];
-    uint32_t dtype;      /* of the subject */
+    char subject_name[ER_MAX_NAME + 1];
     uint32_t checks;     /* of the subject */
-    int of_output;       /* the subject is an output */
     int awaits_checks;   /* the subject's list of checks has no end yet */
     int awaits_distance; /* the input added last has no distance yet, nor the word that it has none */
     uint8_t fallback_count;
@@ -41,11 +40,7 @@ erai_status erai_policy_open(int batched, erai_policy **policy) {
 
 void erai_policy_close(erai_policy *policy) {
     if (!policy) return;
-    free(policy->inputs.data);
-    free(policy->outputs.data);
-    free(policy->fallbacks.data);
-    free(policy->states.data);
-    free(policy->decision.data);
+    for (int i = 0; i < PARTS; i++) free(policy->parts[i].data);
     free(policy);
 }
 
@@ -56,9 +51,30 @@ static void write_name(er_writer *writer, const char *name) {
     er_write_bytes(writer, name, length);
 }
 
+/* Once a rule was written: where there was no memory for all of it, nothing of it stays but the memory it got. */
+static erai_status settle(erai_policy *policy, const erai_policy *before, char *detail) {
+    er_writer parts[PARTS];
+    int failed = 0;
+    for (int i = 0; i < PARTS; i++) {
+        parts[i] = policy->parts[i];
+        parts[i].size = before->parts[i].size;
+        parts[i].failed = 0;
+        failed |= policy->parts[i].failed;
+    }
+    if (!failed) return ERAI_OK;
+    *policy = *before;
+    memcpy(policy->parts, parts, sizeof parts);
+    return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+}
+
+/* Where the subject's checks are written. */
+static er_writer *of_subject(erai_policy *policy) {
+    return &policy->parts[policy->subject.is_output ? OUTPUTS : INPUTS];
+}
+
 /* Ends the list of checks of the feature or output before. */
 static void end_checks(erai_policy *policy) {
-    if (policy->awaits_checks) er_write_u16(policy->of_output ? &policy->outputs : &policy->inputs, 0);
+    if (policy->awaits_checks) er_write_u16(of_subject(policy), 0);
     policy->awaits_checks = 0;
     policy->checks = 0;
 }
@@ -66,14 +82,14 @@ static void end_checks(erai_policy *policy) {
 /* Ends the record of the input before. */
 static void end_input(erai_policy *policy) {
     end_checks(policy);
-    if (policy->awaits_distance) er_write_u8(&policy->inputs, 0);
+    if (policy->awaits_distance) er_write_u8(&policy->parts[INPUTS], 0);
     policy->awaits_distance = 0;
 }
 
-static void begin_checks(erai_policy *policy, const char *subject, uint32_t dtype, int of_output) {
-    memcpy(policy->subject, subject, strlen(subject) + 1);
-    policy->dtype = dtype;
-    policy->of_output = of_output;
+static void begin_checks(erai_policy *policy, er_subject subject) {
+    memcpy(policy->subject_name, subject.name, strlen(subject.name) + 1);
+    policy->subject = subject;
+    policy->subject.name = policy->subject_name;
     policy->awaits_checks = 1;
 }
 
@@ -114,11 +130,12 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
             return er_fail(detail, ERAI_E_POLICY, "input '%s': more than %d features", rule->name, ER_MAX_FEATURES);
         input.feature_count = (uint32_t)extent;
     }
+    const erai_policy before = *policy;
     end_input(policy);
     memcpy(policy->input_name, rule->name, strlen(rule->name) + 1);
     policy->input = input;
     policy->input.name = policy->input_name;
-    er_writer *out = &policy->inputs;
+    er_writer *out = &policy->parts[INPUTS];
     write_name(out, input.name);
     er_write_u8(out, (uint8_t)input.dtype);
     er_write_u8(out, (uint8_t)input.rank);
@@ -134,7 +151,7 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
     policy->features += input.feature_count;
     policy->features_due = input.feature_count;
     policy->awaits_distance = 1;
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return settle(policy, &before, detail);
 }
 
 erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule *rule, char *detail) {
@@ -160,8 +177,9 @@ erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule
                           .bins = rule->bins};
     erai_status status = er_check_feature(&feature, policy->input.dtype, detail);
     if (status) return status;
+    const erai_policy before = *policy;
     end_checks(policy);
-    er_writer *out = &policy->inputs;
+    er_writer *out = &policy->parts[INPUTS];
     write_name(out, feature.name);
     write_name(out, rule->unit);
     write_name(out, rule->stand_in);
@@ -174,8 +192,8 @@ erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule
     for (uint32_t i = 0; i + 1 < feature.bins; i++) er_write_f64(out, feature.edges[i]);
     for (uint32_t i = 0; i < feature.bins; i++) er_write_u64(out, feature.counts[i]);
     policy->features_due--;
-    begin_checks(policy, rule->name, policy->input.dtype, 0);
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    begin_checks(policy, (er_subject){.name = rule->name, .dtype = policy->input.dtype});
+    return settle(policy, &before, detail);
 }
 
 erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *rule, char *detail) {
@@ -197,8 +215,9 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
     for (uint32_t i = 0; i < rule->rank; i++) output.shape[i] = rule->shape[i];
     erai_status status = er_check_output(&output, policy->batched, detail);
     if (status) return status;
+    const erai_policy before = *policy;
     end_input(policy);
-    er_writer *out = &policy->outputs;
+    er_writer *out = &policy->parts[OUTPUTS];
     write_name(out, output.name);
     er_write_u8(out, (uint8_t)output.dtype);
     er_write_u8(out, (uint8_t)output.rank);
@@ -207,8 +226,9 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
     er_write_u32(out, output.default_size);
     for (uint32_t i = 0; i < output.default_size; i++) er_write_f64(out, output.default_row[i]);
     policy->output_count++;
-    begin_checks(policy, rule->name, output.dtype, 1);
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    begin_checks(policy,
+                 (er_subject){.name = rule->name, .dtype = output.dtype, .flags = output.flags, .is_output = 1});
+    return settle(policy, &before, detail);
 }
 
 erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *rule, char *detail) {
@@ -218,11 +238,12 @@ erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *ru
     if (!policy->awaits_checks)
         return er_fail(detail, ERAI_E_ARGUMENT, "a check comes right after the feature or output that it is of");
     if (policy->checks == ER_MAX_CHECKS)
-        return er_fail(detail, ERAI_E_POLICY, "'%s': at most %d checks", policy->subject, ER_MAX_CHECKS);
-    erai_status status = er_check_check(rule, policy->subject, policy->of_output, policy->dtype, detail);
+        return er_fail(detail, ERAI_E_POLICY, "'%s': at most %d checks", policy->subject.name, ER_MAX_CHECKS);
+    erai_status status = er_check_check(rule, &policy->subject, detail);
     if (status) return status;
-    er_writer *out = policy->of_output ? &policy->outputs : &policy->inputs;
-    int is_text = policy->dtype == ERAI_DTYPE_STRING && rule->kind == ERAI_CHECK_CATEGORIES;
+    const erai_policy before = *policy;
+    er_writer *out = of_subject(policy);
+    int is_text = policy->subject.dtype == ERAI_DTYPE_STRING && rule->kind == ERAI_CHECK_CATEGORIES;
     er_write_u16(out, (uint16_t)rule->kind);
     er_write_u8(out, (uint8_t)rule->verdict);
     er_write_f64(out, rule->low);
@@ -231,17 +252,13 @@ erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *ru
     er_write_u32(out, rule->window);
     er_write_u32(out, rule->count);
     er_write_u8(out, (uint8_t)is_text);
-    for (uint32_t i = 0; i < rule->count; i++) {
-        if (is_text && strlen(rule->texts[i]) > UINT16_MAX)
-            return er_fail(detail, ERAI_E_POLICY, "'%s': category %u has more than %d bytes", policy->subject, i,
-                           UINT16_MAX);
+    for (uint32_t i = 0; i < rule->count; i++)
         if (is_text)
             write_name(out, rule->texts[i]);
         else
             er_write_f64(out, rule->values[i]);
-    }
     policy->checks++;
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return settle(policy, &before, detail);
 }
 
 erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_rule *rule, char *detail) {
@@ -252,8 +269,9 @@ erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_ru
         return er_fail(detail, ERAI_E_ARGUMENT, "a distance comes after all features of its input, and once");
     erai_status status = er_check_distance(rule, &policy->input, policy->batched, detail);
     if (status) return status;
+    const erai_policy before = *policy;
     end_checks(policy);
-    er_writer *out = &policy->inputs;
+    er_writer *out = &policy->parts[INPUTS];
     size_t features = policy->input.feature_count;
     er_write_u8(out, 1);
     er_write_u8(out, (uint8_t)rule->verdict);
@@ -266,7 +284,7 @@ erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_ru
     for (size_t i = 0; i < rule->directions; i++) er_write_f32(out, rule->weights[i]);
     for (size_t i = 0; i < rule->directions * features; i++) er_write_f32(out, rule->projection[i]);
     policy->awaits_distance = 0;
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return settle(policy, &before, detail);
 }
 
 erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_rule *rule, char *detail) {
@@ -277,12 +295,13 @@ erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_ru
         return er_fail(detail, ERAI_E_POLICY, "at most %d fallback rules", ER_MAX_FALLBACKS);
     erai_status status = er_check_fallback(rule, detail);
     if (status) return status;
-    er_writer *out = &policy->fallbacks;
+    const erai_policy before = *policy;
+    er_writer *out = &policy->parts[FALLBACKS];
     er_write_u64(out, rule->reasons);
     er_write_u8(out, (uint8_t)rule->steps);
     for (uint32_t i = 0; i < rule->steps; i++) er_write_u8(out, (uint8_t)rule->chain[i]);
     policy->fallback_count++;
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return settle(policy, &before, detail);
 }
 
 erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail) {
@@ -292,18 +311,20 @@ erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_ru
     if (rule->provider && check_name(rule->provider, "decision.provider", detail)) return ERAI_E_POLICY;
     erai_status status = er_check_decision(rule, detail);
     if (status) return status;
-    er_writer *out = &policy->decision;
-    out->size = 0;
-    er_write_u64(out, rule->deadline_ns);
-    er_write_u64(out, rule->last_good_age_ns);
-    er_write_u64(out, rule->breaker_cooldown_ns);
-    er_write_f64(out, rule->rate_per_second);
+    er_writer out = {0}; /* takes the place of a rule given before */
+    er_write_u64(&out, rule->deadline_ns);
+    er_write_u64(&out, rule->last_good_age_ns);
+    er_write_u64(&out, rule->breaker_cooldown_ns);
+    er_write_f64(&out, rule->rate_per_second);
     const uint32_t numbers[] = {rule->rate_burst,       rule->last_good_keys, rule->review_rows,
                                 rule->hold_after,       rule->hold_until,     rule->breaker_window,
                                 rule->breaker_failures, rule->breaker_probes, rule->flags};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) er_write_u32(out, numbers[i]);
-    write_name(out, rule->provider);
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) er_write_u32(&out, numbers[i]);
+    write_name(&out, rule->provider);
+    er_writer unused = out.failed ? out : policy->parts[DECISION];
+    if (!out.failed) policy->parts[DECISION] = out;
+    free(unused.data);
+    return out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
 }
 
 erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail) {
@@ -313,12 +334,13 @@ erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *ru
     if (check_name(rule->input, "state.input", detail) || check_name(rule->output, "state.output", detail))
         return ERAI_E_POLICY;
     if (policy->state_count == ER_MAX_STATES) return er_fail(detail, ERAI_E_POLICY, "at most %d states", ER_MAX_STATES);
-    er_writer *out = &policy->states;
+    const erai_policy before = *policy;
+    er_writer *out = &policy->parts[STATES];
     write_name(out, rule->input);
     write_name(out, rule->output);
     er_write_u32(out, (uint32_t)rule->row_axis);
     policy->state_count++;
-    return out->failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return settle(policy, &before, detail);
 }
 
 /* What no single rule shows, features of the same name, the reader finds. */
@@ -334,14 +356,14 @@ static void write_body(er_writer *out, const erai_policy *policy) {
     er_write_u8(out, (uint8_t)policy->batched);
     er_write_u16(out, policy->input_count);
     er_write_u16(out, policy->output_count);
-    er_write_bytes(out, policy->inputs.data, policy->inputs.size);
-    er_write_bytes(out, policy->outputs.data, policy->outputs.size);
-    er_write_u8(out, policy->decision.size > 0);
-    er_write_bytes(out, policy->decision.data, policy->decision.size);
+    er_write_bytes(out, policy->parts[INPUTS].data, policy->parts[INPUTS].size);
+    er_write_bytes(out, policy->parts[OUTPUTS].data, policy->parts[OUTPUTS].size);
+    er_write_u8(out, policy->parts[DECISION].size > 0);
+    er_write_bytes(out, policy->parts[DECISION].data, policy->parts[DECISION].size);
     er_write_u8(out, policy->fallback_count);
-    er_write_bytes(out, policy->fallbacks.data, policy->fallbacks.size);
+    er_write_bytes(out, policy->parts[FALLBACKS].data, policy->parts[FALLBACKS].size);
     er_write_u8(out, policy->state_count);
-    er_write_bytes(out, policy->states.data, policy->states.size);
+    er_write_bytes(out, policy->parts[STATES].data, policy->parts[STATES].size);
 }
 
 erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
@@ -351,12 +373,17 @@ erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capac
                        "a policy needs at least one input with all its features and one output; the last input lacks "
                        "%u features",
                        policy->features_due);
+    const erai_policy before = *policy;
     end_input(policy);
-    size_t body = 8 + policy->inputs.size + policy->outputs.size + policy->decision.size + policy->fallbacks.size +
-                  policy->states.size;
+    erai_status status = settle(policy, &before, detail);
+    if (status) return status;
+    size_t body = 8;
+    for (int i = 0; i < PARTS; i++) body += policy->parts[i].size;
     if (body > UINT32_MAX) return er_fail(detail, ERAI_E_SIZE, "the guard program exceeds 4 GiB");
     *size = ER_GUARD_HEADER + body;
-    if (capacity < *size) return ERAI_E_SIZE;
+    if (capacity < *size)
+        return er_fail(detail, ERAI_E_SIZE, "the guard program has %zu bytes, the buffer room for %zu", *size,
+                       capacity);
     er_writer out = {0};
     er_write_bytes(&out, ER_GUARD_MAGIC, 8);
     er_write_u32(&out, ER_GUARD_VERSION);
@@ -365,7 +392,7 @@ erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capac
     er_write_u32(&out, 0);
     write_body(&out, policy);
     if (!out.failed) er_patch_u32(&out, 20, er_crc32(0, out.data + ER_GUARD_HEADER, body));
-    erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : check_readable(&out, detail);
+    status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : check_readable(&out, detail);
     if (!status) memcpy(buffer, out.data, out.size);
     free(out.data);
     return status;

@@ -5,7 +5,6 @@
 #include "answer.h"
 #include "values.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -23,23 +22,13 @@ static double nearest_category(const erai_check_rule *categories, double value) 
     return nearest;
 }
 
-/* The greatest finite number of a float type; other types are kept to theirs when they are written. */
-static double greatest(uint32_t dtype) {
-    switch (dtype) {
-    case ERAI_DTYPE_FLOAT32: return (double)FLT_MAX;
-    case ERAI_DTYPE_FLOAT16: return 65504.0;
-    case ERAI_DTYPE_BFLOAT16: return 0x1.fep127;
-    default: return DBL_MAX;
-    }
-}
-
 /* The number nearest to `value` that the feature allows. */
 static double allowed(const er_feature *feature, uint32_t dtype, double value) {
     const erai_check_rule *categories = check_of(feature, ERAI_CHECK_CATEGORIES);
     if (categories) return nearest_category(categories, value);
     int integral = !er_is_float(dtype) || check_of(feature, ERAI_CHECK_INTEGRAL);
-    double low = fmax(integral ? ceil(feature->low) : feature->low, -greatest(dtype));
-    double high = fmin(integral ? floor(feature->high) : feature->high, greatest(dtype));
+    double low = fmax(integral ? ceil(feature->low) : feature->low, -er_greatest(dtype));
+    double high = fmin(integral ? floor(feature->high) : feature->high, er_greatest(dtype));
     return fmax(fmin(integral ? rint(value) : value, high), low);
 }
 

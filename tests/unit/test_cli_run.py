@@ -5,13 +5,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401  numpy knows bfloat16 by name
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edge_rai.cli import main
 from edge_rai.telemetry.spool import Spool
 from support.children import run_python
-from support.models import save_identities
+from support.models import FLOAT, save, save_identities
 
 MAIN = "from edge_rai.cli import main; sys.exit(main())"
 GOOD = np.array([[1, 2, 3], [-1, 0, 1]], np.float32)
@@ -111,6 +114,57 @@ def test_output_of_rank_0_is_printed(run: Run, tmp_path: Path) -> None:
     assert (code, out) == (0, "1 rows: 1 accept, 0 flag, 0 reject; answered by primary\ny0 float32[]\n  2.5\n")
 
 
+def test_sequence_of_maps_is_printed_row_by_row_and_is_json(run: Run, tmp_path: Path) -> None:
+    node = helper.make_node("ZipMap", ["x"], ["z"], domain="ai.onnx.ml", classlabels_int64s=[7, 8])
+    scores = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(FLOAT, []))
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", FLOAT, ["N", 2])],
+        [helper.make_value_info("z", helper.make_sequence_type_proto(scores))],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    rows = np.array([[0.25, 0.75], [1, 0]], np.float32)
+    code, out, _ = run(tmp_path / "m.onnx", rows)
+    assert (code, out.splitlines()[1:]) == (0, ["z list of 2", "  {7: 0.25, 8: 0.75}", "  {7: 1.0, 8: 0.0}"])
+    _, out, _ = run(tmp_path / "m.onnx", rows, "--json")
+    assert json.loads(out)["outputs"] == {"z": [{"7": 0.25, "8": 0.75}, {"7": 1.0, "8": 0.0}]}
+    rows[1, 0] = np.nan
+    code, out, _ = run(tmp_path / "m.onnx", rows, "--json")
+    assert (code, json.loads(out)["outputs"]["z"][1]) == (1, {"7": "nan", "8": "nan"})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "printed"),
+    [
+        ("string", np.array(["a", "é"]), ["y string[2]", "  a", "  é"]),
+        ("int64", np.array([2**53 + 1, -1]), ["y int64[2]", f"  {2**53 + 1}", "  -1"]),
+        ("int8", np.array([127.0, -3.0]), ["y int8[2]", "  127", "  -3"]),
+        ("uint64", np.array([2**64 - 1, 0], np.uint64), ["y uint64[2]", f"  {2**64 - 1}", "  0"]),
+        ("bool", np.array([True, False]), ["y bool[2]", "  True", "  False"]),
+        ("float16", np.array([0.5, 2.0]), ["y float16[2]", "  0.5", "  2.0"]),
+        ("bfloat16", np.array([0.5, 2.0]), ["y bfloat16[2]", "  0.5", "  2"]),
+        ("bfloat16", np.array([0.5, 2.0]).astype("bfloat16"), ["y bfloat16[2]", "  0.5", "  2"]),
+    ],
+)
+def test_rows_of_every_type_are_read_converted_and_printed(
+    run: Run, tmp_path: Path, name: str, values: np.ndarray, printed: list[str]
+) -> None:
+    code, out, errors = run(identity(tmp_path / "m.onnx", name), values)
+    assert (code, errors, out.splitlines()[1:]) == (0, "", printed)
+    code, out, _ = run(tmp_path / "m.onnx", values, "--json")
+    assert (code, len(json.loads(out)["outputs"]["y"])) == (0, 2)
+
+
+def identity(path: Path, name: str) -> Path:
+    """(N,) "x" of a type returned as "y"."""
+    element = {"string": TensorProto.STRING, "bool": TensorProto.BOOL, "bfloat16": TensorProto.BFLOAT16}.get(name)
+    element = element or helper.np_dtype_to_tensor_dtype(np.dtype(name))
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return save(path, [node], [("x", element, ["N"])], [("y", element, ["N"])])
+
+
 # ---- Errors ----
 
 
@@ -159,6 +213,12 @@ def test_data_file_that_is_not_one_exits_2_and_is_named(
         at = data.index(GOOD.tobytes())
         path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
     assert_error(run(linear_bundle, path), 2, path.name)
+
+
+def test_numbers_that_the_type_cannot_hold_are_not_rounded(run: Run, tmp_path: Path) -> None:
+    for name, wrong in (("int8", [1.5]), ("int8", [200]), ("uint8", [-1]), ("int64", [np.nan]), ("bool", [1])):
+        result = run(identity(tmp_path / "m.onnx", name), np.array(wrong))
+        assert_error(result, 2, f"input 'x': expected {name}, got ")
 
 
 def test_absent_data_exits_4(run: Run, linear_bundle: Path, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def opened(tmp_path: Path, clock: ManualClock) -> Open:
             fallback=rules if rules is not None else (FallbackRule(chain),) if chain else (),
         )
         path = (model or identity)(tmp_path / "m.onnx")
-        bundle = write_bundle(tmp_path / "b.erai", path, policy, {"x": rows(1)}, fallback=fallback)
+        bundle = write_bundle(tmp_path / "b.erai", path, policy, {"x": rows(0)}, fallback=fallback)
         return load(bundle, threads=1, clock=clock, cache_bytes=cache_bytes)
 
     return make
