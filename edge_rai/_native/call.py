@@ -130,7 +130,7 @@ class Call(UsualCall):
         known = [seen is not None and seen.dtype.isbuiltin == 1 for seen in views]
         if accepted and shape is not None and all(known) and self.inputs[0].dtype not in ("string", "bfloat16"):
             rows = None if self.rows == Answer.rows else self.rows
-            self.learn(shape, np.dtype(self.inputs[0].dtype), Answer, rows, names, views)
+            self.learn(shape, self.tensors.dtypes[0], Answer, rows, names, views)
 
     def see(self, index: int) -> Array | None:
         """A view of an output; None where there is none: of strings, and of what is no tensor."""

@@ -87,11 +87,13 @@ class Tensors:
     Attributes:
         first: The ``erai_tensor`` array.
         shapes: Last described, one a spec.
+        dtypes: Of the arrays last placed. One type may have several objects, such as that of an array read from bytes.
     """
 
     def __init__(self, specs: Sequence[TensorSpec], what: str = "input") -> None:
         self.first = ffi.new("erai_tensor[]", len(specs))
         self.shapes: list[tuple[int, ...] | None] = [None] * len(specs)
+        self.dtypes: list[np.dtype[Any] | None] = [None] * len(specs)
         self._specs, self._what = specs, what
         self._extents = [ffi.new("int64_t[]", lib.ERAI_MAX_RANK) for _ in specs]
         for i, spec in enumerate(specs):
@@ -104,6 +106,7 @@ class Tensors:
             TypeError: See ``ready``.
         """
         values = ready(values, self._specs[index], self._what)
+        self.dtypes[index] = values.dtype
         if values.shape != self.shapes[index]:
             self._describe(index, values.shape)
         if values.dtype == _TEXT:

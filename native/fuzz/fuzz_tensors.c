@@ -26,7 +26,17 @@ static const erai_check_rule of_numbers[] = {
     {.kind = ERAI_CHECK_STEP, .verdict = ERAI_VERDICT_FLAG, .limit = 4},
     {.kind = ERAI_CHECK_MONOTONIC, .verdict = ERAI_VERDICT_FLAG},
     {.kind = ERAI_CHECK_INTEGRAL, .verdict = ERAI_VERDICT_FLAG},
-    {.kind = ERAI_CHECK_CATEGORIES, .verdict = ERAI_VERDICT_FLAG, .values = VALUES(-1, 0, 0.1, 7, 1e300), .count = 5},
+    {.kind = ERAI_CHECK_CATEGORIES, .verdict = ERAI_VERDICT_FLAG, .values = VALUES(-1, 0, 0.1, 7, 6e4), .count = 5},
+    {.kind = 0}};
+static const erai_check_rule of_integers[] = {
+    {.kind = ERAI_CHECK_MISSING, .verdict = ERAI_VERDICT_FLAG, .limit = 3, .values = VALUES(-99), .count = 1},
+    {.kind = ERAI_CHECK_CATEGORIES, .verdict = ERAI_VERDICT_FLAG, .values = VALUES(-1, 0, 7), .count = 3},
+    {.kind = ERAI_CHECK_STEP, .verdict = ERAI_VERDICT_FLAG, .limit = 4},
+    {.kind = 0}};
+static const erai_check_rule of_switches[] = {
+    {.kind = ERAI_CHECK_STUCK, .verdict = ERAI_VERDICT_FLAG, .window = 4},
+    {.kind = ERAI_CHECK_MISSING, .verdict = ERAI_VERDICT_FLAG, .limit = 0, .values = VALUES(1), .count = 1},
+    {.kind = ERAI_CHECK_INTEGRAL, .verdict = ERAI_VERDICT_FLAG},
     {.kind = 0}};
 static const erai_check_rule of_signals[] = {
     {.kind = ERAI_CHECK_MEAN, .verdict = ERAI_VERDICT_FLAG, .low = -1, .high = 100},
@@ -186,7 +196,7 @@ static const fuzz_program programs[] = {
                           .flags = ERAI_RULE_FLAG_RANGE,
                           .feature_axis = 2,
                           .sketch_stride = 2},
-                 .checks = of_numbers},
+                 .checks = of_integers},
                 {.rule = {.name = "time",
                           .shape = SHAPE(-1, 3),
                           .max_shape = SHAPE(9, 3),
@@ -258,7 +268,7 @@ static const fuzz_program programs[] = {
                           .dtype = ERAI_DTYPE_BOOL,
                           .feature_axis = -1,
                           .sketch_stride = 1},
-                 .checks = of_numbers}},
+                 .checks = of_switches}},
      .outputs = {{.rule = {.name = "shares",
                            .shape = SHAPE(-1),
                            .rank = 1,

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes with libFuzzer under the address and undefined behaviour sanitizers: `run.sh TARGET|all SECONDS`, where target
-# X is fuzz_X.c. Starts from corpus/X; what it finds new goes to build/fuzz/corpus/X, and an input that ends the program
-# to build/fuzz/X-*, which the same program replays: build/fuzz/fuzz_X FILE. Installs nothing, and says what is missing.
+# X is fuzz_X.c. Starts from corpus/X, where names that are digests are of inputs found so (-merge=1 -use_counters=0);
+# what it finds new goes to build/fuzz/corpus/X, and an input that ends the program to build/fuzz/X-*, which the same
+# program replays: build/fuzz/fuzz_X FILE. Installs nothing, and says what is missing.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 

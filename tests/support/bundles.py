@@ -26,11 +26,12 @@ def write_bundle(
     golden_inputs: Mapping[str, npt.NDArray[Any]],
     reference: Reference | None = None,
     *,
+    golden_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
     fallback: Path | None = None,
     rows_independent: bool = True,
 ) -> Path:
-    """A sound bundle, whose golden outputs are the bare runtime's; sequences and maps have none."""
-    answers = reference_run(model, golden_inputs)
+    """A sound bundle, whose golden outputs are the bare runtime's unless given; sequences and maps have none."""
+    answers = reference_run(model, golden_inputs) if golden_outputs is None else golden_outputs
     outputs = {name: values for name, values in answers.items() if isinstance(values, np.ndarray)}
     models = {"primary": model} if fallback is None else {"primary": model, "fallback": fallback}
     contents = {role: path.read_bytes() for role, path in models.items()}

@@ -51,6 +51,16 @@ def test_usual_calls_never_come_to_the_written_method(linear_bundle: Path, linea
         assert session.snapshot().calls == 8
 
 
+def test_type_that_is_another_object_becomes_usual_too(linear_bundle: Path) -> None:
+    other = np.frombuffer(ROWS.tobytes(), np.dtype(np.float32).newbyteorder("<")).reshape(ROWS.shape)
+    assert other.dtype == np.float32
+    assert other.dtype is not ROWS.dtype
+    with Counting(str(linear_bundle), threads=1) as session:
+        for _ in range(3):
+            session.predict(other)
+        assert session.written == 1
+
+
 def test_outputs_are_ordinary_arrays(session: Session) -> None:
     output = session.predict(ROWS).outputs["y"]
     assert (type(output), output.dtype, output.shape, output.strides) == (np.ndarray, np.float32, (4, 2), (8, 4))
@@ -85,6 +95,27 @@ def test_outputs_of_every_shape_and_type_in_one_crossing(tmp_path: Path) -> None
                 assert (outputs[name].dtype, outputs[name].shape) == (right.dtype, right.shape)
                 assert outputs[name].tobytes() == right.tobytes()
         assert session.written == 1
+
+
+@pytest.mark.parametrize("name", ["bool", "int8", "uint8", "int16", "uint64", "float16", "float64"])
+def test_calls_of_every_type_that_numpy_knows_are_usual(tmp_path: Path, name: str) -> None:
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(name))
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model = save(tmp_path / "m.onnx", [node], [("x", element, ["N"])], [("y", element, ["N"])])
+    with Counting(str(model), threads=1) as session:
+        for values in (np.array([0, 1, 1], name), np.array([1, 1, 0], name)):
+            output = session.predict(values).outputs["y"]
+            assert (output.dtype, output.tolist()) == (name, values.tolist())
+        assert session.written == 1
+
+
+def test_calls_with_a_key_leave_the_usual_call_usual(linear_bundle: Path) -> None:
+    with Counting(str(linear_bundle), threads=1) as session:
+        for call in range(3):
+            assert session.predict(ROWS, key="a").verdict is Verdict.ACCEPT
+            assert session.predict(ROWS).verdict is Verdict.ACCEPT
+            assert session.written == call + 1
+        assert session.snapshot().calls == 6
 
 
 def test_rejected_row_after_usual_calls_is_explained(session: Session) -> None:
