@@ -3,13 +3,34 @@
  * One call per inference: admit (validate the input and add it to the drift sketches), infer (ONNX Runtime), judge
  * (check the output), decide (answer rejected rows from the fallback chain), record (counters and latency).
  *
- *     erai_session *session;
- *     erai_answer *answer;
- *     char detail[ERAI_DETAIL_SIZE];
- *     if (erai_session_open("tumour.erai", NULL, &session, detail)) { puts(detail); return 1; }
- *     erai_answer_open(session, &answer);
- *     erai_session_predict(session, &input, 1, answer);
- *     if (erai_answer_verdict(answer) == ERAI_VERDICT_REJECT) ...
+ *     #include <edge_rai.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *         char detail[ERAI_DETAIL_SIZE] = "";
+ *         erai_session *session = NULL;
+ *         erai_answer *answer = NULL;
+ *         const float row[] = {0.5f, 1.0f, -2.0f};
+ *         const int64_t shape[] = {1, 3};
+ *         const erai_tensor input = {.data = row, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+ *         erai_tensor output;
+ *
+ *         erai_status status = erai_session_open("model.erai", NULL, &session, detail);
+ *         if (!status) status = erai_answer_open(session, &answer);
+ *         if (!status) status = erai_session_predict(session, &input, 1, answer);
+ *         if (!status) status = erai_answer_output(answer, 0, &output);
+ *         if (status)
+ *             fprintf(stderr, "%s: %s\n", erai_strerror(status), answer ? erai_answer_detail(answer) : detail);
+ *         else if (erai_answer_verdict(answer) == ERAI_VERDICT_REJECT)
+ *             puts("rejected: what the output holds is the fallback chain's");
+ *         else if (output.dtype == ERAI_DTYPE_FLOAT32)
+ *             printf("%g\n", (double)((const float *)output.data)[0]);
+ *         erai_answer_close(answer);
+ *         erai_session_close(session);
+ *         return status != ERAI_OK;
+ *     }
+ *
+ * docs/how-to/use-from-c.md has more of these, and how to build them.
  *
  * Who is trusted.
  *
@@ -27,7 +48,8 @@
  *
  * A verdict is not an error. A rejected input is a successful call whose answer says "reject" and why. A status other
  * than ERAI_OK means that the library could not do its job; a prediction that fails is counted as an error, and what
- * it had admitted stays in the sketches.
+ * it had admitted stays in the sketches. Its answer is empty: no rows, reasons or outputs, verdict REJECT, source NONE,
+ * accepted 0; erai_answer_detail says why.
  *
  * Who owns what. Handles are opaque; what `_open` made, `_close` frees (NULL is allowed). A pointer obtained from a
  * handle lives as long as the handle, or shorter where its function says so. A steady predict allocates nothing of its
@@ -35,8 +57,15 @@
  *
  * Threads. Each type says one of: immutable, any thread; any thread (it locks by itself, for moments); one thread at a
  * time. A session serves any number of threads, each with an answer of its own; calls of a session with recurrent
- * states wait for each other. With a deadline a session has one thread more for each answer. The library never prints,
- * exits, aborts or installs a signal handler.
+ * states wait for each other. Flushing, stopping and resuming hold the session's lock while they write to the disk:
+ * whoever opens or closes an answer meanwhile waits, predictions do not.
+ *
+ * Deadlines. Where the policy has one, the model runs on a thread of its answer's own, which starts with the first run;
+ * the fallback model, once it is asked, on another. A run that misses its deadline is left to itself, told to end, and
+ * what it gives is dropped; erai_answer_close waits for it. The fallback model has as long again: a call that asks it
+ * may take two deadlines.
+ *
+ * The library never prints, exits, aborts or installs a signal handler.
  *
  * Detail. A `detail` argument is NULL or points to ERAI_DETAIL_SIZE bytes; on failure it receives one sentence saying
  * what was expected, what came, where, and what to do. On success it is not touched.
@@ -141,7 +170,7 @@ typedef enum erai_reason_code {
     /* Columns and channels of an input; see erai_check_kind. */
     ERAI_REASON_CATEGORY = 10,      /* value: the number that is in no category; of a string NaN */
     ERAI_REASON_NOT_INTEGRAL = 11,  /* value: the number with a fraction */
-    ERAI_REASON_MISSING = 12,       /* limit: what the missing value became */
+    ERAI_REASON_MISSING = 12,       /* limit: what the missing value becomes */
     ERAI_REASON_STUCK = 13,         /* value: rows in a row with the same contents; limit: the window */
     ERAI_REASON_STEP = 14,          /* value: the step since the last row; limit: the greatest one allowed */
     ERAI_REASON_MEAN = 15,          /* value: the mean of the row's values; limit: the bound it is beyond */
@@ -249,7 +278,7 @@ typedef struct erai_guard erai_guard;   /* immutable; any thread */
 #define ERAI_RULE_HAS_DEFAULT 4u /* output: `default_row` answers rejected rows */
 #define ERAI_RULE_SHAPE 8u       /* output: another rank or extent than stated rejects; declared shapes often lie */
 #define ERAI_RULE_EMPTY 16u      /* input: a free axis may be 0; ONNX Runtime 1.31 ends the process on some of those */
-#define ERAI_RULE_LOGITS 32u     /* output: scores that a softmax (of one score: a sigmoid) makes into shares */
+#define ERAI_RULE_LOGITS 32u     /* output: scores that a softmax (of one score: a sigmoid) makes into shares; no SUM */
 #define ERAI_RULE_NO_TENSOR 64u  /* output: a sequence, map or optional; it has no shape, and dtype 0 */
 
 /* One model input. Features divide its elements along `feature_axis`: element (i, j, k) of a (rows, C, W) input with
@@ -286,13 +315,16 @@ typedef struct erai_feature_rule {
 
 /* One more check of the feature or output added last. Bounds are inclusive; an infinite one is none. Those that compare
  * with rows before (STUCK, STEP, MONOTONIC) take the rows of a session in the order in which they come, over all its
- * threads, and remember nothing of rows that were out of range or not finite. */
+ * threads, and remember nothing of rows that were out of range or not finite. CATEGORIES, MISSING and CLIPPED compare
+ * with their numbers as the input's type holds them: 0.1 is, of a float32, the float32 nearest to it. A category, what
+ * is missing and what it becomes are numbers that the type has. */
 typedef enum erai_check_kind {
     /* Of a feature. */
     ERAI_CHECK_CATEGORIES = 1,  /* one of `values`; of strings: of `texts` */
     ERAI_CHECK_INTEGRAL = 2,    /* no fraction */
-    ERAI_CHECK_MISSING = 3,     /* NaN, or values[0] where count is 1, is allowed and becomes `limit` before the model
-                                 * sees it (NaN: stays); `verdict` may be ACCEPT */
+    ERAI_CHECK_MISSING = 3,     /* NaN, or values[0] where count is 1, is allowed, and becomes `limit` before
+                                 * erai_session_predict shows it to a model (NaN: stays); after erai_admit that is the
+                                 * application's to do. `verdict` may be ACCEPT */
     ERAI_CHECK_STUCK = 4,       /* fewer than `window` (at least 2) rows in a row with the same values, to the bit */
     ERAI_CHECK_STEP = 5,        /* |value - the value before| <= limit, over the values of a row and from row to row */
     ERAI_CHECK_MEAN = 6,        /* low <= mean of the row's values <= high */
@@ -304,7 +336,8 @@ typedef enum erai_check_kind {
     ERAI_CHECK_MONOTONIC = 11,  /* value >= the value before, likewise */
     ERAI_CHECK_AGE = 12,        /* low <= wall clock - value * limit <= high, in seconds; limit: seconds a unit, since
                                  * 1970; of the row's last value */
-    /* Of an output. Shares, SUM and below, are along its last axis; of a single one p they are p and 1 - p. */
+    /* Of an output. SUM is of the values along its last axis, a single one alone; refused of scores. The checks after
+     * it are of the shares along that axis; of a single one p they are p and 1 - p. */
     ERAI_CHECK_RANGE = 20,      /* low <= each value <= high */
     ERAI_CHECK_SUM = 21,        /* low <= sum <= high */
     ERAI_CHECK_CONFIDENCE = 22, /* the greatest share >= low */
@@ -343,8 +376,9 @@ typedef struct erai_distance_rule {
 typedef struct erai_output_rule {
     size_t struct_size;
     const char *name;
-    const int64_t *shape;      /* rank extents; -1: free */
-    const double *default_row; /* default_size values: one row's answer, or one value for every element */
+    const int64_t *shape;      /* rank extents; -1: free; the others make at most 2^26 elements, also of a state */
+    const double *default_row; /* default_size values: one row's answer, or one value for every element; as rounded to
+                                * the data type, which must have them */
     uint32_t rank;
     uint32_t dtype;
     uint32_t flags;
@@ -353,7 +387,12 @@ typedef struct erai_output_rule {
     uint32_t reserved;
 } erai_output_rule;
 
-/* Who answers rejected rows: the first rule one of whose reasons a row has. Where none has, DEFAULT. */
+/* Who answers rejected rows: the first rule one of whose reasons a row has. Where none has, DEFAULT.
+ *
+ * FALLBACK_MODEL, the bundle's second model, is for rows against whose values nothing is said: all reasons that such a
+ * row has are of outputs, or OUT_OF_DISTRIBUTION, DEADLINE, BREAKER_OPEN, RATE_LIMITED, HELD or INFERENCE. A row that
+ * was rejected for its values, type or shape never reaches it, and goes on to the next step; so does one whose answer
+ * from it fails the checks of the outputs, and every row of erai_judge. ABSTAIN puts the row into the review queue. */
 typedef struct erai_fallback_rule {
     size_t struct_size;
     uint64_t reasons;      /* bit i: erai_reason_code i; UINT64_MAX: any */
@@ -371,7 +410,7 @@ typedef struct erai_fallback_rule {
 /* When the model is asked, and for how long. Zero switches each of them off. */
 typedef struct erai_decision_rule {
     size_t struct_size;
-    uint64_t deadline_ns;         /* of the model's run; past it the call is answered by the fallback chain */
+    uint64_t deadline_ns;         /* of one model's run; past it the call is answered by the fallback chain */
     uint64_t last_good_age_ns;    /* the oldest answer that LAST_GOOD may give */
     uint64_t breaker_cooldown_ns; /* open until this has passed, then half open */
     double rate_per_second;       /* rows; the bucket holds rate_burst */
@@ -388,8 +427,11 @@ typedef struct erai_decision_rule {
     const char *provider; /* the execution provider that must run all of the model; NULL: any */
 } erai_decision_rule;
 
-/* A recurrent state: what the output gave in one call is the input of the next. The session keeps it, zeros at first;
- * callers leave this input out. Calls of a session with states wait for each other. */
+/* A recurrent state: what the output gave in one call is the input of the next. The session keeps it, zeros at first,
+ * and begins anew with zeros when the number of rows changes; callers leave this input out. Calls of a session with
+ * states wait for each other. The answer shows the output as the model gave it, also of rejected rows, whose state
+ * stays as it was; of a model that did not run it is what a row of source NONE has. It has no default and is judged for
+ * nothing but being finite. */
 typedef struct erai_state_rule {
     size_t struct_size;
     const char *input, *output;
@@ -397,7 +439,11 @@ typedef struct erai_state_rule {
     uint32_t reserved;
 } erai_state_rule;
 
-/* `batched`: axis 0 of every input and output counts rows that are judged one by one; otherwise a call is one row. */
+/* Inputs come each with its features, their checks, and the input's distance; outputs each with its checks; the rest in
+ * any order. A rule that is refused, or finds no memory, leaves the policy as it was.
+ *
+ * `batched`: axis 0 counts rows, which are judged one by one, in every input and output but states, which have a
+ * `row_axis`, and sequences, which may have an item a row. Otherwise a call is one row. */
 ERAI_API erai_status erai_policy_open(int batched, erai_policy **policy);
 ERAI_API void erai_policy_close(erai_policy *policy);
 ERAI_API erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *rule, char *detail);
@@ -486,7 +532,7 @@ ERAI_API erai_status erai_session_open_bundle(const erai_bundle *bundle, const e
  * `model_digest` names that model in snapshots. The guard is copied. */
 ERAI_API erai_status erai_session_open_guard(const erai_guard *guard, const uint8_t model_digest[ERAI_DIGEST_SIZE],
                                              const erai_session_config *config, erai_session **session, char *detail);
-/* Close every answer first. What was counted and not flushed is gone. */
+/* Close every answer first. What was counted since the last flush is gone. */
 ERAI_API void erai_session_close(erai_session *session);
 ERAI_API const erai_guard *erai_session_guard(const erai_session *session);
 /* 0 where the bundle's manifest says that a row's answer depends on its batch mates; of a bare model it is assumed that
@@ -495,11 +541,10 @@ ERAI_API int erai_session_rows_independent(const erai_session *session);
 
 /* An answer is the result memory and the statistics of one thread of calls; open one a thread and use it again. */
 ERAI_API erai_status erai_answer_open(erai_session *session, erai_answer **answer);
-/* Its statistics pass to the session. */
+/* Its statistics pass to the session. Waits for a run that was left at its deadline. */
 ERAI_API void erai_answer_close(erai_answer *answer);
 
-/* Admit, infer, judge, decide, record. `inputs` stand in the guard's order. After a status other than ERAI_OK the
- * answer holds no rows; erai_answer_detail says why. */
+/* Admit, infer, judge, decide, record. `inputs` stand in the guard's order, states left out. */
 ERAI_API erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count,
                                           erai_answer *answer);
 
@@ -513,7 +558,10 @@ ERAI_API void erai_session_reset(erai_session *session);
 
 /* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the
  * model) in the spool, or, without one, "PATH.stopped" beside the bundle, holds `why`; a session opened while either
- * is there is stopped from the beginning. Resuming removes both. */
+ * is there is stopped from the beginning. A session of the same model that is open already, here or in another process,
+ * goes on until it is opened again. ERAI_E_SPOOL: this session is stopped, and the file could not be written.
+ *
+ * Resuming removes both files; ERAI_E_SPOOL: it could not, and the session is still stopped. */
 ERAI_API erai_status erai_session_stop(erai_session *session, const char *why, char *detail);
 ERAI_API erai_status erai_session_resume(erai_session *session, char *detail);
 ERAI_API int erai_session_stopped(const erai_session *session);
@@ -543,14 +591,17 @@ ERAI_API erai_status erai_session_override(erai_session *session, uint64_t id, c
                                            char *detail);
 
 /* The two halves for an application that runs the model itself. After admit, `*admitted` is the number of rows worth
- * running; with 0, skip the model and pass count 0 to judge. Rows rejected by admit must be left out or replaced by
- * the caller; outputs passed to judge cover all rows. The inputs must live until judge, which may keep a row for
- * review; the outputs, which the answer copies, until it returns. Recurrent states are the application's own. */
+ * running; with 0, skip the model and pass count 0 to judge. The application replaces what is missing by what it
+ * becomes, and leaves out or replaces the rows that admit rejected; outputs passed to judge cover all rows. The inputs
+ * must live until judge, which may keep a row for review; the outputs, which the answer copies, until it returns.
+ * Recurrent states, deadlines and the second model are the application's own: judge answers from every other step of
+ * the fallback chain. */
 ERAI_API erai_status erai_admit(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer,
                                 size_t *admitted);
 ERAI_API erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t count, erai_answer *answer);
 
-/* What the last call said. Pointers live until the next call with this answer. */
+/* What the last call said; after one that failed, nothing, as the top of this file says. Pointers live until the next
+ * call with this answer. */
 ERAI_API erai_verdict erai_answer_verdict(const erai_answer *answer); /* worst over the rows */
 ERAI_API erai_source erai_answer_source(const erai_answer *answer);   /* greatest over the rows */
 ERAI_API size_t erai_answer_rows(const erai_answer *answer, const uint8_t **verdicts, const uint8_t **sources);
@@ -596,8 +647,8 @@ typedef struct erai_snapshot_info {
     int64_t start_unix_ns;                  /* wall clock, for people: order is by epoch and sequence */
     int64_t end_unix_ns;
     uint64_t duration_ns; /* monotonic */
-    uint64_t calls;
-    uint64_t errors; /* calls that ended in a status other than ERAI_OK */
+    uint64_t calls;       /* that came to an answer */
+    uint64_t errors;      /* those that ended in a status other than ERAI_OK instead; none of `calls` */
     uint64_t latency_sum_ns;
     const uint64_t *rows_by_verdict; /* verdicts counts, indexed by erai_verdict */
     const uint64_t *rows_by_source;
@@ -625,10 +676,10 @@ typedef struct erai_feature_counts {
 
 /* What has been counted since the last flush, which goes on being counted. */
 ERAI_API erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapshot, char *detail);
-/* Writes a snapshot as one batch file into the session's spool and starts the next. Durable when it returns ERAI_OK.
- * On failure nothing is lost: either the counts go into the next snapshot, or, when the detail says so, the file is
- * written and only its directory could not be synced: it may not outlast a power cut. `name` is NULL or receives the
- * file's name in at most ERAI_DETAIL_SIZE bytes. */
+/* Writes a snapshot as one batch file into the session's spool and starts the next. Durable when it returns ERAI_OK;
+ * call it from a thread that may wait for the disk. On failure nothing is lost: either the counts go into the next
+ * snapshot, or, when the detail says so, the file is written and only its directory could not be synced: it may not
+ * outlast a power cut. `name` is NULL or receives the file's name in at most ERAI_DETAIL_SIZE bytes. */
 ERAI_API erai_status erai_session_flush(erai_session *session, char *name, char *detail);
 
 /* Reads a batch file, which may come from anybody. The bytes are copied. */

@@ -36,23 +36,6 @@ static int name_allowed(const char *name) {
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(name);
 }
 
-/* With `yield`, a file that somebody else stored under this name meanwhile stays. 0, or an errno value. */
-static int write_file(const erai_spool *spool, const char *from, const char *to, const uint8_t *bytes, size_t size,
-                      int yield, int *visible) {
-    int made = 0;
-    int error = er_file_create(from, bytes, size, &made);
-    if (!error) error = yield ? er_file_rename_new(from, to) : er_file_rename(from, to);
-    if (error) {
-        if (made) er_file_remove(from);
-        return yield && error == EEXIST ? 0 : error;
-    }
-    /* From here on others may have read the file, so it stays as it is and its name is spent, whether or not it lasts.
-     */
-    *visible = 1;
-    error = er_directory_sync(spool->path);
-    return error;
-}
-
 static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield, int *visible,
                        char *detail) {
     char temporary[64];
@@ -64,7 +47,7 @@ static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes
         snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch,
                  spool->writes++);
         char *from = er_path_join(spool->path, temporary);
-        error = from ? write_file(spool, from, to, bytes, size, yield, visible) : ENOMEM;
+        error = from ? er_file_store(spool->path, from, to, bytes, size, yield, visible) : ENOMEM;
         free(from);
     }
     erai_status status = ERAI_OK;

@@ -47,30 +47,29 @@ int erai_session_stopped(const erai_session *session) {
 
 /* ---- Stopping ---- */
 
-/* Fsyncs the directory that names `path`. */
-static int sync_parent(const char *path) {
+/* The directory that names `path`, in memory that the caller frees; NULL: out of memory. */
+static char *parent_of(const char *path) {
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : 0;
     char *parent = malloc(length + 2);
-    if (!parent) return ENOMEM;
+    if (!parent) return NULL;
     memcpy(parent, path, length);
     strcpy(parent + length, slash ? length ? "" : "/" : ".");
-    int error = er_directory_sync(parent);
-    free(parent);
-    return error;
+    return parent;
 }
 
 static int write_beside(const char *path, const char *text, size_t size) {
-    char *temporary = malloc(strlen(path) + sizeof ".writing");
-    if (!temporary) return ENOMEM;
-    strcpy(temporary, path);
-    strcat(temporary, ".writing");
-    int made = 0, error = er_file_remove(temporary); /* a power cut's leftover */
-    if (!error || error == ENOENT) error = er_file_create(temporary, text, size, &made);
-    if (!error) error = er_file_rename(temporary, path);
-    if (error && made) er_file_remove(temporary);
+    char *parent = parent_of(path), *temporary = malloc(strlen(path) + sizeof ".writing");
+    int visible = 0, error = ENOMEM;
+    if (parent && temporary) {
+        strcpy(temporary, path);
+        strcat(temporary, ".writing");
+        error = er_file_remove(temporary); /* a power cut's leftover */
+        if (!error || error == ENOENT) error = er_file_store(parent, temporary, path, text, size, 0, &visible);
+    }
+    free(parent);
     free(temporary);
-    return error ? error : sync_parent(path);
+    return error;
 }
 
 static erai_status write_stop(const erai_session *session, const char *why, char *detail) {
@@ -107,10 +106,11 @@ erai_status erai_session_stop(erai_session *session, const char *why, char *deta
 /* ---- Resuming ---- */
 
 static erai_status remove_stop(const char *path, char *detail) {
-    int error = path ? er_file_remove(path) : ENOMEM;
-    if (error == ENOENT) return ERAI_OK;
-    if (!error) error = sync_parent(path);
-    return error ? fail_io(detail, "still stopped: removing", path, error) : ERAI_OK;
+    char *parent = path ? parent_of(path) : NULL;
+    int error = parent ? er_file_remove(path) : ENOMEM;
+    if (!error) error = er_directory_sync(parent);
+    free(parent);
+    return error && error != ENOENT ? fail_io(detail, "still stopped: removing", path, error) : ERAI_OK;
 }
 
 erai_status erai_session_resume(erai_session *session, char *detail) {

@@ -44,10 +44,12 @@ static double draw_limit(void) {
     return some[pick(sizeof some / sizeof *some)];
 }
 
-static void draw_features(subject *of) {
+static void draw_features(subject *of, uint32_t dtype) {
+    int is_signed = er_is_float(dtype) || dtype == ERAI_DTYPE_INT8 || dtype == ERAI_DTYPE_INT16 ||
+                    dtype == ERAI_DTYPE_INT32 || dtype == ERAI_DTYPE_INT64;
     for (int i = 0; i < BINS - 1; i++) of->edges[i] = 2.5 * i - 4;
     for (int i = 0; i < BINS; i++) of->counts[i] = 10;
-    of->sentinel[0] = pick(2) ? 1 : -99;
+    of->sentinel[0] = pick(2) || !is_signed ? 1 : -99;
     for (size_t f = 0; f < of->count; f++) {
         double one = draw_limit(), other = draw_limit();
         erai_feature_rule *feature = &of->features[f];
@@ -64,7 +66,7 @@ static void draw_features(subject *of) {
                                           .verdict = (uint32_t)pick(3),
                                           .values = of->sentinel,
                                           .count = (uint32_t)pick(2),
-                                          .limit = 7};
+                                          .limit = dtype == ERAI_DTYPE_BOOL ? 1 : 7};
     }
 }
 
@@ -94,7 +96,7 @@ static void draw_shape(subject *of, int large) {
 static void draw_subject(subject *of, uint32_t dtype, int large) {
     memset(of, 0, sizeof *of);
     draw_shape(of, large);
-    draw_features(of);
+    draw_features(of, dtype);
     of->input.rule.shape = of->shape;
     of->input.rule.max_shape = of->given;
     of->input.rule.dtype = dtype;

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_rai import BundleError, EdgeRaiError, IntegrityError, load
+from edge_rai import BundleError, IntegrityError, load
 from edge_rai.policy import FeatureRule, InputRule, OutputRule, Policy, Reference, compile_policy
+from support import guard_bytes
 from support.bundles import Tree, read_tree, seal, write_bundle, write_tree
 from support.models import save_linear
 
@@ -160,16 +162,19 @@ def test_sealed_garbage_for_a_model_is_refused(tree: Tree, tmp_path: Path, form:
     assert "models/model.onnx" in refusal(tmp_path / form, seal({**tree, "models/model.onnx": content}))
 
 
-def test_hostile_output_shape_is_an_error_and_never_a_crash(tmp_path: Path) -> None:
-    # A rejected first call makes outputs of the shape that the guard program states, here of 2**95 values.
-    free = save_linear(tmp_path / "free.onnx")
-    most = 2**31 - 1
-    model = OutputRule("y", "float32", (-1, -1))
+def test_hostile_output_shape_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    # A rejected first call makes outputs of the shape that the guard program states.
     bundle = write_bundle(
-        tmp_path / "sound.erai", free, linear_policy_with(outputs=(model,)), {"x": np.ones((1, 3), np.float32)}
+        tmp_path / "sound.erai",
+        save_linear(tmp_path / "free.onnx"),
+        linear_policy_with(outputs=(OutputRule("y", "float32", (-1, -1)),)),
+        {"x": np.ones((1, 3), np.float32)},
     )
-    for shape in ((-1, 2, most, most, most), (-1, 2, most, most), (-1, 2, 4, 2**30, 2**30)):
-        hostile = linear_policy_with(outputs=(OutputRule("y", "float32", shape),))
-        tree = seal({**read_tree(bundle), "guard.bin": compile_policy(hostile, Reference(()))})
-        with load(write_tree(tmp_path / "hostile.erai", tree)) as session, pytest.raises((MemoryError, EdgeRaiError)):
-            session.predict(np.full((2, 3), np.nan, np.float32))
+    modest = compile_policy(linear_policy_with(outputs=(OutputRule("y", "float32", (-1, 2, 7, 11)),)), Reference(()))
+    assert modest.count(struct.pack("<3q", 2, 7, 11)) == 1
+    most = 2**31 - 1
+    for extents in ((2, most, most), (most, most, most), (4, 2**12, 2**12 + 1), (0, 2**30, 1)):
+        program = guard_bytes.reseal(modest.replace(struct.pack("<3q", 2, 7, 11), struct.pack("<3q", *extents)))
+        tree = seal({**read_tree(bundle), "guard.bin": program})
+        with pytest.raises(BundleError, match="output 'y': its fixed extents make more than 67108864 elements"):
+            load(write_tree(tmp_path / "hostile.erai", tree))

@@ -61,7 +61,7 @@ PROBABILITIES: dict[str, Any] = {
     "shape": (None, 3),
     "finite": True,
     "default": (0.25,),
-    "logits": True,
+    "logits": False,
 }
 
 
@@ -279,7 +279,7 @@ FULL_INPUTS: list[tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any] | N
 ]
 FULL_OUTPUTS: list[dict[str, Any]] = [
     {**PROBABILITIES, "asks": OUTPUT_CHECKS},
-    {**PROBABILITIES, "name": "next h", "shape": (None, 4), "logits": False},
+    {**PROBABILITIES, "name": "next h", "shape": (None, 4), "logits": True},
     {"name": "map", "dtype": "object", "shape": (), "finite": False, "default": None},
 ]
 

@@ -113,7 +113,6 @@ name = "p"
 dtype = "float32"
 shape = [-1, 3]
 default = [0.25]
-logits = true
 range = [0, 1]
 sum = [0.99, 1.01]
 confidence = 0.6
@@ -125,6 +124,7 @@ name = "next h"
 dtype = "float32"
 shape = [-1, 4]
 default = [0.25]
+logits = true
 
 [[outputs]]
 name = "map"

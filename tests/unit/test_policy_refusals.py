@@ -12,6 +12,7 @@ from edge_rai._native import GuardProgram, PolicyBuilder
 from support import guard_bytes as raw
 from support.compose import add_input, add_output, compose, set_distance
 from support.guard_bytes import FEATURE, INPUT, OUTPUT, PLAIN, guard
+from support.refusals import asking, assert_both_refuse
 
 X = raw.input_record(INPUT, [FEATURE, PLAIN])
 Y = raw.output_record(OUTPUT)
@@ -55,7 +56,6 @@ OUTPUT_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"default": (1, 2)}, "a default of 2 values"),
     ({"default": ()}, "a default of 0 values"),
     ({"shape": (None, None), "default": (1, 2, 3)}, "a default of 3 values"),
-    ({"shape": (None, 2**31 - 1, 2**31 - 1, 2**31 - 1), "default": (1, 2, 3)}, "a default of 3 values"),
     ({"shape": (None, 65537), "default": (0,) * 65537}, "a default of 65537 values"),
     ({"default": (1, 2, 0.5)}, "default 0.5 does not fit"),
     ({"default": (1, 2, NAN)}, "default nan does not fit"),
@@ -71,15 +71,6 @@ OUTPUT_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dtype": "uint64", "default": (2.0**64,)}, "does not fit"),
     ({"dtype": "bool", "default": (2,)}, "default 2 does not fit"),
 ]
-
-
-def assert_both_refuse(rules: tuple[dict[str, Any], dict[str, Any], dict[str, Any]], message: str) -> None:
-    rule, feature, output = rules
-    features = [feature, PLAIN] if rule["feature_axis"] is not None else [feature]
-    with pytest.raises(PolicyError, match=message):
-        compose([(rule, features)], [output])
-    with pytest.raises(BundleError, match=message):
-        GuardProgram(guard([raw.input_record(rule, features)], [raw.output_record(output)]))
 
 
 @pytest.mark.parametrize(("fault", "message"), INPUT_FAULTS)
@@ -146,11 +137,6 @@ RESULT_FAULTS: list[tuple[str, dict[str, Any], str]] = [
 ]
 WORD = {**PLAIN, "name": "grösse"}
 WORDS = {**INPUT, "dtype": "string", "flag_range": False}
-
-
-def asking(rule: dict[str, Any], asked: dict[str, tuple[int, dict[str, Any]]], kind: str, fault: dict[str, Any]) -> Any:
-    number, arguments = asked[kind]
-    return {**rule, "asks": {kind: (number, {**arguments, **fault})}}
 
 
 @pytest.mark.parametrize(("kind", "fault", "message"), CHECK_FAULTS)

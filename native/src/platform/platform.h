@@ -48,6 +48,11 @@ int er_file_rename(const char *from, const char *to);
 int er_file_rename_new(const char *from, const char *to); /* EEXIST when there is a `to` */
 int er_file_remove(const char *path);
 int er_directory_sync(const char *path);
+/* A whole file or none: written and fsynced as `from`, which is new, renamed to `to`, and their directory fsynced. With
+ * `yield`, a file that somebody else stored under this name meanwhile stays. *visible is set once others may have read
+ * it, also where the last step then fails. */
+int er_file_store(const char *directory, const char *from, const char *to, const void *data, size_t size, int yield,
+                  int *visible);
 /* Calls `visit` with each name but "." and ".."; stops when it returns non-zero. */
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context);
 const char *er_error_text(int error, char *buffer, size_t size);

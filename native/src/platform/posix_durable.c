@@ -63,6 +63,21 @@ int er_directory_sync(const char *path) {
     return error;
 }
 
+int er_file_store(const char *directory, const char *from, const char *to, const void *data, size_t size, int yield,
+                  int *visible) {
+    int made = 0;
+    int error = er_file_create(from, data, size, &made);
+    if (!error) error = yield ? er_file_rename_new(from, to) : er_file_rename(from, to);
+    if (error) {
+        if (made) er_file_remove(from);
+        return yield && error == EEXIST ? 0 : error;
+    }
+    /* From here on others may have read the file, so it stays as it is and its name is spent, whether or not it lasts.
+     */
+    *visible = 1;
+    return er_directory_sync(directory);
+}
+
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context) {
     DIR *directory = opendir(path);
     if (!directory) return errno;
