@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ Columns = Mapping[str, Column]
 
 _KEY_BYTES = 64  # ERAI_KEY_SIZE
 _SHOWN = 20
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 _TAKEN = {"f": "biuf", "i": "biuf", "u": "biuf", "b": "b", "O": "OUST"}  # kinds of values by kind of column
 
 
@@ -35,11 +37,11 @@ def in_order(
         what: What they are to the model, for messages.
 
     Raises:
-        TypeError: Neither, or a column holds what its type cannot.
+        TypeError: Neither, an array has a mask, or a column holds what its type cannot.
         ValueError: A name is missing or unknown, or columns differ in length.
     """
     if len(specs) == 1 and isinstance(given, np.ndarray):
-        return [given]
+        return [_plain(given, f"{what} '{specs[0].name}'")]
     names = [spec.name for spec in specs]
     if not isinstance(given, Mapping):
         expected = f"a numpy array of {specs[0].dtype} or a mapping" if len(specs) == 1 else "a mapping of names"
@@ -55,7 +57,18 @@ def in_order(
         if not isinstance(values, np.ndarray):
             came = type(values).__name__
             raise TypeError(f"{what} '{spec.name}': expected a numpy array of {spec.dtype}, got {came}")
-    return arrays
+    return [_plain(values, f"{what} '{spec.name}'") for spec, values in zip(specs, arrays, strict=True)]
+
+
+def _plain(values: Array, what: str) -> Array:
+    """The array that a subclass of arrays is beneath; of one with a mask that would not be what its owner means."""
+    if type(values) is np.ndarray:
+        return values
+    masked = sys.modules.get("numpy.ma")  # which nobody has an array of before it is loaded
+    if masked is not None and isinstance(values, masked.MaskedArray):
+        came = type(values).__name__
+        raise TypeError(f"{what}: expected an array without a mask, got {came}; convert it with .filled(value)")
+    return values.view(np.ndarray)
 
 
 def rows_of(arrays: Sequence[Array], batched: bool) -> int:
@@ -100,18 +113,31 @@ def _extent(shape: tuple[int, ...]) -> str:
 
 def _column(name: str, given: Any, column: Column, dtype: np.dtype[Any]) -> Array:
     """One column's values, () or (rows,), of the input's type."""
-    values = np.asarray(given, dtype=object if dtype.kind == "O" else None)
+    if isinstance(given, np.ndarray):
+        given = _plain(given, f"column '{name}'")
+    values = np.asarray(given, dtype=object if dtype.kind in "Oiu" and not isinstance(given, np.ndarray) else None)
     if values.ndim > 1:
         raise ValueError(f"column '{name}' has shape {list(values.shape)}; expected one value, or one a row")
     if values.dtype.kind == "O" and column.missing is not None:
         items = [column.missing if item is None else item for item in values.ravel().tolist()]
-        values = np.array(items).reshape(values.shape)
+        values = np.array(items, object if dtype.kind in "iu" else None).reshape(values.shape)
+    if values.dtype.kind == "O" and dtype.kind in "iu":
+        return _integers(name, values, dtype)
     if values.size and values.dtype.kind not in _TAKEN[dtype.kind]:
         raise TypeError(f"column '{name}': expected {dtype}, got {_odd_one(values, dtype)}")
     if dtype.kind in "iu":
         _check_integers(name, values, dtype)
     with np.errstate(over="ignore"):  # too great for float32 is infinite, and refused where the policy says so
         return values.astype(dtype)
+
+
+def _integers(name: str, values: Array, dtype: np.dtype[Any]) -> Array:
+    """Of objects, one by one: numpy makes floats of integers that stand beside a float, or are great."""
+    for item in values.ravel().tolist():
+        if not isinstance(item, _NUMBERS):
+            raise TypeError(f"column '{name}': expected {dtype}, got {item!r:.40}")
+        _check_integer(name, item, dtype)
+    return np.array([int(item) for item in values.ravel().tolist()], dtype).reshape(values.shape)
 
 
 def _odd_one(values: Array, dtype: np.dtype[Any]) -> str:
@@ -123,10 +149,14 @@ def _odd_one(values: Array, dtype: np.dtype[Any]) -> str:
 
 
 def _check_integers(name: str, values: Array, dtype: np.dtype[Any]) -> None:
-    limits = np.iinfo(dtype)
     for item in values.ravel().tolist() if values.dtype.kind == "f" else _extremes(values):
-        if item != item or item in (np.inf, -np.inf) or item != int(item) or not limits.min <= int(item) <= limits.max:
-            raise ValueError(f"column '{name}': {item!r} is no {dtype}")
+        _check_integer(name, item, dtype)
+
+
+def _check_integer(name: str, item: Any, dtype: np.dtype[Any]) -> None:
+    limits = np.iinfo(dtype)
+    if item != item or item in (np.inf, -np.inf) or item != int(item) or not limits.min <= int(item) <= limits.max:
+        raise ValueError(f"column '{name}': {item!r} is no {dtype}")
 
 
 def _extremes(values: Array) -> list[int]:
@@ -140,17 +170,19 @@ def encode_keys(key: Any, rows: int) -> list[bytes]:
     """Keys as C takes them: one for all rows, or one a row; empty where nothing was given.
 
     Args:
-        key: None, str, bytes or int; or a sequence of those, one a row.
+        key: None, str, bytes (or what lends its bytes, as a bytearray does) or int; or a sequence of those, one a row.
         rows: Of the call.
 
     Raises:
-        TypeError: It is none of those.
+        TypeError: It is none of those, such as an array without an axis.
         ValueError: There are more or fewer than rows, or one has more than 64 bytes.
     """
     if key is None:
         return []
-    if isinstance(key, str | bytes | int | np.integer):
+    if isinstance(key, str | bytes | bytearray | memoryview | int | np.integer):
         return [_encode_key(key)]
+    if isinstance(key, np.ndarray) and not key.ndim:
+        raise TypeError("key: expected str, bytes, int or a sequence of those, got an array of no axis; use .item()")
     if not isinstance(key, Sequence | np.ndarray):
         raise TypeError(f"key: expected str, bytes, int or a sequence of those, got {type(key).__name__}")
     if len(key) != rows:
@@ -162,6 +194,8 @@ def _encode_key(key: Any) -> bytes:
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         key = str(int(key))
     encoded = key.encode() if isinstance(key, str) else b"" if key is None else key
+    if isinstance(encoded, bytearray | memoryview):
+        encoded = bytes(encoded)
     if not isinstance(encoded, bytes):
         raise TypeError(f"key: expected str, bytes or int, got {type(key).__name__}")
     if len(encoded) > _KEY_BYTES:

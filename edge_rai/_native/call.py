@@ -126,11 +126,13 @@ class Call(UsualCall):
             self.seen = accepted
         self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
         names, views = zip(*self.views, strict=True)
-        shape = self.tensors.shapes[0] if len(self.inputs) == 1 else None
-        known = [seen is not None and seen.dtype.isbuiltin == 1 for seen in views]
-        if accepted and shape is not None and all(known) and self.inputs[0].dtype not in ("string", "bfloat16"):
+        single = len(self.inputs) == 1
+        shape, dtype = (self.tensors.shapes[0], self.tensors.dtypes[0]) if single else (None, None)
+        known = all(seen is not None and seen.dtype.isbuiltin == 1 for seen in views)
+        known = known and self.inputs[0].dtype not in ("string", "bfloat16")
+        if accepted and known and shape is not None and dtype is not None:
             rows = None if self.rows == Answer.rows else self.rows
-            self.learn(shape, self.tensors.dtypes[0], Answer, rows, names, views)
+            self.learn(shape, dtype, Answer, rows, names, views)
 
     def see(self, index: int) -> Array | None:
         """A view of an output; None where there is none: of strings, and of what is no tensor."""

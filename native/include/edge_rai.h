@@ -58,12 +58,12 @@
  * Threads. Each type says one of: immutable, any thread; any thread (it locks by itself, for moments); one thread at a
  * time. A session serves any number of threads, each with an answer of its own; calls of a session with recurrent
  * states wait for each other. Flushing, stopping and resuming hold the session's lock while they write to the disk:
- * whoever opens or closes an answer meanwhile waits, predictions do not.
+ * whoever opens or closes an answer, overrides or takes a snapshot meanwhile waits; predictions do not.
  *
  * Deadlines. Where the policy has one, the model runs on a thread of its answer's own, which starts with the first run;
- * the fallback model, once it is asked, on another. A run that misses its deadline is left to itself, told to end, and
- * what it gives is dropped; erai_answer_close waits for it. The fallback model has as long again: a call that asks it
- * may take two deadlines.
+ * the fallback model, once it is asked, on another. A run that misses its deadline is told to end and left to itself,
+ * and what it gives is dropped; the answer's next call waits for it, within its own deadline, and erai_answer_close.
+ * The fallback model has as long again: a call that asks it may take two deadlines.
  *
  * The library never prints, exits, aborts or installs a signal handler.
  *
@@ -377,8 +377,8 @@ typedef struct erai_output_rule {
     size_t struct_size;
     const char *name;
     const int64_t *shape;      /* rank extents; -1: free; the others make at most 2^26 elements, also of a state */
-    const double *default_row; /* default_size values: one row's answer, or one value for every element; as rounded to
-                                * the data type, which must have them */
+    const double *default_row; /* default_size values: one row's answer, or one value for every element;
+                                * numbers that the data type has */
     uint32_t rank;
     uint32_t dtype;
     uint32_t flags;
@@ -389,10 +389,10 @@ typedef struct erai_output_rule {
 
 /* Who answers rejected rows: the first rule one of whose reasons a row has. Where none has, DEFAULT.
  *
- * FALLBACK_MODEL, the bundle's second model, is for rows against whose values nothing is said: all reasons that such a
- * row has are of outputs, or OUT_OF_DISTRIBUTION, DEADLINE, BREAKER_OPEN, RATE_LIMITED, HELD or INFERENCE. A row that
- * was rejected for its values, type or shape never reaches it, and goes on to the next step; so does one whose answer
- * from it fails the checks of the outputs, and every row of erai_judge. ABSTAIN puts the row into the review queue. */
+ * FALLBACK_MODEL is the bundle's second model. A row reaches it when all its reasons are of outputs,
+ * OUT_OF_DISTRIBUTION, DEADLINE, BREAKER_OPEN, RATE_LIMITED, HELD or INFERENCE. One that was rejected for its values,
+ * type or shape never does: it goes on to the next step, as a row whose answer from that model fails the outputs'
+ * checks does too. erai_judge never asks it. */
 typedef struct erai_fallback_rule {
     size_t struct_size;
     uint64_t reasons;      /* bit i: erai_reason_code i; UINT64_MAX: any */
@@ -430,8 +430,8 @@ typedef struct erai_decision_rule {
 /* A recurrent state: what the output gave in one call is the input of the next. The session keeps it, zeros at first,
  * and begins anew with zeros when the number of rows changes; callers leave this input out. Calls of a session with
  * states wait for each other. The answer shows the output as the model gave it, also of rejected rows, whose state
- * stays as it was; of a model that did not run it is what a row of source NONE has. It has no default and is judged for
- * nothing but being finite. */
+ * stays as it was; of a model that did not run it is what a row of source NONE has. It is held to being finite and of
+ * the state's shape (it begins anew otherwise), and not to the output's checks; a default of it answers nothing. */
 typedef struct erai_state_rule {
     size_t struct_size;
     const char *input, *output;
@@ -443,7 +443,7 @@ typedef struct erai_state_rule {
  * any order. A rule that is refused, or finds no memory, leaves the policy as it was.
  *
  * `batched`: axis 0 counts rows, which are judged one by one, in every input and output but states, which have a
- * `row_axis`, and sequences, which may have an item a row. Otherwise a call is one row. */
+ * `row_axis`, and outputs that are no tensors: a sequence may have an item a row. Otherwise a call is one row. */
 ERAI_API erai_status erai_policy_open(int batched, erai_policy **policy);
 ERAI_API void erai_policy_close(erai_policy *policy);
 ERAI_API erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *rule, char *detail);
@@ -558,10 +558,9 @@ ERAI_API void erai_session_reset(erai_session *session);
 
 /* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the
  * model) in the spool, or, without one, "PATH.stopped" beside the bundle, holds `why`; a session opened while either
- * is there is stopped from the beginning. A session of the same model that is open already, here or in another process,
- * goes on until it is opened again. ERAI_E_SPOOL: this session is stopped, and the file could not be written.
- *
- * Resuming removes both files; ERAI_E_SPOOL: it could not, and the session is still stopped. */
+ * is there is stopped from the beginning. Others of this model that are open already, here or in another process, go on
+ * until they are opened again. ERAI_E_SPOOL: this session is stopped, but the file that would stop later ones could not
+ * be written. Resuming removes both files; ERAI_E_SPOOL: it could not, and the session is still stopped. */
 ERAI_API erai_status erai_session_stop(erai_session *session, const char *why, char *detail);
 ERAI_API erai_status erai_session_resume(erai_session *session, char *detail);
 ERAI_API int erai_session_stopped(const erai_session *session);
@@ -591,11 +590,11 @@ ERAI_API erai_status erai_session_override(erai_session *session, uint64_t id, c
                                            char *detail);
 
 /* The two halves for an application that runs the model itself. After admit, `*admitted` is the number of rows worth
- * running; with 0, skip the model and pass count 0 to judge. The application replaces what is missing by what it
- * becomes, and leaves out or replaces the rows that admit rejected; outputs passed to judge cover all rows. The inputs
- * must live until judge, which may keep a row for review; the outputs, which the answer copies, until it returns.
- * Recurrent states, deadlines and the second model are the application's own: judge answers from every other step of
- * the fallback chain. */
+ * running, and erai_answer_rows says which; with 0, skip the model and pass count 0 to judge. The application replaces
+ * what is missing by what it becomes, and leaves out or replaces the rows that admit rejected; outputs passed to judge
+ * cover all rows. The inputs must live until judge, which may keep a row for review; the outputs, which the answer
+ * copies, until it returns. Recurrent states, deadlines and the second model are the application's own: judge answers
+ * from every other step of the fallback chain. */
 ERAI_API erai_status erai_admit(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer,
                                 size_t *admitted);
 ERAI_API erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t count, erai_answer *answer);
@@ -648,7 +647,7 @@ typedef struct erai_snapshot_info {
     int64_t end_unix_ns;
     uint64_t duration_ns; /* monotonic */
     uint64_t calls;       /* that came to an answer */
-    uint64_t errors;      /* those that ended in a status other than ERAI_OK instead; none of `calls` */
+    uint64_t errors;      /* that ended in a status other than ERAI_OK; `calls` does not count them */
     uint64_t latency_sum_ns;
     const uint64_t *rows_by_verdict; /* verdicts counts, indexed by erai_verdict */
     const uint64_t *rows_by_source;

@@ -185,6 +185,7 @@ static int is_row_of(const er_output *output, int batched, const erai_tensor *te
     size_t bytes;
     if (!output->dtype || tensor->dtype != output->dtype || tensor->rank > ERAI_MAX_RANK) return 0;
     if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes)) return 0;
+    if (output->is_state) return 1; /* which nobody but the model decides */
     if (batched && (!tensor->rank || tensor->shape[0] != 1)) return 0;
     if (!(output->flags & ERAI_RULE_SHAPE)) return 1;
     if (tensor->rank != output->rank) return 0;

@@ -148,6 +148,44 @@ static void outputs_of_other_types_are_refused_and_the_row_still_waits(void) {
     erai_session_close(session);
 }
 
+static void the_next_state_among_the_outputs_may_count_rows_on_any_axis(void) {
+    static const int64_t layers[] = {2, -1};
+    static const uint32_t chain[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN};
+    erai_policy *policy = test_policy(1);
+    const erai_input_rule state = {.struct_size = sizeof state,
+                                   .name = "h",
+                                   .shape = layers,
+                                   .max_shape = (int64_t[]){2, 4096},
+                                   .rank = 2,
+                                   .dtype = ERAI_DTYPE_FLOAT32,
+                                   .feature_axis = -1,
+                                   .sketch_stride = 1};
+    const erai_feature_rule feature = {
+        .struct_size = sizeof feature, .name = "h", .low = -(double)INFINITY, .high = (double)INFINITY};
+    const erai_state_rule pair = {.struct_size = sizeof pair, .input = "h", .output = "next h", .row_axis = 1};
+    ER_CHECK_INT(erai_policy_add_input(policy, &state, NULL), ERAI_OK);
+    ER_CHECK_INT(erai_policy_add_feature(policy, &feature, NULL), ERAI_OK);
+    test_add_output(policy, "y", (erai_output_rule){.shape = flat, .rank = 1});
+    test_add_output(policy, "next h", (erai_output_rule){.shape = layers, .rank = 2, .flags = ERAI_RULE_SHAPE});
+    ER_CHECK_INT(erai_policy_add_state(policy, &pair, NULL), ERAI_OK);
+    test_set_decision(policy, (erai_decision_rule){.review_rows = 2, .last_good_keys = 1, .last_good_age_ns = SECOND});
+    test_add_fallback(policy, UINT64_MAX, chain, 2);
+    erai_session *session = test_session(policy, NULL);
+    erai_answer *answer = test_answer(session);
+    const erai_tensor outputs[] = {
+        {.data = &(float){7}, .shape = (int64_t[]){1}, .rank = 1, .dtype = ERAI_DTYPE_FLOAT32},
+        {.data = zeros, .shape = (int64_t[]){2, 1}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32}};
+    ask(session, answer, "k", 99);
+    ER_CHECK_INT(erai_session_override(session, review_id(answer), outputs, 2, NULL), ERAI_OK);
+    ask(session, answer, "k", 99);
+    erai_tensor output;
+    ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_LAST_GOOD);
+    ER_CHECK_INT(erai_answer_output(answer, 0, &output), ERAI_OK);
+    ER_CHECK(*(const float *)output.data == 7);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 static void ids_are_never_given_twice_and_places_are_used_again(void) {
     enum { PLACES = 5 };
     erai_session *session = open_session(PLACES, 0, NULL);
@@ -227,6 +265,7 @@ int main(void) {
     ER_RUN(an_override_of_a_row_without_a_key_is_for_all_of_those_or_for_nobody);
     ER_RUN(a_row_may_leave_without_an_answer);
     ER_RUN(outputs_of_other_types_are_refused_and_the_row_still_waits);
+    ER_RUN(the_next_state_among_the_outputs_may_count_rows_on_any_axis);
     ER_RUN(ids_are_never_given_twice_and_places_are_used_again);
     ER_RUN(without_a_queue_nothing_waits);
     ER_RUN(threads_ask_and_decide_at_once_and_every_row_is_decided_once);

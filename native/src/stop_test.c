@@ -83,6 +83,21 @@ static void a_stop_in_the_spool_holds_for_its_model_alone(void) {
     test_directory_remove(spool);
 }
 
+static void an_open_session_goes_on_until_it_is_opened_again(void) {
+    char spool[64];
+    test_directory_make(spool);
+    erai_session *first = open_session(spool, 1), *second = open_session(spool, 1);
+    ER_CHECK_INT(erai_session_stop(first, "", NULL), ERAI_OK);
+    ER_CHECK_INT(call(first), ERAI_E_STOPPED);
+    ER_CHECK_INT(call(second), ERAI_OK);
+    close_session(second);
+    second = open_session(spool, 1);
+    ER_CHECK_INT(call(second), ERAI_E_STOPPED);
+    close_session(second);
+    close_session(first);
+    test_directory_remove(spool);
+}
+
 static void without_a_spool_the_stop_lies_beside_the_bundle(void) {
     char directory[64];
     test_directory_make(directory);
@@ -153,6 +168,7 @@ static void what_cannot_be_removed_goes_on_stopping(void) {
 int main(void) {
     ER_RUN(a_stopped_session_answers_nothing_until_it_is_resumed);
     ER_RUN(a_stop_in_the_spool_holds_for_its_model_alone);
+    ER_RUN(an_open_session_goes_on_until_it_is_opened_again);
     ER_RUN(without_a_spool_the_stop_lies_beside_the_bundle);
     ER_RUN(resuming_removes_both);
     ER_RUN(a_stop_that_cannot_be_kept_holds_here_and_says_so);

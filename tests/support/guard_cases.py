@@ -151,18 +151,26 @@ def string_rules(draw: st.DrawFn, name: str) -> FeatureRule:
     )
 
 
+def held_by(dtype: str, numbers: Sequence[float]) -> st.SearchStrategy[float]:
+    """Those of the numbers that the type has: a policy that names another is refused."""
+    if dtype in FLOATS:
+        return st.sampled_from(numbers)
+    least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return st.sampled_from([number for number in numbers if number.is_integer() and least <= number <= most])
+
+
 @st.composite
 def number_rules(draw: st.DrawFn, name: str, dtype: str) -> FeatureRule:
     low, high = draw(far_limits), draw(far_limits)
     if low is not None and high is not None and low > high:
         low, high = high, low
     optional: dict[str, st.SearchStrategy[Any]] = {
-        "categories": st.sets(st.sampled_from([0.0, 1.0, 2.0, -1.0, 0.1, 3.5]), min_size=1).map(tuple),
+        "categories": st.sets(held_by(dtype, [0.0, 1.0, 2.0, -1.0, 0.1, 3.5]), min_size=1).map(tuple),
         "integral": st.just(True),
         "missing": st.builds(
             Missing,
             becomes=st.sampled_from([None, 0.0, 1.0]),
-            value=st.sampled_from([None, -1.0, 0.0, 3.0, 0.1]),
+            value=st.none() | held_by(dtype, [-1.0, 0.0, 3.0, 0.1]),
             verdict=st.sampled_from(["accept", "flag", "reject"]),
         ),
         "stuck": st.integers(2, 4),

@@ -151,6 +151,19 @@ def test_greatest_integers_keep_every_bit(table: Table, dtype: str, most: int) -
                 session.predict({"a": wrong, "b": 1})
 
 
+def test_missing_value_beside_great_integers_leaves_them_every_bit(table: Table) -> None:
+    features = (FeatureRule("a", missing=Missing(value=-1)), FeatureRule("b"))
+    great = 2**53 + 1
+    with table("int64", *features) as session:
+        for given in ([great, None], np.array([great, None], object), [great, -1.0], (np.int64(great), np.float32(-1))):
+            assert session.predict({"a": given, "b": [1, 2]}).outputs["y"].tolist() == [[great, 1], [-1, 2]]
+        for wrong in ([great, "1"], [great, [1]], [great, 1j]):
+            with pytest.raises(TypeError, match="column 'a': expected int64, got "):
+                session.predict({"a": wrong, "b": [1, 2]})
+    with table("uint64", FeatureRule("a"), FeatureRule("b")) as session:
+        assert session.predict({"a": [2**63 + 1, 5], "b": [1, 2]}).outputs["y"].tolist() == [[2**63 + 1, 1], [5, 2]]
+
+
 def test_columns_of_booleans_take_nothing_else(table: Table) -> None:
     with table("bool", FeatureRule("a"), FeatureRule("b")) as session:
         given = {"a": [True, False], "b": np.array([False, False])}
@@ -184,6 +197,20 @@ def test_model_of_two_inputs_takes_no_columns(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"missing: x0, x1; unknown: a; the model has: x0, x1$"),
     ):
         session.predict({"a": 1})
+
+
+def test_array_with_a_mask_is_refused_by_name_and_other_subclasses_are_arrays(session: Session) -> None:
+    row = np.array([[1, 2, 3]], np.float32)
+    masked = np.ma.masked_array(row, mask=[[0, 1, 0]])
+    for given in (masked, {"x": masked}):
+        with pytest.raises(TypeError, match=r"input 'x': expected an array without a mask, got MaskedArray; .*filled"):
+            session.predict(given)
+    for column in (np.ma.masked_array([1, 2], mask=[0, 1]), np.ma.masked):
+        with pytest.raises(TypeError, match="column 'radius': expected an array without a mask, got Masked"):
+            session.predict({"radius": column, "texture": 2, "area": 3})
+    for kind in (np.matrix, np.recarray):
+        assert session.predict(row.view(kind)).outputs["y"].tolist() == ANSWER
+    assert session.snapshot().calls == 2
 
 
 # ---- Keys ----
@@ -223,6 +250,14 @@ def test_integer_key_is_its_decimal_text(keyed: Session) -> None:
     assert keyed.predict(BAD, key="-12").source is Source.LAST_GOOD
 
 
+def test_bytes_of_any_kind_are_one_key_and_not_one_a_row(keyed: Session) -> None:
+    for number, kind in enumerate((bytes, bytearray, memoryview)):
+        keyed.predict(GOOD, key=kind(b"ab%d" % number))
+        for key in (kind(b"ab%d" % number), f"ab{number}", [kind(b"ab%d" % number)] * 3):
+            answer = keyed.predict(np.repeat(BAD, 3, axis=0), key=key)
+            assert answer.row_sources.tolist() == [Source.LAST_GOOD] * 3
+
+
 @pytest.mark.parametrize("make", [list, tuple, lambda keys: np.array(keys, object)])
 def test_one_key_a_row(keyed: Session, make: Callable[[list[Any]], Any]) -> None:
     keyed.predict(np.concatenate([GOOD, GOOD + 1, GOOD + 2]), key=make(["a", b"b", None]))
@@ -243,7 +278,7 @@ def test_keys_that_do_not_fit_are_a_value_error_and_leave_nothing_behind(keyed: 
             keyed.predict(BAD, key=key)
     with pytest.raises(ValueError, match="1 keys for 2 rows"):
         keyed.predict(np.repeat(BAD, 2, axis=0), key=["a"])
-    for wrong in (1.5, [1.5], [True], {"a"}, object()):
+    for wrong in (1.5, [1.5], [True], {"a"}, object(), np.array("a"), np.array(7), np.array([["a"]])):
         with pytest.raises(TypeError, match=r"expected str, bytes"):
             keyed.predict(BAD, key=wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected float32"):

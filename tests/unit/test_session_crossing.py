@@ -44,7 +44,7 @@ def test_usual_calls_never_come_to_the_written_method(linear_bundle: Path, linea
             assert answer.outputs["y"].tobytes() == reference_run(linear_model, {"x": ROWS})["y"].tobytes()
             assert (answer.rows, answer.verdict, answer.reasons) == (4, Verdict.ACCEPT, ())
         assert session.written == 1
-        for unusual in (ROWS[:2], ROWS[::-1], ROWS.astype(">f4"), ROWS.view(np.ma.MaskedArray), {"x": ROWS}):
+        for unusual in (ROWS[:2], ROWS[::-1], ROWS.astype(">f4"), ROWS.view(np.recarray), {"x": ROWS}):
             before = session.written
             assert session.predict(unusual).verdict is Verdict.ACCEPT  # type: ignore[arg-type]
             assert session.written == before + 1
