@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from edge_rai.errors import InferenceError
 from edge_rai.inputs import Key, encode_keys, rows_of
 from edge_rai.session import Session, raise_rejected
-from edge_rai.types import Answer, Source, Verdict
+from edge_rai.types import Answer, ReasonCode, Source, TensorSpec, Verdict
 
 Array = npt.NDArray[Any]
 # Requests whose rows have the same shapes go together. None: a request that goes alone.
@@ -46,7 +48,9 @@ class Batcher:
 
     It pays where a batch costs the model little more than a row: weights are read once for all of them. A model of
     microseconds is better asked directly. The rows of a batch are those of callers whose rows have one shape; whatever
-    the policy turns away, it turns away for the caller that gave it. One thread in the background; a context manager.
+    the policy turns away, it turns away for the caller that gave it. A batch on which the runtime fails is asked once
+    more, each caller alone, so that it fails for those whose rows are to blame. One thread in the background, which
+    ends with ``close``, or once nobody has the batcher any more; a context manager.
 
     Args:
         session: Batched, of rows that do not depend on each other, and without recurrent states. It stays open.
@@ -64,13 +68,11 @@ class Batcher:
         if not 0 <= max_wait_s <= threading.TIMEOUT_MAX:
             raise ValueError(f"max_wait_s is {max_wait_s}; expected 0 or more seconds")
         self._session = session
-        self._most = min(max_batch, session._most_rows())
-        self._wait_s = max_wait_s
-        self._waiting: dict[Form, _Group] = {}  # none of them empty
-        self._changed = threading.Condition()  # over what is waiting and whether it is closed
-        self._closed = False
-        self._worker = threading.Thread(target=self._work, name="edge_rai.Batcher", daemon=True)
+        self._queue = _Queue(session.inputs, min(max_batch, session._most_rows()), max_wait_s)
+        # The thread has the queue and not the batcher, which would live as long as its thread.
+        self._worker = threading.Thread(target=_work, args=(session, self._queue), name="edge_rai.Batcher", daemon=True)
         self._worker.start()
+        weakref.finalize(self, self._queue.close)
 
     def predict(
         self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
@@ -91,23 +93,14 @@ class Batcher:
         arrays = self._session._ready(inputs)
         rows = rows_of(arrays, batched=True)
         request = _Request(arrays, encode_keys(key, rows), rows, time.monotonic(), Future())
-        form = self._form(request)
-        with self._changed:
-            if self._closed:
-                raise ValueError("the batcher is closed")
-            group = self._waiting.setdefault(form, _Group(deque()))
-            group.requests.append(request)
-            group.rows += rows
-            if len(group.requests) == 1 or self._is_full(form):
-                self._changed.notify()  # otherwise there is nothing for it to do yet
+        self._queue.put(request)
         return request.answer
 
     def close(self) -> None:
-        """Answers whoever waits, and ends. The session stays open."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._worker.join()
+        """Answers whoever waits, and ends; called by a callback of an answer, it ends soon after. The session stays."""
+        self._queue.close()
+        if threading.current_thread() is not self._worker:
+            self._worker.join()
 
     def __enter__(self) -> Batcher:
         return self
@@ -117,11 +110,52 @@ class Batcher:
     ) -> None:
         self.close()
 
+
+class _Queue:
+    """Requests that wait, by form. Any thread puts them, one takes them."""
+
+    def __init__(self, specs: Sequence[TensorSpec], most_rows: int, wait_s: float) -> None:
+        self._specs = specs
+        self._most = most_rows
+        self._wait_s = wait_s
+        self._waiting: dict[Form, _Group] = {}  # none of them empty
+        self._changed = threading.Condition()  # over what is waiting and whether it is closed
+        self._closed = False
+
+    def put(self, request: _Request) -> None:
+        """Raises ValueError when it is closed."""
+        form = self._form(request)
+        with self._changed:
+            if self._closed:
+                raise ValueError("the batcher is closed")
+            group = self._waiting.setdefault(form, _Group(deque()))
+            group.requests.append(request)
+            group.rows += request.rows
+            if len(group.requests) == 1 or self._is_full(form):
+                self._changed.notify()  # otherwise there is nothing for it to do yet
+
+    def close(self) -> None:
+        """What waits is due at once, and nothing comes after it."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def next(self) -> list[_Request]:
+        """The next batch, when it is due; empty when all is done."""
+        with self._changed:
+            while self._waiting or not self._closed:
+                form = min(self._waiting, key=self._due, default=None)
+                left = self._due(form) - time.monotonic() if self._waiting else None
+                if left is not None and (left <= 0 or self._closed):
+                    return self._take(form)
+                self._changed.wait(left)
+        return []
+
     def _form(self, request: _Request) -> Form:
         """Of what the policy may turn away as a whole the form is None: its rows cannot be told in the answer."""
         fits = request.rows < self._most and all(
             values.size and values.ndim == len(spec.shape) and len(values) == request.rows
-            for values, spec in zip(request.arrays, self._session.inputs, strict=True)
+            for values, spec in zip(request.arrays, self._specs, strict=True)
         )
         return tuple(values.shape[1:] for values in request.arrays) if fits else None
 
@@ -132,29 +166,6 @@ class Batcher:
         """When the group is to be asked; one that is full is served by how long it waits, too, so that none starves."""
         came = self._waiting[form].requests[0].came
         return came if self._is_full(form) else came + self._wait_s
-
-    def _work(self) -> None:
-        while batch := self._next():
-            running = [request for request in batch if request.answer.set_running_or_notify_cancel()]
-            try:
-                answers = self._ask(running) if running else []
-            except Exception as error:  # noqa: BLE001  whatever it is, whoever waits must hear of it
-                for request in running:
-                    request.answer.set_exception(error)
-            else:
-                for request, answer in zip(running, answers, strict=True):
-                    request.answer.set_result(answer)
-
-    def _next(self) -> list[_Request]:
-        """The next batch, when it is due; empty when all is done."""
-        with self._changed:
-            while self._waiting or not self._closed:
-                form = min(self._waiting, key=self._due, default=None)
-                left = self._due(form) - time.monotonic() if self._waiting else None
-                if left is not None and (left <= 0 or self._closed):
-                    return self._take(form)
-                self._changed.wait(left)
-        return []
 
     def _take(self, form: Form) -> list[_Request]:
         group, rows = self._waiting[form], 0
@@ -167,19 +178,65 @@ class Batcher:
             del self._waiting[form]
         return batch
 
-    def _ask(self, batch: list[_Request]) -> list[Answer]:
-        names = [spec.name for spec in self._session.inputs]
-        if len(batch) == 1:
-            (only,) = batch
-            key = only.keys[0] if len(only.keys) == 1 else only.keys or None
-            return [self._session.predict(dict(zip(names, only.arrays, strict=True)), key=key)]
-        arrays = [np.concatenate(parts) for parts in zip(*(request.arrays for request in batch), strict=True)]
-        keys = [key for request in batch for key in _key_of_each_row(request)]
-        answer = self._session.predict(dict(zip(names, arrays, strict=True)), key=keys if any(keys) else None)
-        ends = np.cumsum([request.rows for request in batch]).tolist()
-        if ends[-1] != answer.rows:
-            raise InferenceError(f"a batch of {ends[-1]} rows was answered as {answer.rows}")
-        return [_part(answer, end - request.rows, end) for request, end in zip(batch, ends, strict=True)]
+
+# ---- Asking ----
+
+
+def _work(session: Session, queue: _Queue) -> None:
+    while batch := queue.next():
+        running = [request for request in batch if request.answer.set_running_or_notify_cancel()]
+        if running:
+            _serve(session, running)
+        del batch, running  # while it waits for the next, nothing is kept of these
+
+
+def _serve(session: Session, batch: list[_Request]) -> None:
+    """Sets what each of the requests waits for."""
+    try:
+        answers = [_ask_alone(session, batch[0])] if len(batch) == 1 else _ask_together(session, batch)
+    except Exception as error:  # noqa: BLE001  whatever it is, whoever waits must hear of it
+        for request in batch:
+            request.answer.set_exception(error)
+        return
+    if answers is None:
+        for request in batch:
+            _serve(session, [request])
+    else:
+        for request, answer in zip(batch, answers, strict=True):
+            request.answer.set_result(answer)
+
+
+def _ask_alone(session: Session, request: _Request) -> Answer:
+    key = request.keys[0] if len(request.keys) == 1 else request.keys or None
+    return session.predict(_by_name(session, request.arrays), key=key)
+
+
+def _ask_together(session: Session, batch: list[_Request]) -> list[Answer] | None:
+    """An answer a request; None when the runtime failed, and nobody knows on whose rows."""
+    arrays = [np.concatenate(parts) for parts in zip(*(request.arrays for request in batch), strict=True)]
+    keys = [key for request in batch for key in _key_of_each_row(request)]
+    try:
+        answer = session.predict(_by_name(session, arrays), key=keys if any(keys) else None)
+    except InferenceError:
+        return None
+    if any(reason.code is ReasonCode.INFERENCE for reason in answer.reasons):
+        _take_out_of_review(session, answer)
+        return None
+    ends = np.cumsum([request.rows for request in batch]).tolist()
+    if ends[-1] != answer.rows:
+        raise InferenceError(f"a batch of {ends[-1]} rows was answered as {answer.rows}")
+    return [_part(answer, end - request.rows, end) for request, end in zip(batch, ends, strict=True)]
+
+
+def _take_out_of_review(session: Session, answer: Answer) -> None:
+    """Rows that are asked once more, and would wait twice."""
+    for review_id in filter(None, answer.review_ids.tolist()):
+        with suppress(ValueError):  # somebody has decided it, or newer ones took its place
+            session.override(review_id, None)
+
+
+def _by_name(session: Session, arrays: list[Array]) -> dict[str, Array]:
+    return dict(zip([spec.name for spec in session.inputs], arrays, strict=True))
 
 
 def _check(session: Session) -> None:

@@ -186,15 +186,15 @@ class Session(Predictor):
 
         Args:
             review_id: ``ReviewItem.id``.
-            outputs: This row's, by name, or an array for a model of one output; axis 0 is 1 where the model has rows.
-                None: the row leaves the queue without an answer.
+            outputs: This row's, by name and states left out, or an array for a model of one; axis 0 is 1 where the
+                model has rows. None: the row leaves the queue without an answer.
 
         Raises:
             TypeError: Outputs of another type.
             ValueError: No such row waits, a name is missing or unknown, or a shape is not that of one row.
         """
         none: dict[str, Any] = {}
-        arrays = [] if outputs is None else in_order(outputs, self.outputs, lambda: none, "output")
+        arrays = [] if outputs is None else in_order(outputs, self._native.decided, lambda: none, "output")
         self._native.override(review_id, arrays)
 
     def snapshot(self) -> Snapshot:

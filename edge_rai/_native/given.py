@@ -25,12 +25,12 @@ class Column(NamedTuple):
     missing: float | None
 
 
-def read_states(guard: Any) -> set[str]:
-    """Names of the inputs that the session carries from call to call."""
+def read_states(guard: Any) -> dict[str, str]:
+    """Names of the inputs that the session carries from call to call, each with the output that they are taken from."""
     rule = ffi.new("erai_state_rule *")
-    names: set[str] = set()
+    names: dict[str, str] = {}
     while not lib.erai_guard_state(guard, len(names), rule):
-        names.add(text(rule.input))
+        names[text(rule.input)] = text(rule.output)
     return names
 
 

@@ -77,6 +77,7 @@ class NativeSession:
         carried = read_states(guard)
         self.inputs = tuple(spec for spec in inputs if spec.name not in carried)
         self.states = tuple(spec for spec in inputs if spec.name in carried)
+        self.decided = tuple(spec for spec in self.outputs if spec.name not in carried.values())
         self.most_rows = read_most_rows(guard, carried)
         self.rows_independent = bool(lib.erai_session_rows_independent(self.handle))
         self.subjects = _subjects(guard)
@@ -165,13 +166,13 @@ class NativeSession:
             return ReviewItem(found.id, found.unix_ns, reasons, inputs)
 
     def override(self, review_id: int, outputs: Sequence[Array]) -> None:
-        """One row's outputs, in the model's order, for a row that waits; none: it leaves without an answer."""
-        nested = next((spec.name for spec in self.outputs if spec.dtype == "object"), None)
+        """One row's outputs, states left out, for a row that waits; none: it leaves without an answer."""
+        nested = next((spec.name for spec in self.decided if spec.dtype == "object"), None)
         if outputs and nested is not None:
             raise UnsupportedModelError(
                 f"output '{nested}' is no tensor: such a row can leave the queue with None only"
             )
-        tensors = Tensors(self.outputs if outputs else (), "output")
+        tensors = Tensors(self.decided if outputs else (), "output")
         held = [tensors.place(i, values) for i, values in enumerate(outputs)]
         detail = Detail()
         with self._use() as handle, self._review_lock:

@@ -165,7 +165,8 @@ typedef enum erai_reason_code {
     ERAI_REASON_ABOVE_RANGE = 6, /* value > limit */
     ERAI_REASON_OUTPUT_NOT_FINITE = 7, /* value: the NaN or infinity in the model's output */
     ERAI_REASON_OUTPUT_SHAPE = 8,      /* value, limit: the extent that the model returned and the one declared */
-    ERAI_REASON_ROWS_DEPEND = 9,       /* a row was rejected and this output shows that others depend on it */
+    ERAI_REASON_ROWS_DEPEND = 9,       /* a row was rejected and others depend on it: this output shows it, or, of
+                                        * "model", the bundle says it, and nothing ran */
 
     /* Columns and channels of an input; see erai_check_kind. */
     ERAI_REASON_CATEGORY = 10,      /* value: the number that is in no category; of a string NaN */
@@ -392,7 +393,9 @@ typedef struct erai_output_rule {
  * FALLBACK_MODEL is the bundle's second model. A row reaches it when all its reasons are of outputs,
  * OUT_OF_DISTRIBUTION, DEADLINE, BREAKER_OPEN, RATE_LIMITED, HELD or INFERENCE. One that was rejected for its values,
  * type or shape never does: it goes on to the next step, as a row whose answer from that model fails the outputs'
- * checks does too. erai_judge never asks it. */
+ * checks does too. erai_judge never asks it.
+ *
+ * An output without rows stays as the model gave it as long as one row is the model's. */
 typedef struct erai_fallback_rule {
     size_t struct_size;
     uint64_t reasons;      /* bit i: erai_reason_code i; UINT64_MAX: any */
@@ -428,10 +431,11 @@ typedef struct erai_decision_rule {
 } erai_decision_rule;
 
 /* A recurrent state: what the output gave in one call is the input of the next. The session keeps it, zeros at first,
- * and begins anew with zeros when the number of rows changes; callers leave this input out. Calls of a session with
- * states wait for each other. The answer shows the output as the model gave it, also of rejected rows, whose state
- * stays as it was; of a model that did not run it is what a row of source NONE has. It is held to being finite and of
- * the state's shape (it begins anew otherwise), and not to the output's checks; a default of it answers nothing. */
+ * and begins anew with zeros when a call of another number of rows was answered; callers leave this input out. Calls of
+ * a session with states wait for each other. The answer shows the output as the model gave it, also of rejected rows,
+ * whose state stays as it was unless they are only HELD; of a model that did not run it is what a row of source NONE
+ * has. It is held to being finite and of the state's shape (it begins anew otherwise), and not to the output's checks;
+ * a default of it answers nothing. */
 typedef struct erai_state_rule {
     size_t struct_size;
     const char *input, *output;
@@ -515,8 +519,9 @@ typedef struct erai_session_config {
                                 * system's clocks. A deadline is always the system's. */
     const char *provider;      /* execution provider to ask for ("CUDAExecutionProvider"); NULL: the policy's, or CPU */
     const char *provider_path; /* library that brings it, a plug-in; NULL: the ONNX Runtime library has it */
-    size_t cache_bytes;        /* for answers to inputs seen before, to the bit; 0: none. Refused where rows depend on
-                                * their batch mates and where the model has states */
+    size_t cache_bytes;        /* for answers to inputs seen before, to the bit; 0: none. Neither rate limit nor
+                                * breaker is asked about them. Refused where rows depend on their batch mates and where
+                                * the model has states */
     uint32_t threads;          /* within an operator; 0: ONNX Runtime's choice */
     uint32_t reserved;
 } erai_session_config;
@@ -583,9 +588,10 @@ typedef struct erai_review {
 /* The oldest row that waits and was not handed out yet; `*review` has id 0 when there is none. The row stays in the
  * queue until it is overridden. Pointers live until then. */
 ERAI_API erai_status erai_session_review(erai_session *session, erai_review *review);
-/* What somebody decided: this row's outputs, in the guard's order. They become the last good answer of the row's key,
- * are counted as an override, and the row leaves the queue. count 0: it leaves without an answer. ERAI_E_ARGUMENT
- * for an id that does not wait, or outputs of other types than the policy's. */
+/* What somebody decided: this row's outputs that are tensors and no states, in the guard's order. They become the last
+ * good answer of the row's key (where an output is no tensor they do not), are counted as an override, and the row
+ * leaves the queue. count 0: it leaves without an answer. ERAI_E_ARGUMENT for an id that does not wait, or outputs of
+ * other types than the policy's. */
 ERAI_API erai_status erai_session_override(erai_session *session, uint64_t id, const erai_tensor *outputs, size_t count,
                                            char *detail);
 

@@ -63,6 +63,22 @@ erai_tensor er_buffer_tensor(const er_buffer *buffer) {
     return (erai_tensor){.data = buffer->data, .shape = buffer->shape, .rank = buffer->rank, .dtype = buffer->dtype};
 }
 
+int er_same_values(const void *one, const void *other, uint32_t dtype, size_t count) {
+    size_t bytes = count * erai_dtype_size(dtype);
+    if (dtype != ERAI_DTYPE_STRING) return !bytes || memcmp(one, other, bytes) == 0;
+    const erai_string *left = one, *right = other;
+    for (size_t i = 0; i < count; i++)
+        if (left[i].size != right[i].size || (left[i].size && memcmp(left[i].bytes, right[i].bytes, left[i].size) != 0))
+            return 0;
+    return 1;
+}
+
+int er_same_tensor(const erai_tensor *one, const erai_tensor *other) {
+    return one->dtype == other->dtype && one->rank == other->rank &&
+           (!one->rank || memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) == 0) &&
+           er_same_values(one->data, other->data, one->dtype, er_elements(one->shape, one->rank));
+}
+
 void er_buffers_free(er_buffer *buffers, size_t count) {
     for (size_t i = 0; buffers && i < count; i++) {
         free(buffers[i].data);
@@ -94,25 +110,32 @@ static int make_rows(erai_answer *answer, size_t rows) {
     return 1;
 }
 
-erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict) {
-    size_t room = rows ? rows : 1; /* so that a batch without a row is no case of its own */
-    if (room > answer->row_capacity && !make_rows(answer, room)) return ERAI_E_MEMORY;
+void er_answer_forget(erai_answer *answer) {
     if (answer->reasons_found) {
-        memset(answer->row_reasons, 0, answer->row_capacity * sizeof *answer->row_reasons);
+        memset(answer->row_reasons, 0, answer->rows * sizeof *answer->row_reasons);
         memset(answer->reasons_by_code, 0, sizeof answer->reasons_by_code);
     }
-    if (answer->reviewed) memset(answer->review_ids, 0, answer->row_capacity * sizeof *answer->review_ids);
+    if (answer->reviewed) memset(answer->review_ids, 0, answer->rows * sizeof *answer->review_ids);
+    answer->rows = answer->rejected = 0;
+    answer->reason_count = 0;
+    answer->reasons_found = 0;
+    answer->reviewed = 0;
+    answer->verdict = ERAI_VERDICT_REJECT;
+    answer->source = ERAI_SOURCE_NONE;
+    answer->ran = answer->cached = answer->failed = answer->missed = answer->answered = 0;
+    answer->accepted = 0;
+}
+
+erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict) {
+    size_t room = rows ? rows : 1; /* so that a batch without a row is no case of its own */
+    er_answer_forget(answer);
+    if (room > answer->row_capacity && !make_rows(answer, room)) return ERAI_E_MEMORY;
     memset(answer->verdicts, (int)verdict, rows);
     memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
     answer->rows = rows;
     answer->rejected = verdict == ERAI_VERDICT_REJECT ? rows : 0;
-    answer->reason_count = 0;
-    answer->reasons_found = 0;
-    answer->reviewed = 0;
     answer->verdict = verdict;
     answer->source = ERAI_SOURCE_PRIMARY;
-    answer->ran = answer->failed = answer->missed = answer->answered = 0;
-    answer->accepted = 0;
     return ERAI_OK;
 }
 
@@ -155,8 +178,9 @@ void er_answer_count(erai_answer *answer, erai_decision_count which, uint64_t by
 }
 
 erai_status erai_answer_set_keys(erai_answer *answer, const erai_string *keys, size_t count) {
-    if (!answer || (count && !keys)) return ERAI_E_ARGUMENT;
+    if (!answer) return ERAI_E_ARGUMENT;
     answer->key_count = 0;
+    if (count && !keys) return er_fail(answer->detail, ERAI_E_ARGUMENT, "erai_answer_set_keys: NULL");
     if (count > answer->key_capacity) {
         er_key *grown = realloc(answer->keys, count * sizeof *grown);
         if (!grown) return ERAI_E_MEMORY;

@@ -52,6 +52,7 @@ struct erai_answer {
     er_buffer *shown;    /* outputs as last presented, to notice a change of layout */
     er_buffer *staging;  /* one an input: rows with the rejected ones replaced */
     er_buffer *trial;    /* one an output: what it was with other replacements */
+    uint64_t input_hash; /* of the inputs, as the cache has them */
     er_binding *binding;
     er_binding *fallback; /* of the fallback model; opened when it is first asked */
     er_buffer *fallback_outputs;
@@ -63,8 +64,9 @@ struct erai_answer {
     int answered;       /* the call came to an answer */
     uint64_t accepted;  /* layout, or 0 when a row was not accepted */
     uint64_t start_ns;  /* of the call, by the session's clock */
-    int admitted;       /* between erai_admit and erai_judge */
+    int admitted;       /* from erai_admit to the end of erai_judge: the models are the application's own */
     int ran;            /* the outputs are the model's, of this call */
+    int cached;         /* of one before with the same inputs: the model was not asked */
     int failed, missed; /* the runtime failed; the deadline was missed */
     char detail[ERAI_DETAIL_SIZE];
 };
@@ -91,8 +93,17 @@ int er_buffer_copy(er_buffer *buffer, const erai_tensor *tensor);
 /* The tensor that a buffer holds. */
 erai_tensor er_buffer_tensor(const er_buffer *buffer);
 
+/* Whether `count` elements of two tensors are the same to the bit; of strings, to the byte. */
+int er_same_values(const void *one, const void *other, uint32_t dtype, size_t count);
+
+/* The same of tensors, with their types and shapes. */
+int er_same_tensor(const erai_tensor *one, const erai_tensor *other);
+
 /* Frees what buffers hold, and the array. NULL is allowed. */
 void er_buffers_free(er_buffer *buffers, size_t count);
+
+/* Leaves nothing of the call before: no rows, and nobody who answered. */
+void er_answer_forget(erai_answer *answer);
 
 /* Sizes the rows and gives all of them `verdict`, PRIMARY and no reasons. */
 erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict);
@@ -144,6 +155,10 @@ double er_distance_squared(const er_input *input, const er_feature *features, co
  * stand-ins for whatever was rejected (UINT64_MAX), the fallback model only for what is withheld (ER_WITHHELD). */
 erai_status er_stage(erai_answer *answer, size_t index, uint64_t reasons, int shift, erai_tensor *staged);
 
+/* infer.c: whether the cache knows the answer to these inputs, none of which was rejected: then it is in
+ * answer->outputs. */
+int er_infer_known(erai_answer *answer);
+
 /* infer.c: runs the model on the rows that were admitted, and fills answer->outputs, `ran`, `failed` and `missed`. A
  * failure of the runtime is a status where the policy has no fallback rules, otherwise a reason. */
 erai_status er_infer(erai_answer *answer);
@@ -164,9 +179,11 @@ void er_judge(erai_answer *answer);
 /* judge.c: whether a row of the fallback model's outputs passes the same checks. */
 int er_judge_fallback(const erai_answer *answer, size_t row);
 
-/* gate.c: before the model is asked: rate limit, circuit breaker. After er_judge: what came of it, and hysteresis. */
+/* gate.c: before the model is asked: rate limit, circuit breaker. After er_judge: what came of it, and hysteresis. Of
+ * a call that failed otherwise, nothing came: it is left. */
 void er_gate_before(erai_answer *answer, uint64_t now_ns);
 void er_gate_after(erai_answer *answer, uint64_t now_ns);
+void er_gate_leave(const erai_answer *answer);
 
 /* decide.c: answers every rejected row from the fallback chain, and remembers the good ones. */
 erai_status er_decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns);

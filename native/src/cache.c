@@ -1,8 +1,10 @@
 /* The answer cache: a hash table of copied calls, in the order of their last use. An entry is one block of memory that
  * holds deep copies of a call's inputs and outputs; the block of one that leaves serves the next of its size, so that a
- * full cache of calls of one shape allocates nothing. The hash is SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast
- * short-input PRF", 2012) with a random key, over 64-bit words, so that nobody can make inputs that share a chain. */
+ * full cache of calls of one shape allocates nothing. The hash has a random key, so that nobody can make inputs that
+ * share a chain. */
 #include "cache.h"
+
+#include "siphash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,80 +60,27 @@ void er_cache_close(er_cache *cache) {
 
 /* ---- Hash ---- */
 
-static uint64_t rotate(uint64_t word, unsigned bits) {
-    return word << bits | word >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4]) {
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] = rotate(v[2], 32);
-}
-
-static void add_word(uint64_t v[4], uint64_t word) {
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-}
-
-/* What is no multiple of a word is filled up with zeros: sizes are hashed before. */
-static void add_bytes(uint64_t v[4], const void *data, size_t size) {
-    const char *at = data;
-    uint64_t word = 0;
-    for (; size >= sizeof word; at += sizeof word, size -= sizeof word) {
-        memcpy(&word, at, sizeof word);
-        add_word(v, word);
-    }
-    if (!size) return;
-    word = 0;
-    memcpy(&word, at, size);
-    add_word(v, word);
-}
-
 static size_t data_bytes(const erai_tensor *tensor) {
     return er_elements(tensor->shape, tensor->rank) * erai_dtype_size(tensor->dtype);
 }
 
 static uint64_t hash_inputs(const er_cache *cache, const erai_answer *answer) {
-    uint64_t v[4] = {cache->key[0] ^ 0x736f6d6570736575u, cache->key[1] ^ 0x646f72616e646f6du,
-                     cache->key[0] ^ 0x6c7967656e657261u, cache->key[1] ^ 0x7465646279746573u};
+    er_siphash hash = er_siphash_begin(cache->key);
     for (size_t i = 0; i < answer->guard->input_count; i++) {
         const erai_tensor *input = &answer->inputs[i];
-        add_word(v, (uint64_t)input->dtype << 32 | input->rank);
-        add_bytes(v, input->shape, input->rank * sizeof *input->shape);
+        er_siphash_word(&hash, (uint64_t)input->dtype << 32 | input->rank);
+        er_siphash_bytes(&hash, input->shape, input->rank * sizeof *input->shape);
         const erai_string *strings = input->data;
-        if (input->dtype != ERAI_DTYPE_STRING) add_bytes(v, input->data, data_bytes(input));
+        if (input->dtype != ERAI_DTYPE_STRING) er_siphash_bytes(&hash, input->data, data_bytes(input));
         for (size_t k = 0; input->dtype == ERAI_DTYPE_STRING && k < er_elements(input->shape, input->rank); k++) {
-            add_word(v, strings[k].size);
-            add_bytes(v, strings[k].bytes, strings[k].size);
+            er_siphash_word(&hash, strings[k].size);
+            er_siphash_bytes(&hash, strings[k].bytes, strings[k].size);
         }
     }
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++) sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return er_siphash_end(&hash);
 }
 
 /* ---- Tensors of an entry ---- */
-
-static int same_tensor(const erai_tensor *one, const erai_tensor *other) {
-    if (one->dtype != other->dtype || one->rank != other->rank ||
-        (one->rank && memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) != 0))
-        return 0;
-    size_t bytes = data_bytes(one);
-    if (one->dtype != ERAI_DTYPE_STRING) return !bytes || memcmp(one->data, other->data, bytes) == 0;
-    const erai_string *left = one->data, *right = other->data;
-    for (size_t i = 0; i < bytes / sizeof *left; i++)
-        if (left[i].size != right[i].size || (left[i].size && memcmp(left[i].bytes, right[i].bytes, left[i].size) != 0))
-            return 0;
-    return 1;
-}
 
 static size_t padded(size_t size) {
     return (size + 7) & ~(size_t)7;
@@ -187,7 +136,7 @@ static void enter_order(er_cache *cache, entry *at) {
 static entry *find(er_cache *cache, const erai_answer *answer, uint64_t hash) {
     for (entry *at = *chain_of(cache, hash); at; at = at->next) {
         size_t same = 0, count = answer->guard->input_count;
-        while (at->hash == hash && same < count && same_tensor(&at->tensors[same], &answer->inputs[same])) same++;
+        while (at->hash == hash && same < count && er_same_tensor(&at->tensors[same], &answer->inputs[same])) same++;
         if (same == count) return at;
     }
     return NULL;

@@ -1,8 +1,8 @@
 /* Deciding who answers: each rejected row goes along the chain of the first fallback rule that names one of its
  * reasons, or, where none does, to the default; at the end of a chain stands NONE. What nobody answers is NaN in float
  * outputs, -1 in signed integers, which is no class, zero in other numbers, and no text in strings. An output without
- * rows is replaced as a whole: then er_judge has rejected every row. Rows that the model answered well are remembered.
- */
+ * rows is replaced as a whole, and only when every row was rejected: it stands beside the rows that are the model's.
+ * Rows that the model answered well are remembered. */
 #include "session.h"
 #include "values.h"
 
@@ -17,7 +17,8 @@
     (BIT(ERAI_REASON_RANK) | BIT(ERAI_REASON_OUTPUT_NOT_FINITE) | BIT(ERAI_REASON_OUTPUT_SHAPE) |                     \
      BIT(ERAI_REASON_OUT_OF_DISTRIBUTION) | BIT(ERAI_REASON_STATE_NOT_FINITE) | BIT(ERAI_REASON_OUTPUT_RANGE) |       \
      BIT(ERAI_REASON_OUTPUT_SUM) | BIT(ERAI_REASON_CONFIDENCE) | BIT(ERAI_REASON_MARGIN) | BIT(ERAI_REASON_ENTROPY) | \
-     BIT(ERAI_REASON_DEADLINE) | BIT(ERAI_REASON_BREAKER_OPEN) | BIT(ERAI_REASON_HELD) | BIT(ERAI_REASON_INFERENCE))
+     BIT(ERAI_REASON_DEADLINE) | BIT(ERAI_REASON_BREAKER_OPEN) | BIT(ERAI_REASON_RATE_LIMITED) |                      \
+     BIT(ERAI_REASON_HELD) | BIT(ERAI_REASON_INFERENCE))
 
 typedef struct decision {
     erai_answer *answer;
@@ -43,14 +44,16 @@ static void fill(void *data, uint32_t dtype, size_t begin, size_t count, const d
     }
 }
 
-/* A row of all outputs; those without rows once, with the last row. Nested ones come at the end. */
+/* A row of all outputs; those without rows once, with the last row of all that were rejected. Nested ones come at the
+ * end. */
 static void fill_row(erai_answer *answer, size_t row, int with_default) {
+    int last = row + 1 == answer->rows && answer->rejected == answer->rows;
     for (size_t i = 0; i < answer->guard->output_count; i++) {
         const er_output *output = &answer->guard->outputs[i];
         er_buffer *buffer = &answer->outputs[i];
         if (!buffer->dtype || output->is_state) continue;
         int by_row = er_by_row(answer, buffer);
-        if (!by_row && row + 1 < answer->rows) continue;
+        if (!by_row && !last) continue;
         size_t count = er_elements(buffer->shape, buffer->rank) / (by_row ? answer->rows : 1);
         fill(buffer->data, buffer->dtype, by_row ? row * count : 0, count, output->default_row,
              with_default ? output->default_size : 0);
@@ -103,25 +106,47 @@ static erai_status shape_outputs(erai_answer *answer) {
 
 /* ---- The fallback model ---- */
 
-/* Whether a row of its outputs can stand among the rows of the model's. */
-static int fits(const erai_answer *answer) {
+/* The outputs of a model that did not run take the fallback model's shapes, and the rows before `row` are filled again,
+ * unless one of them is a last good answer, whose shape is no guess. */
+static int take_shapes(erai_answer *answer, size_t row) {
+    int room = 1;
+    for (size_t i = 0; i < row; i++)
+        if (answer->sources[i] == ERAI_SOURCE_LAST_GOOD) return 0;
+    for (size_t i = 0; room && i < answer->guard->output_count; i++) {
+        const er_buffer *from = &answer->fallback_outputs[i];
+        er_buffer *to = &answer->outputs[i];
+        size_t bytes = 0;
+        if (!from->dtype || answer->guard->outputs[i].is_state) continue;
+        er_tensor_bytes(from->shape, from->rank, from->dtype, &bytes); /* it is in memory: it fits */
+        room = er_buffer_reserve(to, bytes);
+        if (!room) continue;
+        to->rank = from->rank;
+        memcpy(to->shape, from->shape, sizeof to->shape);
+        if (to->dtype == ERAI_DTYPE_STRING) fill(to->data, to->dtype, 0, er_elements(to->shape, to->rank), NULL, 0);
+    }
+    for (size_t i = 0; i < row; i++) fill_row(answer, i, answer->sources[i] == ERAI_SOURCE_DEFAULT);
+    return room;
+}
+
+/* Whether rows of its outputs, from `row` on, can stand among the rows of the model's. */
+static int fits(erai_answer *answer, size_t row) {
+    int same = 1;
     for (size_t i = 0; answer->rows > 1 && i < answer->guard->output_count; i++) {
         const er_buffer *from = &answer->fallback_outputs[i], *to = &answer->outputs[i];
         if (answer->guard->outputs[i].is_state) continue;
-        if (from->dtype != to->dtype) return 0;
-        if (!from->dtype) {
-            if (answer->ran && !er_by_row(answer, to)) return 0;
-        } else if (from->rank != to->rank || memcmp(from->shape, to->shape, from->rank * sizeof *from->shape) != 0) {
-            return 0;
-        }
+        if (from->dtype != to->dtype || !er_by_row(answer, from)) return 0;
+        if (!from->dtype)
+            same &= !answer->ran || er_by_row(answer, to);
+        else
+            same &= from->rank == to->rank && memcmp(from->shape, to->shape, from->rank * sizeof *from->shape) == 0;
     }
-    return 1;
+    return same || (!answer->ran && take_shapes(answer, row));
 }
 
 static int take_fallback(decision *it, size_t row) {
     erai_answer *answer = it->answer;
     if (!it->readable || answer->row_reasons[row] & ~ANSWERABLE) return 0;
-    if (!it->asked) it->answered = er_infer_fallback(answer) && fits(answer);
+    if (!it->asked) it->answered = er_infer_fallback(answer) && fits(answer, row);
     it->asked = 1;
     if (!it->answered || !er_judge_fallback(answer, row)) return 0;
     for (size_t i = 0; i < answer->guard->output_count; i++) {
@@ -161,7 +186,7 @@ static void settle_nest(erai_answer *answer, size_t index) {
                 items[row] = other->items[row];
             else if (answer->sources[row] != ERAI_SOURCE_PRIMARY)
                 blank(&items[row]);
-    } else {
+    } else if (answer->rejected == answer->rows) {
         blank(&nest->root);
     }
 }

@@ -353,6 +353,36 @@ static void steady_decisions_allocate_nothing(void) {
     erai_session_close(session);
 }
 
+/* Rows that the judge rejected were asked about by the caller himself: nothing in such an output is a stand-in's. */
+static void an_output_without_rows_stays_beside_rows_that_are_the_model_s(void) {
+    static const int64_t column[] = {-1, 1}, free_axis[] = {-1};
+    static const double number[] = {-7};
+    erai_policy *policy = test_policy(1);
+    test_add_output(policy, "y", (erai_output_rule){.shape = column, .rank = 2});
+    test_add_output(policy, "all",
+                    (erai_output_rule){.shape = free_axis, .rank = 1, .default_row = number, .default_size = 1});
+    erai_session *session = test_session(policy, NULL);
+    erai_answer *answer = test_answer(session);
+    const float all[] = {7};
+    for (int bad = 0; bad < 4; bad++) { /* of the last of these every row is */
+        float y[] = {1, 2, 3};
+        y[bad % 3] = NAN;
+        if (bad == 3) y[1] = y[2] = NAN;
+        const erai_tensor outputs[] = {{.data = y, .shape = (int64_t[]){3, 1}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32},
+                                       {.data = all, .shape = (int64_t[]){1}, .rank = 1, .dtype = ERAI_DTYPE_FLOAT32}};
+        test_call(session, answer, zeros, 3, outputs, 2);
+        const uint8_t *verdicts;
+        ER_CHECK_INT(erai_answer_rows(answer, &verdicts, NULL), 3);
+        for (int row = 0; row < 3; row++)
+            ER_CHECK_INT(verdicts[row], bad == 3 || row == bad ? ERAI_VERDICT_REJECT : ERAI_VERDICT_ACCEPT);
+        erai_tensor output;
+        ER_CHECK_INT(erai_answer_output(answer, 1, &output), ERAI_OK);
+        ER_CHECK(*(const float *)output.data == (bad == 3 ? -7 : 7));
+    }
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 int main(void) {
     ER_RUN(the_first_rule_that_names_a_reason_decides);
     ER_RUN(nobody_gets_the_last_good_answer_of_another);
@@ -365,5 +395,6 @@ int main(void) {
     ER_RUN(what_nobody_answers_is_no_number_and_no_class);
     ER_RUN(a_model_that_did_not_run_has_outputs_of_the_shape_it_last_gave);
     ER_RUN(steady_decisions_allocate_nothing);
+    ER_RUN(an_output_without_rows_stays_beside_rows_that_are_the_model_s);
     return er_test_result();
 }

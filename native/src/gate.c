@@ -7,7 +7,9 @@
  * first failure. Hysteresis: `hold_after` rows in a row that the judge rejected hand over to the fallback chain, while
  * the model goes on being asked and judged; `hold_until` good rows in a row hand back. The last of these is still
  * answered by the chain, so that its answer does not depend on what comes after it. Rows that were not judged, because
- * of their input or because nothing ran, are neither good nor bad.
+ * of their input or because nothing ran, are neither good nor bad; nor are those that the cache answers, which passes
+ * by rate limit and breaker, as it says nothing of the model's health. Nor does a call without a row, which is not let
+ * through half open.
  *
  * A call let through half open that is never heard of again, of an application that died between erai_admit and
  * erai_judge, is given up after another cooldown. A clock that goes back stands still here until it has caught up. */
@@ -32,16 +34,12 @@ void er_gate_close(er_gate *gate) {
     er_mutex_destroy(&gate->lock);
 }
 
-static uint64_t since(uint64_t then_ns, uint64_t now_ns) {
-    return now_ns > then_ns ? now_ns - then_ns : 0;
-}
-
 /* ---- Rate limit ---- */
 
 /* As many of the rows as there are whole tokens for. The bucket is counted anew only when something is taken, so that
  * asking an empty one often does not add up rounding errors. */
 static size_t take_tokens(er_gate *gate, const erai_decision_rule *rule, size_t rows, uint64_t now_ns) {
-    double gained = (double)since(gate->tokens_ns, now_ns) * rule->rate_per_second / 1e9;
+    double gained = (double)er_since(gate->tokens_ns, now_ns) * rule->rate_per_second / 1e9;
     double tokens = fmin(gate->tokens + gained, rule->rate_burst);
     size_t taken = tokens >= (double)rows ? rows : (size_t)tokens;
     if (!taken) return 0;
@@ -63,7 +61,7 @@ static void limit_rows(erai_answer *answer, size_t asked, size_t granted) {
 /* ---- Circuit breaker ---- */
 
 static void cool_down(er_gate *gate, const erai_decision_rule *rule, uint64_t now_ns) {
-    if (gate->breaker != ERAI_BREAKER_OPEN || since(gate->opened_ns, now_ns) < rule->breaker_cooldown_ns) return;
+    if (gate->breaker != ERAI_BREAKER_OPEN || er_since(gate->opened_ns, now_ns) < rule->breaker_cooldown_ns) return;
     gate->breaker = ERAI_BREAKER_HALF_OPEN;
     gate->good_probes = 0;
     gate->probing = 0;
@@ -82,9 +80,10 @@ static int end_probe(er_gate *gate, const erai_answer *answer) {
 static int breaker_refuses(er_gate *gate, const erai_decision_rule *rule, const erai_answer *answer, uint64_t now_ns) {
     cool_down(gate, rule, now_ns);
     if (gate->breaker != ERAI_BREAKER_HALF_OPEN) return gate->breaker == ERAI_BREAKER_OPEN;
+    if (!answer->rows) return 1;
     uint32_t most = rule->breaker_probes < ER_MOST_PROBES ? rule->breaker_probes : ER_MOST_PROBES;
     end_probe(gate, answer); /* of a call that was admitted and never judged */
-    if (gate->probing == most && since(gate->probed_ns, now_ns) >= rule->breaker_cooldown_ns) gate->probing = 0;
+    if (gate->probing == most && er_since(gate->probed_ns, now_ns) >= rule->breaker_cooldown_ns) gate->probing = 0;
     return gate->probing == most;
 }
 
@@ -131,17 +130,19 @@ static void hold_rows(erai_answer *answer, er_gate *gate, const erai_decision_ru
     erai_reason reason = {.subject = "model", .limit = rule->hold_until, .code = ERAI_REASON_HELD};
     for (size_t row = 0; row < answer->rows; row++) {
         if (judged_bad(answer, row)) {
+            if (answer->cached) continue;
             gate->good = 0;
             if (gate->held || ++gate->bad < rule->hold_after) continue;
             gate->held = 1;
             ++*held;
         } else if (answer->verdicts[row] != ERAI_VERDICT_REJECT) {
-            gate->bad = 0;
+            if (!answer->cached) gate->bad = 0;
             if (!gate->held) continue;
+            gate->good += !answer->cached;
             reason.row = (int64_t)row;
-            reason.value = ++gate->good;
+            reason.value = gate->good;
             er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
-            if (gate->good < rule->hold_until) continue;
+            if (answer->cached || gate->good < rule->hold_until) continue;
             gate->held = 0;
             gate->good = 0;
             ++*released;
@@ -155,7 +156,7 @@ void er_gate_before(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
     if (!rule->rate_burst && !rule->breaker_window) return;
     size_t asked = answer->rows - answer->rejected, granted = asked;
-    if (!asked) return;
+    if (!asked && (answer->rows || answer->verdict == ERAI_VERDICT_REJECT)) return;
     er_gate *gate = &answer->session->gate;
     er_mutex_lock(&gate->lock);
     int refused = rule->breaker_window && breaker_refuses(gate, rule, answer, now_ns);
@@ -172,27 +173,30 @@ void er_gate_before(erai_answer *answer, uint64_t now_ns) {
         limit_rows(answer, asked, granted);
 }
 
-/* Whether the call failed in a way that the rule counts. */
-static int call_failed(const erai_answer *answer, uint32_t flags) {
-    if (answer->failed && (flags & ERAI_DECISION_BREAK_ON_ERROR)) return 1;
-    if (answer->missed && (flags & ERAI_DECISION_BREAK_ON_DEADLINE)) return 1;
-    if (!answer->ran || answer->rejected < answer->rows || !(flags & ERAI_DECISION_BREAK_ON_REJECT)) return 0;
+typedef enum outcome { GOOD = 0, FAILURE = 1, NEITHER = 2 } outcome;
+
+/* What the call says of the model. One that failed in a way that the rule does not count was not good either. */
+static outcome outcome_of(const erai_answer *answer, uint32_t flags) {
+    if (answer->failed) return flags & ERAI_DECISION_BREAK_ON_ERROR ? FAILURE : NEITHER;
+    if (answer->missed) return flags & ERAI_DECISION_BREAK_ON_DEADLINE ? FAILURE : NEITHER;
+    if (!answer->ran || answer->cached || !answer->rows) return NEITHER;
+    if (answer->rejected < answer->rows || !(flags & ERAI_DECISION_BREAK_ON_REJECT)) return GOOD;
     for (size_t row = 0; row < answer->rows; row++)
-        if (judged_bad(answer, row)) return 1;
-    return 0;
+        if (judged_bad(answer, row)) return FAILURE;
+    return GOOD;
 }
 
 void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
     if (!rule->breaker_window && !rule->hold_after) return;
-    if (!answer->ran && !answer->failed && !answer->missed) return;
     er_gate *gate = &answer->session->gate;
     uint64_t counts[ERAI_COUNT_RELEASED + 1] = {0};
-    int failure = call_failed(answer, rule->flags);
+    outcome came = outcome_of(answer, rule->flags);
     er_mutex_lock(&gate->lock);
     if (rule->breaker_window) {
+        int probe = end_probe(gate, answer);
         erai_breaker before = gate->breaker;
-        erai_breaker after = breaker_after(gate, rule, end_probe(gate, answer), failure, now_ns);
+        erai_breaker after = came == NEITHER ? before : breaker_after(gate, rule, probe, came == FAILURE, now_ns);
         counts[ERAI_COUNT_BREAKER_OPENED] = after != before && after == ERAI_BREAKER_OPEN;
         counts[ERAI_COUNT_BREAKER_CLOSED] = after != before && after == ERAI_BREAKER_CLOSED;
     }
@@ -201,4 +205,12 @@ void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     er_mutex_unlock(&gate->lock);
     for (int i = 0; i <= ERAI_COUNT_RELEASED; i++)
         if (counts[i]) er_answer_count(answer, (erai_decision_count)i, counts[i]);
+}
+
+void er_gate_leave(const erai_answer *answer) {
+    er_gate *gate = &answer->session->gate;
+    if (!answer->guard->decision.breaker_window) return;
+    er_mutex_lock(&gate->lock);
+    end_probe(gate, answer);
+    er_mutex_unlock(&gate->lock);
 }

@@ -368,6 +368,77 @@ static void a_policy_without_a_decision_rule_has_a_closed_gate_that_does_nothing
     erai_session_close(session);
 }
 
+/* Half open, with room for two probes. */
+static erai_session *half_open(erai_decision_rule rule, erai_clock *clock, erai_answer **answer) {
+    erai_session *session = open_session(rule, clock);
+    *answer = test_answer(session);
+    session->gate.breaker = ERAI_BREAKER_OPEN;
+    session->gate.opened_ns = clock->monotonic_ns;
+    clock->monotonic_ns += rule.breaker_cooldown_ns;
+    return session;
+}
+
+static void a_probe_that_fails_in_a_way_that_does_not_count_is_not_good_either(void) {
+    erai_clock clock = {.monotonic_ns = SECOND};
+    erai_decision_rule rule = two_of_three;
+    rule.breaker_probes = 1;
+    erai_answer *answer;
+    erai_session *session = half_open(rule, &clock, &answer); /* breaks on rejection alone */
+    for (int i = 0; i < 4; i++) {
+        ER_CHECK_INT(admit(session, answer), 1); /* the place of the one before is free */
+        answer->failed = i % 2;
+        answer->missed = !answer->failed;
+        er_gate_after(answer, clock.monotonic_ns);
+        ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_HALF_OPEN);
+    }
+    ER_CHECK_INT(admit(session, answer), 1);
+    judge(session, answer, good, 1);
+    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_CLOSED);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
+static void a_probe_whose_call_ends_in_an_error_gives_its_place_back(void) {
+    erai_clock clock = {.monotonic_ns = SECOND};
+    erai_decision_rule rule = two_of_three;
+    rule.breaker_probes = 1;
+    erai_answer *answer;
+    erai_session *session = half_open(rule, &clock, &answer);
+    erai_answer *other = test_answer(session);
+    ER_CHECK_INT(admit(session, answer), 1);
+    ER_CHECK_INT(admit(session, other), 0);
+    judge(session, other, NULL, 0);
+    ER_CHECK_INT(erai_judge(session, NULL, 0, answer), ERAI_E_ARGUMENT); /* without its outputs */
+    ER_CHECK_INT(admit(session, other), 1);
+    judge(session, other, good, 1);
+    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_CLOSED);
+    erai_answer_close(answer);
+    erai_answer_close(other);
+    erai_session_close(session);
+}
+
+static void a_call_that_the_cache_answered_says_nothing_of_the_model(void) {
+    erai_clock clock = {.monotonic_ns = SECOND};
+    erai_decision_rule rule = two_of_three;
+    rule.hold_after = 1;
+    rule.hold_until = 2;
+    erai_session *session = open_session(rule, &clock);
+    erai_answer *answer = test_answer(session);
+    call(session, answer, 1, bad);
+    for (int i = 0; i < 5; i++) { /* a good answer that is known already, and a bad one */
+        ER_CHECK_INT(admit(session, answer), 1);
+        answer->cached = 1;
+        judge(session, answer, i % 2 ? bad : good, 1);
+        ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_CLOSED);
+        ER_CHECK_INT(source_of(answer, 0), ERAI_SOURCE_DEFAULT); /* held, as all are */
+    }
+    ER_CHECK_INT(test_decisions(session, ERAI_COUNT_RELEASED), 0);
+    call(session, answer, 1, bad);
+    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_OPEN);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 int main(void) {
     ER_RUN(the_last_rows_of_a_call_go_without_when_tokens_are_few);
     ER_RUN(rows_that_are_rejected_anyway_take_no_tokens);
@@ -385,5 +456,8 @@ int main(void) {
     ER_RUN(bad_rows_hand_over_to_the_chain_until_enough_were_good);
     ER_RUN(holding_goes_from_call_to_call_and_rows_rejected_at_the_input_do_not_count);
     ER_RUN(a_policy_without_a_decision_rule_has_a_closed_gate_that_does_nothing);
+    ER_RUN(a_probe_that_fails_in_a_way_that_does_not_count_is_not_good_either);
+    ER_RUN(a_probe_whose_call_ends_in_an_error_gives_its_place_back);
+    ER_RUN(a_call_that_the_cache_answered_says_nothing_of_the_model);
     return er_test_result();
 }

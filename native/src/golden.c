@@ -11,8 +11,7 @@
 static erai_status compare_strings(const er_golden *golden, const er_buffer *got, size_t count, char *detail) {
     const erai_string *expected = golden->data, *strings = got->data;
     for (size_t i = 0; i < count; i++)
-        if (expected[i].size != strings[i].size ||
-            (strings[i].size && memcmp(expected[i].bytes, strings[i].bytes, strings[i].size) != 0))
+        if (!er_same_values(&expected[i], &strings[i], ERAI_DTYPE_STRING, 1))
             return er_fail(
                 detail, ERAI_E_GOLDEN,
                 "golden output '%s', element %zu: this device's ONNX Runtime answers \"%.*s\" where \"%.*s\" "

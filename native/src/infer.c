@@ -60,28 +60,29 @@ static erai_status run(erai_answer *answer, int shift) {
 
 /* ---- Rows that are assumed not to depend on each other ---- */
 
-static int same_values(const er_buffer *one, const er_buffer *other, size_t begin, size_t count) {
-    if (one->dtype != ERAI_DTYPE_STRING) {
-        size_t size = erai_dtype_size(one->dtype);
-        return memcmp((char *)one->data + begin * size, (char *)other->data + begin * size, count * size) == 0;
-    }
-    const erai_string *left = (erai_string *)one->data + begin, *right = (erai_string *)other->data + begin;
-    for (size_t i = 0; i < count; i++)
-        if (left[i].size != right[i].size || (left[i].size && memcmp(left[i].bytes, right[i].bytes, left[i].size) != 0))
-            return 0;
-    return 1;
+/* The keys of maps too. Types are finite, so this ends. */
+static int same_nested(const erai_value *one, const erai_value *other) {
+    if (one->kind != other->kind || one->count != other->count) return 0;
+    if (one->kind == ERAI_VALUE_TENSOR) return er_same_tensor(&one->tensor, &other->tensor);
+    size_t same = 0;
+    while (same < one->count && same_nested(&one->items[same], &other->items[same])) same++;
+    return same == one->count;
+}
+
+static int same_row(const er_buffer *one, const er_buffer *other, size_t row, size_t rows) {
+    if (!one->dtype) return same_nested(&one->nest.root.items[row], &other->nest.root.items[row]);
+    size_t count = er_elements(one->shape, one->rank) / rows, at = row * count * erai_dtype_size(one->dtype);
+    return er_same_values((char *)one->data + at, (char *)other->data + at, one->dtype, count);
 }
 
 /* Whether the rows that were not rejected have the same bits in both. */
 static int same_rows(const erai_answer *answer, const er_buffer *one, const er_buffer *other) {
-    if (one->dtype != other->dtype || one->rank != other->rank ||
-        memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) != 0)
+    int by_row = er_by_row(answer, one);
+    if (one->dtype != other->dtype || one->rank != other->rank || by_row != er_by_row(answer, other) ||
+        (one->rank && memcmp(one->shape, other->shape, one->rank * sizeof *one->shape) != 0))
         return 0;
-    if (!er_by_row(answer, one)) return 1; /* er_judge sees to it */
-    size_t row_size = er_elements(one->shape, one->rank) / answer->rows;
-    for (size_t row = 0; row < answer->rows; row++)
-        if (answer->verdicts[row] != ERAI_VERDICT_REJECT && !same_values(one, other, row * row_size, row_size))
-            return 0;
+    for (size_t row = 0; by_row && row < answer->rows; row++) /* where there are none, er_judge sees to it */
+        if (answer->verdicts[row] != ERAI_VERDICT_REJECT && !same_row(one, other, row, answer->rows)) return 0;
     return 1;
 }
 
@@ -89,8 +90,12 @@ static int same_rows(const erai_answer *answer, const er_buffer *one, const er_b
 static int keep_trial(erai_answer *answer) {
     if (run(answer, 1)) return 0;
     for (size_t i = 0; i < answer->guard->output_count; i++) {
-        erai_tensor output = er_buffer_tensor(&answer->outputs[i]);
-        if (!er_buffer_copy(&answer->trial[i], &output)) return 0;
+        er_buffer *from = &answer->outputs[i], *to = &answer->trial[i];
+        er_nest nest = to->nest;
+        to->nest = from->nest;
+        from->nest = nest; /* cleared before the next run's is taken */
+        erai_tensor output = er_buffer_tensor(from);
+        if (!er_buffer_copy(to, &output)) return 0;
     }
     return 1;
 }
@@ -121,19 +126,25 @@ static erai_status fail(erai_answer *answer, erai_status status) {
     return ERAI_OK;
 }
 
+/* Beside a rejected row others may get what only this call gives them. */
+static er_cache *cache_for(const erai_answer *answer) {
+    return answer->rejected ? NULL : answer->session->cache;
+}
+
+int er_infer_known(erai_answer *answer) {
+    er_cache *cache = answer->verdict == ERAI_VERDICT_REJECT ? NULL : cache_for(answer);
+    if (!cache || !er_cache_get(cache, answer, &answer->input_hash)) return 0;
+    er_answer_count(answer, ERAI_COUNT_CACHE_HITS, 1);
+    answer->ran = answer->cached = 1;
+    return 1;
+}
+
 erai_status er_infer(erai_answer *answer) {
-    /* Beside a rejected row others may get what only this call gives them. */
-    er_cache *cache = answer->rejected ? NULL : answer->session->cache;
-    uint64_t hash = 0;
-    if (cache && er_cache_get(cache, answer, &hash)) {
-        er_answer_count(answer, ERAI_COUNT_CACHE_HITS, 1);
-        answer->ran = 1;
-        return ERAI_OK;
-    }
+    er_cache *cache = cache_for(answer);
     erai_status status = answer->rejected && answer->session->rows_assumed ? run_on_trial(answer) : run(answer, 0);
     if (status) return fail(answer, status);
     answer->ran = !answer->missed;
-    if (cache && answer->ran) er_cache_put(cache, answer, hash);
+    if (cache && answer->ran) er_cache_put(cache, answer, answer->input_hash);
     return ERAI_OK;
 }
 
@@ -144,9 +155,17 @@ int er_has_shape(const erai_answer *answer) {
              found[ERAI_REASON_ROWS]);
 }
 
+/* Whether a stand-in takes the place of a row that is withheld. */
+static int has_stand_in(const erai_answer *answer) {
+    for (size_t row = 0; row < answer->rows; row++)
+        if (answer->row_reasons[row] & ER_WITHHELD) return 1;
+    return 0;
+}
+
 int er_infer_fallback(erai_answer *answer) {
     er_model *model = answer->session->fallback;
-    if (!model || !er_has_shape(answer)) return 0;
+    if (!model || answer->admitted || !er_has_shape(answer)) return 0;
+    if (answer->session->rows_depend && has_stand_in(answer)) return 0;
     erai_tensor staged[ER_MAX_INPUTS];
     if (stage_inputs(answer, ER_WITHHELD, 0, staged)) return 0;
     uint64_t deadline_ns = answer->guard->decision.deadline_ns;

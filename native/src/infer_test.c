@@ -17,24 +17,6 @@ enum { CHAIN = 20000, MANY_ROWS = 4096, INNER = 1024 };
 
 /* ---- Models ---- */
 
-static er_model *times_ten(void) {
-    static const test_node node = {"Mul", {"x", "ten"}, "y"};
-    static const test_constant ten = {"ten", {1, 1}, 10};
-    return test_model_open((test_model){&node, &ten, 1, 1});
-}
-
-/* Takes two rows, and one; not three. */
-static er_model *two_rows(void) {
-    static const test_node node = {"Add", {"x", "two"}, "y"};
-    static const test_constant two = {"two", {2, 1}, 1};
-    return test_model_open((test_model){&node, &two, 1, 1});
-}
-
-static er_model *plus_mean(void) {
-    static const test_node nodes[] = {{"ReduceMean", {"x"}, "mean"}, {"Add", {"x", "mean"}, "y"}};
-    return test_model_open((test_model){nodes, NULL, 2, 0});
-}
-
 /* Many small nodes: x + 20000, some ten milliseconds. */
 static er_model *chain(void) {
     static test_node nodes[CHAIN];
@@ -93,7 +75,7 @@ static void set_deadline(erai_session *session, uint64_t deadline_ns) {
 
 static void a_run_in_time_is_the_model_s_answer_in_one_place(void) {
     static const float x[] = {1, 2, 3}, more[] = {4, 5, 6};
-    erai_session *session = open_session(times_ten(), NULL, 10000ull * MS);
+    erai_session *session = open_session(test_times_ten(), NULL, 10000ull * MS);
     erai_answer *answer = test_answer(session);
     const float *first = predict(session, answer, x, 3);
     ER_CHECK(first[0] == 10 && first[2] == 30);
@@ -151,7 +133,7 @@ static void a_failure_in_time_is_a_failure(void) {
     static const float x[] = {1, 2, 3};
     const int64_t shape[] = {3, 1};
     const erai_tensor input = {.data = x, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
-    erai_session *session = open_session(two_rows(), NULL, 10000ull * MS);
+    erai_session *session = open_session(test_two_rows(), NULL, 10000ull * MS);
     erai_answer *answer = test_answer(session);
     ER_CHECK(predict(session, answer, x, 2)[1] == 3);
     ER_CHECK_INT(erai_session_predict(session, &input, 1, answer), ERAI_E_INFERENCE);
@@ -198,7 +180,7 @@ static void a_failure_is_a_status_where_the_policy_has_no_rules(void) {
     static const float x[] = {1, 2, 3};
     const int64_t shape[] = {3, 1};
     const erai_tensor input = {.data = x, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
-    erai_session *session = open_session(two_rows(), NULL, 0);
+    erai_session *session = open_session(test_two_rows(), NULL, 0);
     erai_answer *answer = test_answer(session);
     ER_CHECK(predict(session, answer, x, 2)[1] == 3);
     ER_CHECK_INT(erai_session_predict(session, &input, 1, answer), ERAI_E_INFERENCE);
@@ -210,7 +192,7 @@ static void a_failure_is_a_status_where_the_policy_has_no_rules(void) {
 static void a_failure_is_a_reason_where_it_has_and_the_fallback_model_answers(void) {
     static const float x[] = {1, 2, NAN};
     for (uint64_t deadline_ns = 0; deadline_ns <= 10000ull * MS; deadline_ns += 10000ull * MS) {
-        erai_session *session = open_session(two_rows(), times_ten(), deadline_ns);
+        erai_session *session = open_session(test_two_rows(), test_times_ten(), deadline_ns);
         erai_answer *answer = test_answer(session);
         const float *y = predict(session, answer, x, 3);
         ER_CHECK(answer->failed && !answer->ran);
@@ -243,7 +225,7 @@ static void the_fallback_model_has_as_long_again_and_no_longer(void) {
 
 static void the_cache_answers_what_it_knows_and_only_whole_calls(void) {
     float x[] = {1, 2};
-    erai_session *session = open_session(times_ten(), NULL, 0);
+    erai_session *session = open_session(test_times_ten(), NULL, 0);
     er_cache *cache = er_cache_open(1 << 16);
     er_cache_close(session->cache);
     session->cache = cache;
@@ -262,7 +244,7 @@ static void the_cache_answers_what_it_knows_and_only_whole_calls(void) {
 
 static void rows_assumed_independent_are_tried_where_one_was_rejected(void) {
     static const float x[] = {1, 2, NAN};
-    er_model *models[] = {times_ten(), plus_mean()};
+    er_model *models[] = {test_times_ten(), test_plus_mean()};
     for (int depend = 0; depend < 2; depend++) {
         erai_session *session = open_session(models[depend], NULL, 0);
         session->rows_assumed = 1;
@@ -277,7 +259,7 @@ static void rows_assumed_independent_are_tried_where_one_was_rejected(void) {
 }
 
 int main(void) {
-    er_model *model = times_ten();
+    er_model *model = test_times_ten();
     if (!model) {
         puts("skip: no ONNX Runtime; ERAI_ONNXRUNTIME names its library");
         return 0;

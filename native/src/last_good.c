@@ -1,8 +1,9 @@
 /* The last good answer of each key, in as many slots as the policy has keys. A slot is found through a table of chains
- * and kept in the order of use. Keys come from outside, so the table's hash is SipHash-2-4 (Aumasson and Bernstein,
- * 2012) under a random secret: nobody can choose keys that meet in one chain. Slots and their buffers are used again;
- * once every key has been seen nothing is allocated. */
+ * and kept in the order of use. Keys come from outside, so the table's hash has a random secret: nobody can choose keys
+ * that meet in one chain. Slots and their buffers are used again; once every key has been seen nothing is allocated. */
 #include "last_good.h"
+
+#include "siphash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,33 +31,11 @@ struct er_last_good {
     slot *slots;
 };
 
-static inline uint64_t rotate(uint64_t value, int by) {
-    return value << by | value >> (64 - by);
-}
-
-static void mix(uint64_t v[4], int rounds) {
-    for (int i = 0; i < rounds; i++) {
-        v[0] += v[1], v[1] = rotate(v[1], 13) ^ v[0], v[0] = rotate(v[0], 32);
-        v[2] += v[3], v[3] = rotate(v[3], 16) ^ v[2];
-        v[0] += v[3], v[3] = rotate(v[3], 21) ^ v[0];
-        v[2] += v[1], v[1] = rotate(v[1], 17) ^ v[2], v[2] = rotate(v[2], 32);
-    }
-}
-
 static uint64_t hash_of(const uint64_t secret[2], const er_key *key) {
-    uint64_t v[4] = {secret[0] ^ 0x736f6d6570736575, secret[1] ^ 0x646f72616e646f6d, secret[0] ^ 0x6c7967656e657261,
-                     secret[1] ^ 0x7465646279746573};
-    for (size_t at = 0; at <= key->size; at += 8) {
-        size_t left = key->size - at;
-        uint64_t word = left < 8 ? (uint64_t)key->size << 56 : 0;
-        memcpy(&word, key->bytes + at, left < 8 ? left : 8); /* in the machine's order: the hash stays here */
-        v[3] ^= word;
-        mix(v, 2);
-        v[0] ^= word;
-    }
-    v[2] ^= 0xff;
-    mix(v, 4);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    er_siphash hash = er_siphash_begin(secret);
+    er_siphash_word(&hash, key->size);
+    er_siphash_bytes(&hash, key->bytes, key->size);
+    return er_siphash_end(&hash);
 }
 
 er_last_good *er_last_good_open(size_t keys, const er_output *outputs, size_t output_count) {
@@ -172,8 +151,9 @@ void er_last_good_put(er_last_good *store, const er_key *key, const erai_tensor 
     if (!key) key = &shared_key;
     er_mutex_lock(&store->lock);
     slot *it = find(store, key);
+    int newer = it && it->complete && it->at_ns > now_ns; /* of a call that began later and ended before this one */
     if (!it) it = take(store, key);
-    if (it) {
+    if (it && !newer) {
         it->complete = 1;
         for (size_t i = 0; i < store->output_count; i++) {
             if (store->outputs[i].is_state) continue;

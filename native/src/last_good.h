@@ -13,7 +13,7 @@ void er_last_good_close(er_last_good *store);
 
 /* Remembers a row's part of the outputs, of `rows` rows, for the key (NULL: the one that calls without a key share).
  * Outputs that are no tensors, and outputs without rows in a batched policy, cannot be remembered: then nothing is, and
- * what was remembered stays. */
+ * what was remembered stays. So it does where it is of a later time than this. */
 void er_last_good_put(er_last_good *store, const er_key *key, const erai_tensor *outputs, int batched, size_t row,
                       size_t rows, uint64_t now_ns);
 

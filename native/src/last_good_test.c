@@ -170,6 +170,18 @@ static void strings_are_copied_and_their_neighbours_stay(void) {
     er_buffers_free(output, 1);
 }
 
+static void an_older_call_that_ends_later_overwrites_nothing(void) {
+    er_last_good *store = er_last_good_open(1, plain, 1);
+    put(store, "a", 2, 200);
+    put(store, "a", 1, 100);
+    ER_CHECK(get(store, "a", 200, 10) == 2);
+    put(store, "a", 3, 200); /* of the same time: the later one */
+    ER_CHECK(get(store, "a", 200, 10) == 3);
+    put(store, "b", 4, 100); /* takes the place of a newer answer to another key */
+    ER_CHECK(get(store, "b", 100, 10) == 4);
+    er_last_good_close(store);
+}
+
 int main(void) {
     ER_RUN(each_key_gets_its_own_answer_and_no_other);
     ER_RUN(an_answer_is_given_up_to_its_age_and_not_after);
@@ -177,5 +189,6 @@ int main(void) {
     ER_RUN(a_row_is_written_among_the_others_and_changes_none_of_them);
     ER_RUN(outputs_that_cannot_be_remembered_leave_what_was);
     ER_RUN(strings_are_copied_and_their_neighbours_stay);
+    ER_RUN(an_older_call_that_ends_later_overwrites_nothing);
     return er_test_result();
 }

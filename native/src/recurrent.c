@@ -11,7 +11,8 @@
 struct er_recurrent {
     const erai_guard *guard;
     er_buffer *values; /* one a state */
-    size_t rows;       /* that the states are of; 0: none, and they begin with the next call */
+    er_buffer *fresh;  /* zeros, given to a call of another number of rows; values once it has run */
+    size_t rows;       /* that the values are of; 0: there are none yet */
 };
 
 er_recurrent *er_recurrent_open(const erai_guard *guard) {
@@ -19,14 +20,16 @@ er_recurrent *er_recurrent_open(const erai_guard *guard) {
     if (!states) return NULL;
     states->guard = guard;
     states->values = calloc(guard->state_count, sizeof *states->values);
-    if (states->values) return states;
-    free(states);
+    states->fresh = calloc(guard->state_count, sizeof *states->fresh);
+    if (states->values && states->fresh) return states;
+    er_recurrent_close(states);
     return NULL;
 }
 
 void er_recurrent_close(er_recurrent *states) {
     if (!states) return;
     er_buffers_free(states->values, states->guard->state_count);
+    er_buffers_free(states->fresh, states->guard->state_count);
     free(states);
 }
 
@@ -48,14 +51,12 @@ static int begin(er_buffer *value, const er_input *input, size_t rows) {
 erai_status er_recurrent_give(er_recurrent *states, erai_answer *answer) {
     const erai_guard *guard = states->guard;
     if (!er_has_shape(answer)) return ERAI_OK;
-    for (uint32_t i = 0; states->rows != answer->rows && i < guard->state_count; i++)
-        if (!begin(&states->values[i], &guard->inputs[guard->states[i].input], answer->rows)) {
-            states->rows = 0;
-            return ERAI_E_MEMORY;
-        }
-    states->rows = answer->rows;
-    for (uint32_t i = 0; i < guard->state_count; i++)
-        answer->inputs[guard->states[i].input] = er_buffer_tensor(&states->values[i]);
+    int known = states->rows && states->rows == answer->rows;
+    for (uint32_t i = 0; i < guard->state_count; i++) {
+        uint32_t input = guard->states[i].input;
+        if (!known && !begin(&states->fresh[i], &guard->inputs[input], answer->rows)) return ERAI_E_MEMORY;
+        answer->inputs[input] = er_buffer_tensor(known ? &states->values[i] : &states->fresh[i]);
+    }
     return ERAI_OK;
 }
 
@@ -135,6 +136,17 @@ static int same_shape(erai_answer *answer, const er_buffer *value, const er_buff
     return 0;
 }
 
+/* Whether a row was the model's to answer well. What is held was good, and answered by somebody else. */
+static int advances(const erai_answer *answer, size_t row) {
+    return answer->verdicts[row] != ERAI_VERDICT_REJECT || answer->row_reasons[row] == (uint64_t)1 << ERAI_REASON_HELD;
+}
+
+static size_t count_advancing(const erai_answer *answer) {
+    size_t count = 0;
+    for (size_t row = 0; row < answer->rows; row++) count += (size_t)advances(answer, row);
+    return count;
+}
+
 static void take(erai_answer *answer, const er_state *state, er_buffer *value) {
     const er_buffer *next = &answer->outputs[state->output];
     erai_reason reason = {.subject = answer->guard->outputs[state->output].name, .row = -1, .limit = (double)NAN};
@@ -146,7 +158,7 @@ static void take(erai_answer *answer, const er_state *state, er_buffer *value) {
     }
     int by_row = state->row_axis >= 0 && (size_t)value->shape[state->row_axis] == answer->rows;
     if (!by_row) {
-        if (!answer->rejected) take_pieces(answer, value, next, all, reason);
+        if (count_advancing(answer) == answer->rows) take_pieces(answer, value, next, all, reason);
         return;
     }
     pieces row = {.count = er_elements(value->shape, (uint32_t)state->row_axis)};
@@ -154,12 +166,22 @@ static void take(erai_answer *answer, const er_state *state, er_buffer *value) {
     row.elements = row.stride / answer->rows;
     for (size_t i = 0; i < answer->rows; i++, row.first += row.elements) {
         reason.row = (int64_t)i;
-        if (answer->verdicts[i] != ERAI_VERDICT_REJECT) take_pieces(answer, value, next, row, reason);
+        if (advances(answer, i)) take_pieces(answer, value, next, row, reason);
     }
+}
+
+/* What was given as fresh becomes the states. */
+static void change_rows(er_recurrent *states, erai_answer *answer) {
+    er_buffer *before = states->values;
+    states->values = states->fresh;
+    states->fresh = before;
+    if (states->rows) er_answer_count(answer, ERAI_COUNT_STATE_RESETS, 1);
+    states->rows = answer->rows;
 }
 
 void er_recurrent_take(er_recurrent *states, erai_answer *answer) {
     const erai_guard *guard = states->guard;
-    if (!answer->ran || answer->rejected == answer->rows) return;
+    if (!answer->ran || !count_advancing(answer)) return;
+    if (states->rows != answer->rows) change_rows(states, answer);
     for (uint32_t i = 0; i < guard->state_count; i++) take(answer, &guard->states[i], &states->values[i]);
 }

@@ -230,6 +230,71 @@ static void a_reset_begins_anew(void) {
     fixture_close(&at);
 }
 
+static void another_number_of_rows_costs_the_states_only_when_it_ran(void) {
+    static const float first[2 * LAYERS * WIDTH] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const int64_t two_rows[] = {2, LAYERS, WIDTH};
+    fixture at;
+    fixture_open(&at, ERAI_DTYPE_FLOAT32, 0, outer_rows);
+    give(&at, ROWS);
+    take(&at, at.next, ERAI_DTYPE_FLOAT32, outer_shape);
+    ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 0); /* there was nothing to forget */
+    for (int i = 0; i < 3; i++) {
+        static const float zeros[2 * LAYERS * WIDTH];
+        ER_CHECK(memcmp(give(&at, 2), zeros, sizeof zeros) == 0);
+        if (i == 0) er_recurrent_take(at.states, &at.answer); /* nothing ran */
+        if (i == 1) {                                         /* nothing good came of it */
+            reject(&at, -1);
+            take(&at, first, ERAI_DTYPE_FLOAT32, two_rows);
+        }
+        if (i == 2) {
+            reject(&at, 1);
+            take(&at, first, ERAI_DTYPE_FLOAT32, two_rows);
+        }
+        ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], i == 2);
+        if (i < 2) ER_CHECK(memcmp(give(&at, ROWS), at.next, sizeof at.next) == 0);
+    }
+    static const float expected[2 * LAYERS * WIDTH] = {1, 2, 3, 4};
+    ER_CHECK(memcmp(give(&at, 2), expected, sizeof expected) == 0);
+    const float *state = give(&at, ROWS);
+    for (int i = 0; i < ELEMENTS; i++) ER_CHECK(state[i] == 0);
+    fixture_close(&at);
+}
+
+static void a_batch_without_a_row_has_states_without_a_row_and_changes_none(void) {
+    static const int64_t no_rows[] = {0, LAYERS, WIDTH};
+    fixture at;
+    fixture_open(&at, ERAI_DTYPE_FLOAT32, 0, outer_rows);
+    give(&at, ROWS);
+    take(&at, at.next, ERAI_DTYPE_FLOAT32, outer_shape);
+    ER_CHECK(give(&at, 0) != NULL);
+    ER_CHECK(at.given[1].rank == 3 && at.given[1].shape[0] == 0);
+    take(&at, at.next, ERAI_DTYPE_FLOAT32, no_rows);
+    ER_CHECK(memcmp(give(&at, ROWS), at.next, sizeof at.next) == 0);
+    ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 0);
+    fixture_close(&at);
+}
+
+static void a_row_that_is_only_held_was_good_and_advances(void) {
+    const erai_reason held = {.row = -1, .code = ERAI_REASON_HELD};
+    fixture at;
+    fixture_open(&at, ERAI_DTYPE_FLOAT32, 0, outer_rows);
+    give(&at, ROWS);
+    reject(&at, 0);
+    er_answer_find(&at.answer, ERAI_VERDICT_REJECT, held); /* the first one is held for its fault too */
+    take(&at, at.next, ERAI_DTYPE_FLOAT32, outer_shape);
+    static const float expected[ELEMENTS] = {0, 0, 0, 0, 5, 6, 7, 8, 9, 10, 11, 12};
+    ER_CHECK(memcmp(give(&at, ROWS), expected, sizeof expected) == 0);
+    fixture_close(&at);
+    static const int64_t whole[] = {1, 2, 2};
+    static const float one[] = {1, 2, 3, 4};
+    fixture_open(&at, ERAI_DTYPE_FLOAT32, -1, whole);
+    give(&at, ROWS);
+    er_answer_find(&at.answer, ERAI_VERDICT_REJECT, held);
+    take(&at, one, ERAI_DTYPE_FLOAT32, whole);
+    ER_CHECK(memcmp(give(&at, ROWS), one, sizeof one) == 0);
+    fixture_close(&at);
+}
+
 int main(void) {
     ER_RUN(a_state_begins_with_zeros_of_the_declared_shape);
     ER_RUN(what_an_output_gave_is_the_next_input_at_the_same_place);
@@ -241,5 +306,8 @@ int main(void) {
     ER_RUN(a_next_state_of_another_shape_begins_anew_and_flags_the_call);
     ER_RUN(a_call_that_did_not_run_changes_nothing);
     ER_RUN(a_reset_begins_anew);
+    ER_RUN(another_number_of_rows_costs_the_states_only_when_it_ran);
+    ER_RUN(a_batch_without_a_row_has_states_without_a_row_and_changes_none);
+    ER_RUN(a_row_that_is_only_held_was_good_and_advances);
     return er_test_result();
 }

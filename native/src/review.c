@@ -180,12 +180,16 @@ erai_status erai_session_review(erai_session *session, erai_review *review) {
     return ERAI_OK;
 }
 
+/* States are the session's own, and what is no tensor cannot be given. */
+static int is_given(const er_output *output) {
+    return output->dtype && !output->is_state;
+}
+
 /* Whether a tensor can be one row of an output. */
 static int is_row_of(const er_output *output, int batched, const erai_tensor *tensor) {
     size_t bytes;
-    if (!output->dtype || tensor->dtype != output->dtype || tensor->rank > ERAI_MAX_RANK) return 0;
+    if (tensor->dtype != output->dtype || tensor->rank > ERAI_MAX_RANK) return 0;
     if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes)) return 0;
-    if (output->is_state) return 1; /* which nobody but the model decides */
     if (batched && (!tensor->rank || tensor->shape[0] != 1)) return 0;
     if (!(output->flags & ERAI_RULE_SHAPE)) return 1;
     if (tensor->rank != output->rank) return 0;
@@ -194,24 +198,38 @@ static int is_row_of(const er_output *output, int batched, const erai_tensor *te
     return 1;
 }
 
+/* The given outputs in their places among the guard's; the others hold nothing. */
+static erai_status place_outputs(const erai_guard *guard, const erai_tensor *given, size_t count,
+                                 erai_tensor outputs[ER_MAX_OUTPUTS], char *detail) {
+    size_t expected = 0, next = 0;
+    for (size_t i = 0; i < guard->output_count; i++) expected += (size_t)is_given(&guard->outputs[i]);
+    if (count != expected)
+        return er_fail(detail, ERAI_E_ARGUMENT, "%zu outputs given, the guard program has %zu that can be", count,
+                       expected);
+    for (size_t i = 0; i < guard->output_count; i++) {
+        const er_output *output = &guard->outputs[i];
+        outputs[i] = is_given(output) ? given[next++] : (erai_tensor){0};
+        if (is_given(output) && !is_row_of(output, guard->batched, &outputs[i]))
+            return er_fail(detail, ERAI_E_ARGUMENT, "output '%s': %s of rank %u is not one row of it", output->name,
+                           er_dtype_name(outputs[i].dtype), outputs[i].rank);
+    }
+    return ERAI_OK;
+}
+
 erai_status erai_session_override(erai_session *session, uint64_t id, const erai_tensor *outputs, size_t count,
                                   char *detail) {
     if (!session || (count && !outputs)) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_override: NULL");
     const erai_guard *guard = session->guard;
-    if (count && count != guard->output_count)
-        return er_fail(detail, ERAI_E_ARGUMENT, "%zu outputs given, the guard program has %zu", count,
-                       guard->output_count);
-    for (size_t i = 0; i < count; i++)
-        if (!is_row_of(&guard->outputs[i], guard->batched, &outputs[i]))
-            return er_fail(detail, ERAI_E_ARGUMENT, "output '%s': %s of rank %u is not one row of it",
-                           guard->outputs[i].name, er_dtype_name(outputs[i].dtype), outputs[i].rank);
+    erai_tensor placed[ER_MAX_OUTPUTS];
+    erai_status status = count ? place_outputs(guard, outputs, count, placed, detail) : ERAI_OK;
+    if (status) return status;
     er_key key;
     if (!session->review || !settle(session->review, id, &key))
         return er_fail(detail, ERAI_E_ARGUMENT, "no row with the id %" PRIu64 " waits for review", id);
     if (!count) return ERAI_OK;
     int remembered = session->last_good && (key.size || (guard->decision.flags & ERAI_DECISION_SHARED));
     if (remembered)
-        er_last_good_put(session->last_good, key.size ? &key : NULL, outputs, guard->batched, 0, 1,
+        er_last_good_put(session->last_good, key.size ? &key : NULL, placed, guard->batched, 0, 1,
                          er_session_ns(session));
     er_mutex_lock(&session->lock);
     session->carried[ER_COUNT_DECISIONS + ERAI_COUNT_OVERRIDES]++;

@@ -148,44 +148,6 @@ static void outputs_of_other_types_are_refused_and_the_row_still_waits(void) {
     erai_session_close(session);
 }
 
-static void the_next_state_among_the_outputs_may_count_rows_on_any_axis(void) {
-    static const int64_t layers[] = {2, -1};
-    static const uint32_t chain[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN};
-    erai_policy *policy = test_policy(1);
-    const erai_input_rule state = {.struct_size = sizeof state,
-                                   .name = "h",
-                                   .shape = layers,
-                                   .max_shape = (int64_t[]){2, 4096},
-                                   .rank = 2,
-                                   .dtype = ERAI_DTYPE_FLOAT32,
-                                   .feature_axis = -1,
-                                   .sketch_stride = 1};
-    const erai_feature_rule feature = {
-        .struct_size = sizeof feature, .name = "h", .low = -(double)INFINITY, .high = (double)INFINITY};
-    const erai_state_rule pair = {.struct_size = sizeof pair, .input = "h", .output = "next h", .row_axis = 1};
-    ER_CHECK_INT(erai_policy_add_input(policy, &state, NULL), ERAI_OK);
-    ER_CHECK_INT(erai_policy_add_feature(policy, &feature, NULL), ERAI_OK);
-    test_add_output(policy, "y", (erai_output_rule){.shape = flat, .rank = 1});
-    test_add_output(policy, "next h", (erai_output_rule){.shape = layers, .rank = 2, .flags = ERAI_RULE_SHAPE});
-    ER_CHECK_INT(erai_policy_add_state(policy, &pair, NULL), ERAI_OK);
-    test_set_decision(policy, (erai_decision_rule){.review_rows = 2, .last_good_keys = 1, .last_good_age_ns = SECOND});
-    test_add_fallback(policy, UINT64_MAX, chain, 2);
-    erai_session *session = test_session(policy, NULL);
-    erai_answer *answer = test_answer(session);
-    const erai_tensor outputs[] = {
-        {.data = &(float){7}, .shape = (int64_t[]){1}, .rank = 1, .dtype = ERAI_DTYPE_FLOAT32},
-        {.data = zeros, .shape = (int64_t[]){2, 1}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32}};
-    ask(session, answer, "k", 99);
-    ER_CHECK_INT(erai_session_override(session, review_id(answer), outputs, 2, NULL), ERAI_OK);
-    ask(session, answer, "k", 99);
-    erai_tensor output;
-    ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_LAST_GOOD);
-    ER_CHECK_INT(erai_answer_output(answer, 0, &output), ERAI_OK);
-    ER_CHECK(*(const float *)output.data == 7);
-    erai_answer_close(answer);
-    erai_session_close(session);
-}
-
 static void ids_are_never_given_twice_and_places_are_used_again(void) {
     enum { PLACES = 5 };
     erai_session *session = open_session(PLACES, 0, NULL);
@@ -259,15 +221,72 @@ static void threads_ask_and_decide_at_once_and_every_row_is_decided_once(void) {
     erai_session_close(session);
 }
 
+/* An input, a state, and outputs: one of one value, the next state, one that is no tensor. */
+static erai_session *open_recurrent_session(int nested) {
+    static const uint32_t chain[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN};
+    static const int64_t state[] = {2, -1, 2}, most[] = {2, 64, 2};
+    erai_policy *policy = test_policy(1);
+    erai_input_rule input = {.struct_size = sizeof input,
+                             .name = "h",
+                             .shape = state,
+                             .max_shape = most,
+                             .rank = 3,
+                             .dtype = ERAI_DTYPE_FLOAT32,
+                             .feature_axis = -1,
+                             .sketch_stride = 1};
+    erai_feature_rule feature = {.struct_size = sizeof feature, .name = "h", .low = -INFINITY, .high = INFINITY};
+    erai_state_rule rule = {.struct_size = sizeof rule, .input = "h", .output = "next", .row_axis = 1};
+    ER_CHECK_INT(erai_policy_add_input(policy, &input, NULL), ERAI_OK);
+    ER_CHECK_INT(erai_policy_add_feature(policy, &feature, NULL), ERAI_OK);
+    test_add_output(policy, "next", (erai_output_rule){.shape = state, .rank = 3});
+    if (nested) test_add_output(policy, "shares", (erai_output_rule){.flags = ERAI_RULE_NO_TENSOR});
+    test_add_output(policy, "y", (erai_output_rule){.shape = flat, .rank = 1, .flags = ERAI_RULE_SHAPE});
+    ER_CHECK_INT(erai_policy_add_state(policy, &rule, NULL), ERAI_OK);
+    test_set_decision(policy, (erai_decision_rule){.review_rows = 4, .last_good_keys = 4, .last_good_age_ns = SECOND});
+    test_add_fallback(policy, UINT64_MAX, chain, 2);
+    return test_session(policy, NULL);
+}
+
+static void an_override_gives_the_outputs_that_are_tensors_and_no_states(void) {
+    for (int nested = 0; nested < 2; nested++) {
+        erai_session *session = open_recurrent_session(nested);
+        erai_answer *answer = test_answer(session);
+        const float nan = NAN;
+        const erai_string key = {.bytes = "ann", .size = 3};
+        ER_CHECK_INT(erai_answer_set_keys(answer, &key, 1), ERAI_OK);
+        test_call(session, answer, &nan, 1, NULL, 0);
+        uint64_t id = review_id(answer);
+        ER_CHECK(id != 0);
+        const float value = 42;
+        const erai_tensor state = {
+            .data = zeros, .shape = (int64_t[]){2, 1, 2}, .rank = 3, .dtype = ERAI_DTYPE_FLOAT32};
+        const erai_tensor y = {.data = &value, .shape = (int64_t[]){1}, .rank = 1, .dtype = ERAI_DTYPE_FLOAT32};
+        char detail[ERAI_DETAIL_SIZE];
+        ER_CHECK_INT(erai_session_override(session, id, (const erai_tensor[]){state, y}, 2, detail), ERAI_E_ARGUMENT);
+        ER_CHECK_CONTAINS(detail, "2 outputs given, the guard program has 1");
+        ER_CHECK_INT(erai_session_override(session, id, &y, 1, NULL), ERAI_OK);
+        ER_CHECK_INT(test_decisions(session, ERAI_COUNT_OVERRIDES), 1);
+        ER_CHECK_INT(erai_answer_set_keys(answer, &key, 1), ERAI_OK);
+        test_call(session, answer, &nan, 1, NULL, 0);
+        /* What is no tensor cannot be remembered, and so nothing is. */
+        ER_CHECK_INT(erai_answer_source(answer), nested ? ERAI_SOURCE_ABSTAIN : ERAI_SOURCE_LAST_GOOD);
+        erai_tensor output;
+        ER_CHECK_INT(erai_answer_output(answer, nested ? 2 : 1, &output), ERAI_OK);
+        ER_CHECK(nested || *(const float *)output.data == 42);
+        erai_answer_close(answer);
+        erai_session_close(session);
+    }
+}
+
 int main(void) {
     ER_RUN(rows_are_handed_out_once_the_oldest_first_as_they_came);
     ER_RUN(an_override_answers_the_rows_key_from_then_on);
     ER_RUN(an_override_of_a_row_without_a_key_is_for_all_of_those_or_for_nobody);
     ER_RUN(a_row_may_leave_without_an_answer);
     ER_RUN(outputs_of_other_types_are_refused_and_the_row_still_waits);
-    ER_RUN(the_next_state_among_the_outputs_may_count_rows_on_any_axis);
     ER_RUN(ids_are_never_given_twice_and_places_are_used_again);
     ER_RUN(without_a_queue_nothing_waits);
     ER_RUN(threads_ask_and_decide_at_once_and_every_row_is_decided_once);
+    ER_RUN(an_override_gives_the_outputs_that_are_tensors_and_no_states);
     return er_test_result();
 }

@@ -40,6 +40,7 @@ erai_status erai_answer_open(erai_session *session, erai_answer **out) {
     }
     answer->session = session;
     answer->guard = session->guard;
+    er_answer_forget(answer);
     erai_status status = make_room(answer);
     if (!status && session->model) status = er_binding_open(session->model, &answer->binding);
     er_mutex_lock(&session->lock);
@@ -87,16 +88,21 @@ void erai_answer_close(erai_answer *answer) {
 
 /* ---- One call ---- */
 
+/* Nothing of an earlier call is left to be taken for this one's. */
 static erai_status fail_call(erai_answer *answer, erai_status status) {
+    er_answer_forget(answer);
     answer->admitted = 0;
-    answer->rows = 0;
-    answer->reason_count = 0;
     answer->key_count = 0;
-    answer->answered = 0;
+    er_gate_leave(answer);
     er_mutex_lock(&answer->lock);
     answer->statistics[ER_COUNT_ERRORS]++;
     er_mutex_unlock(&answer->lock);
     return status;
+}
+
+static erai_status refuse_null(erai_answer *answer, const char *function) {
+    return fail_call(answer, er_fail(answer->detail, ERAI_E_ARGUMENT,
+                                     "%s: a NULL, or an answer that is not of this session", function));
 }
 
 /* The caller's inputs in their places among the model's; those that are states stay as they are. */
@@ -121,22 +127,37 @@ static erai_status check_keys(erai_answer *answer) {
                    answer->key_count, answer->rows);
 }
 
+static erai_status refuse_stopped(erai_answer *answer) {
+    if (!erai_session_stopped(answer->session)) return ERAI_OK;
+    return er_fail(answer->detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again");
+}
+
+/* Where rows depend on each other, what stands in for a rejected one changes the answers of all. */
+static void reject_mates(erai_answer *answer) {
+    if (answer->rejected && answer->rejected < answer->rows && answer->session->rows_depend)
+        er_answer_find(answer, ERAI_VERDICT_REJECT,
+                       (erai_reason){.subject = "model", .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
+}
+
 static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t count) {
     const erai_session *session = answer->session;
     answer->start_ns = er_session_ns(session);
-    if (erai_session_stopped(session))
-        return er_fail(answer->detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again");
+    erai_status stopped = refuse_stopped(answer);
+    if (stopped) return stopped;
     if (count != answer->guard->given_count)
         return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu inputs given, %zu expected", count,
                        answer->guard->given_count);
     place_inputs(answer, inputs);
     erai_status status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
     if (status) return er_fail(answer->detail, status, "out of memory");
-    status = check_keys(answer);
-    if (status) return status;
+    reject_mates(answer);
+    return check_keys(answer);
+}
+
+/* Whether the model is asked about the rows that were admitted. */
+static void ask_gate(erai_answer *answer) {
     er_gate_before(answer, answer->start_ns);
-    answer->admitted = 1;
-    return ERAI_OK;
+    reject_mates(answer);
 }
 
 static void show_outputs(erai_answer *answer) {
@@ -158,9 +179,10 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     }
     if (answer->reasons_found)
         for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
+    uint64_t latency_ns = er_since(answer->start_ns, now_ns);
     counts[ER_COUNT_CALLS]++;
-    counts[ER_COUNT_LATENCY_SUM] += now_ns - answer->start_ns;
-    counts[ER_COUNT_LATENCY + er_latency_slot(now_ns - answer->start_ns)]++;
+    counts[ER_COUNT_LATENCY_SUM] += latency_ns;
+    counts[ER_COUNT_LATENCY + er_latency_slot(latency_ns)]++;
     er_mutex_unlock(&answer->lock);
 }
 
@@ -169,16 +191,17 @@ static void after_the_model(erai_answer *answer) {
     er_gate_after(answer, answer->guard->decision.struct_size ? er_session_ns(answer->session) : 0);
 }
 
-/* What follows the model's run, or its absence. */
+/* What follows the model's run, or its absence. States advance last: the fallback model is asked with those that the
+ * model was asked with. */
 static erai_status finish(erai_answer *answer, er_recurrent *states) {
     const erai_session *session = answer->session;
-    answer->admitted = 0;
     if (answer->ran) er_judge(answer);
     after_the_model(answer);
-    if (states) er_recurrent_take(states, answer);
     erai_status status = er_decide(answer, answer->start_ns, session->review ? er_session_unix_ns(session) : 0);
+    answer->admitted = 0;
     answer->key_count = 0;
     if (status) return er_fail(answer->detail, status, "out of memory");
+    if (states) er_recurrent_take(states, answer);
     show_outputs(answer);
     record(answer, er_session_ns(session));
     return ERAI_OK;
@@ -188,6 +211,8 @@ static erai_status predict(erai_session *session, const erai_tensor *inputs, siz
     erai_status status = admit(answer, inputs, count);
     if (!status && session->recurrent) status = er_recurrent_give(session->recurrent, answer);
     if (status) return status;
+    if (er_infer_known(answer)) return finish(answer, NULL); /* a session with states has no cache */
+    ask_gate(answer);
     /* A batch without a row, where the policy allows that, is for the model to answer. */
     if (answer->rejected < answer->rows || answer->verdict != ERAI_VERDICT_REJECT) status = er_infer(answer);
     if (!status) return finish(answer, session->recurrent);
@@ -197,7 +222,8 @@ static erai_status predict(erai_session *session, const erai_tensor *inputs, siz
 }
 
 erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
-    if (!session || !inputs || !answer || answer->session != session) return ERAI_E_ARGUMENT;
+    if (!answer) return ERAI_E_ARGUMENT;
+    if (!session || !inputs || answer->session != session) return refuse_null(answer, "erai_session_predict");
     if (!session->model)
         return fail_call(answer,
                          er_fail(answer->detail, ERAI_E_NO_MODEL,
@@ -210,9 +236,12 @@ erai_status erai_session_predict(erai_session *session, const erai_tensor *input
 
 erai_status erai_admit(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer,
                        size_t *admitted) {
-    if (!session || !inputs || !answer || !admitted || answer->session != session) return ERAI_E_ARGUMENT;
+    if (!answer) return ERAI_E_ARGUMENT;
+    if (!session || !inputs || !admitted || answer->session != session) return refuse_null(answer, "erai_admit");
     erai_status status = admit(answer, inputs, count);
     if (status) return fail_call(answer, status);
+    ask_gate(answer);
+    answer->admitted = 1;
     *admitted = answer->rows - answer->rejected;
     return ERAI_OK;
 }
@@ -239,12 +268,12 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
 }
 
 erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t count, erai_answer *answer) {
-    if (!session || !answer || answer->session != session || (count && !outputs)) return ERAI_E_ARGUMENT;
-    erai_status status = ERAI_OK;
-    if (!answer->admitted)
+    if (!answer) return ERAI_E_ARGUMENT;
+    if (!session || answer->session != session || (count && !outputs)) return refuse_null(answer, "erai_judge");
+    erai_status status = refuse_stopped(answer);
+    if (!status && !answer->admitted)
         status = er_fail(answer->detail, ERAI_E_ARGUMENT, "erai_judge without an erai_admit before it");
-    else
-        status = check_keys(answer); /* that may have come since */
+    if (!status) status = check_keys(answer); /* that may have come since */
     if (!status && (count || answer->rejected < answer->rows)) status = copy_outputs(answer, outputs, count);
     if (!status) status = finish(answer, NULL);
     return status ? fail_call(answer, status) : ERAI_OK;
@@ -278,7 +307,7 @@ static void write_window(erai_session *session, uint64_t *statistics, uint64_t n
     erai_snapshot_info info = {.sequence = session->sequence,
                                .start_unix_ns = session->window_unix_ns,
                                .end_unix_ns = now_unix_ns,
-                               .duration_ns = now_ns - session->window_ns};
+                               .duration_ns = er_since(session->window_ns, now_ns)};
     if (session->spool) {
         memcpy(info.instance, er_spool_instance(session->spool), sizeof info.instance);
         info.epoch = er_spool_epoch(session->spool);

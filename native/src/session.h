@@ -46,6 +46,11 @@ static inline uint64_t er_session_ns(const erai_session *session) {
     return session->clock ? __atomic_load_n(&session->clock->monotonic_ns, __ATOMIC_RELAXED) : er_monotonic_ns();
 }
 
+/* A clock that goes back stands still until it has caught up. */
+static inline uint64_t er_since(uint64_t then_ns, uint64_t now_ns) {
+    return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
 static inline int64_t er_session_unix_ns(const erai_session *session) {
     return session->clock ? __atomic_load_n(&session->clock->unix_ns, __ATOMIC_RELAXED) : er_unix_ns();
 }

@@ -57,28 +57,33 @@ static void put_constant(er_writer *graph, const test_constant *constant) {
     put_message(graph, 5, &out);
 }
 
-/* A float32 tensor of (rows, 1): ValueInfoProto, TypeProto, TypeProto.Tensor, TensorShapeProto, Dimension. */
-static void put_signature(er_writer *graph, uint32_t field, const char *name) {
-    er_writer rows = {0}, one = {0}, shape = {0}, tensor = {0}, type = {0}, out = {0};
+/* A float32 tensor of (rows, 1): ValueInfoProto, TypeProto, TypeProto.Tensor, TensorShapeProto, Dimension; or a
+ * sequence of such: TypeProto.Sequence with a TypeProto of its own. */
+static void put_signature(er_writer *graph, uint32_t field, const char *name, int sequence) {
+    er_writer rows = {0}, one = {0}, shape = {0}, tensor = {0}, type = {0}, inner = {0}, list = {0}, out = {0};
     put_text(&rows, 2, "rows");
     put_number(&one, 1, 1);
     put_message(&shape, 1, &rows);
     put_message(&shape, 1, &one);
     put_number(&tensor, 1, ERAI_DTYPE_FLOAT32);
     put_message(&tensor, 2, &shape);
-    put_message(&type, 1, &tensor);
+    put_message(sequence ? &inner : &type, 1, &tensor);
+    if (sequence) {
+        put_message(&list, 1, &inner);
+        put_message(&type, 4, &list);
+    }
     put_text(&out, 1, name);
     put_message(&out, 2, &type);
     put_message(graph, field, &out);
 }
 
-er_model *test_model_open(test_model model) {
+static er_model *open_model(test_model model, int sequence) {
     er_writer graph = {0}, opset = {0}, out = {0};
     for (size_t i = 0; i < model.node_count; i++) put_node(&graph, &model.nodes[i]);
     put_text(&graph, 2, "test");
     for (size_t i = 0; i < model.constant_count; i++) put_constant(&graph, &model.constants[i]);
-    put_signature(&graph, 11, "x");
-    put_signature(&graph, 12, "y");
+    put_signature(&graph, 11, "x", 0);
+    put_signature(&graph, 12, "y", sequence);
     put_number(&opset, 2, 13);
     put_number(&out, 1, 7);
     put_message(&out, 8, &opset);
@@ -91,4 +96,29 @@ er_model *test_model_open(test_model model) {
     if (!status || status == ERAI_E_RUNTIME_MISSING) return opened;
     fprintf(stderr, "%s\n", detail);
     abort();
+}
+
+er_model *test_model_open(test_model model) {
+    return open_model(model, 0);
+}
+
+er_model *test_sequence_model_open(test_model model) {
+    return open_model(model, 1);
+}
+
+er_model *test_times_ten(void) {
+    static const test_node node = {"Mul", {"x", "ten"}, "y"};
+    static const test_constant ten = {"ten", {1, 1}, 10};
+    return test_model_open((test_model){&node, &ten, 1, 1});
+}
+
+er_model *test_two_rows(void) {
+    static const test_node node = {"Add", {"x", "two"}, "y"};
+    static const test_constant two = {"two", {2, 1}, 1};
+    return test_model_open((test_model){&node, &two, 1, 1});
+}
+
+er_model *test_plus_mean(void) {
+    static const test_node nodes[] = {{"ReduceMean", {"x"}, "mean"}, {"Add", {"x", "mean"}, "y"}};
+    return test_model_open((test_model){nodes, NULL, 2, 0});
 }

@@ -30,4 +30,12 @@ typedef struct test_model {
  * no ONNX Runtime ($ERAI_ONNXRUNTIME, or the loader's search). Whatever else fails ends the test. */
 er_model *test_model_open(test_model model);
 
+/* The same with a sequence of such tensors as its output. */
+er_model *test_sequence_model_open(test_model model);
+
+/* 10 x; x + 1 of one row or two, and a failure of three; x + the mean of all rows. */
+er_model *test_times_ten(void);
+er_model *test_two_rows(void);
+er_model *test_plus_mean(void);
+
 #endif

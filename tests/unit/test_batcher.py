@@ -264,27 +264,6 @@ def test_strict_raises_for_its_caller_alone(session: Session) -> None:
 # ---- Errors and ends ----
 
 
-def test_error_of_a_batch_reaches_every_caller_of_it(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
-        helper.make_node("Gather", ["t", "i"], ["y"]),
-    ]
-    model = save(
-        tmp_path / "m.onnx",
-        nodes,
-        [("x", FLOAT, ["N"])],
-        [("y", FLOAT, ["N"])],
-        {"t": np.arange(4, dtype=np.float32)},
-    )
-    with load(model) as session, Batcher(session, max_batch=2, max_wait_s=LONG) as batcher:
-        one = np.array([1], np.float32)
-        futures = [batcher.submit(values) for values in (one, one * 9, one * 2, one * 3)]
-        for future in futures[:2]:
-            with pytest.raises(InferenceError, match="out of data bounds"):
-                future.result(10)
-        assert [future.result(10).outputs["y"].item() for future in futures[2:]] == [2, 3]
-
-
 def test_output_without_rows_is_an_error_for_all_of_the_batch(tmp_path: Path) -> None:
     nodes = [helper.make_node("Concat", ["x", "x"], ["y"], axis=0)]
     model = save(tmp_path / "m.onnx", nodes, [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["M", 3])])

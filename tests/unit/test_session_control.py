@@ -25,7 +25,17 @@ from edge_rai import (
     load,
 )
 from edge_rai.cli import main
-from edge_rai.policy import Age, FeatureRule, InputRule, OutputRule, Policy, StateRule
+from edge_rai.policy import (
+    Age,
+    Decision,
+    FallbackRule,
+    FeatureRule,
+    InputRule,
+    LastGood,
+    OutputRule,
+    Policy,
+    StateRule,
+)
 from support.bundles import write_bundle
 from support.children import run_python
 from support.models import FLOAT, reference_run, save
@@ -92,6 +102,38 @@ def test_rejected_row_keeps_its_state_and_the_others_go_on(summing: Session) -> 
     assert answer.row_verdicts.tolist() == [Verdict.REJECT, Verdict.ACCEPT]
     assert answer.outputs["y"][1].item() == 13
     assert ask(summing, 1, 1) == [4, 15]
+
+
+def test_another_number_of_rows_costs_the_states_only_when_it_was_answered(summing: Session) -> None:
+    assert ask(summing, 1, 10) == [2, 11]
+    assert summing.predict(np.full((1, 1), np.nan, np.float32)).verdict is Verdict.REJECT
+    assert ask(summing, 1, 1) == [4, 13]
+    assert ask(summing, 5) == [6]
+    assert ask(summing, 1, 1) == [2, 2]
+    assert summing.snapshot().decisions[DecisionCount.STATE_RESETS] == 2
+
+
+def test_override_of_a_model_with_states_gives_the_other_outputs(tmp_path: Path) -> None:
+    policy = Policy(
+        1,
+        True,
+        tuple(InputRule(name, "float32", (-1, 1), (9, 1)) for name in ("h", "x", "c")),
+        tuple(OutputRule(name, "float32", (-1, 1)) for name in ("y", "h_out", "c_out")),
+        fallback=(FallbackRule(("last_good", "abstain")),),
+        decision=Decision(last_good=LastGood(60.0), review_rows=2),
+        states=(StateRule("h", "h_out", row_axis=0), StateRule("c", "c_out", row_axis=0)),
+    )
+    one, bad = np.ones((1, 1), np.float32), np.full((1, 1), np.nan, np.float32)
+    bundle = write_bundle(
+        tmp_path / "b.erai", summing_model(tmp_path / "m.onnx"), policy, {"h": one, "x": one, "c": one}
+    )
+    with load(bundle, threads=1) as session:
+        (asked,) = session.predict(bad, key="ann").review_ids.tolist()
+        with pytest.raises(ValueError, match="unknown: h_out; the model has: y"):
+            session.override(asked, {"y": one, "h_out": one})
+        session.override(asked, one * 42)
+        answer = session.predict(bad, key="ann")
+        assert (answer.source, answer.outputs["y"].item()) == (Source.LAST_GOOD, 42)
 
 
 def test_calls_of_threads_wait_for_each_other(summing: Session) -> None:
