@@ -144,7 +144,7 @@ typedef enum erai_verdict { ERAI_VERDICT_ACCEPT = 0, ERAI_VERDICT_FLAG = 1, ERAI
 
 /* Who answered a row. NONE: no rule had an answer; floats are NaN, signed integers -1, unsigned ones and booleans 0,
  * strings empty. (Of a policy with neither defaults nor fallback rules, such as that of a bare model, a row whose only
- * fault is a NaN or infinity in an output stays as the model gave it: it says so by itself.) */
+ * fault is a NaN or infinity in an output keeps the tensors that the model gave: they say so by themselves.) */
 typedef enum erai_source {
     ERAI_SOURCE_PRIMARY = 0,
     ERAI_SOURCE_FALLBACK_MODEL = 1,
