@@ -273,7 +273,7 @@ def _part(answer: Answer, begin: int, end: int) -> Answer:
     part.review_ids = answer.review_ids[begin:end].copy()
     part.verdict = Verdict(part.row_verdicts.max())
     part.source = Source(part.row_sources.max())
-    part.findings = tuple(
+    part._findings = tuple(
         reason._replace(row=max(reason.row - begin, -1))
         for reason in answer.reasons
         if reason.row < 0 or begin <= reason.row < end

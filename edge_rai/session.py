@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from types import TracebackType
@@ -56,10 +57,10 @@ def load(
     for name, given in (("spool", spool), ("provider", provider), ("provider_path", provider_path)):
         if given is not None and not os.fspath(given):
             raise ValueError(f"{name} is empty; leave it out for a session without one")
-    if threads < 0:
-        raise ValueError(f"threads is {threads}; expected 0 (ONNX Runtime's choice) or more")
-    if cache_bytes < 0:
-        raise ValueError(f"cache_bytes is {cache_bytes}; expected 0 (no cache) or more")
+    if not 0 <= threads < 2**31:
+        raise ValueError(f"threads is {threads}; expected 0 (ONNX Runtime's choice) or more, below 2**31")
+    if not 0 <= cache_bytes <= sys.maxsize:
+        raise ValueError(f"cache_bytes is {cache_bytes}; expected 0 (no cache) or more, up to {sys.maxsize}")
     return Session(
         os.fsdecode(path),
         spool=None if spool is None else os.fsdecode(spool),
@@ -112,7 +113,7 @@ class Session(Predictor):
         self.batched: bool = self._native.batched
         self.rows_independent: bool = self._native.rows_independent
         self._single = len(self.inputs) == 1
-        self.add(self._native.calls[0])
+        self._add(self._native.calls[0])
 
     def predict(
         self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
@@ -124,18 +125,19 @@ class Session(Predictor):
                 any of numpy's types for them. Rows on axis 0 when ``batched``. Or, for one input of (rows, columns),
                 values by column name: scalars for one row, or sequences; None is a missing value.
             key: Of all rows, or one a row, at most 64 bytes each: the fallback ``last_good`` gives a row the last good
-                answer of its own key.
+                answer of its own key. An integer is its decimal text, so 7 and "7" are one key; a bytearray or
+                memoryview is its bytes; None and what is empty are no key.
             strict: Raise when a row is rejected instead of answering from the fallback chain.
 
         Raises:
-            TypeError: Not a numpy array, or of another type; says how to convert it.
+            TypeError: Not a numpy array, or one with a mask or of another type; says how to convert it.
             ValueError: A name is missing or unknown, a key is too long, or the session is closed.
             InputRejectedError: With ``strict`` only.
             InferenceError: ONNX Runtime failed, and the policy has no fallback chain.
             StoppedError: Somebody stopped the session.
         """
         arrays = in_order(inputs, self.inputs, self._columns)
-        answer = self.usual(arrays[0]) if self._single and key is None else None
+        answer = self._usual(arrays[0]) if self._single and key is None else None
         if answer is None:
             answer = self._native.predict(arrays, encode_keys(key, rows_of(arrays, self.batched)))
         if strict:
@@ -147,10 +149,13 @@ class Session(Predictor):
         self._native.reset()
 
     def stop(self, reason: str) -> None:
-        """Has every call raise StoppedError, in this process and in later ones, until somebody calls ``resume``.
+        """Has every call of this session, and of those opened from now on, raise StoppedError until it is resumed.
+
+        Sessions of the same bundle that are open already, in this process or another, go on until they are opened
+        again. The file that does it lies in the spool, or without one beside the bundle.
 
         Args:
-            reason: For whoever finds the session stopped; kept in a file in the spool or beside the bundle.
+            reason: For whoever finds the session stopped: the error says it, with the time and the file's path.
 
         Raises:
             SpoolError: The session is stopped, but the file could not be written.
@@ -159,13 +164,16 @@ class Session(Predictor):
             raise ValueError(f"a reason cannot hold NUL: {reason!r}")
         self._native.stop(reason)
 
-    def resume(self) -> None:
+    def resume(self) -> str:
         """Ends a stop.
+
+        Returns:
+            The path of the file that is removed now, or two with " and " between them; empty when there was none.
 
         Raises:
             SpoolError: The file could not be removed; the session is still stopped.
         """
-        self._native.resume()
+        return self._native.resume()
 
     @property
     def stopped(self) -> bool:
@@ -193,6 +201,8 @@ class Session(Predictor):
             TypeError: Outputs of another type.
             ValueError: No such row waits, a name is missing or unknown, or a shape is not that of one row.
         """
+        if not 0 < review_id < 2**64:
+            raise ValueError(f"no row with the id {review_id} waits for a decision")
         none: dict[str, Any] = {}
         arrays = [] if outputs is None else in_order(outputs, self._native.decided, lambda: none, "output")
         self._native.override(review_id, arrays)
@@ -255,4 +265,4 @@ class Session(Predictor):
 def raise_rejected(answer: Answer) -> None:
     """Raises InputRejectedError with the first reasons, when a row was rejected."""
     if answer.verdict is Verdict.REJECT:
-        raise InputRejectedError("; ".join(map(str, islice(answer.findings, 8))))
+        raise InputRejectedError("; ".join(map(str, islice(answer._findings, 8))))

@@ -292,12 +292,12 @@ class Answer:
     rows: int = 1
     verdict: Verdict = Verdict.ACCEPT
     source: Source = Source.PRIMARY
-    findings: Sequence[Reason] = ()
+    _findings: Sequence[Reason] = ()
 
     @cached_property
     def reasons(self) -> tuple[Reason, ...]:
         """Every finding: one a row, feature and kind, and at most 65,536 of them."""
-        return tuple(self.findings)
+        return tuple(self._findings)
 
     @cached_property
     def row_verdicts(self) -> npt.NDArray[np.uint8]:
@@ -315,7 +315,7 @@ class Answer:
         return np.zeros(self.rows, dtype=np.uint64)
 
     def __repr__(self) -> str:
-        return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self.findings)})"
+        return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self._findings)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

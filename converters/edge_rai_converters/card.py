@@ -39,13 +39,14 @@ def card(
         "",
         "## What was compared",
         "",
-        f"On {held_back} rows, every {HELD_BACK_EVERY}th of the reference data, which neither calibrated the int8",
-        "model nor set a limit.",
+        f"On {held_back} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated the",
+        "int8 model nor set a limit.",
         "",
         *_comparison(forms.candidates),
         "",
         *_unrecorded(learned.unrecorded),
         f"The guard rejects {rejected} of these {held_back} rows ({100 * rejected / held_back:.1f} %).",
+        *_left_out(verdicts.left_out),
         "",
         *_fallback(fallback),
         "## What the guard allows",
@@ -86,6 +87,11 @@ def _unrecorded(names: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
+def _left_out(rules: Sequence[str]) -> Iterator[str]:
+    if rules:
+        yield f"Left out of that, for a table has neither the order nor the time that they need: {', '.join(rules)}."
+
+
 def _fallback(fallback: Fallback | None) -> Iterator[str]:
     if fallback is None:
         return
@@ -102,6 +108,11 @@ def _distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) ->
     for entry in reports:
         rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
         yield f"Input `{entry.input}`: rows whose squared Mahalanobis distance ({entry.kind}) to the reference is above"
+        if entry.yours:
+            yield f"{entry.threshold:.6g}, your threshold, are out of distribution. Nothing is known of it but what was"
+            yield f"measured: of the held-back rows {entry.above} of {entry.held_back} are ({share:.1f} %)."
+            yield ""
+            continue
         yield f"{entry.threshold:.6g} are out of distribution. Of rows like the reference at most {rate:.3g} % are, on"
         yield f"average over references: {entry.rows} rows that taught the distance nothing else set the threshold. Of"
         yield f"the held-back rows {entry.above} of {entry.held_back} are ({share:.1f} %)."

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.policy import FeatureRule
 from edge_rai.types import TensorSpec
 
 MIN_ROWS = 32
@@ -51,9 +52,9 @@ class Dataset:
         return len(next(iter(self.rows.values())))
 
     def split(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Indices of the rows that calibrate, and of those held back for comparison: every fourth."""
+        """Indices of the rows that calibrate, and of those held back for comparison: one of every four, see drawn."""
         index = np.arange(len(self), dtype=np.int64)
-        held_back = index % HELD_BACK_EVERY == HELD_BACK_EVERY - 1
+        held_back = drawn(len(self), HELD_BACK_EVERY)
         return index[~held_back], index[held_back]
 
 
@@ -115,6 +116,36 @@ def chunks(array: Array, index: npt.NDArray[np.int64]) -> Iterator[Array]:
     step = max(1, _CHUNK_VALUES // max(1, prod(array.shape[1:])))
     for start in range(0, len(index), step):
         yield array[index[start : start + step]]
+
+
+def drawn(count: int, every: int) -> npt.NDArray[np.bool_]:
+    """(count,) mask that is true for one of every so many rows in a row; a last group that is not full has none.
+
+    Which one is drawn from random numbers that are the same for ever: the chosen rows are spread over the data as those
+    of a fixed step would be, but are not in step with what comes round in it, such as the devices that took turns.
+    """
+    groups = count // every
+    places = np.random.PCG64(every).random_raw(groups) % np.uint64(every)
+    mask = np.zeros(count, dtype=np.bool_)
+    mask[np.arange(groups, dtype=np.int64) * every + places.astype(np.int64)] = True
+    return mask
+
+
+def is_missing(feature: FeatureRule, values: Array) -> npt.NDArray[np.bool_]:
+    """Which values the device takes for missing, of the values' shape.
+
+    It compares in their own type: -99.9 is, of float32, the float32 next to it.
+
+    Args:
+        feature: Says what is missing.
+        values: As they came, in the input's type.
+    """
+    missing = feature.missing
+    if missing is None:
+        return np.zeros(values.shape, dtype=np.bool_)
+    if missing.value is None:
+        return np.isnan(values)
+    return np.asarray(values == values.dtype.type(missing.value))
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 import numpy as np
@@ -19,14 +18,16 @@ import numpy.typing as npt
 
 from edge_rai.errors import PolicyError
 from edge_rai.policy import Distance, DistanceReference, InputRule, Policy
-from edge_rai_converters.data import Array, Rows, chunks
+from edge_rai_converters.data import Array, Rows, chunks, drawn, is_missing
 
 MOST_FULL = 64
 DIRECTIONS = 16
 # Two thirds of the rows for the covariance, one for the threshold.
-_SHARE = 3
+SHARE = 3
 _LEAST_ROWS = 16
 _VALUES = 1 << 20
+# Columns that say the same have no variance against each other, and nothing but this to divide by.
+_LEAST_SHRINKAGE = 1e-4
 
 Kind = Literal["full", "low_rank", "diagonal"]
 Asked = Literal["auto", "full", "low_rank", "diagonal", "none"]
@@ -56,8 +57,9 @@ class DistanceReport:
         input: Its name.
         kind: Of the distance.
         threshold: Of the squared distance.
-        false_rejection_rate: The share of rows like these that the threshold keeps to.
-        rows: That the threshold was learned from, and nothing else of the distance.
+        yours: A policy says another threshold than these rows do: ``rows`` and what they promise are not behind it.
+        false_rejection_rate: The share of rows like these that the threshold keeps to; of yours, that above it.
+        rows: That a threshold was learned from, and nothing else of the distance.
         held_back: Rows that nothing was learned from.
         above: Of these, those above the threshold.
     """
@@ -65,6 +67,7 @@ class DistanceReport:
     input: str
     kind: Kind
     threshold: float
+    yours: bool
     false_rejection_rate: float
     rows: int
     held_back: int
@@ -87,13 +90,15 @@ def learn_distance(
         Or the reason why there is none: too few rows, or every feature is constant.
     """
     exact = np.asarray(values, np.float64)
-    held = np.arange(len(exact)) % _SHARE == _SHARE - 1
+    held = drawn(len(exact), SHARE)
     learned, kept_back = exact[~held], exact[held]
     if len(kept_back) < _LEAST_ROWS:
         return f"{len(exact)} rows leave {len(kept_back)} for its threshold, and at least {_LEAST_ROWS} are needed"
     known = np.where(np.isnan(learned).all(axis=0), 0.0, learned)  # a column that is always missing says nothing
     mean, stddev = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    scale = np.divide(1.0, stddev, out=np.zeros_like(stddev), where=stddev > 0)
+    # The standard deviation of one value, again and again, is what rounding leaves of it, and not always 0.
+    varies = (np.nanmin(known, axis=0) < np.nanmax(known, axis=0)) & (stddev > 0)
+    scale = np.divide(1.0, stddev, out=np.zeros_like(stddev), where=varies)
     if not scale.any() or not (np.isfinite(mean).all() and np.isfinite(scale).all()):
         return "every feature is constant, or varies beyond what can be squared"
     kind = kind or ("full" if exact.shape[1] <= MOST_FULL else "low_rank")
@@ -117,7 +122,7 @@ def learn_distances(
     Args:
         policy: Whose inputs; recurrent states are left out.
         rows: Per input (N, *call), see ``data.Dataset``.
-        index: Rows to learn from; of many, every n-th is used, so that memory is bounded.
+        index: Rows to learn from; of many, one of every n is used, so that memory is bounded.
         asked: ``auto``: of inputs with at least two columns of floats, full or low rank by their number.
         rate: Share of rows like these that may be above any threshold; each input's distance has an equal part of it.
 
@@ -139,7 +144,7 @@ def learn_distances(
         if not unfit[rule.name] and kind == "full" and features > MOST_FULL:
             raise ValueError(f"input {rule.name!r} has {features} features; a full distance takes {MOST_FULL}")
         found[rule.name] = unfit[rule.name] or learn_distance(
-            rule.name, table(rule, rows[rule.name], _every_nth(index, features)), rate=share, kind=kind
+            rule.name, table(rule, rows[rule.name], _thinned(index, features)), rate=share, kind=kind
         )
     return found
 
@@ -161,7 +166,7 @@ def relearn_distances(
     found = {}
     for rule in policy.inputs:
         if rule.distance is not None:
-            values = table(rule, rows[rule.name], _every_nth(index, len(rule.features)))
+            values = table(rule, rows[rule.name], _thinned(index, len(rule.features)))
             asked = rule.distance.false_rejection_rate or rate
             learned = learn_distance(rule.name, values, rate=asked, kind=rule.distance.kind)
             if isinstance(learned, str):
@@ -174,25 +179,31 @@ def report(
     rule: InputRule, distance: Distance, learned: LearnedDistance, array: Array, held_back: npt.NDArray[np.int64]
 ) -> DistanceReport:
     """Measures a distance on rows that nothing was learned from, at most as many as ``learn_distances`` uses."""
-    shown = _every_nth(held_back, len(rule.features))
+    shown = _thinned(held_back, len(rule.features))
     squared = squared_distances(learned.reference, table(rule, array, shown))
+    above = int((squared > distance.threshold).sum())
+    yours = distance.threshold != learned.rule.threshold
     return DistanceReport(
         input=rule.name,
         kind=learned.rule.kind,
         threshold=distance.threshold,
-        false_rejection_rate=distance.false_rejection_rate,
+        yours=yours,
+        false_rejection_rate=float(f"{above / len(squared):.6g}") if yours else learned.rule.false_rejection_rate,
         rows=learned.rows,
         held_back=len(squared),
-        above=int((squared > distance.threshold).sum()),
+        above=above,
     )
 
 
 def table(rule: InputRule, array: Array, index: npt.NDArray[np.int64]) -> Values:
     """The chosen rows as (rows, features), with NaN for what is missing."""
-    values = np.concatenate([part.reshape(len(part), -1).astype(np.float64) for part in chunks(array, index)])
+    return np.concatenate([_with_nan(rule, part.reshape(len(part), -1)) for part in chunks(array, index)])
+
+
+def _with_nan(rule: InputRule, came: Array) -> Values:
+    values = came.astype(np.float64)
     for place, feature in enumerate(rule.features):
-        if feature.missing is not None and feature.missing.value is not None:
-            values[values[:, place] == feature.missing.value, place] = np.nan
+        values[is_missing(feature, came[:, place]), place] = np.nan
     return values
 
 
@@ -213,14 +224,14 @@ def _unfit(rule: InputRule, batched: bool, array: Array, asked: Asked) -> str:
         return "it has no columns"
     if asked == "auto" and len(rule.features) == 1:
         return "it has one column, and its limits say as much"
-    if prod(rule.shape[1 if batched else 0 :]) != len(rule.features):
+    if not rule.has_one_value_a_feature(batched):
         return "it has more than one value a feature and row"
     return ""
 
 
-def _every_nth(index: npt.NDArray[np.int64], features: int) -> npt.NDArray[np.int64]:
+def _thinned(index: npt.NDArray[np.int64], features: int) -> npt.NDArray[np.int64]:
     most = max(_VALUES // features, 4 * features)
-    return index[:: -(-len(index) // most)]
+    return index[drawn(len(index), -(-len(index) // most))]
 
 
 def _standardize(values: Values, mean: Values, scale: Values) -> Values:
@@ -258,6 +269,6 @@ def _shrunk_covariance(z: Values) -> Values:
     variance = np.trace(sample) / features
     spread = float(((sample - variance * np.eye(features)) ** 2).sum())
     noise = float(((centred**2).sum(axis=1) ** 2).sum() / rows - (sample**2).sum()) / rows
-    shrinkage = min(max(noise / spread, 0.0), 1.0) if spread > 0 else 1.0
+    shrinkage = min(max(noise / spread, _LEAST_SHRINKAGE), 1.0) if spread > 0 else 1.0
     shrunk: Values = (1 - shrinkage) * sample + shrinkage * variance * np.eye(features)
     return shrunk

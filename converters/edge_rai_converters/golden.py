@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bundle import SMALLEST_ATOL, Golden, GoldenTensor, largest_finite
+from edge_rai.bundle import SMALLEST_ATOL, Golden, GoldenTensor, golden_bytes, golden_dtype, largest_finite
 from edge_rai.errors import PolicyError
 from edge_rai.policy import Policy
 from edge_rai_converters.data import Array, Rows
@@ -60,11 +59,6 @@ def _tensors(kind: str, arrays: Mapping[str, Array], files: dict[str, bytes]) ->
     tensors = []
     for index, (name, array) in enumerate(arrays.items()):
         path = f"reference/golden/{kind}_{index}.bin"
-        if array.dtype.kind == "U":
-            texts = [text.encode() for text in array.reshape(-1).tolist()]
-            files[path] = b"".join(struct.pack("<I", len(text)) + text for text in texts)
-        else:
-            files[path] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-        dtype = "string" if array.dtype.kind == "U" else array.dtype.name
-        tensors.append(GoldenTensor(name=name, path=path, dtype=dtype, shape=array.shape))
+        files[path] = golden_bytes(array)
+        tensors.append(GoldenTensor(name=name, path=path, dtype=golden_dtype(array), shape=array.shape))
     return tuple(tensors)

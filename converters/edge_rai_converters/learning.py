@@ -218,7 +218,7 @@ def _shown(written: Policy | None, rows: Rows) -> Rows:
                 shown[rule.name] = rows[rule.name].copy()
             axis = rule.feature_axis
             values = shown[rule.name] if axis is None else np.moveaxis(shown[rule.name], axis + 1, 0)[place]
-            values[np.isnan(values) if missing.value is None else values == missing.value] = missing.becomes
+            values[data.is_missing(feature, values)] = missing.becomes
     return shown
 
 
@@ -237,7 +237,7 @@ def _check_fallback(written: Policy, fallback_model: str | Path | None) -> None:
 def _apply(
     rules: Policy, found: Mapping[str, LearnedDistance | str], rows: Rows, held_back: npt.NDArray[np.int64]
 ) -> tuple[Policy, tuple[DistanceReport, ...], dict[str, str]]:
-    """The rules with their distances; a written one keeps its threshold."""
+    """The rules with their distances; a written one keeps its threshold, and states the rate that was found of it."""
     inputs, reports, without = [], [], {}
     for given in rules.inputs:
         rule = given
@@ -247,6 +247,7 @@ def _apply(
         elif learned is not None:
             chosen = rule.distance or learned.rule
             reports.append(distance.report(rule, chosen, learned, rows[rule.name], held_back))
-            rule = replace(rule, distance=chosen)
+            rate = reports[-1].false_rejection_rate
+            rule = replace(rule, distance=replace(chosen, false_rejection_rate=rate))
         inputs.append(rule)
     return replace(rules, inputs=tuple(inputs)), tuple(reports), without

@@ -89,7 +89,7 @@ def convert(
 
     Args:
         model: An ONNX file; it is only read.
-        data_path: Reference rows, see ``data.load``; every fourth is held back for comparison.
+        data_path: Reference rows, see ``data.load``; one of every four is held back for comparison.
         output: ``NAME.erai`` for one file, anything else for a directory.
         labels: A key of the data or a file with the class of each row.
         policy: Rules to use instead of learned ones.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor, isfinite, prod
+from fractions import Fraction
+from math import ceil, floor, inf, isfinite, nextafter, prod
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,8 @@ def _number_rules(names: Sequence[str], parts: Iterator[Array], axis: int | None
 def _number_rule(name: str, low: np.generic, high: np.generic) -> FeatureRule:
     if low == high or low.dtype.kind == "b":
         return FeatureRule(name)  # constant in the data: nothing is known of its span
+    if low.dtype.kind in "iu":
+        return _integer_rule(name, int(low), int(high), np.iinfo(low.dtype))
     smallest, largest = float(low), float(high)
     margin = MARGIN * (largest - smallest)
     lower, upper = smallest - margin, largest + margin
@@ -208,13 +211,23 @@ def _number_rule(name: str, low: np.generic, high: np.generic) -> FeatureRule:
         lower = max(lower, 0.0)
     if largest <= 0:
         upper = min(upper, 0.0)
-    if low.dtype.kind == "f":
-        return FeatureRule(name, _held(lower, margin, low.dtype), _held(upper, margin, low.dtype))
-    kind = np.iinfo(low.dtype)
-    lower, upper = floor(lower), ceil(upper)
-    return FeatureRule(
-        name, None if lower <= kind.min else float(lower), None if upper >= kind.max else float(upper)
-    )  # fmt: skip
+    return FeatureRule(name, _held(lower, margin, low.dtype), _held(upper, margin, low.dtype))
+
+
+def _integer_rule(name: str, smallest: int, largest: int, kind: np.iinfo[Any]) -> FeatureRule:
+    """Exact up to the limits themselves, which are doubles: beyond 2**53 the next one outward."""
+    margin = ceil(Fraction(MARGIN) * (largest - smallest))
+    lower = smallest - margin if smallest < 0 else max(smallest - margin, 0)
+    upper = largest + margin if largest > 0 else min(largest + margin, 0)
+    low, high = _outward(lower, -inf), _outward(upper, inf)
+    return FeatureRule(name, None if low <= kind.min else low, None if high >= kind.max else high)
+
+
+def _outward(value: int, end: float) -> float:
+    """The double nearest to a whole number that is not on the inner side of it."""
+    near = float(value)
+    inside = near > value if end < 0 else near < value
+    return nextafter(near, end) if inside else near
 
 
 def _held(value: float, margin: float, dtype: np.dtype[Any]) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.policy import FeatureReference, FeatureRule, InputRule, Policy
-from edge_rai_converters.data import Array, Rows
+from edge_rai_converters.data import Array, Rows, drawn, is_missing
 
 BINS = 32
 _VALUES_PER_FEATURE = 1 << 20
@@ -20,8 +20,8 @@ Values = npt.NDArray[np.float64]
 def learn_features(policy: Policy, rows: Rows, index: npt.NDArray[np.int64]) -> tuple[FeatureReference, ...]:
     """The reference of every feature of numbers, sampled as the device samples: every ``sketch_stride``-th value.
 
-    Memory is bounded: of a long data set with many values a row, every n-th row is used. Strings and recurrent states
-    have no reference, and neither has a feature that is always missing.
+    Memory is bounded: of a long data set with many values a row, one of every n rows is used. Strings and recurrent
+    states have no reference, and neither has a feature that is always missing.
 
     Args:
         policy: What the features are.
@@ -42,7 +42,7 @@ def _feature_values(rule: InputRule, array: Array, index: npt.NDArray[np.int64])
     """(rows used, values a row) of each feature in turn."""
     sampled_per_row = max(1, prod(array.shape[1:]) // len(rule.features) // rule.sketch_stride)
     step = -(-len(index) * sampled_per_row // _VALUES_PER_FEATURE)
-    used = index[::step]
+    used = index[drawn(len(index), step)]
     for place in range(len(rule.features)):
         values = array if rule.feature_axis is None else _along(array, rule.feature_axis + 1, place)
         flat = values.reshape(len(values), -1)[:, :: rule.sketch_stride]
@@ -56,7 +56,8 @@ def _along(array: Array, axis: int, place: int) -> Array:
 
 
 def _reference(rule: InputRule, feature: FeatureRule, values: Array) -> FeatureReference | None:
-    flat: Values = np.sort(_present(feature, values.astype(np.float64)), axis=None)
+    present = values[~is_missing(feature, values)]  # the device does not count them either
+    flat: Values = np.sort(present.astype(np.float64), axis=None)
     if not len(flat):
         return None
     edges = np.unique(np.quantile(flat, np.arange(1, BINS) / BINS, method="inverted_cdf"))
@@ -71,11 +72,3 @@ def _reference(rule: InputRule, feature: FeatureRule, values: Array) -> FeatureR
         edges=edges,
         counts=counts.astype(np.uint64),
     )
-
-
-def _present(feature: FeatureRule, values: Values) -> Values:
-    """Without what the device takes for missing, which it does not count either."""
-    if feature.missing is None:
-        return values
-    marked = np.isnan(values) if feature.missing.value is None else values == feature.missing.value
-    return values[~marked]

@@ -80,7 +80,7 @@ def feeds(
     """The chosen rows as arguments of calls: many rows a call, but not more than most_rows, when batched; else one."""
     if not batched:
         for row in index:
-            yield {name: array[row] for name, array in rows.items()}
+            yield {name: np.asarray(array[row]) for name, array in rows.items()}  # of rank 0 it is a scalar else
         return
     per_row = sum(array[0].size for array in rows.values())
     chunk = max(1, min(_CHUNK_ROWS, most_rows, _CHUNK_VALUES // max(per_row, 1)))

@@ -156,7 +156,7 @@ class Call(UsualCall):
         result.source = Source(lib.erai_answer_source(answer))
         result.row_verdicts = array(verdicts[0], rows, np.uint8)
         result.row_sources = array(sources[0], rows, np.uint8)
-        result.findings = _Reasons(array(first[0], count, _REASON), self.subjects)
+        result._findings = _Reasons(array(first[0], count, _REASON), self.subjects)
         review_ids = lib.erai_answer_review(answer)
         if review_ids != ffi.NULL:
             result.review_ids = array(review_ids, rows, np.uint64)

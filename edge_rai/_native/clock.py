@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge_rai._ffi import ffi
 
 
@@ -11,6 +13,9 @@ class ManualClock:
     Attributes:
         monotonic_ns: What durations are measured by: ages, cooldowns, rates, latency. It should never go back.
         unix_ns: Wall clock: ages of time stamps, and what people read.
+
+    Raises:
+        ValueError: monotonic_ns would be below 0 or no uint64, or unix_ns no int64; neither has moved.
     """
 
     def __init__(self, *, monotonic_ns: int = 0, unix_ns: int = 0) -> None:
@@ -24,7 +29,7 @@ class ManualClock:
 
     @monotonic_ns.setter
     def monotonic_ns(self, value: int) -> None:
-        self.struct.monotonic_ns = value
+        self.struct.monotonic_ns = _within("monotonic_ns", value, 0, 2**64 - 1)
 
     @property
     def unix_ns(self) -> int:
@@ -32,13 +37,25 @@ class ManualClock:
 
     @unix_ns.setter
     def unix_ns(self, value: int) -> None:
-        self.struct.unix_ns = value
+        self.struct.unix_ns = _within("unix_ns", value, -(2**63), 2**63 - 1)
 
     def advance(self, seconds: float) -> None:
         """Moves both on by as much."""
-        nanoseconds = round(seconds * 1e9)
-        self.monotonic_ns += nanoseconds
-        self.unix_ns += nanoseconds
+        if not math.isfinite(seconds):
+            raise ValueError(f"seconds is {seconds}; expected a finite number")
+        before, nanoseconds = self.monotonic_ns, round(seconds * 1e9)
+        self.monotonic_ns = before + nanoseconds
+        try:
+            self.unix_ns += nanoseconds
+        except ValueError:
+            self.monotonic_ns = before
+            raise
 
     def __repr__(self) -> str:
         return f"ManualClock(monotonic_ns={self.monotonic_ns}, unix_ns={self.unix_ns})"
+
+
+def _within(name: str, value: int, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}; expected {least} to {most}")
+    return value

@@ -136,11 +136,12 @@ class NativeSession:
         with self._use() as handle:
             detail.check(lib.erai_session_stop(handle, why.encode(), detail.buffer))
 
-    def resume(self) -> None:
-        """Ends a stop."""
+    def resume(self) -> str:
+        """Ends a stop; returns the paths of the files that are gone now."""
         detail = Detail()
         with self._use() as handle:
             detail.check(lib.erai_session_resume(handle, detail.buffer))
+        return text(detail.buffer)
 
     @property
     def stopped(self) -> bool:
@@ -240,7 +241,7 @@ class NativeSession:
 def usual_call_first(kind: type[T]) -> type[T]:
     """Has ``predict`` of a class, given one argument by position, try the usual call in C before it does as written.
 
-    An object ``add``s the first ``Call`` of its model. Its ``_finish`` is given a call that was not usual after all.
+    An object ``_add``s the first ``Call`` of its model. Its ``_finish`` is given a call that was not usual after all.
     """
     written = kind.__dict__["predict"]
     signature = inspect.signature(written)

@@ -87,8 +87,5 @@ def _model_and_golden(path: Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     if path.suffix == ".onnx":
         return str(path), {}
     bundle = read(path)
-    golden = {
-        tensor.name: golden_array(tensor, bundle.files[tensor.path])
-        for tensor in bundle.manifest.golden.inputs
-    }
+    golden = {tensor.name: golden_array(tensor, bundle.files[tensor.path]) for tensor in bundle.manifest.golden.inputs}
     return bundle.files[bundle.manifest.primary.path], golden

@@ -17,8 +17,11 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sessions that were opened while it was stopped stay so until they are opened again."""
     from edge_rai import load
+    from edge_rai.cli.stop import check_spool
 
+    check_spool(arguments.spool)
     with load(arguments.model, spool=arguments.spool) as session:
-        session.resume()
-    print(f"{arguments.model} answers")
+        removed = session.resume()
+    where = "beside it" if arguments.spool is None else f"beside it or in {arguments.spool}"
+    print(f"{arguments.model} answers: {f'removed {removed}' if removed else f'there was no stop {where}'}")
     return 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edge_rai.types import Verdict
 
 Bounds = tuple[float, float]
 Breaks = Literal["reject", "flag"]  # what a row gets that breaks a rule
+Pardons = Literal["accept", "flag", "reject"]
+Kind = Literal["full", "low_rank", "diagonal"]
 
 VERDICTS = {"accept": Verdict.ACCEPT, "flag": Verdict.FLAG, "reject": Verdict.REJECT}
 
@@ -27,9 +29,10 @@ class Missing:
 
     becomes: float | None = None
     value: float | None = None
-    verdict: Literal["accept", "flag", "reject"] = "accept"
+    verdict: Pardons = "accept"
 
     def __post_init__(self) -> None:
+        check_word("missing.verdict", self.verdict, Pardons)
         for name, value in (("becomes", self.becomes), ("value", self.value)):
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"missing.{name} is {value}; it must be a finite number, or left out")
@@ -88,15 +91,38 @@ class Distance:
     """
 
     threshold: float
-    kind: Literal["full", "low_rank", "diagonal"] = "full"
+    kind: Kind = "full"
     false_rejection_rate: float = 0.0
     verdict: Breaks = "reject"
 
     def __post_init__(self) -> None:
+        check_word("distance.kind", self.kind, Kind)
+        check_word("distance.verdict", self.verdict, Breaks)
         if not (math.isfinite(self.threshold) and self.threshold > 0):
             raise ValueError(f"distance.threshold is {self.threshold}; it must be more than 0")
         if not 0 <= self.false_rejection_rate <= 1:
             raise ValueError(f"distance.false_rejection_rate is {self.false_rejection_rate}; it must be 0 to 1")
+
+
+def check_word(name: str, value: object, words: Any) -> None:
+    """Refuses what is none of a Literal's words: written policies are held to them, Python's own calls only here."""
+    if value not in get_args(words):
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, get_args(words)))}")
+
+
+_GREATEST = {"float16": 65504.0, "bfloat16": float.fromhex("0x1.fep127"), "float32": float.fromhex("0x1.fffffep127")}
+
+
+def has_value(dtype: str, low: float, high: float) -> bool:
+    """Whether a number from low to high is one of this type; infinities are none."""
+    if dtype.startswith(("float", "bfloat")):
+        most = _GREATEST.get(dtype, math.inf)
+        return low <= most and high >= -most
+    bits = 1 if dtype == "bool" else int(dtype.lstrip("uint"))
+    least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if dtype.startswith("int") else (0, (1 << bits) - 1)
+    first = least if low <= least else math.ceil(low)
+    last = most if high >= most else math.floor(high)
+    return first <= min(last, most)
 
 
 def check_bounds(name: str, bounds: Bounds | None) -> None:

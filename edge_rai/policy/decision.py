@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_rai.policy.checks import check_word
 from edge_rai.types import ReasonCode, Source
 
 _MOST = 65536
@@ -37,6 +38,8 @@ class FallbackRule:
     def __post_init__(self) -> None:
         if not self.chain or len(set(self.chain)) != len(self.chain):
             raise ValueError(f"chain is {list(self.chain)}; expected at least one step, and each once")
+        for step in self.chain:
+            check_word("a step of a chain", step, Step)
         if "reject" in self.chain[:-1]:
             raise ValueError(f"chain is {list(self.chain)}; nothing after reject is ever asked, so put it last")
         known = [code.name.lower() for code in ReasonCode]
@@ -97,6 +100,8 @@ class CircuitBreaker:
     def __post_init__(self) -> None:
         if not self.on:
             raise ValueError("breaker.on is empty; expected some of error, deadline, reject")
+        for cause in self.on:
+            check_word("an item of breaker.on", cause, Cause)
         if not 1 <= self.failures <= self.window <= 64:
             raise ValueError(f"breaker: {self.failures} failures of {self.window}; expected 1 to window, at most 64")
         _check_count("breaker.probes", self.probes)

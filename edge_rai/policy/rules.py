@@ -19,6 +19,8 @@ from edge_rai.policy.checks import (
     character_ranges,
     check_bounds,
     check_text,
+    check_word,
+    has_value,
     one_kind,
 )
 from edge_rai.policy.decision import Decision, FallbackRule, StateRule
@@ -27,12 +29,13 @@ _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
 _OF_NUMBERS = ("low", "high", "integral", "missing", "step", "mean", "stddev", "clipped", "monotonic", "age")
 _OF_STRINGS = ("length", "characters", "stand_in")
-_OF_TENSORS = ("default", "range", "sum", "confidence", "margin", "entropy")
+_OF_TENSORS = ("default", "logits", "range", "sum", "confidence", "margin", "entropy")
 
 Dtype = Literal[
     "float32", "float64", "float16", "bfloat16", "bool", "string",
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
 ]  # fmt: skip
+OutputDtype = Literal[Dtype, "object"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class FeatureRule:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        check_word(f"verdict of {self.name!r}", self.verdict, Breaks)
         if not self.unit.isprintable():
             raise ValueError(f"unit of {self.name!r} is {self.unit!r}; it must be printable text")
         for text in (self.unit, self.stand_in, *(item for item in self.categories if isinstance(item, str))):
@@ -88,6 +92,8 @@ class FeatureRule:
         for side, limit in (("low", self.low), ("high", self.high)):
             if limit is not None and math.isnan(limit):
                 raise ValueError(f"{side} of {self.name!r} is nan; leave it out for no limit")
+        if self.low == math.inf or self.high == -math.inf:
+            raise ValueError(f"limits of {self.name!r} are {self.low} to {self.high}; leave one out for no limit")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low of {self.name!r} is {self.low}, above its high, {self.high}")
         if len(set(self.categories)) != len(self.categories):
@@ -128,7 +134,7 @@ class InputRule:
     shape: tuple[int, ...]
     max_shape: tuple[int, ...] = ()
     finite: bool = True
-    out_of_range: Literal["reject", "flag"] = "reject"
+    out_of_range: Breaks = "reject"
     feature_axis: int | None = None
     sketch_stride: int = 1
     empty: bool = False
@@ -137,6 +143,8 @@ class InputRule:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        check_word(f"dtype of input {self.name!r}", self.dtype, Dtype)
+        check_word(f"out_of_range of input {self.name!r}", self.out_of_range, Breaks)
         _check_shape(self.shape)
         if not self.max_shape:
             object.__setattr__(self, "max_shape", self.shape)
@@ -144,9 +152,15 @@ class InputRule:
             object.__setattr__(self, "features", (FeatureRule(self.name),))
         self._check_max_shape()
         self._check_kinds()
+        self._check_numbers()
         self._check_features()
         if not 1 <= self.sketch_stride <= _MAX_EXTENT:
             raise ValueError(f"sketch_stride is {self.sketch_stride}; it must be 1 to {_MAX_EXTENT}")
+
+    def has_one_value_a_feature(self, batched: bool) -> bool:
+        """Whether a row is a vector of its features, as a distance needs it; free axes beside that of rows are not."""
+        rows = 0 if batched else None
+        return all(extent == 1 for axis, extent in enumerate(self.shape) if axis not in (rows, self.feature_axis))
 
     def _check_kinds(self) -> None:
         strings = self.dtype == "string"
@@ -164,6 +178,23 @@ class InputRule:
                     f"categories of {feature.name!r} starts with {feature.categories[0]!r}, but input {self.name!r} "
                     f"is {self.dtype}"
                 )
+
+    def _check_numbers(self) -> None:
+        """That the type has numbers for the rules to speak of."""
+        for feature in self.features if self.dtype != "string" else ():
+            low = -math.inf if feature.low is None else feature.low
+            high = math.inf if feature.high is None else feature.high
+            if not has_value(self.dtype, low, high):
+                raise ValueError(f"no {self.dtype} is from {low:g} to {high:g}, the limits of {feature.name!r}")
+            if feature.missing is None:
+                continue
+            sentinel = feature.missing.value
+            if sentinel is None and "float" not in self.dtype:
+                raise ValueError(
+                    f"missing of {feature.name!r} has no value; {self.dtype} has no NaN, so say which number means it"
+                )
+            if sentinel is not None and not has_value(self.dtype, sentinel, sentinel):
+                raise ValueError(f"missing.value of {feature.name!r} is {sentinel:g}, which no {self.dtype} is")
 
     def _check_max_shape(self) -> None:
         if len(self.max_shape) != len(self.shape):
@@ -209,7 +240,7 @@ class OutputRule:
     """
 
     name: str
-    dtype: Dtype | Literal["object"]
+    dtype: OutputDtype
     shape: tuple[int, ...]
     finite: bool = True
     default: tuple[float, ...] = ()
@@ -223,6 +254,8 @@ class OutputRule:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        check_word(f"dtype of output {self.name!r}", self.dtype, OutputDtype)
+        check_word(f"verdict of output {self.name!r}", self.verdict, Breaks)
         _check_shape(self.shape)
         check_bounds(f"range of output {self.name!r}", self.range)
         check_bounds(f"sum of output {self.name!r}", self.sum)
@@ -232,7 +265,8 @@ class OutputRule:
                 raise ValueError(f"{name} of output {self.name!r} is {limit}; it must be 0 to {most:g}")
         if self.dtype in ("object", "string"):
             for name in _OF_TENSORS:
-                if getattr(self, name) not in (None, ()):
+                value = getattr(self, name)
+                if value not in (None, ()) and value is not False:
                     raise ValueError(f"{name} of output {self.name!r} is a rule for numbers, but it is {self.dtype}")
         if self.dtype == "object" and self.shape:
             raise ValueError(f"shape of output {self.name!r} is {list(self.shape)}; an object has none: write []")
@@ -286,6 +320,8 @@ class Policy:
 
     def _check_chains(self) -> None:
         decision = self.decision or Decision()
+        if any(not rule.reasons for rule in self.fallback[:-1]):
+            raise ValueError("a fallback rule without reasons fits any, so none after it is ever asked; put it last")
         steps = {step for rule in self.fallback for step in rule.chain}
         for step, field, given in (
             ("last_good", "decision.last_good", decision.last_good),
@@ -316,11 +352,7 @@ class Policy:
 
     def _check_distances(self) -> None:
         for rule in self.inputs:
-            others = [
-                extent for axis, extent in enumerate(rule.shape)
-                if axis != rule.feature_axis and not (axis == 0 and self.batched)
-            ]  # fmt: skip
-            if rule.distance is not None and any(extent != 1 for extent in others):
+            if rule.distance is not None and not rule.has_one_value_a_feature(self.batched):
                 raise ValueError(
                     f"input {rule.name!r} has a distance; its shape is {list(rule.shape)}, and must have one value a "
                     "feature and row"

@@ -44,12 +44,22 @@ def parse_policy(text: str, where: str = "policy.toml") -> Policy:
     """
     try:
         # By way of JSON: pydantic's strict mode then still takes arrays for tuples, and nothing else for anything.
-        document = json.dumps(tomllib.loads(text), default=str)
+        document = json.dumps(tomllib.loads(text), default=_refuse)
         return TypeAdapter(Policy).validate_json(document)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{where}: not TOML: {error}") from error
     except ValidationError as error:
         raise PolicyError(f"{where}: {explain(error)}") from error
+    except _DateError as error:
+        raise PolicyError(f"{where}: {error}") from error
+
+
+class _DateError(ValueError):
+    """TOML has dates and times, JSON has not, and neither has a policy."""
+
+
+def _refuse(value: Any) -> str:
+    raise _DateError(f"{value} is a date or a time, which no field is; put it in quotes if it is meant as text")
 
 
 def policy_to_toml(policy: Policy) -> str:

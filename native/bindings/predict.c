@@ -187,7 +187,7 @@ static usual *find(PyObject *self, PyObject *object) {
     return call;
 }
 
-/* Predictor.usual(array): the answer; None when it is no usual call and nothing was done. */
+/* Predictor._usual(array): the answer; None when it is no usual call and nothing was done. */
 static PyObject *predict_if_usual(PyObject *self, PyObject *array) {
     usual *call = find(self, array);
     return call ? run(self, call, (const array_fields *)array) : none();
@@ -286,7 +286,7 @@ static PyObject *append(usual **end, PyObject *call) {
     return none();
 }
 
-/* Predictor.add(call): what to predict through. */
+/* Predictor._add(call): what to predict through. */
 static PyObject *add_first(PyObject *self, PyObject *call) {
     return append(&((predictor *)self)->first, call);
 }
@@ -394,7 +394,7 @@ PyMODINIT_FUNC PyInit__predict(void) {
     static PyMethodDef functions[] = {
         {"prepare", prepare, METH_VARARGS, NULL}, {"method", method, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyMethodDef of_predictor[] = {
-        {"add", add_first, METH_O, NULL}, {"usual", predict_if_usual, METH_O, NULL}, {NULL, NULL, 0, NULL}};
+        {"_add", add_first, METH_O, NULL}, {"_usual", predict_if_usual, METH_O, NULL}, {NULL, NULL, 0, NULL}};
     static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},
                                     {"add", add_next, METH_O, NULL},
                                     {"learn", learn, METH_VARARGS, NULL},

@@ -564,8 +564,10 @@ ERAI_API void erai_session_reset(erai_session *session);
 /* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the
  * model) in the spool, or, without one, "PATH.stopped" beside the bundle, holds `why`; a session opened while either
  * is there is stopped from the beginning. Others of this model that are open already, here or in another process, go on
- * until they are opened again. ERAI_E_SPOOL: this session is stopped, but the file that would stop later ones could not
- * be written. Resuming removes both files; ERAI_E_SPOOL: it could not, and the session is still stopped. */
+ * until they are opened again. A refused call's detail says when it was stopped, why and in which file. ERAI_E_SPOOL:
+ * this session is stopped, but the file that would stop later ones could not be written. Resuming removes both files;
+ * `detail` receives, on success too, the paths of those that were there. ERAI_E_SPOOL: it could not, and the session is
+ * still stopped. */
 ERAI_API erai_status erai_session_stop(erai_session *session, const char *why, char *detail);
 ERAI_API erai_status erai_session_resume(erai_session *session, char *detail);
 ERAI_API int erai_session_stopped(const erai_session *session);

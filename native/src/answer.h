@@ -25,12 +25,40 @@ typedef struct er_key {
     char bytes[ERAI_KEY_SIZE];
 } er_key;
 
+/* A row of an input. */
+typedef struct er_row {
+    const er_input *input;
+    const void *values; /* the row's first element, of the input's type */
+    size_t row;
+    size_t outer, features, inner; /* element (o, f, i) is at (o * features + f) * inner + i */
+    int64_t unix_ns;
+    int in_order; /* the row is finite and within its ranges, so that it may be remembered */
+} er_row;
+
+/* The shape in which an input came last: its next tensor of that shape needs no second look. */
+typedef struct er_known {
+    int64_t shape[ERAI_MAX_RANK];
+    size_t bytes;
+    er_row row; /* the first; without its values */
+} er_known;
+
+/* Rows of an input, all of them in order, that wait to be sketched together: what a sketch reads and writes is in no
+ * near cache when a call comes, and is there for the next row. Rows from `from` up to `to` wait, modulo ER_WAITING. */
+#define ER_WAITING 32u
+typedef struct er_waiting {
+    char *rows;        /* NULL: this input's are sketched at once */
+    uint32_t from, to; /* under the answer's lock */
+    uint32_t fresh;    /* rows of the present call, after `to` */
+    uint32_t room;     /* at least as many more fit */
+} er_waiting;
+
 struct erai_answer {
     erai_session *session;
     const erai_guard *guard;
     erai_answer *next;    /* in the session's list */
     er_mutex lock;        /* taken for moments by this answer's thread, and by a snapshot */
     uint64_t *statistics; /* under `lock` */
+    er_waiting *waiting;  /* one an input: what is not in `statistics` yet */
 
     /* One a row: */
     uint8_t *verdicts, *sources;
@@ -48,6 +76,8 @@ struct erai_answer {
     uint32_t tag;
 
     erai_tensor *inputs; /* one an input of the guard, states among them: those of this call */
+    er_known *known;     /* one an input: of the last call whose tensors were all in order, */
+    size_t known_rows;   /* which had so many rows; 0: none was */
     er_buffer *outputs;  /* one an output of the guard */
     er_buffer *shown;    /* outputs as last presented, to notice a change of layout */
     er_buffer *staging;  /* one an input: rows with the rejected ones replaced */
@@ -120,20 +150,19 @@ void er_answer_count(erai_answer *answer, erai_decision_count which, uint64_t by
 
 /* ---- The stages, in their order ---- */
 
-/* validate.c: judges every row of answer->inputs, states left out, and adds their values to the sketches, in one pass.
- * Takes the lock. `unix_ns`: the wall clock. */
+/* validate.c: judges every row of answer->inputs, states left out, and adds their values to the sketches, or to what
+ * waits for that. Takes the lock. `unix_ns`: the wall clock. */
 erai_status er_validate(erai_answer *answer, int64_t unix_ns);
 
-/* checks.c: the checks of an input's features, and its distance, for one row that validate.c has read already; `values`
- * is the row's first element, of the input's type; `outer`, `inner`: see er_row_shape. */
-typedef struct er_row {
-    const er_input *input;
-    const void *values; /* the row's first element */
-    size_t row;
-    size_t outer, features, inner; /* element (o, f, i) is at (o * features + f) * inner + i */
-    int64_t unix_ns;
-    int in_order; /* the row is finite and within its ranges, so that it may be remembered */
-} er_row;
+/* validate.c: memory for rows that wait, of the inputs it is worth it for; 0 when out of memory. What waited in a call
+ * comes to wait for good when the call is counted; and all that waits, into the statistics. The latter two under the
+ * lock. */
+int er_waiting_open(erai_answer *answer);
+void er_waiting_close(erai_answer *answer);
+void er_waiting_keep(erai_answer *answer);
+void er_waiting_sketch(erai_answer *answer);
+
+/* checks.c: the checks of an input's features, and its distance, for one row that validate.c has read already. */
 void er_check_row(erai_answer *answer, const er_row *row);
 
 /* validate.c: how the elements of a tensor lie that has the shape of the input; its first row. */

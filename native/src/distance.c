@@ -54,6 +54,7 @@ static void forget_missing(const er_input *input, const er_feature *features, co
 ER_INLINE void project(const float *factors, const float *z, size_t count, lanes *sum) {
     const lanes *factor = (const lanes *)(const void *)factors;
     lanes even = {0}, odd = {0};
+#pragma GCC unroll 4
     for (size_t f = 0; f + 1 < count; f += 2) {
         even += factor[f] * z[f];
         odd += factor[f + 1] * z[f + 1];

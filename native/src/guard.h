@@ -22,19 +22,24 @@
  * integers of 64 bits that float64 rounds are compared exactly where it matters (validate.c). */
 typedef enum er_width { ER_NARROW, ER_WIDE, ER_TEXT } er_width;
 
-/* What admitting a row reads, and nothing else, by feature and apart, so that a row of columns is checked and summed
- * several values at a time. An input has one of the two, indexed by the feature's place within the input. */
+/* What admitting a row reads, and nothing else, by feature and apart, so that a row of columns is checked and sketched
+ * several values at a time. An input has one of the two, indexed by the feature's place within the input. Edges of as
+ * many features as a vector has lanes stand together: the i-th edge of feature f is edges[f / LANES][i][f % LANES]. */
+#define ER_VECTOR 32 /* bytes */
+#define ER_FLOATS (ER_VECTOR / sizeof(float))
+#define ER_DOUBLES (ER_VECTOR / sizeof(double))
+
 typedef struct er_limits {
     float *low; /* at least -FLT_MAX, whatever the rule: one comparison finds NaN and infinities too */
     float *high;
-    float *mean;                   /* 0 where z_scale is */
-    float *z_scale;                /* 256 / stddev; 0 when constant or without reference */
-    float (*edges)[ERAI_MAX_BINS]; /* the last is padding; unused ones are +inf */
+    float *mean;                              /* 0 where z_scale is */
+    float *z_scale;                           /* 256 / stddev; 0 when constant or without reference */
+    float (*edges)[ERAI_MAX_BINS][ER_FLOATS]; /* the last is padding; unused ones are +inf */
 } er_limits;
 
 typedef struct er_wide_limits {
     double *low, *high, *mean, *z_scale;
-    double (*edges)[ERAI_MAX_BINS];
+    double (*edges)[ERAI_MAX_BINS][ER_DOUBLES];
 } er_wide_limits;
 
 typedef struct er_check {

@@ -40,7 +40,7 @@ static int lay_out_narrow(erai_guard *guard, er_input *input) {
     limits->high = er_guard_keep(guard, count, sizeof(float));
     limits->mean = er_guard_keep(guard, count, sizeof(float));
     limits->z_scale = er_guard_keep(guard, count, sizeof(float));
-    limits->edges = er_guard_keep(guard, count, sizeof *limits->edges);
+    limits->edges = er_guard_keep(guard, (count + ER_FLOATS - 1) / ER_FLOATS, sizeof *limits->edges);
     if (!limits->low || !limits->high || !limits->mean || !limits->z_scale || !limits->edges) return 0;
     for (size_t f = 0; f < count; f++) {
         const er_feature *feature = &guard->features[input->first_feature + f];
@@ -52,7 +52,8 @@ static int lay_out_narrow(erai_guard *guard, er_input *input) {
         limits->mean[f] = moments ? mean : 0.0f;
         limits->z_scale[f] = moments ? scale : 0.0f;
         for (uint32_t i = 0; i < ERAI_MAX_BINS; i++)
-            limits->edges[f][i] = i + 1 < feature->bins ? (float)feature->edges[i] : INFINITY;
+            limits->edges[f / ER_FLOATS][i][f % ER_FLOATS] =
+                i + 1 < feature->bins ? (float)feature->edges[i] : INFINITY;
     }
     return 1;
 }
@@ -64,7 +65,7 @@ static int lay_out_wide(erai_guard *guard, er_input *input) {
     limits->high = er_guard_keep(guard, count, sizeof(double));
     limits->mean = er_guard_keep(guard, count, sizeof(double));
     limits->z_scale = er_guard_keep(guard, count, sizeof(double));
-    limits->edges = er_guard_keep(guard, count, sizeof *limits->edges);
+    limits->edges = er_guard_keep(guard, (count + ER_DOUBLES - 1) / ER_DOUBLES, sizeof *limits->edges);
     if (!limits->low || !limits->high || !limits->mean || !limits->z_scale || !limits->edges) return 0;
     for (size_t f = 0; f < count; f++) {
         const er_feature *feature = &guard->features[input->first_feature + f];
@@ -74,7 +75,8 @@ static int lay_out_wide(erai_guard *guard, er_input *input) {
         limits->mean[f] = moments ? feature->mean : 0.0;
         limits->z_scale[f] = moments ? z_scale(feature) : 0.0;
         for (uint32_t i = 0; i < ERAI_MAX_BINS; i++)
-            limits->edges[f][i] = i + 1 < feature->bins ? feature->edges[i] : (double)INFINITY;
+            limits->edges[f / ER_DOUBLES][i][f % ER_DOUBLES] =
+                i + 1 < feature->bins ? feature->edges[i] : (double)INFINITY;
     }
     return 1;
 }

@@ -146,10 +146,10 @@ static void check_bounds(const erai_guard *guard) {
         for (size_t f = 0; f < input->feature_count; f++) {
             if (input->width == ER_NARROW) {
                 ER_CHECK(isfinite(input->limits.mean[f]) && isfinite(input->limits.z_scale[f]));
-                ER_CHECK(isinf(input->limits.edges[f][ERAI_MAX_BINS - 1]));
+                ER_CHECK(isinf(input->limits.edges[f / ER_FLOATS][ERAI_MAX_BINS - 1][f % ER_FLOATS]));
             } else if (input->width == ER_WIDE) {
                 ER_CHECK(isfinite(input->wide.mean[f]) && isfinite(input->wide.z_scale[f]));
-                ER_CHECK(isinf(input->wide.edges[f][ERAI_MAX_BINS - 1]));
+                ER_CHECK(isinf(input->wide.edges[f / ER_DOUBLES][ERAI_MAX_BINS - 1][f % ER_DOUBLES]));
             }
         }
     }

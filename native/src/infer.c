@@ -16,12 +16,9 @@
  * replaced; states always do: they are the session's, and stay where they are. */
 static int is_staged(const erai_answer *answer, size_t index) {
     const er_input *input = &answer->guard->inputs[index];
-    const erai_tensor *tensor = &answer->inputs[index];
-    size_t bytes = 0;
     if (input->is_state) return 0;
     if (answer->rejected || input->replaced) return 1;
-    er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes); /* validated: it fits */
-    return bytes <= STAGE_BYTES && input->width != ER_TEXT;
+    return answer->known[index].bytes <= STAGE_BYTES && input->width != ER_TEXT;
 }
 
 static erai_status stage_inputs(erai_answer *answer, uint64_t reasons, int shift, erai_tensor *staged) {

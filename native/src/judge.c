@@ -21,9 +21,10 @@ int er_by_row(const erai_answer *answer, const er_buffer *buffer) {
 typedef struct part {
     const er_output *output;
     const er_buffer *buffer;
-    size_t first, count; /* of a tensor: its elements */
-    size_t shares;       /* how many there are along the last axis */
-    erai_answer *answer; /* receives the reasons; NULL: nobody wants them */
+    size_t first, count;         /* of a tensor: its elements */
+    size_t shares;               /* how many there are along the last axis */
+    const struct summary *whole; /* of its only shares, if there are checks; NULL: there are more, or none */
+    erai_answer *answer;         /* receives the reasons; NULL: nobody wants them */
     int64_t row;
     int passed;
 } part;
@@ -123,7 +124,7 @@ static void check_finite(part *it) {
 /* ---- Checks ---- */
 
 typedef struct summary {
-    double sum, confidence, margin, entropy;
+    double least, most, sum, confidence, margin, entropy;
 } summary;
 
 static double times_log(double p) {
@@ -132,16 +133,25 @@ static double times_log(double p) {
 
 static summary summary_of_one(double x, int logits) {
     double p = logits ? 1 / (1 + exp(-x)) : x, q = logits ? 1 / (1 + exp(x)) : 1 - x;
-    return (summary){
-        .sum = x, .confidence = p > q ? p : q, .margin = fabs(p - q), .entropy = -times_log(p) - times_log(q)};
+    return (summary){.least = x,
+                     .most = x,
+                     .sum = x,
+                     .confidence = p > q ? p : q,
+                     .margin = fabs(p - q),
+                     .entropy = -times_log(p) - times_log(q)};
 }
 
 enum { BLOCK = 64 };
 
 /* Reads at most BLOCK of `count` values; how many they are. */
-static size_t read_block(const er_buffer *buffer, size_t first, size_t count, double values[BLOCK]) {
-    const char *data = (const char *)buffer->data + first * erai_dtype_size(buffer->dtype);
+static inline size_t read_block(const er_buffer *buffer, size_t first, size_t count, double values[BLOCK]) {
     if (count > BLOCK) count = BLOCK;
+    if (buffer->dtype == ERAI_DTYPE_FLOAT32) { /* nearly always */
+        const float *data = (const float *)buffer->data + first;
+        for (size_t i = 0; i < count; i++) values[i] = (double)data[i];
+        return count;
+    }
+    const char *data = (const char *)buffer->data + first * erai_dtype_size(buffer->dtype);
     if (er_width_of(buffer->dtype) == ER_WIDE) {
         er_read_wide(data, buffer->dtype, count, values);
         return count;
@@ -171,7 +181,7 @@ static void summarize_scores(const er_buffer *buffer, size_t first, size_t count
 /* Of the shares that begin at `first`: NaN in all of them when one is NaN. */
 static summary summarize(const er_buffer *buffer, size_t first, size_t count, int logits, int with_entropy) {
     if (count == 1) return summary_of_one(er_value(buffer->data, buffer->dtype, first), logits);
-    double most = (double)-INFINITY, second = most, sum = 0, entropy = 0, values[BLOCK];
+    double least = (double)INFINITY, most = -least, second = most, sum = 0, entropy = 0, values[BLOCK];
     for (size_t done = 0, some; done < count; done += some) {
         some = read_block(buffer, first + done, count - done, values);
         for (size_t i = 0; i < some; i++) {
@@ -180,39 +190,37 @@ static summary summarize(const er_buffer *buffer, size_t first, size_t count, in
             if (with_entropy && !logits) entropy -= times_log(x);
             second = x > most ? most : x > second ? x : second;
             most = x > most ? x : most;
+            least = x < least ? x : least;
         }
     }
-    if (isnan(sum)) return (summary){sum, sum, sum, sum};
-    summary shares = {sum, most, most - second, entropy};
+    if (isnan(sum)) return (summary){sum, sum, sum, sum, sum, sum};
+    summary shares = {least, most, sum, most, most - second, entropy};
     if (logits) summarize_scores(buffer, first, count, second, &shares);
     return shares;
 }
 
-static int below(erai_reason *reason, double value, double low) {
-    reason->value = value;
-    reason->limit = low;
-    return !(value >= low);
-}
-
-static int above(erai_reason *reason, double value, double high) {
-    reason->value = value;
-    reason->limit = high;
-    return !(value <= high);
-}
-
-static int fails(const erai_check_rule *rule, const summary *shares, erai_reason *reason) {
+/* The number that a check is about, and whether it fails; `limit`: which of its limits it breaks. */
+static double number_of(const erai_check_rule *rule, const summary *shares) {
     switch (rule->kind) {
-    case ERAI_CHECK_SUM: return below(reason, shares->sum, rule->low) || above(reason, shares->sum, rule->high);
-    case ERAI_CHECK_CONFIDENCE: return below(reason, shares->confidence, rule->low);
-    case ERAI_CHECK_MARGIN: return below(reason, shares->margin, rule->low);
-    default: return above(reason, shares->entropy, rule->high);
+    case ERAI_CHECK_SUM: return shares->sum;
+    case ERAI_CHECK_CONFIDENCE: return shares->confidence;
+    case ERAI_CHECK_MARGIN: return shares->margin;
+    default: return shares->entropy;
     }
+}
+
+static int fails(const erai_check_rule *rule, double number, double *limit) {
+    int has_low = rule->kind != ERAI_CHECK_ENTROPY, has_high = rule->kind == ERAI_CHECK_SUM || !has_low;
+    int low = has_low && !(number >= rule->low);
+    *limit = low ? rule->low : rule->high;
+    return low || (has_high && !(number <= rule->high));
 }
 
 /* How many values at the beginning are within a range, or a few less; for types that float32 holds. */
 static size_t skip_within(const part *it, const erai_check_rule *rule) {
     double low = (double)(float)rule->low, high = (double)(float)rule->high, values[BLOCK];
     size_t done = 0;
+    if (it->whole && it->whole->least >= low && it->whole->most <= high) return it->count;
     while (done < it->count) {
         size_t some = read_block(it->buffer, it->first + done, it->count - done, values);
         int outside = 0;
@@ -243,73 +251,108 @@ static uint32_t code_of(const erai_check_rule *rule) {
     return ERAI_REASON_OUTPUT_RANGE + (rule->kind - ERAI_CHECK_RANGE);
 }
 
+static summary summarize_shares(const part *it, size_t at) {
+    int with_entropy = 0, logits = (it->output->flags & ERAI_RULE_LOGITS) != 0;
+    for (uint32_t i = 0; i < it->output->check_count; i++)
+        with_entropy |= it->output->checks[i].rule.kind == ERAI_CHECK_ENTROPY;
+    return summarize(it->buffer, it->first + at, it->shares, logits, with_entropy);
+}
+
 static void run_checks(part *it) {
     uint32_t waiting = 0; /* bit i: check i is of shares and has found nothing yet */
-    int with_entropy = 0, logits = (it->output->flags & ERAI_RULE_LOGITS) != 0;
     for (uint32_t i = 0; i < it->output->check_count; i++) {
         const erai_check_rule *rule = &it->output->checks[i].rule;
-        with_entropy |= rule->kind == ERAI_CHECK_ENTROPY;
         if (rule->kind == ERAI_CHECK_RANGE)
             check_range(it, rule);
         else
             waiting |= 1u << i;
     }
     for (size_t at = 0; waiting && at < it->count; at += it->shares) {
-        summary shares = summarize(it->buffer, it->first + at, it->shares, logits, with_entropy);
+        summary shares = it->whole ? *it->whole : summarize_shares(it, at);
         for (uint32_t i = 0; i < it->output->check_count; i++) {
+            if (!(waiting >> i & 1)) continue;
             const erai_check_rule *rule = &it->output->checks[i].rule;
-            erai_reason reason = {.code = code_of(rule), .element = (uint32_t)at};
-            if (!(waiting >> i & 1) || !fails(rule, &shares, &reason)) continue;
+            double limit, number = number_of(rule, &shares);
+            if (!fails(rule, number, &limit)) continue;
             waiting &= ~(1u << i);
-            find(it, (erai_verdict)rule->verdict, reason);
+            find(it, (erai_verdict)rule->verdict,
+                 (erai_reason){.value = number, .limit = limit, .code = code_of(rule), .element = (uint32_t)at});
         }
     }
 }
 
 /* ---- Rows ---- */
 
+/* How an output's values lie, looked at once a call. */
+typedef struct layout {
+    size_t elements, shares; /* of a tensor */
+    int by_row;
+    int fits; /* it has the declared shape */
+} layout;
+
 /* The part of an output that is a row's, or the whole of one without rows. */
-static part part_of(const erai_answer *answer, size_t index, const er_buffer *buffer, int by_row, size_t row) {
+static part part_of(const erai_answer *answer, size_t index, const er_buffer *buffer, const layout *of, int by_row,
+                    size_t row) {
     part it = {
         .output = &answer->guard->outputs[index], .buffer = buffer, .row = by_row ? (int64_t)row : -1, .passed = 1};
     if (!buffer->dtype) {
         it.first = row;
         return it;
     }
-    it.count = er_elements(buffer->shape, buffer->rank) / (by_row ? answer->rows : 1);
+    it.count = by_row && answer->rows > 1 ? of->elements / answer->rows : of->elements;
     it.first = by_row ? row * it.count : 0;
-    int single = buffer->rank == 0 || (answer->guard->batched && buffer->rank == 1);
-    it.shares = single ? 1 : (size_t)buffer->shape[buffer->rank - 1];
+    it.shares = of->shares;
     return it;
 }
 
+static layout lay_out(const erai_answer *answer, size_t index, const er_buffer *buffer) {
+    int batched = answer->guard->batched;
+    layout of = {.by_row = er_by_row(answer, buffer)};
+    if (buffer->dtype) {
+        int single = buffer->rank == 0 || (batched && buffer->rank == 1);
+        of.elements = er_elements(buffer->shape, buffer->rank);
+        of.shares = single ? 1 : (size_t)buffer->shape[buffer->rank - 1];
+    }
+    part all = {.output = &answer->guard->outputs[index], .buffer = buffer, .passed = 1};
+    check_shape(&all, batched, answer->rows);
+    of.fits = all.passed;
+    return of;
+}
+
+/* Usually there are as many values as shares, and one look at them says nearly all; a sum is finite only of values that
+ * are. */
 static void judge_part(part *it) {
-    if (it->output->flags & ERAI_RULE_FINITE) check_finite(it);
-    if (it->output->check_count && it->buffer->dtype) run_checks(it);
+    int checked = it->output->check_count && it->buffer->dtype;
+    summary whole;
+    if (checked && it->shares == it->count && it->count) {
+        whole = summarize_shares(it, 0);
+        it->whole = &whole;
+    }
+    if (it->output->flags & ERAI_RULE_FINITE && !(it->whole && isfinite(it->whole->sum))) check_finite(it);
+    if (checked) run_checks(it);
+    it->whole = NULL;
 }
 
 /* Whether an output has rows, of its declared shape, that must be looked at one by one. */
-static int has_suspects(const erai_answer *answer, size_t index) {
+static int has_suspects(const erai_answer *answer, size_t index, const layout *of) {
+    const er_output *output = &answer->guard->outputs[index];
     const er_buffer *buffer = &answer->outputs[index];
-    if (!er_by_row(answer, buffer)) return 0;
-    part all = part_of(answer, index, buffer, 0, 0);
-    check_shape(&all, answer->guard->batched, answer->rows);
-    if (!all.passed || all.output->check_count) return all.passed;
-    if (!(all.output->flags & ERAI_RULE_FINITE)) return 0;
-    return !buffer->dtype || first_not_finite(buffer->data, buffer->dtype, 0, all.count) < all.count;
+    if (!of->by_row || !of->fits || output->check_count) return of->by_row && of->fits;
+    if (!(output->flags & ERAI_RULE_FINITE)) return 0;
+    return !buffer->dtype || first_not_finite(buffer->data, buffer->dtype, 0, of->elements) < of->elements;
 }
 
 /* Its shape, and where it has no rows, its values. */
-static void judge_whole(erai_answer *answer, size_t index, int mixed) {
-    const er_buffer *buffer = &answer->outputs[index];
-    int by_row = er_by_row(answer, buffer);
-    part it = part_of(answer, index, buffer, 0, 0);
+static void judge_whole(erai_answer *answer, size_t index, const layout *of, int mixed) {
+    if (of->by_row && of->fits) return;
+    part it = part_of(answer, index, &answer->outputs[index], of, 0, 0);
     it.answer = answer;
     /* Computed from the stand-ins too: nobody's answer. */
-    if (mixed && !by_row) find(&it, ERAI_VERDICT_REJECT, (erai_reason){.code = ERAI_REASON_ROWS_DEPEND});
-    it.passed = 1;
-    check_shape(&it, answer->guard->batched, answer->rows);
-    if (it.passed && !by_row) judge_part(&it);
+    if (mixed && !of->by_row) find(&it, ERAI_VERDICT_REJECT, (erai_reason){.code = ERAI_REASON_ROWS_DEPEND});
+    if (!of->fits)
+        check_shape(&it, answer->guard->batched, answer->rows);
+    else
+        judge_part(&it);
 }
 
 /* Row by row first, and all outputs of a row before the next: what rejects every row would hide which rows were
@@ -318,31 +361,35 @@ void er_judge(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     if (answer->rejected == answer->rows) return;
     int mixed = answer->rejected > 0, any = 0;
+    layout layouts[ER_MAX_OUTPUTS];
     uint8_t suspects[ER_MAX_OUTPUTS];
-    for (size_t i = 0; i < guard->output_count; i++)
-        any |= suspects[i] = (uint8_t)(!guard->outputs[i].is_state && has_suspects(answer, i));
+    for (size_t i = 0; i < guard->output_count; i++) {
+        suspects[i] = 0;
+        if (guard->outputs[i].is_state) continue;
+        layouts[i] = lay_out(answer, i, &answer->outputs[i]);
+        any |= suspects[i] = (uint8_t)has_suspects(answer, i, &layouts[i]);
+    }
     for (size_t row = 0; any && row < answer->rows; row++) {
         if (answer->verdicts[row] == ERAI_VERDICT_REJECT) continue;
         for (size_t i = 0; i < guard->output_count; i++) {
             if (!suspects[i]) continue;
-            part it = part_of(answer, i, &answer->outputs[i], 1, row);
+            part it = part_of(answer, i, &answer->outputs[i], &layouts[i], 1, row);
             it.answer = answer;
             judge_part(&it);
         }
     }
     for (size_t i = 0; i < guard->output_count; i++)
-        if (!guard->outputs[i].is_state) judge_whole(answer, i, mixed);
+        if (!guard->outputs[i].is_state) judge_whole(answer, i, &layouts[i], mixed);
 }
 
 int er_judge_fallback(const erai_answer *answer, size_t row) {
     for (size_t i = 0; i < answer->guard->output_count; i++) {
-        const er_buffer *buffer = &answer->fallback_outputs[i];
         if (answer->guard->outputs[i].is_state) continue;
-        int by_row = er_by_row(answer, buffer);
-        if (buffer->dtype != answer->guard->outputs[i].dtype || (!by_row && answer->rows > 1)) return 0;
-        part it = part_of(answer, i, buffer, by_row, row);
-        check_shape(&it, answer->guard->batched, answer->rows);
-        if (it.passed) judge_part(&it);
+        const er_buffer *buffer = &answer->fallback_outputs[i];
+        layout of = lay_out(answer, i, buffer);
+        if (buffer->dtype != answer->guard->outputs[i].dtype || (!of.by_row && answer->rows > 1) || !of.fits) return 0;
+        part it = part_of(answer, i, buffer, &of, of.by_row, row);
+        judge_part(&it);
         if (!it.passed) return 0;
     }
     return 1;

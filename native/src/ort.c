@@ -110,8 +110,10 @@ static erai_status make_view(er_binding *binding, er_view *view, enum slot slot,
 }
 
 static int same_shape(const er_view *view, const erai_tensor *tensor) {
-    return view->value && view->rank == tensor->rank &&
-           (!view->rank || memcmp(view->shape, tensor->shape, view->rank * sizeof *view->shape) == 0);
+    if (!view->value || view->rank != tensor->rank) return 0;
+    for (uint32_t axis = 0; axis < view->rank; axis++)
+        if (view->shape[axis] != tensor->shape[axis]) return 0;
+    return 1;
 }
 
 static erai_status bind_inputs(er_binding *binding, const erai_tensor *inputs, char *detail) {

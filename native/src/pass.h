@@ -1,6 +1,6 @@
 /* The pass over the rows of one input, in one of the two widths: a template that validate.c includes for each, with
- * ER_NUMBER, the number it reads; ER_OF(name), its own name for something; and ER_READ, ER_LIMITS, ER_BIN and
- * ER_STANDARDIZE, what it reads with, compares with and sketches with.
+ * ER_NUMBER, the number it reads, ER_LANES of which are a vector, and ER_BIN, an integer as wide; ER_OF(name), its own
+ * name for something; and ER_READ, ER_LIMITS, ER_BINS and ER_STANDARDIZE, what it reads, compares and sketches with.
  *
  * A piece of a row is checked first, several values at a time and without a branch for each. Only where all of its
  * values are inside their limits, which says that they are finite too, are they sketched in the same manner; any other
@@ -27,39 +27,81 @@ ER_INLINE int ER_OF(exact)(const er_pass *pass, const ER_NUMBER *values, size_t 
     return !pass->rounds || ER_OF(run_inside)(-most, most, values, count);
 }
 
-/* One value each of the features from `first` on, in loops over what stays in the first cache. Bins are counted apart
- * from finding them: among stores whose addresses are known late a processor may hold back the loads that follow. */
-ER_INLINE void ER_OF(sketch_columns)(const er_pass *pass, const ER_NUMBER *values, size_t first, size_t count) {
-    const ER_NUMBER *mean = ER_LIMITS.mean + first, *z_scale = ER_LIMITS.z_scale + first;
-    uint64_t *sum = pass->into.sum + first, *sum_squares = pass->into.sum_squares + first;
-    uint64_t (*histogram)[ERAI_MAX_BINS] = pass->into.histogram + first;
-    ER_NUMBER(*edges)[ERAI_MAX_BINS] = ER_LIMITS.edges + first;
-    for (size_t f = 0; f < count; f++) {
-        int32_t z = ER_STANDARDIZE(values[f], mean[f], z_scale[f]);
-        sum[f] += (uint64_t)(int64_t)z;
-        sum_squares[f] += (uint64_t)(uint32_t)(z * z);
-    }
-    for (size_t at = 0; at < count; at += ER_BINS_AT_A_TIME) {
-        size_t left = count - at, some = left < ER_BINS_AT_A_TIME ? left : ER_BINS_AT_A_TIME;
-        unsigned bins[ER_BINS_AT_A_TIME];
-        for (size_t f = 0; f < some; f++) bins[f] = ER_BIN(edges[at + f], values[at + f]);
-        for (size_t f = 0; f < some; f++) histogram[at + f][bins[f]]++;
+/* Where ER_LANES values belong in the sketches of features with these moments and edges. The loop is to become one step
+ * of a vector, and would not if it were unrolled first. */
+ER_INLINE void ER_OF(place)(const ER_NUMBER *values, const ER_NUMBER *mean, const ER_NUMBER *z_scale,
+                            const ER_NUMBER (*edges)[ER_LANES], int32_t *z, ER_BIN *bins) {
+#pragma GCC unroll 1
+    for (size_t lane = 0; lane < ER_LANES; lane++) z[lane] = ER_STANDARDIZE(values[lane], mean[lane], z_scale[lane]);
+    ER_BINS(edges, values, bins);
+}
+
+/* One value each of the features from `first` on, of at most ER_WAITING rows. Rows are `width` numbers apart and, like
+ * moments and edges, padded with zeros to whole vectors. Values are counted apart from finding their places: among
+ * stores whose addresses are known late a processor may hold back the loads that follow. */
+ER_INLINE void ER_OF(sketch_rows)(const er_pass *pass, const ER_NUMBER *rows, size_t width, size_t row_count,
+                                  size_t first, size_t count) {
+    for (size_t f = 0; f < count; f += ER_LANES) {
+        size_t feature = first + f, lanes = count - f < ER_LANES ? count - f : ER_LANES;
+        int32_t z[ER_LANES], sum[ER_LANES] = {0}, sum_squares[ER_LANES] = {0}; /* of squares at most 2^27 */
+        ER_BIN bins[ER_WAITING][ER_LANES];
+        uint64_t (*histogram)[ERAI_MAX_BINS] = pass->into.histogram + feature;
+        for (size_t row = 0; row < row_count; row++) {
+            ER_OF(place)(rows + row * width + f, ER_LIMITS.mean + feature, ER_LIMITS.z_scale + feature,
+                         ER_LIMITS.edges[feature / ER_LANES], z, bins[row]);
+#pragma GCC unroll 1
+            for (size_t lane = 0; lane < ER_LANES; lane++) {
+                sum[lane] += z[lane];
+                sum_squares[lane] += z[lane] * z[lane];
+            }
+        }
+        for (size_t row = 0; row < row_count; row++)
+            for (size_t lane = 0; lane < lanes; lane++) histogram[lane][bins[row][lane]]++;
+        for (size_t lane = 0; lane < lanes; lane++) {
+            pass->into.sum[feature + lane] += (uint64_t)(int64_t)sum[lane];
+            pass->into.sum_squares[feature + lane] += (uint64_t)(uint32_t)sum_squares[lane];
+        }
     }
 }
 
-/* Every stride-th value of a feature; `position` is that of the first among the feature's values in the row. */
+ER_INLINE void ER_OF(sketch_columns)(const er_pass *pass, const ER_NUMBER *values, size_t first, size_t count) {
+    for (size_t at = 0; at < count; at += ER_PLACES) {
+        size_t some = count - at < ER_PLACES ? count - at : ER_PLACES;
+        ER_NUMBER padded[ER_PLACES] = {0};
+        memcpy(padded, values + at, some * sizeof *padded);
+        ER_OF(sketch_rows)(pass, padded, 0, 1, first + at, some);
+    }
+}
+
+/* Every stride-th value of a feature, with its moments and edges in every lane; `position` is that of the first among
+ * the feature's values in the row. */
 ER_INLINE void ER_OF(sketch_run)(const er_pass *pass, const ER_NUMBER *values, size_t feature, size_t position,
                                  size_t count) {
     size_t stride = pass->input->sketch_stride, skip = position % stride;
-    ER_NUMBER mean = ER_LIMITS.mean[feature], z_scale = ER_LIMITS.z_scale[feature];
     uint64_t *histogram = pass->into.histogram[feature];
-    const ER_NUMBER *edges = ER_LIMITS.edges[feature];
+    ER_NUMBER mean[ER_LANES], z_scale[ER_LANES], edges[ERAI_MAX_BINS][ER_LANES];
+    for (size_t lane = 0; lane < ER_LANES; lane++) {
+        mean[lane] = ER_LIMITS.mean[feature];
+        z_scale[lane] = ER_LIMITS.z_scale[feature];
+    }
+    for (size_t i = 0; i < ERAI_MAX_BINS; i++)
+        for (size_t lane = 0; lane < ER_LANES; lane++)
+            edges[i][lane] = ER_LIMITS.edges[feature / ER_LANES][i][feature % ER_LANES];
     int64_t sum = 0, sum_squares = 0;
-    for (size_t i = skip ? stride - skip : 0; i < count; i += stride) {
-        int32_t z = ER_STANDARDIZE(values[i], mean, z_scale);
-        sum += z;
-        sum_squares += z * z;
-        histogram[ER_BIN(edges, values[i])]++;
+    for (size_t i = skip ? stride - skip : 0; i < count;) {
+        ER_NUMBER some[ER_PLACES];
+        int32_t z[ER_PLACES];
+        ER_BIN bins[ER_PLACES];
+        size_t found = 0, whole;
+        for (; found < ER_PLACES && i < count; i += stride) some[found++] = values[i];
+        for (whole = found; whole % ER_LANES; whole++) some[whole] = *mean; /* which adds nothing to the sums */
+        for (size_t at = 0; at < whole; at += ER_LANES)
+            ER_OF(place)(some + at, mean, z_scale, edges, z + at, bins + at);
+        for (size_t at = 0; at < found; at++) {
+            sum += z[at];
+            sum_squares += z[at] * z[at];
+            histogram[bins[at]]++;
+        }
     }
     pass->into.sum[feature] += (uint64_t)sum;
     pass->into.sum_squares[feature] += (uint64_t)sum_squares;
@@ -74,7 +116,9 @@ ER_INLINE int ER_OF(admit_columns)(const er_pass *pass, const er_piece *piece) {
     if (!ER_OF(columns_inside)(ER_LIMITS.low + first, ER_LIMITS.high + first, values, count) ||
         !ER_OF(exact)(pass, values, count) || (pass->input->sentinels && holds_sentinel(pass, piece)))
         return settle_piece(pass, piece);
-    if (pass->input->sketched && piece->position % pass->input->sketch_stride == 0)
+    if (pass->waiting)
+        let_wait(pass, values, count * sizeof *values);
+    else if (pass->input->sketched && piece->position % pass->input->sketch_stride == 0)
         ER_OF(sketch_columns)(pass, values, first, count);
     return 1;
 }
@@ -149,4 +193,9 @@ ER_INLINE void ER_OF(admit_rows_body)(const er_pass *pass, er_row *row, size_t r
         row->in_order = ER_OF(admit_row)(pass, row, &tile);
         finish_row(pass, row);
     }
+}
+
+/* Rows that waited. */
+ER_INLINE void ER_OF(sketch_waiting_body)(const er_pass *pass, const void *rows, size_t count) {
+    ER_OF(sketch_rows)(pass, rows, pass->width, count, 0, pass->input->feature_count);
 }

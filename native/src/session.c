@@ -19,13 +19,14 @@ static erai_status make_room(erai_answer *answer) {
     answer->statistics = calloc(answer->session->statistics_size, sizeof *answer->statistics);
     answer->seen = calloc(ER_KINDS * guard->feature_count, sizeof *answer->seen);
     answer->inputs = calloc(guard->input_count, sizeof *answer->inputs);
+    answer->known = calloc(guard->input_count, sizeof *answer->known);
     answer->outputs = calloc(guard->output_count, sizeof *answer->outputs);
     answer->shown = calloc(guard->output_count, sizeof *answer->shown);
     answer->staging = calloc(guard->input_count, sizeof *answer->staging);
     answer->trial = calloc(guard->output_count, sizeof *answer->trial);
     answer->fallback_outputs = calloc(guard->output_count, sizeof *answer->fallback_outputs);
-    return answer->statistics && answer->seen && answer->inputs && answer->outputs && answer->shown &&
-                   answer->staging && answer->trial && answer->fallback_outputs
+    return answer->statistics && answer->seen && answer->inputs && answer->known && answer->outputs && answer->shown &&
+                   answer->staging && answer->trial && answer->fallback_outputs && er_waiting_open(answer)
                ? ERAI_OK
                : ERAI_E_MEMORY;
 }
@@ -64,6 +65,7 @@ void erai_answer_close(erai_answer *answer) {
     erai_answer **link = &session->answers;
     while (*link != answer) link = &(*link)->next;
     *link = answer->next;
+    if (answer->waiting) er_waiting_sketch(answer);
     if (answer->statistics) er_statistics_add(session->carried, answer->statistics, session->statistics_size);
     er_mutex_unlock(&session->lock);
     er_binding_close(answer->binding);
@@ -72,7 +74,9 @@ void erai_answer_close(erai_answer *answer) {
     er_buffers_free(answer->staging, guard->input_count);
     er_buffers_free(answer->trial, guard->output_count);
     er_buffers_free(answer->fallback_outputs, guard->output_count);
+    er_waiting_close(answer);
     free(answer->inputs);
+    free(answer->known);
     free(answer->statistics);
     free(answer->seen);
     free(answer->shown);
@@ -96,6 +100,7 @@ static erai_status fail_call(erai_answer *answer, erai_status status) {
     er_gate_leave(answer);
     er_mutex_lock(&answer->lock);
     answer->statistics[ER_COUNT_ERRORS]++;
+    er_waiting_keep(answer);
     er_mutex_unlock(&answer->lock);
     return status;
 }
@@ -108,10 +113,6 @@ static erai_status refuse_null(erai_answer *answer, const char *function) {
 /* The caller's inputs in their places among the model's; those that are states stay as they are. */
 static void place_inputs(erai_answer *answer, const erai_tensor *inputs) {
     const erai_guard *guard = answer->guard;
-    if (guard->given_count == guard->input_count) {
-        memcpy(answer->inputs, inputs, guard->input_count * sizeof *inputs);
-        return;
-    }
     for (size_t i = 0, given = 0; i < guard->input_count; i++)
         if (!guard->inputs[i].is_state) answer->inputs[i] = inputs[given++];
 }
@@ -129,7 +130,7 @@ static erai_status check_keys(erai_answer *answer) {
 
 static erai_status refuse_stopped(erai_answer *answer) {
     if (!erai_session_stopped(answer->session)) return ERAI_OK;
-    return er_fail(answer->detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again");
+    return er_stop_fail(answer->session, answer->detail);
 }
 
 /* Where rows depend on each other, what stands in for a rejected one changes the answers of all. */
@@ -160,12 +161,22 @@ static void ask_gate(erai_answer *answer) {
     reject_mates(answer);
 }
 
+static int looks_as_shown(const er_buffer *shown, const er_buffer *output) {
+    if (!output->dtype) return memcmp(shown, output, sizeof *shown) == 0;
+    if (shown->data != output->data || shown->dtype != output->dtype || shown->rank != output->rank) return 0;
+    for (uint32_t axis = 0; axis < output->rank; axis++)
+        if (shown->shape[axis] != output->shape[axis]) return 0;
+    return 1;
+}
+
 static void show_outputs(erai_answer *answer) {
-    size_t bytes = answer->guard->output_count * sizeof *answer->outputs;
-    if (memcmp(answer->shown, answer->outputs, bytes) != 0) {
-        memcpy(answer->shown, answer->outputs, bytes);
-        answer->layout++;
+    int changed = 0;
+    for (size_t i = 0; i < answer->guard->output_count; i++) {
+        if (looks_as_shown(&answer->shown[i], &answer->outputs[i])) continue;
+        answer->shown[i] = answer->outputs[i];
+        changed = 1;
     }
+    if (changed) answer->layout++;
     answer->accepted = answer->verdict == ERAI_VERDICT_ACCEPT ? answer->layout : 0;
     answer->answered = 1;
 }
@@ -179,6 +190,7 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     }
     if (answer->reasons_found)
         for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
+    er_waiting_keep(answer);
     uint64_t latency_ns = er_since(answer->start_ns, now_ns);
     counts[ER_COUNT_CALLS]++;
     counts[ER_COUNT_LATENCY_SUM] += latency_ns;
@@ -240,6 +252,9 @@ erai_status erai_admit(erai_session *session, const erai_tensor *inputs, size_t 
     if (!session || !inputs || !admitted || answer->session != session) return refuse_null(answer, "erai_admit");
     erai_status status = admit(answer, inputs, count);
     if (status) return fail_call(answer, status);
+    er_mutex_lock(&answer->lock); /* erai_judge may never come */
+    er_waiting_keep(answer);
+    er_mutex_unlock(&answer->lock);
     ask_gate(answer);
     answer->admitted = 1;
     *admitted = answer->rows - answer->rejected;
@@ -296,6 +311,7 @@ static void gather(erai_session *session, uint64_t *into, int take) {
     if (take) memset(session->carried, 0, size * sizeof *into);
     for (erai_answer *answer = session->answers; answer; answer = answer->next) {
         er_mutex_lock(&answer->lock);
+        er_waiting_sketch(answer);
         er_statistics_add(into, answer->statistics, size);
         if (take) memset(answer->statistics, 0, size * sizeof *into);
         er_mutex_unlock(&answer->lock);

@@ -61,7 +61,8 @@ erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **
 /* golden.c: the golden vectors of a bundle give the answers they gave when it was made. */
 erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char *detail);
 
-/* stop.c: whether a file says that the session is stopped. */
+/* stop.c: whether a file says that the session is stopped; ERAI_E_STOPPED, with what the file says in the detail. */
 int er_stop_found(const erai_session *session);
+erai_status er_stop_fail(const erai_session *session, char *detail);
 
 #endif

@@ -6,18 +6,27 @@
 #include "guard.h"
 #include "statistics.h"
 
-/* Bin of a finite value: the number of edges below it; unused edges are +inf. Comparing with all of them takes no
- * branch and, several at a time, less than a search whose steps wait for each other. */
-ER_INLINE unsigned er_bin(const float *edges, float value) {
-    unsigned bin = 0;
-    for (unsigned i = 0; i < ERAI_MAX_BINS; i++) bin += value > edges[i];
-    return bin;
+#include <math.h>
+
+/* Bins of finite values, as many as a vector has lanes: for each the number of edges below it, those of its own lane.
+ * Comparing with all edges, the unused ones too, takes no branch and, so many values at a time, less than a search
+ * whose steps wait for each other. */
+ER_INLINE void er_bins(const float (*edges)[ER_FLOATS], const float *values, uint32_t *bins) {
+    for (unsigned lane = 0; lane < ER_FLOATS; lane++) {
+        uint32_t below = 0;
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < ERAI_MAX_BINS; i++) below += values[lane] > edges[i][lane];
+        bins[lane] = below;
+    }
 }
 
-ER_INLINE unsigned er_wide_bin(const double *edges, double value) {
-    unsigned bin = 0;
-    for (unsigned i = 0; i < ERAI_MAX_BINS; i++) bin += value > edges[i];
-    return bin;
+ER_INLINE void er_wide_bins(const double (*edges)[ER_DOUBLES], const double *values, uint64_t *bins) {
+    for (unsigned lane = 0; lane < ER_DOUBLES; lane++) {
+        uint64_t below = 0;
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < ERAI_MAX_BINS; i++) below += values[lane] > edges[i][lane];
+        bins[lane] = below;
+    }
 }
 
 /* A value in standard deviations of its reference, clipped to +-8 and rounded to 1/256, so that sums are integers: a
@@ -25,16 +34,14 @@ ER_INLINE unsigned er_wide_bin(const double *edges, double value) {
  * clip. */
 ER_INLINE int32_t er_standardize(float value, float mean, float z_scale) {
     float z = (value - mean) * z_scale;
-    z = z < 2048.0f ? z : 2048.0f;
-    z = z > -2048.0f ? z : -2048.0f;
+    z = fabsf(z) < 2048.0f ? z : copysignf(2048.0f, z); /* one choice: of two, compilers make branches */
     /* Adding and taking away 1.5 * 2^23 rounds to the nearest integer, ties to even, in the default rounding mode. */
     return (int32_t)((z + 12582912.0f) - 12582912.0f);
 }
 
 ER_INLINE int32_t er_wide_standardize(double value, double mean, double z_scale) {
     double z = (value - mean) * z_scale;
-    z = z < 2048.0 ? z : 2048.0;
-    z = z > -2048.0 ? z : -2048.0;
+    z = fabs(z) < 2048.0 ? z : copysign(2048.0, z);
     return (int32_t)((z + 6755399441055744.0) - 6755399441055744.0); /* 1.5 * 2^52 */
 }
 

@@ -66,13 +66,28 @@ static void latency_slots_are_exact_for_random_durations(void) {
 }
 
 static void bins_count_the_edges_below(void) {
-    float edges[ERAI_MAX_BINS];
-    for (unsigned count = 0; count < ERAI_MAX_BINS; count++) {
-        for (unsigned i = 0; i < ERAI_MAX_BINS; i++) edges[i] = i < count ? (float)i - 7.5f : INFINITY;
-        for (float value = -10.0f; value < 27.0f; value += 0.25f) {
-            unsigned below = 0;
-            for (unsigned i = 0; i < count; i++) below += edges[i] < value;
-            ER_CHECK_INT(er_bin(edges, value), below);
+    float edges[ERAI_MAX_BINS][ER_FLOATS], values[ER_FLOATS];
+    double wide_edges[ERAI_MAX_BINS][ER_DOUBLES], wide_values[ER_DOUBLES];
+    uint32_t bins[ER_FLOATS];
+    uint64_t wide_bins[ER_DOUBLES];
+    for (unsigned least = 0; least + ER_FLOATS <= ERAI_MAX_BINS;
+         least++) { /* edges of each lane in use: least + lane */
+        for (unsigned i = 0; i < ERAI_MAX_BINS; i++) {
+            for (unsigned lane = 0; lane < ER_FLOATS; lane++)
+                edges[i][lane] = i < least + lane ? (float)i - 7.5f + (float)lane : INFINITY;
+            for (unsigned lane = 0; lane < ER_DOUBLES; lane++) wide_edges[i][lane] = (double)edges[i][lane];
+        }
+        for (float value = -10.0f; value < 35.0f; value += 0.25f) {
+            for (unsigned lane = 0; lane < ER_FLOATS; lane++) values[lane] = value + (float)(lane % 3);
+            for (unsigned lane = 0; lane < ER_DOUBLES; lane++) wide_values[lane] = (double)values[lane];
+            er_bins((const float (*)[ER_FLOATS])edges, values, bins);
+            er_wide_bins((const double (*)[ER_DOUBLES])wide_edges, wide_values, wide_bins);
+            for (unsigned lane = 0; lane < ER_FLOATS; lane++) {
+                unsigned below = 0;
+                for (unsigned i = 0; i < least + lane; i++) below += edges[i][lane] < values[lane];
+                ER_CHECK_INT(bins[lane], below);
+                if (lane < ER_DOUBLES) ER_CHECK_INT(wide_bins[lane], below);
+            }
         }
     }
 }

@@ -90,9 +90,8 @@ erai_status er_stage(erai_answer *answer, size_t index, uint64_t reasons, int sh
     const er_input *input = &guard->inputs[index];
     const erai_tensor *tensor = &answer->inputs[index];
     er_buffer *buffer = &answer->staging[index];
-    size_t bytes = 0;
-    if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes) || !er_buffer_reserve(buffer, bytes))
-        return ERAI_E_MEMORY;
+    size_t bytes = answer->known[index].bytes;
+    if (!er_buffer_reserve(buffer, bytes)) return ERAI_E_MEMORY;
     if (bytes) memcpy(buffer->data, tensor->data, bytes);
     *staged = *tensor;
     staged->data = buffer->data;

@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_SIZE = 9 + 2 * ERAI_DIGEST_SIZE };
+enum {
+    NAME_SIZE = 9 + 2 * ERAI_DIGEST_SIZE,
+    WHY_READ = 1 << 16,
+    WHY_SHOWN = 200 /* so that the file's path has room beside it */
+};
 
 static void name_file(const erai_session *session, char name[NAME_SIZE]) {
     strcpy(name, "stopped-");
@@ -39,6 +43,38 @@ int er_stop_found(const erai_session *session) {
     int found = !path || er_path_look(path) != ER_PATH_MISSING;
     free(path);
     return found;
+}
+
+/* How a file's text is told in a sentence: when and why, on one line. */
+static size_t one_line(uint8_t *text, size_t size) {
+    while (size && text[size - 1] <= ' ') size--;
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == '\n') text[i] = ' ';
+    return size < WHY_SHOWN ? size : WHY_SHOWN;
+}
+
+static erai_status fail_because_of(const char *path, char *detail) {
+    uint8_t *text = NULL;
+    size_t size = 0;
+    int known = er_path_look(path) == ER_PATH_FILE && !er_file_read(path, WHY_READ, &text, &size, NULL);
+    size = known ? one_line(text, size) : 0;
+    er_fail(detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again (%.*s%s%s)", (int)size,
+            size ? (const char *)text : "", size ? "; in " : "", path);
+    free(text);
+    return ERAI_E_STOPPED;
+}
+
+/* Read anew for each refusal: nothing of it is kept, so that no call waits for whoever stops or resumes meanwhile. */
+erai_status er_stop_fail(const erai_session *session, char *detail) {
+    char *path = session->spool ? spool_file(session) : NULL;
+    const char *found = path && er_path_look(path) != ER_PATH_MISSING ? path : NULL;
+    if (session->stop_path && er_path_look(session->stop_path) != ER_PATH_MISSING) found = session->stop_path;
+    if (found)
+        fail_because_of(found, detail);
+    else
+        er_fail(detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again");
+    free(path);
+    return ERAI_E_STOPPED;
 }
 
 int erai_session_stopped(const erai_session *session) {
@@ -105,9 +141,16 @@ erai_status erai_session_stop(erai_session *session, const char *why, char *deta
 
 /* ---- Resuming ---- */
 
+/* "A" or "A and B" */
+static void add_removed(const char *path, char *detail) {
+    size_t used = strlen(detail);
+    snprintf(detail + used, ERAI_DETAIL_SIZE - used, "%s%s", used ? " and " : "", path);
+}
+
 static erai_status remove_stop(const char *path, char *detail) {
     char *parent = path ? parent_of(path) : NULL;
     int error = parent ? er_file_remove(path) : ENOMEM;
+    if (!error && detail) add_removed(path, detail);
     if (!error) error = er_directory_sync(parent);
     free(parent);
     return error && error != ENOENT ? fail_io(detail, "still stopped: removing", path, error) : ERAI_OK;
@@ -116,6 +159,7 @@ static erai_status remove_stop(const char *path, char *detail) {
 erai_status erai_session_resume(erai_session *session, char *detail) {
     if (!session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_resume: NULL");
     erai_status status = ERAI_OK;
+    if (detail) *detail = '\0';
     er_mutex_lock(&session->lock);
     if (session->stop_path) status = remove_stop(session->stop_path, detail);
     if (!status && session->spool) {

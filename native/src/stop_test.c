@@ -98,6 +98,38 @@ static void an_open_session_goes_on_until_it_is_opened_again(void) {
     test_directory_remove(spool);
 }
 
+static void the_refusal_says_when_why_and_where(void) {
+    char spool[64], detail[ERAI_DETAIL_SIZE], why[9000];
+    test_directory_make(spool);
+    erai_session *session = open_session(spool, 0x1f), *later;
+    ER_CHECK_INT(erai_session_stop(session, "recalled: see bulletin 7", NULL), ERAI_OK);
+    later = open_session(spool, 0x1f);
+    ER_CHECK_INT(er_stop_fail(later, detail), ERAI_E_STOPPED);
+    ER_CHECK_CONTAINS(detail, "answers again (2017-07-14T02:40:00Z recalled: see bulletin 7; in ");
+    ER_CHECK_CONTAINS(detail, "/stopped-1f" ZEROS ")");
+    memset(why, 'x', sizeof why - 1);
+    why[sizeof why - 1] = '\0';
+    ER_CHECK_INT(erai_session_stop(session, why, NULL), ERAI_OK);
+    ER_CHECK_INT(er_stop_fail(later, detail), ERAI_E_STOPPED);
+    ER_CHECK_CONTAINS(detail, "xxx; in ");
+    ER_CHECK_CONTAINS(detail, "/stopped-1f" ZEROS ")");
+    later->stop_path = er_path_join(spool, "model.onnx.stopped");
+    ER_CHECK_INT(er_file_create(later->stop_path, "", 0, NULL), 0);
+    ER_CHECK_INT(er_stop_fail(later, detail), ERAI_E_STOPPED);
+    ER_CHECK_CONTAINS(detail, "answers again (/");
+    ER_CHECK_CONTAINS(detail, "/model.onnx.stopped)");
+    ER_CHECK_INT(erai_session_resume(later, detail), ERAI_OK);
+    ER_CHECK_CONTAINS(detail, "/model.onnx.stopped and /");
+    ER_CHECK_CONTAINS(detail, "/stopped-1f" ZEROS);
+    ER_CHECK_INT(er_stop_fail(later, detail), ERAI_E_STOPPED);
+    ER_CHECK_STR(detail, "this session is stopped: resume it to have answers again");
+    ER_CHECK_INT(erai_session_resume(later, detail), ERAI_OK);
+    ER_CHECK_STR(detail, "");
+    close_session(later);
+    close_session(session);
+    test_directory_remove(spool);
+}
+
 static void without_a_spool_the_stop_lies_beside_the_bundle(void) {
     char directory[64];
     test_directory_make(directory);
@@ -169,6 +201,7 @@ int main(void) {
     ER_RUN(a_stopped_session_answers_nothing_until_it_is_resumed);
     ER_RUN(a_stop_in_the_spool_holds_for_its_model_alone);
     ER_RUN(an_open_session_goes_on_until_it_is_opened_again);
+    ER_RUN(the_refusal_says_when_why_and_where);
     ER_RUN(without_a_spool_the_stop_lies_beside_the_bundle);
     ER_RUN(resuming_removes_both);
     ER_RUN(a_stop_that_cannot_be_kept_holds_here_and_says_so);

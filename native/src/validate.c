@@ -1,13 +1,15 @@
 /* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into
  * its feature's sketch, in one pass (pass.h). A value is inside its limits exactly when `low <= value && value <=
  * high`, which is false for NaN, and the limits of the fast path are at most +-FLT_MAX or +-DBL_MAX, so the usual value
- * costs two comparisons and everything else, infinities included, leaves that path. */
+ * costs two comparisons and everything else, infinities included, leaves that path. Where rows come one by one or a few
+ * at a time, those whose values all stay in it are put by, and sketched several together. */
 #include "dispatch.h"
 #include "session.h"
 #include "sketch.h"
 #include "values.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- The shape of a call ---- */
@@ -28,9 +30,9 @@ static erai_reason shape_reason(const er_input *input, const erai_tensor *tensor
 
 /* The first thing wrong with a whole tensor, or nothing. Where the rules do not allow axes of no extent they are
  * refused: ONNX Runtime 1.31 ends the process when an LSTM or GRU gets one. */
-static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows) {
+static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows,
+                        size_t *bytes) {
     erai_reason reason = {.subject = input->name, .row = -1};
-    size_t bytes;
     if (tensor->dtype != input->dtype) {
         reason.code = ERAI_REASON_DTYPE;
         reason.value = tensor->dtype;
@@ -44,7 +46,7 @@ static int check_tensor(erai_answer *answer, const er_input *input, const erai_t
         while (axis < input->rank && extent_allowed(input, axis, tensor->shape[axis])) axis++;
         if (axis < input->rank) {
             reason = shape_reason(input, tensor, axis);
-        } else if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, &bytes)) {
+        } else if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, bytes)) {
             reason = shape_reason(input, tensor, input->rank - 1); /* the last axis is one too many */
         } else {
             if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
@@ -80,8 +82,10 @@ typedef struct er_pass {
     const er_feature *features; /* of this input, as `into` is */
     er_feature_statistics into;
     size_t row_bytes, chunk;
-    int rounds; /* of a type whose greatest integers float64 rounds */
-    int checks; /* er_check_row has something to look at */
+    size_t width;        /* numbers of a row that waits */
+    int rounds;          /* of a type whose greatest integers float64 rounds */
+    int checks;          /* er_check_row has something to look at */
+    er_waiting *waiting; /* receives rows in order; NULL: they are sketched at once */
 } er_pass;
 
 /* Elements that follow each other: a value each of features from `feature` on (columns), or a run of one feature's. */
@@ -96,7 +100,9 @@ typedef struct er_piece {
 /* Values that are looked at together. */
 #define ER_PIECE 4096u /* read where they are */
 #define ER_CHUNK 256u  /* of other types, read into float32 or float64 */
-#define ER_BINS_AT_A_TIME 64u
+#define ER_PLACES 64u  /* whose places in the sketches are found before any is counted */
+#define MOST_WAITING_BYTES 32768u
+#define ER_LANES (ER_VECTOR / sizeof(ER_NUMBER))
 
 enum { NOT_FINITE, BELOW, ABOVE, MISSING }; /* of ER_KINDS */
 
@@ -129,7 +135,10 @@ static void sketch_value(const er_pass *pass, size_t f, double value, size_t pos
     int is_narrow = pass->input->width == ER_NARROW;
     int32_t z = is_narrow ? er_standardize((float)value, narrow->mean[f], narrow->z_scale[f])
                           : er_wide_standardize(value, wide->mean[f], wide->z_scale[f]);
-    unsigned bin = is_narrow ? er_bin(narrow->edges[f], (float)value) : er_wide_bin(wide->edges[f], value);
+    unsigned bin = 0;
+    for (unsigned i = 0; i < ERAI_MAX_BINS; i++)
+        bin += is_narrow ? (float)value > narrow->edges[f / ER_FLOATS][i][f % ER_FLOATS]
+                         : value > wide->edges[f / ER_DOUBLES][i][f % ER_DOUBLES];
     pass->into.histogram[f][bin]++;
     pass->into.sum[f] += (uint64_t)(int64_t)z;
     pass->into.sum_squares[f] += (uint64_t)(uint32_t)(z * z);
@@ -165,10 +174,12 @@ static int settle_value(const er_pass *pass, const er_row *row, size_t f, size_t
 /* A piece in which some value is not inside its limits, or may be missing. */
 static int settle_piece(const er_pass *pass, const er_piece *piece) {
     int in_order = 1;
+    if (pass->waiting) er_mutex_lock(&pass->answer->lock);
     for (size_t i = 0; i < piece->count; i++) {
         size_t f = piece->feature + (piece->columns ? i : 0), position = piece->position + (piece->columns ? 0 : i);
         in_order &= settle_value(pass, piece->row, f, piece->element + i, position);
     }
+    if (pass->waiting) er_mutex_unlock(&pass->answer->lock);
     return in_order;
 }
 
@@ -182,6 +193,37 @@ static int holds_sentinel(const er_pass *pass, const er_piece *piece) {
 }
 
 /* ---- Rows ---- */
+
+/* Of the numbers that the values of an input are read as. */
+static inline size_t number_size(const er_input *input) {
+    return input->width == ER_NARROW ? sizeof(float) : sizeof(double);
+}
+
+/* Numbers from one row that waits to the next: whole vectors. */
+static size_t waiting_width(const er_input *input) {
+    return (input->feature_count + ER_FLOATS - 1) / ER_FLOATS * ER_FLOATS;
+}
+
+static void keep_waiting(er_waiting *waiting) {
+    waiting->to += waiting->fresh;
+    waiting->room -= waiting->fresh;
+    waiting->fresh = 0;
+}
+
+static void sketch_waiting(erai_answer *answer, size_t index);
+
+static inline void let_wait(const er_pass *pass, const void *values, size_t bytes) {
+    er_waiting *waiting = pass->waiting;
+    if (waiting->fresh == waiting->room) {
+        er_mutex_lock(&pass->answer->lock);
+        keep_waiting(waiting);
+        sketch_waiting(pass->answer, (size_t)(waiting - pass->answer->waiting));
+        er_mutex_unlock(&pass->answer->lock);
+        waiting->room = ER_WAITING;
+    }
+    uint32_t place = (waiting->to + waiting->fresh++) % ER_WAITING;
+    memcpy(waiting->rows + place * pass->width * number_size(pass->input), values, bytes);
+}
 
 static void next_tag(erai_answer *answer) {
     if (++answer->tag) return;
@@ -212,28 +254,33 @@ ER_INLINE const double *read_wide(const er_pass *pass, const er_piece *piece, do
 }
 
 #define ER_NUMBER float
+#define ER_BIN uint32_t
 #define ER_OF(name) narrow_##name
 #define ER_READ read_narrow
 #define ER_LIMITS pass->input->limits
-#define ER_BIN er_bin
+#define ER_BINS er_bins
 #define ER_STANDARDIZE er_standardize
 #include "pass.h"
 ER_TWICE(narrow_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
+ER_TWICE(narrow_sketch_waiting, (const er_pass *pass, const void *rows, size_t count), (pass, rows, count))
 #undef ER_NUMBER
+#undef ER_BIN
 #undef ER_OF
 #undef ER_READ
 #undef ER_LIMITS
-#undef ER_BIN
+#undef ER_BINS
 #undef ER_STANDARDIZE
 
 #define ER_NUMBER double
+#define ER_BIN uint64_t
 #define ER_OF(name) wide_##name
 #define ER_READ read_wide
 #define ER_LIMITS pass->input->wide
-#define ER_BIN er_wide_bin
+#define ER_BINS er_wide_bins
 #define ER_STANDARDIZE er_wide_standardize
 #include "pass.h"
 ER_TWICE(wide_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
+ER_TWICE(wide_sketch_waiting, (const er_pass *pass, const void *rows, size_t count), (pass, rows, count))
 
 er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batched) {
     /* NULL, of a tensor without values, is not counted on from. */
@@ -251,43 +298,139 @@ er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batche
     return row;
 }
 
-static void admit_input(erai_answer *answer, const er_input *input, const erai_tensor *tensor, int64_t unix_ns) {
+static er_pass pass_of(erai_answer *answer, const er_input *input, const er_row *row) {
     const erai_guard *guard = answer->guard;
     er_feature_statistics all = er_of_features(answer->statistics, guard->feature_count);
     size_t first = input->first_feature;
-    er_row row = er_row_shape(input, tensor, guard->batched);
+    return (er_pass){.answer = answer,
+                     .input = input,
+                     .features = guard->features + first,
+                     .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
+                     .width = waiting_width(input),
+                     .row_bytes = row->outer * row->features * row->inner * erai_dtype_size(input->dtype),
+                     .chunk =
+                         input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
+                     .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
+                     .checks = input->checked > 0 || input->distance != NULL};
+}
+
+/* ---- Rows that wait ---- */
+
+/* Rows of one value a feature, in one piece, and few enough to stay in a near cache. */
+static int may_wait(const erai_guard *guard, const er_input *input) {
+    uint32_t axis = guard->batched ? 1 : 0;
+    return input->sketched && !input->is_state && input->rank == axis + 1 && input->feature_axis == (int32_t)axis &&
+           input->feature_count <= ER_CHUNK &&
+           waiting_width(input) * number_size(input) <= MOST_WAITING_BYTES / ER_WAITING;
+}
+
+int er_waiting_open(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    answer->waiting = calloc(guard->input_count, sizeof *answer->waiting);
+    if (!answer->waiting) return 0;
+    for (size_t i = 0; i < guard->input_count; i++) {
+        const er_input *input = &guard->inputs[i];
+        if (!may_wait(guard, input)) continue;
+        size_t bytes = ER_WAITING * waiting_width(input) * number_size(input);
+        answer->waiting[i].rows = aligned_alloc(64, bytes);
+        answer->waiting[i].room = ER_WAITING;
+        if (!answer->waiting[i].rows) return 0;
+        memset(answer->waiting[i].rows, 0, bytes);
+    }
+    return 1;
+}
+
+void er_waiting_close(erai_answer *answer) {
+    for (size_t i = 0; answer->waiting && i < answer->guard->input_count; i++) free(answer->waiting[i].rows);
+    free(answer->waiting);
+}
+
+void er_waiting_keep(erai_answer *answer) {
+    for (size_t i = 0; i < answer->guard->input_count; i++) keep_waiting(&answer->waiting[i]);
+}
+
+static void sketch_waiting(erai_answer *answer, size_t index) {
+    const er_input *input = &answer->guard->inputs[index];
+    er_waiting *waiting = &answer->waiting[index];
+    const er_row row = {.input = input, .outer = 1, .features = input->feature_count, .inner = 1};
+    er_pass pass = pass_of(answer, input, &row);
+    while (waiting->from != waiting->to) {
+        uint32_t place = waiting->from % ER_WAITING, count = waiting->to - waiting->from;
+        if (count > ER_WAITING - place) count = ER_WAITING - place;
+        const char *rows = waiting->rows + place * pass.width * number_size(input);
+        if (input->width == ER_NARROW)
+            narrow_sketch_waiting(&pass, rows, count);
+        else
+            wide_sketch_waiting(&pass, rows, count);
+        waiting->from += count;
+    }
+}
+
+void er_waiting_sketch(erai_answer *answer) {
+    for (size_t i = 0; i < answer->guard->input_count; i++)
+        if (answer->waiting[i].from != answer->waiting[i].to) sketch_waiting(answer, i);
+}
+
+/* ---- Inputs ---- */
+
+static void admit_input(erai_answer *answer, size_t index, int64_t unix_ns) {
+    const er_input *input = &answer->guard->inputs[index];
+    er_row row = answer->known[index].row;
+    row.values = answer->inputs[index].data;
     row.unix_ns = unix_ns;
-    er_pass pass = {.answer = answer,
-                    .input = input,
-                    .features = guard->features + first,
-                    .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
-                    .row_bytes = row.outer * row.features * row.inner * erai_dtype_size(input->dtype),
-                    .chunk =
-                        input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
-                    .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
-                    .checks = input->checked > 0 || input->distance != NULL};
+    er_pass pass = pass_of(answer, input, &row);
+    if (answer->waiting[index].rows) pass.waiting = &answer->waiting[index];
     next_tag(answer);
+    if (!pass.waiting) er_mutex_lock(&answer->lock);
     if (input->width == ER_NARROW)
         narrow_admit_rows(&pass, &row, answer->rows);
     else if (input->width == ER_WIDE)
         wide_admit_rows(&pass, &row, answer->rows);
     else
         for (row.in_order = 1; row.row < answer->rows; row.row++) finish_row(&pass, &row);
+    if (!pass.waiting) er_mutex_unlock(&answer->lock);
+}
+
+/* Whether all tensors have the type and shape that they had in the last call that was in order. */
+static int as_before(const erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    if (!answer->known_rows) return 0;
+    for (size_t i = 0; i < guard->input_count; i++) {
+        const er_input *input = &guard->inputs[i];
+        const erai_tensor *tensor = &answer->inputs[i];
+        if (input->is_state) continue;
+        if (tensor->dtype != input->dtype || tensor->rank != input->rank) return 0;
+        for (uint32_t axis = 0; axis < input->rank; axis++)
+            if (tensor->shape[axis] != answer->known[i].shape[axis]) return 0;
+    }
+    return 1;
+}
+
+/* Whether all tensors are in order; then their forms are kept. */
+static int check_tensors(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    answer->known_rows = 0;
+    for (size_t i = 0; i < guard->input_count; i++) {
+        const erai_tensor *tensor = &answer->inputs[i];
+        er_known *found = &answer->known[i];
+        if (guard->inputs[i].is_state) continue;
+        if (!check_tensor(answer, &guard->inputs[i], tensor, answer->rows, &found->bytes)) return 0;
+        found->row = er_row_shape(&guard->inputs[i], tensor, guard->batched);
+        if (tensor->rank) memcpy(found->shape, tensor->shape, tensor->rank * sizeof *tensor->shape);
+    }
+    answer->known_rows = answer->rows;
+    return 1;
 }
 
 erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     const erai_guard *guard = answer->guard;
-    size_t rows = believed_rows(answer);
-    erai_status status = er_answer_begin(answer, rows, ERAI_VERDICT_ACCEPT);
-    if (status) return status;
-    for (size_t i = 0; i < guard->input_count; i++)
-        if (!guard->inputs[i].is_state && !check_tensor(answer, &guard->inputs[i], &answer->inputs[i], rows))
-            return ERAI_OK;
+    int same = as_before(answer);
+    erai_status status =
+        er_answer_begin(answer, same ? answer->known_rows : believed_rows(answer), ERAI_VERDICT_ACCEPT);
+    if (status || (!same && !check_tensors(answer))) return status;
     if (guard->memories) er_mutex_lock(&answer->session->memory.lock);
-    er_mutex_lock(&answer->lock);
     for (size_t i = 0; i < guard->input_count; i++)
-        if (!guard->inputs[i].is_state) admit_input(answer, &guard->inputs[i], &answer->inputs[i], unix_ns);
-    er_mutex_unlock(&answer->lock);
+        if (!guard->inputs[i].is_state) admit_input(answer, i, unix_ns);
     if (guard->memories) er_mutex_unlock(&answer->session->memory.lock);
     return ERAI_OK;
 }

@@ -248,6 +248,7 @@ static void check_subject(const subject *of) {
         ER_CHECK_INT(answer->verdicts[row], worst);
     }
     ER_CHECK_INT(answer->reason_count, reasons);
+    er_waiting_sketch(answer);
     for (size_t f = 0; f < of->count; f++) check_counts(of, answer, f, &expected[f]);
     erai_answer_close(answer);
     erai_session_close(session);
@@ -355,6 +356,7 @@ static void a_missing_value_is_counted_and_no_more_unless_its_rule_says_so(void)
     rig of = open_rig(ERAI_DTYPE_FLOAT32, ERAI_RULE_FINITE, features, checks, 2);
     const float rows[3][2] = {{NAN, 1}, {1, -1}, {INFINITY, NAN}};
     ER_CHECK_INT(admit(&of, ERAI_DTYPE_FLOAT32, rows, 3), 2);
+    er_waiting_sketch(of.answer);
     er_feature_statistics counted = er_of_features(of.answer->statistics, 2);
     ER_CHECK(counted.not_finite[0] == 2 && counted.not_finite[1] == 2);
     ER_CHECK(counted.histogram[0][0] + counted.histogram[0][1] == 1);
@@ -366,6 +368,50 @@ static void a_missing_value_is_counted_and_no_more_unless_its_rule_says_so(void)
     const erai_reason *missing = &of.answer->reasons[0];
     ER_CHECK(missing->code == ERAI_REASON_MISSING && missing->row == 1 && missing->value == -1 && missing->limit == 6);
     close_rig(&of);
+}
+
+/* Of one row a call, in calls between which the statistics are asked for now and then, and of calls of five rows. */
+static void rows_that_waited_are_sketched_once_and_alike(void) {
+    enum { COUNT = 11, ROWS = 600 };
+    static const double edges[] = {-3, -1, 0, 0.5, 2, 7};
+    static const uint64_t counts[] = {1, 1, 1, 1, 1, 1, 1};
+    static double wide[ROWS][COUNT];
+    static float narrow[ROWS][COUNT];
+    erai_feature_rule features[COUNT];
+    for (int f = 0; f < COUNT; f++)
+        features[f] = (erai_feature_rule){.low = -9 - f,
+                                          .high = 9,
+                                          .mean = 0.25 * f,
+                                          .stddev = 1.5,
+                                          .edges = edges,
+                                          .counts = counts,
+                                          .bins = (uint32_t)(f % 7 + 1)};
+    for (int i = 0; i < ROWS * COUNT; i++) {
+        (&narrow[0][0])[i] = i % 97 == 5 ? NAN : (float)pick(200) / 10 - 10;
+        (&wide[0][0])[i] = (double)(&narrow[0][0])[i];
+    }
+    for (int type = 0; type < 2; type++) {
+        uint32_t dtype = type ? ERAI_DTYPE_FLOAT64 : ERAI_DTYPE_FLOAT32;
+        rig one = open_rig(dtype, ERAI_RULE_FINITE, features, NULL, COUNT);
+        rig five = open_rig(dtype, ERAI_RULE_FINITE, features, NULL, COUNT);
+        for (int row = 0; row < ROWS; row++) {
+            admit(&one, dtype, type ? (void *)wide[row] : (void *)narrow[row], 1);
+            if (row % 5 == 0) admit(&five, dtype, type ? (void *)wide[row] : (void *)narrow[row], 5);
+            if (pick(40) == 0) er_waiting_sketch(one.answer);
+        }
+        er_waiting_sketch(one.answer);
+        er_waiting_sketch(five.answer);
+        ER_CHECK(memcmp(one.answer->statistics + ER_COUNT_FEATURES, five.answer->statistics + ER_COUNT_FEATURES,
+                        (er_statistics_size(COUNT) - ER_COUNT_FEATURES) * sizeof(uint64_t)) == 0);
+        er_feature_statistics counted = er_of_features(one.answer->statistics, COUNT);
+        for (int f = 0; f < COUNT; f++) {
+            uint64_t rows = counted.not_finite[f];
+            for (int i = 0; i < ERAI_MAX_BINS; i++) rows += counted.histogram[f][i];
+            ER_CHECK_INT(rows, ROWS);
+        }
+        close_rig(&one);
+        close_rig(&five);
+    }
 }
 
 static void zero_rows_are_an_answer_where_the_rules_allow_them(void) {
@@ -452,6 +498,7 @@ int main(void) {
     ER_RUN(a_value_at_its_limit_passes_and_the_next_one_does_not);
     ER_RUN(integers_of_64_bits_are_held_to_their_limits_exactly);
     ER_RUN(a_missing_value_is_counted_and_no_more_unless_its_rule_says_so);
+    ER_RUN(rows_that_waited_are_sketched_once_and_alike);
     ER_RUN(zero_rows_are_an_answer_where_the_rules_allow_them);
     ER_RUN(rows_without_values_are_accepted_where_the_rules_allow_them);
     ER_RUN(strings_have_no_values_to_judge);

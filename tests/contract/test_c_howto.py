@@ -32,7 +32,7 @@ PROMISED = {
         "decided",
     ],
     "stop": [
-        "a later session: this session is stopped: resume it to have answers again",
+        r"a later session: this session is stopped: .*\(20[-0-9T:]+Z recalled, bulletin 7; in .*small\.erai\.stopped\)",
         "one after that: answered",
     ],
     "spool": [

@@ -17,7 +17,7 @@ NAMES = {
     *("UnsupportedModelError", "Verdict", "load"),
 }
 SESSION = {
-    *("inputs", "states", "outputs", "features", "batched", "rows_independent", "stopped", "breaker", "add", "usual"),
+    *("inputs", "states", "outputs", "features", "batched", "rows_independent", "stopped", "breaker"),
     *("predict", "snapshot", "drift", "flush", "reset", "stop", "resume", "review", "override", "close"),
 }
 

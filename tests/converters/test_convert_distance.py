@@ -11,10 +11,11 @@ import pytest
 
 import edge_rai
 from edge_rai import ReasonCode, bundle
-from edge_rai.policy import Reference, load_policy, parse_policy
+from edge_rai.policy import Distance, Reference, load_policy, parse_policy
 from edge_rai_converters import convert
 from edge_rai_converters.cli import convert as convert_command
 from edge_rai_converters.cli import profile as profile_command
+from edge_rai_converters.data import drawn
 
 
 def command(module: object, *arguments: str | Path) -> int:
@@ -30,7 +31,8 @@ def asked(tumours: Path, name: str, output: Path, *more: str | Path) -> tuple[ob
 
 
 def test_device_finds_as_many_far_rows_as_the_report_says(tumours: Path, tmp_path: Path) -> None:
-    rows = np.load(tumours / "data.npz")["X"][3::4]
+    rows = np.load(tumours / "data.npz")["X"]
+    rows = rows[drawn(len(rows), 4)]
     for kind, rate in (("full", 0.05), ("low_rank", 0.1), ("diagonal", 0.2)):
         report = convert(
             tumours / "mlp.onnx",
@@ -114,3 +116,8 @@ def test_raised_threshold_of_an_edited_policy_is_kept_and_measured(tumours: Path
     assert entry.threshold == 10 * threshold
     assert entry.above < 0.1 * entry.held_back
     assert (tmp_path / "m/reference/reference.json").read_bytes() == (tmp_path / "reference.json").read_bytes()
+    assert f"{entry.threshold:.6g}, your threshold, are out of distribution" in (tmp_path / "m/card.md").read_text()
+    assert entry.yours
+    assert load_policy(tmp_path / "m/policy.toml").inputs[0].distance == Distance(  # the rate is what was measured
+        entry.threshold, "full", float(f"{entry.above / entry.held_back:.6g}")
+    )

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_rai.policy import FeatureRule, Missing
 from edge_rai.types import TensorSpec
-from edge_rai_converters.data import load
+from edge_rai_converters.data import drawn, is_missing, load
 
 TABLE = (TensorSpec("x", "float32", (None, 3)),)
 ROWS = np.arange(120, dtype=np.float64).reshape(40, 3)
@@ -27,10 +28,39 @@ def test_single_array_of_any_name_serves_a_single_input(tmp_path: Path) -> None:
     assert np.array_equal(load(tmp_path / "plain.npy", TABLE).rows["x"], data.rows["x"])
 
 
-def test_every_fourth_row_is_held_back(tmp_path: Path) -> None:
+def test_one_of_every_four_rows_is_held_back(tmp_path: Path) -> None:
     calibration, held_back = load(save(tmp_path, x=ROWS), TABLE).split()
-    assert held_back.tolist() == list(range(3, 40, 4))
+    assert (held_back // 4).tolist() == list(range(10))
     assert sorted([*calibration, *held_back]) == list(range(40))
+    assert load(tmp_path / "data.npz", TABLE).split()[1].tolist() == held_back.tolist()
+
+
+@pytest.mark.parametrize("devices", [2, 3, 4, 6, 12])
+def test_devices_that_take_turns_have_rows_in_every_part(tmp_path: Path, devices: int) -> None:
+    calibration, held_back = load(save(tmp_path, x=np.zeros((4800, 3))), TABLE).split()
+    kept = drawn(len(calibration), 3)
+    parts = (held_back, calibration[kept], calibration[~kept], calibration[drawn(len(calibration), devices)])
+    for part in parts:
+        counts = np.bincount(part % devices, minlength=devices)
+        assert counts.min() > 0.4 * counts.mean()
+
+
+def test_rows_drawn_are_the_same_for_ever() -> None:
+    assert np.flatnonzero(drawn(23, 4)).tolist() == [2, 5, 11, 14, 19]
+    assert drawn(3, 4).tolist() == [False] * 3
+    assert drawn(5, 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_sentinel_is_compared_in_the_type_of_the_input(dtype: str) -> None:
+    values = np.array([-99.9, -99.0, np.nan], dtype)
+    assert is_missing(FeatureRule("a", missing=Missing(value=-99.9)), values).tolist() == [True, False, False]
+    assert is_missing(FeatureRule("a", missing=Missing()), values).tolist() == [False, False, True]
+
+
+def test_whole_number_that_means_missing_is_compared_exactly() -> None:
+    values = np.array([2**53, 2**53 + 1], np.int64)
+    assert is_missing(FeatureRule("a", missing=Missing(value=2.0**53)), values).tolist() == [True, False]
 
 
 def test_array_of_whole_inputs_has_one_axis_more(tmp_path: Path) -> None:

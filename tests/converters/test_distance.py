@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_rai.policy import FeatureRule, InputRule, Missing, OutputRule, Policy, StateRule
+from edge_rai_converters.data import drawn
 from edge_rai_converters.distance import (
     LearnedDistance,
     _shrunk_covariance,
+    _thinned,
     learn_distance,
     learn_distances,
     relearn_distances,
@@ -66,7 +68,7 @@ def test_full_distance_is_that_of_mahalanobis(features: int) -> None:
     found = learned(values)
     reference = found.reference
     z = (values - reference.mean) * reference.scale
-    inverse = np.linalg.inv(_shrunk_covariance(z[np.arange(300) % 3 != 2]))
+    inverse = np.linalg.inv(_shrunk_covariance(z[~drawn(300, 3)]))
     expected = [mahalanobis(row, np.zeros(features), inverse) ** 2 for row in z]
     assert (found.rule.kind, reference.rest, reference.projection.shape) == ("full", 0.0, (features, features))
     np.testing.assert_allclose(squared_distances(reference, values), expected, rtol=1e-4)
@@ -75,7 +77,7 @@ def test_full_distance_is_that_of_mahalanobis(features: int) -> None:
 def test_diagonal_distance_is_the_sum_of_standardized_squares() -> None:
     values = normal(np.random.default_rng(0), 300)
     reference = learned(values, kind="diagonal").reference
-    taught = values[np.arange(300) % 3 != 2]
+    taught = values[~drawn(300, 3)]
     expected = (((values - taught.mean(axis=0)) / taught.std(axis=0)) ** 2).sum(axis=1)
     np.testing.assert_allclose(squared_distances(reference, values), expected, rtol=1e-9)
 
@@ -89,7 +91,7 @@ def test_low_rank_distance_shares_one_variance_beyond_the_leading_directions(fea
     found = learned(values, kind="low_rank")
     reference = found.reference
     z = (values - reference.mean) * reference.scale
-    variances, directions = np.linalg.eigh(_shrunk_covariance(z[np.arange(600) % 3 != 2]))
+    variances, directions = np.linalg.eigh(_shrunk_covariance(z[~drawn(600, 3)]))
     kept = min(16, features - 1)
     variances[: features - kept] = variances[: features - kept].mean()
     inverse = directions @ np.diag(1 / variances) @ directions.T
@@ -172,7 +174,7 @@ def test_threshold_rejects_no_more_of_its_own_rows_than_the_rate(
 ) -> None:
     values = np.random.default_rng(seed).normal(size=(rows, features))
     found = learned(values, rate=rate)
-    squared = squared_distances(found.reference, values[np.arange(rows) % 3 == 2])
+    squared = squared_distances(found.reference, values[drawn(rows, 3)])
     assert found.rows == len(squared)
     assert (squared > found.rule.threshold).mean() <= rate
 
@@ -280,3 +282,51 @@ def test_written_distance_keeps_its_threshold_and_is_measured_with_it() -> None:
     squared = squared_distances(found.reference, rows["a"][300:, 0])
     assert (said.threshold, said.held_back, said.above) == (2.0, 100, int((squared > 2).sum()))
     assert json.dumps(said.above)
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.3, 1.1, 13.7])
+def test_column_of_one_value_has_no_part_however_its_mean_rounds(constant: float) -> None:
+    values = np.random.default_rng(0).normal(size=(400, 3))
+    values[:, 2] = constant
+    assert learned(values).reference.scale[2] == 0
+
+
+@pytest.mark.parametrize("kind", ["full", "low_rank"])
+@pytest.mark.parametrize("shape", ["twice", "halves", "copies", "multiple"])
+def test_columns_that_say_the_same_have_a_distance_of_measured_weights(kind: str, shape: str) -> None:
+    generator = np.random.default_rng(0)
+    first, other = generator.normal(size=(2, 4000))
+    flag = (np.arange(4000) // 4) % 2
+    columns_of = {
+        "twice": [first, first, other],
+        "halves": [flag, 1 - flag],
+        "copies": [((np.arange(4000) // 3) % 2)] * 40,
+        "multiple": [first, 2 * first, other],
+    }
+    found = learned(np.stack(columns_of[shape], axis=1).astype(np.float32), kind=kind)
+    reference = found.reference
+    inverse = reference.projection.T @ np.diag(reference.weights) @ reference.projection
+    assert np.abs(inverse).max() + reference.rest < 1e5
+    assert found.rule.threshold < 1e4
+
+
+def test_sentinel_that_its_type_rounds_is_read_as_missing() -> None:
+    rule = InputRule(
+        "a", "float32", (-1, 1), (9, 1), feature_axis=1, features=(FeatureRule("a", missing=Missing(value=-99.9)),)
+    )
+    values = table(rule, np.array([[[1.0]], [[-99.9]]], np.float32), np.arange(2))
+    assert np.isnan(values[:, 0]).tolist() == [False, True]
+
+
+def test_image_whose_extents_are_free_has_no_distance() -> None:
+    names = tuple(FeatureRule(f"c{place}") for place in range(3))
+    image = InputRule("a", "float32", (-1, 3, -1, -1), (9, 3, 8, 8), feature_axis=1, features=names)
+    found = learn_distances(policy(a=image), {"a": np.zeros((300, 1, 3, 4, 4))}, np.arange(300), "auto", 0.01)
+    assert found == {"a": "it has more than one value a feature and row"}
+
+
+def test_thinned_rows_are_not_in_step_with_devices_that_take_turns() -> None:
+    thinned = _thinned(np.arange(4_000_000), 2)
+    assert 400_000 < len(thinned) < 600_000
+    counts = np.bincount(thinned % 4)
+    assert counts.min() > 0.9 * counts.mean()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -266,3 +267,35 @@ def test_memory_of_learning_does_not_grow_with_the_data() -> None:
         return most
 
     assert peak(1_600_000) < 1.3 * peak(400_000)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "low", "high"),
+    [
+        ("int64", range(2**60 + 1, 2**60 + 401), 2**60 - 199, 2**60 + 600),
+        ("int64", range(-(2**60) - 400, -(2**60)), -(2**60) - 600, -(2**60) + 199),
+        ("uint64", range(2**64 - 6000, 2**64 - 4000), 2**64 - 7000, 2**64 - 3000),
+        ("uint64", range(2**64 - 100, 2**64), 2**64 - 150, None),
+        ("int64", range(3, 14), 0, 18),
+        ("int8", (-128, 127), None, None),
+    ],
+)
+def test_limits_of_great_whole_numbers_hold_the_margin(
+    dtype: str, values: Sequence[int], low: int | None, high: int | None
+) -> None:
+    rows = np.array(values, dtype).reshape(-1, 1, 1)
+    (feature,) = learn_policy((TensorSpec("x", dtype, (None, 1)),), OUTPUT, {"x": rows}, BATCHED).inputs[0].features
+    for learned, exact, step in ((feature.low, low, -1), (feature.high, high, 1)):
+        if exact is None or learned is None:
+            assert learned is exact
+        else:
+            assert 0 <= step * (int(learned) - exact) < 2048, "outward, and by less than the next double"
+
+
+def test_sentinel_that_its_type_rounds_has_no_part_in_the_reference() -> None:
+    rows = np.array([1, -99.9, 3], np.float32).reshape(3, 1, 1)
+    rule = InputRule(
+        "x", "float32", (-1, 1), (9, 1), feature_axis=1, features=(FeatureRule("a", missing=Missing(value=-99.9)),)
+    )
+    (learned,) = reference(Policy(1, True, (rule,), (OutputRule("y", "float32", (-1, 1)),)), rows)
+    assert (learned.mean, int(learned.counts.sum())) == (2.0, 2)

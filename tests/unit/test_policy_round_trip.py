@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,7 @@ from edge_rai.policy import (
     parse_policy,
     policy_to_toml,
 )
+from edge_rai.policy.checks import has_value
 from edge_rai.types import ReasonCode
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -68,8 +70,8 @@ def feature_rules(*, strings: bool) -> st.SearchStrategy[FeatureRule]:
         lambda drawn: st.builds(
             FeatureRule,
             **either,
-            low=st.sampled_from([drawn[0][0], None]),
-            high=st.sampled_from([drawn[0][1], None]),
+            low=st.sampled_from([drawn[0][0], None]).filter(lambda low: low != math.inf),
+            high=st.sampled_from([drawn[0][1], None]).filter(lambda high: high != -math.inf),
             categories=st.lists(finite, max_size=3, unique=True).map(tuple),
             integral=st.booleans(),
             missing=maybe(
@@ -85,6 +87,13 @@ def feature_rules(*, strings: bool) -> st.SearchStrategy[FeatureRule]:
     )
 
 
+def fits(dtype: str, rule: FeatureRule) -> bool:
+    low, high = -math.inf if rule.low is None else rule.low, math.inf if rule.high is None else rule.high
+    sentinel = rule.missing.value if rule.missing else 0.0
+    marked = "float" in dtype if sentinel is None else has_value(dtype, sentinel, sentinel)
+    return marked and has_value(dtype, low, high)
+
+
 @st.composite
 def input_rules(draw: st.DrawFn, name: str) -> InputRule:
     strings = draw(st.booleans())
@@ -93,9 +102,10 @@ def input_rules(draw: st.DrawFn, name: str) -> InputRule:
     distances = st.builds(
         Distance, st.floats(1e-9, 1e9), st.sampled_from(["full", "low_rank", "diagonal"]), shares, breaks
     )
+    numbers = [dtype for dtype in ("float32", "float16", "int64", "bool") if all(fits(dtype, f) for f in features)]
     return InputRule(
         name,
-        "string" if strings else draw(st.sampled_from(["float32", "float16", "int64", "bool"])),
+        "string" if strings else draw(st.sampled_from([*numbers, "float64"])),
         (-1, len(features)),
         (draw(st.integers(1, 9)), len(features)),
         finite=draw(st.booleans()),
@@ -146,7 +156,7 @@ REASONS = [code.name.lower() for code in ReasonCode]
 EVERY_STEP = ("model", "last_good", "default", "abstain", "reject")
 fallbacks = st.lists(
     st.builds(FallbackRule, st.just(EVERY_STEP), st.lists(st.sampled_from(REASONS)).map(tuple)), min_size=1, max_size=3
-)
+).map(lambda rules: [*(rule for rule in rules[:-1] if rule.reasons), rules[-1]])
 
 
 @st.composite

@@ -1,7 +1,8 @@
-"""What a session carries from call to call, and how somebody takes it out of service."""
+"""What a session carries from call to call, its clock, and what it refuses."""
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,12 +20,9 @@ from edge_rai import (
     ReasonCode,
     Session,
     Source,
-    SpoolError,
-    StoppedError,
     Verdict,
     load,
 )
-from edge_rai.cli import main
 from edge_rai.policy import (
     Age,
     Decision,
@@ -37,7 +35,6 @@ from edge_rai.policy import (
     StateRule,
 )
 from support.bundles import write_bundle
-from support.children import run_python
 from support.models import FLOAT, reference_run, save
 
 Floats = npt.NDArray[np.float32]
@@ -229,110 +226,15 @@ def test_clock_lives_as_long_as_its_session(linear_bundle: Path) -> None:
     assert repr(ManualClock(monotonic_ns=1, unix_ns=-2)) == "ManualClock(monotonic_ns=1, unix_ns=-2)"
 
 
-# ---- Stopping ----
-
-ANSWERS = """
-import sys, numpy, edge_rai
-with edge_rai.load(sys.argv[1], spool=sys.argv[2] if len(sys.argv) > 2 else None) as session:
-    try:
-        print(session.stopped, session.predict(numpy.ones((1, 3), numpy.float32)).verdict.name)
-    except edge_rai.StoppedError as error:
-        print(session.stopped, error)
-"""
-STOPPED = "True this session is stopped: resume it to have answers again\n"
-
-
-@pytest.fixture
-def bundle(linear_bundle: Path, tmp_path: Path) -> Path:
-    """One of this test's own: what stops it stands beside it."""
-    (tmp_path / "own.erai").write_bytes(linear_bundle.read_bytes())
-    return tmp_path / "own.erai"
-
-
-@pytest.mark.parametrize("with_spool", [False, True], ids=["beside the bundle", "in the spool"])
-def test_stopped_bundle_refuses_in_later_processes_until_resumed(
-    bundle: Path, tmp_path: Path, with_spool: bool
-) -> None:
-    spool = tmp_path / "spool" if with_spool else None
-    where = [bundle] if spool is None else [bundle, spool]
-    with load(bundle, spool=spool) as session:
-        assert session.predict(ROWS).source is Source.PRIMARY
-        assert not session.stopped
-        session.stop("the lot of Tuesday")
-        assert session.stopped
-        for given in (ROWS, {"x": ROWS}, ROWS[:1]):
-            with pytest.raises(StoppedError, match="resume it to have answers again"):
-                session.predict(given)
-        assert session.snapshot().errors == 3
-    found = [path for path in tmp_path.rglob("*") if path.is_file() and b"the lot of Tuesday" in path.read_bytes()]
-    assert [path.parent for path in found] == [spool or tmp_path]
-    child = run_python(ANSWERS, *where)
-    assert child.stdout == STOPPED, child.stderr
-    with load(bundle, spool=spool) as session:
-        session.resume()
-        assert not session.stopped
-        assert session.predict(ROWS).source is Source.PRIMARY
-        session.resume()  # twice is once
-    assert run_python(ANSWERS, *where).stdout == "False ACCEPT\n"
-
-
-def test_usual_calls_end_at_once_when_somebody_stops_the_session(bundle: Path) -> None:
-    ended = threading.Event()
-
-    def predict_for_ever() -> None:
-        while True:
-            session.predict(ROWS)
-
-    def use() -> None:
-        with pytest.raises(StoppedError):
-            predict_for_ever()
-        ended.set()
-
-    with load(bundle) as session:
-        thread = threading.Thread(target=use)
-        thread.start()
-        session.stop("now")
-        assert ended.wait(10)
-        thread.join()
-        session.resume()
-        assert session.predict(ROWS).outputs["y"].shape == (4, 2)
-
-
-def test_stop_that_cannot_be_kept_stops_this_process_and_says_so(bundle: Path, tmp_path: Path) -> None:
-    with load(bundle) as session:
-        (tmp_path / "own.erai.stopped.writing").mkdir()
-        (tmp_path / "own.erai.stopped.writing/file").touch()
-        with pytest.raises(SpoolError, match="stopped in this process, but not beyond it"):
-            session.stop("for nothing")
-        assert session.stopped
-
-
-def test_commands_stop_and_resume_a_bundle(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(tmp_path / "rows.npy", ROWS)
-    run = ["run", str(bundle), "--data", str(tmp_path / "rows.npy")]
-    for where in ([], ["--spool", str(tmp_path / "spool")]):
-        assert main(["stop", str(bundle), *where, "--why", "a bad lot"]) == 0
-        assert capsys.readouterr().out == f"{bundle} is stopped\n"
-        assert main([*run, *where]) == 1
-        assert "edge-rai: this session is stopped" in capsys.readouterr().err
-        assert main(["resume", str(bundle), *where]) == 0
-        assert capsys.readouterr().out == f"{bundle} answers\n"
-        assert main([*run, *where]) == 0
-        capsys.readouterr()
-    assert main(["stop", str(tmp_path / "absent.erai"), "--why", "x"]) == 4
-    assert main(["resume", str(tmp_path / "absent.erai")]) == 4
-    (tmp_path / "file").touch()
-    assert main(["stop", str(bundle), "--spool", str(tmp_path / "file"), "--why", "x"]) == 4
-    with pytest.raises(SystemExit) as usage:
-        main(["stop", str(bundle)])
-    assert usage.value.code == 2
-
-
-def test_reason_with_nul_is_refused(bundle: Path) -> None:
-    with load(bundle) as session:
-        with pytest.raises(ValueError, match="NUL"):
-            session.stop("a\0b")
-        assert not session.stopped
+def test_clock_stays_where_it_is_when_it_cannot_stand_there() -> None:
+    clock = ManualClock(monotonic_ns=3 * 10**9, unix_ns=-(2**63))
+    for seconds in (-5, -1, 1e12, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="expected"):
+            clock.advance(seconds)
+        assert (clock.monotonic_ns, clock.unix_ns) == (3 * 10**9, -(2**63))
+    for wrong in ({"monotonic_ns": -1}, {"monotonic_ns": 2**64}, {"unix_ns": 2**63}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; expected"):
+            ManualClock(**wrong)
 
 
 # ---- The rest of a session ----
@@ -345,6 +247,9 @@ def test_session_without_such_rules_says_so_quietly(linear_bundle: Path) -> None
         session.reset()
         with pytest.raises(ValueError, match="no row with the id 1 waits"):
             session.override(1, None)
+        for none in (0, -1, 2**64):
+            with pytest.raises(ValueError, match=f"no row with the id {none} waits"):
+                session.override(none, None)
         assert session.predict(ROWS).review_ids.tolist() == [0, 0, 0, 0]
 
 
@@ -383,3 +288,20 @@ def test_empty_and_impossible_settings_are_a_value_error(linear_bundle: Path, na
         load(linear_bundle, **{name: ""})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="NUL"):
         load(linear_bundle, **{name: "a\0b"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("threads", 2**40), ("threads", -1), ("cache_bytes", 2**70)])
+def test_numbers_that_no_machine_has_are_a_value_error(linear_bundle: Path, name: str, wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {wrong}; expected 0"):
+        load(linear_bundle, **{name: wrong})  # type: ignore[arg-type]
+
+
+def test_answer_outlives_its_session_as_a_pickle(linear_bundle: Path) -> None:
+    with load(linear_bundle) as session:
+        answers = [session.predict(ROWS), session.predict(np.full((2, 3), 99, np.float32))]
+    for answer, again in zip(answers, pickle.loads(pickle.dumps(answers)), strict=True):
+        assert (again.verdict, again.rows, str(again)) == (answer.verdict, answer.rows, str(answer))
+        assert again.reasons == answer.reasons
+        assert {name for name in dir(again) if not name.startswith("_")} == {
+            *("outputs", "rows", "verdict", "source", "reasons", "row_verdicts", "row_sources", "review_ids")
+        }

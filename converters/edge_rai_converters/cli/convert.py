@@ -127,7 +127,10 @@ def _print_report(report: ConversionReport) -> None:
     share = 100 * verdicts.rejected / verdicts.rows
     flagged = f", flags {verdicts.flagged}" if verdicts.flagged else ""
     print(f"guard:  rejects {verdicts.rejected} of {verdicts.rows} held-back rows ({share:.1f} %){flagged}")
-    if share > 1 + 100 * max((entry.false_rejection_rate for entry in report.distances), default=0):
+    if verdicts.left_out:
+        print(f"        left out, as they need order or time: {', '.join(verdicts.left_out)}")
+    promised = [entry.false_rejection_rate for entry in report.distances if not entry.yours]
+    if share > 1 + 100 * max(promised, default=0):
         print("        more than expected: write the rules with 'edge-rai profile', widen them, and pass --policy")
     batch = "rows are judged one by one" if report.batched else "a call is one row"
     print(f"wrote:  {report.output} ({report.features} features, {report.calibration_rows} calibration rows; {batch})")
@@ -144,9 +147,10 @@ def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str
     """One line an input, what is behind its distance; and one a reason, which inputs have none for it."""
     for entry in reports:
         rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
+        origin = f"for a false rejection rate of {rate:.3g} %, from {entry.rows} rows"
         print(
-            f"distance: {entry.input}, {entry.kind}: squared at most {entry.threshold:.5g}, for a false rejection "
-            f"rate of {rate:.3g} %, from {entry.rows} rows; {entry.above} of {entry.held_back} held-back rows are "
+            f"distance: {entry.input}, {entry.kind}: squared at most {entry.threshold:.5g}, "
+            f"{'your threshold' if entry.yours else origin}; {entry.above} of {entry.held_back} held-back rows are "
             f"above ({share:.1f} %)"
         )
     for why in dict.fromkeys(without.values()):
