@@ -130,8 +130,12 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
     size_t room = rows ? rows : 1; /* so that a batch without a row is no case of its own */
     er_answer_forget(answer);
     if (room > answer->row_capacity && !make_rows(answer, room)) return ERAI_E_MEMORY;
-    memset(answer->verdicts, (int)verdict, rows);
-    memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
+    answer->verdicts[0] = (uint8_t)verdict;
+    answer->sources[0] = ERAI_SOURCE_PRIMARY;
+    if (rows > 1) { /* seldom */
+        memset(answer->verdicts, (int)verdict, rows);
+        memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
+    }
     answer->rows = rows;
     answer->rejected = verdict == ERAI_VERDICT_REJECT ? rows : 0;
     answer->verdict = verdict;

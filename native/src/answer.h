@@ -42,6 +42,8 @@ typedef struct er_known {
     er_row row; /* the first; without its values */
 } er_known;
 
+typedef struct er_pass er_pass; /* validate.c */
+
 /* Rows of an input, all of them in order, that wait to be sketched together: what a sketch reads and writes is in no
  * near cache when a call comes, and is there for the next row. Rows from `from` up to `to` wait, modulo ER_WAITING. */
 #define ER_WAITING 32u
@@ -78,6 +80,7 @@ struct erai_answer {
     erai_tensor *inputs; /* one an input of the guard, states among them: those of this call */
     er_known *known;     /* one an input: of the last call whose tensors were all in order, */
     size_t known_rows;   /* which had so many rows; 0: none was */
+    er_pass *passes;     /* likewise: what is done with the rows of such a tensor */
     er_buffer *outputs;  /* one an output of the guard */
     er_buffer *shown;    /* outputs as last presented, to notice a change of layout */
     er_buffer *staging;  /* one an input: rows with the rejected ones replaced */

@@ -187,6 +187,14 @@ ER_INLINE int ER_OF(admit_row)(const er_pass *pass, const er_row *row, const ER_
 }
 
 ER_INLINE void ER_OF(admit_rows_body)(const er_pass *pass, er_row *row, size_t rows) {
+    if (pass->waiting) { /* which are of one piece */
+        er_piece piece = {.row = row, .count = row->features, .columns = 1};
+        for (row->row = 0; row->row < rows; row->row++) {
+            row->in_order = ER_OF(admit_columns)(pass, &piece);
+            finish_row(pass, row);
+        }
+        return;
+    }
     ER_OF(er_tile) tile;
     ER_OF(lay_tile)(pass, row, &tile);
     for (row->row = 0; row->row < rows; row->row++) {

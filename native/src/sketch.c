@@ -1,7 +1,7 @@
 /* Latency slots and the population stability index.
  *
  * The latency histogram is OpenTelemetry's exponential histogram at scale 3: upper bounds 2^(i/8) ns. A duration's
- * octave is its highest bit; its place within the octave comes from comparing it with seven constants. */
+ * octave is its highest bit; its place within the octave is searched among seven constants. */
 #include "sketch.h"
 
 #include <math.h>
@@ -16,9 +16,10 @@ unsigned er_latency_slot(uint64_t ns) {
     unsigned octave = 63u - (unsigned)__builtin_clzll(ns);
     uint64_t leading = ns << (63 - octave);
     if (leading == (uint64_t)1 << 63) return octave * 8; /* a power of two closes its octave */
-    unsigned slot = octave * 8 + 1;
-    for (unsigned j = 0; j < 7; j++) slot += leading > bounds[j];
-    return slot;
+    unsigned above = leading > bounds[3] ? 4 : 0;        /* how many bounds the duration is above */
+    above += leading > bounds[above + 1] ? 2 : 0;
+    above += leading > bounds[above];
+    return octave * 8 + 1 + above;
 }
 
 double erai_psi(const uint64_t *reference, const uint64_t *window, size_t bins) {

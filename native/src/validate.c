@@ -76,7 +76,7 @@ static size_t believed_rows(const erai_answer *answer) {
 /* ---- Values, one by one ---- */
 
 /* The pass over one input's rows. */
-typedef struct er_pass {
+struct er_pass {
     erai_answer *answer;
     const er_input *input;
     const er_feature *features; /* of this input, as `into` is */
@@ -86,7 +86,7 @@ typedef struct er_pass {
     int rounds;          /* of a type whose greatest integers float64 rounds */
     int checks;          /* er_check_row has something to look at */
     er_waiting *waiting; /* receives rows in order; NULL: they are sketched at once */
-} er_pass;
+};
 
 /* Elements that follow each other: a value each of features from `feature` on (columns), or a run of one feature's. */
 typedef struct er_piece {
@@ -298,20 +298,23 @@ er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batche
     return row;
 }
 
-static er_pass pass_of(erai_answer *answer, const er_input *input, const er_row *row) {
+static er_pass pass_of(erai_answer *answer, size_t index, const er_row *row) {
     const erai_guard *guard = answer->guard;
+    const er_input *input = &guard->inputs[index];
+    er_waiting *waiting = &answer->waiting[index];
     er_feature_statistics all = er_of_features(answer->statistics, guard->feature_count);
     size_t first = input->first_feature;
     return (er_pass){.answer = answer,
                      .input = input,
                      .features = guard->features + first,
                      .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
-                     .width = waiting_width(input),
                      .row_bytes = row->outer * row->features * row->inner * erai_dtype_size(input->dtype),
                      .chunk =
                          input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
+                     .width = waiting_width(input),
                      .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
-                     .checks = input->checked > 0 || input->distance != NULL};
+                     .checks = input->checked > 0 || input->distance != NULL,
+                     .waiting = waiting->rows ? waiting : NULL};
 }
 
 /* ---- Rows that wait ---- */
@@ -327,7 +330,8 @@ static int may_wait(const erai_guard *guard, const er_input *input) {
 int er_waiting_open(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     answer->waiting = calloc(guard->input_count, sizeof *answer->waiting);
-    if (!answer->waiting) return 0;
+    answer->passes = calloc(guard->input_count, sizeof *answer->passes);
+    if (!answer->waiting || !answer->passes) return 0;
     for (size_t i = 0; i < guard->input_count; i++) {
         const er_input *input = &guard->inputs[i];
         if (!may_wait(guard, input)) continue;
@@ -343,6 +347,7 @@ int er_waiting_open(erai_answer *answer) {
 void er_waiting_close(erai_answer *answer) {
     for (size_t i = 0; answer->waiting && i < answer->guard->input_count; i++) free(answer->waiting[i].rows);
     free(answer->waiting);
+    free(answer->passes);
 }
 
 void er_waiting_keep(erai_answer *answer) {
@@ -353,7 +358,7 @@ static void sketch_waiting(erai_answer *answer, size_t index) {
     const er_input *input = &answer->guard->inputs[index];
     er_waiting *waiting = &answer->waiting[index];
     const er_row row = {.input = input, .outer = 1, .features = input->feature_count, .inner = 1};
-    er_pass pass = pass_of(answer, input, &row);
+    er_pass pass = pass_of(answer, index, &row);
     while (waiting->from != waiting->to) {
         uint32_t place = waiting->from % ER_WAITING, count = waiting->to - waiting->from;
         if (count > ER_WAITING - place) count = ER_WAITING - place;
@@ -374,21 +379,19 @@ void er_waiting_sketch(erai_answer *answer) {
 /* ---- Inputs ---- */
 
 static void admit_input(erai_answer *answer, size_t index, int64_t unix_ns) {
-    const er_input *input = &answer->guard->inputs[index];
+    const er_pass *pass = &answer->passes[index];
     er_row row = answer->known[index].row;
     row.values = answer->inputs[index].data;
     row.unix_ns = unix_ns;
-    er_pass pass = pass_of(answer, input, &row);
-    if (answer->waiting[index].rows) pass.waiting = &answer->waiting[index];
     next_tag(answer);
-    if (!pass.waiting) er_mutex_lock(&answer->lock);
-    if (input->width == ER_NARROW)
-        narrow_admit_rows(&pass, &row, answer->rows);
-    else if (input->width == ER_WIDE)
-        wide_admit_rows(&pass, &row, answer->rows);
+    if (!pass->waiting) er_mutex_lock(&answer->lock);
+    if (pass->input->width == ER_NARROW)
+        narrow_admit_rows(pass, &row, answer->rows);
+    else if (pass->input->width == ER_WIDE)
+        wide_admit_rows(pass, &row, answer->rows);
     else
-        for (row.in_order = 1; row.row < answer->rows; row.row++) finish_row(&pass, &row);
-    if (!pass.waiting) er_mutex_unlock(&answer->lock);
+        for (row.in_order = 1; row.row < answer->rows; row.row++) finish_row(pass, &row);
+    if (!pass->waiting) er_mutex_unlock(&answer->lock);
 }
 
 /* Whether all tensors have the type and shape that they had in the last call that was in order. */
@@ -416,6 +419,7 @@ static int check_tensors(erai_answer *answer) {
         if (guard->inputs[i].is_state) continue;
         if (!check_tensor(answer, &guard->inputs[i], tensor, answer->rows, &found->bytes)) return 0;
         found->row = er_row_shape(&guard->inputs[i], tensor, guard->batched);
+        answer->passes[i] = pass_of(answer, i, &found->row);
         if (tensor->rank) memcpy(found->shape, tensor->shape, tensor->rank * sizeof *tensor->shape);
     }
     answer->known_rows = answer->rows;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -159,18 +160,32 @@ def held_by(dtype: str, numbers: Sequence[float]) -> st.SearchStrategy[float]:
     return st.sampled_from([number for number in numbers if number.is_integer() and least <= number <= most])
 
 
+def holds_any(dtype: str, low: float | None, high: float | None) -> bool:
+    """Whether the type has a value from low to high."""
+    if dtype in FLOATS:
+        widest = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
+        most = widest.get(dtype, math.inf)
+        return (low is None or low <= most) and (high is None or high >= -most)
+    least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    first = least if low is None or low < least else math.ceil(low) if low <= most else most + 1
+    last = most if high is None or high > most else math.floor(high) if high >= least else least - 1
+    return first <= last
+
+
 @st.composite
 def number_rules(draw: st.DrawFn, name: str, dtype: str) -> FeatureRule:
     low, high = draw(far_limits), draw(far_limits)
     if low is not None and high is not None and low > high:
         low, high = high, low
+    if not holds_any(dtype, low, high):
+        low = high = None  # a policy that no value could keep is refused
     optional: dict[str, st.SearchStrategy[Any]] = {
         "categories": st.sets(held_by(dtype, [0.0, 1.0, 2.0, -1.0, 0.1, 3.5]), min_size=1).map(tuple),
         "integral": st.just(True),
         "missing": st.builds(
             Missing,
             becomes=st.sampled_from([None, 0.0, 1.0]),
-            value=st.none() | held_by(dtype, [-1.0, 0.0, 3.0, 0.1]),
+            value=(st.none() if dtype in FLOATS else st.nothing()) | held_by(dtype, [-1.0, 0.0, 3.0, 0.1]),
             verdict=st.sampled_from(["accept", "flag", "reject"]),
         ),
         "stuck": st.integers(2, 4),
