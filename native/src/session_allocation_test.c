@@ -1,44 +1,11 @@
-/* A steady call allocates nothing of ours. The allocator's entry points are this program's, which count and pass on to
- * glibc's; a sanitizer brings an allocator of its own, so there the count stays zero and the test says nothing.
- * SPDX-License-Identifier: Apache-2.0 */
+/* A steady call allocates nothing of ours. SPDX-License-Identifier: Apache-2.0 */
+#include "test_allocations.h"
+
 #include <math.h>
-#include <stdlib.h>
 
 #include "edge_rai.h"
 #include "er_test.h"
 #include "test_guard.h"
-
-static size_t allocations;
-
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define COUNTED 1
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *block, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-
-void *malloc(size_t size) {
-    allocations++;
-    return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size) {
-    allocations++;
-    return __libc_calloc(count, size);
-}
-
-void *realloc(void *block, size_t size) {
-    allocations++;
-    return __libc_realloc(block, size);
-}
-
-void *aligned_alloc(size_t alignment, size_t size) {
-    allocations++;
-    return __libc_memalign(alignment, size);
-}
-#else
-#define COUNTED 0
-#endif
 
 enum { ROWS = 64, CALLS = 1000 };
 
@@ -51,7 +18,7 @@ static void steady_calls_allocate_nothing(void) {
     ER_CHECK_INT(erai_session_open_guard(guard, digest, NULL, &session, NULL), ERAI_OK);
     ER_CHECK_INT(erai_answer_open(session, &answer), ERAI_OK);
     if (answer == NULL) return;
-    ER_CHECK(!COUNTED || allocations > 10);
+    ER_CHECK(!ALLOCATIONS_COUNTED || allocations > 10);
     for (int i = 0; i < ROWS; i++) values[3 * i] = i % 2 ? NAN : 20.0f; /* the most reasons that will come */
     for (int i = 0; i < CALLS + 1; i++) {
         if (i == 1) allocations = 0;
