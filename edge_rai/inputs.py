@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai._native import Column, numpy_dtype
 from edge_rai.types import TensorSpec
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Key = str | bytes | int
 Columns = Mapping[str, Column]
 

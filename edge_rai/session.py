@@ -9,7 +9,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
 from edge_rai._native import Call, Column, ManualClock, Predictor, ready, usual_call_first
 from edge_rai.backends import onnx
@@ -18,7 +18,7 @@ from edge_rai.inputs import Key, encode_keys, in_order, rows_of
 from edge_rai.telemetry.drift import feature_drift
 from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Path = str | os.PathLike[str]
 
 

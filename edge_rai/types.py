@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Verdict(IntEnum):
@@ -153,8 +154,7 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """A model's input or output: name, numpy dtype name, shape with None for a free axis."""
 
     name: str
@@ -162,8 +162,7 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(NamedTuple):
     """What a guard program knows of one feature.
 
     Attributes:
@@ -189,8 +188,7 @@ class Feature:
     counts: npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureCounts:
+class FeatureCounts(NamedTuple):
     """What a snapshot counted of one feature.
 
     Attributes:
@@ -206,8 +204,7 @@ class FeatureCounts:
     sum_squares: int
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Everything counted since the last flush. All counts are integers; merging two is addition.
 
     Attributes:
@@ -253,9 +250,15 @@ class Snapshot:
         """All rows judged."""
         return int(self.rows_by_verdict.sum())
 
+    def __repr__(self) -> str:
+        accepted, flagged, rejected = (int(count) for count in self.rows_by_verdict)
+        return (
+            f"Snapshot(epoch={self.epoch}, sequence={self.sequence}, calls={self.calls}, errors={self.errors}, "
+            f"accepted={accepted}, flagged={flagged}, rejected={rejected}, features={len(self.features)})"
+        )
 
-@dataclass(frozen=True, slots=True)
-class FeatureDrift:
+
+class FeatureDrift(NamedTuple):
     """Population stability index of one feature's window against its reference.
 
     Attributes:
@@ -318,8 +321,7 @@ class Answer:
         return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self._findings)})"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ReviewItem:
+class ReviewItem(NamedTuple):
     """A row that the model must not answer and that waits for somebody's decision.
 
     Attributes:

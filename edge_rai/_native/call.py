@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import Detail, array, raise_status, text
@@ -16,6 +15,8 @@ from edge_rai._predict import UsualCall, prepare
 from edge_rai.types import Answer, Reason, ReasonCode, Source, Verdict
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from edge_rai._native.session import NativeSession
 
 _REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai import errors
 from edge_rai._ffi import ffi, lib
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _DETAIL_SIZE: int = lib.ERAI_DETAIL_SIZE
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai import errors
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import DTYPE_CODES, DTYPES, Detail, array, sha256, text
 from edge_rai.types import Feature, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _KINDS = ("double[]", "double[]", "float[]", "float[]")
 _CHECK = "ERAI_CHECK_"

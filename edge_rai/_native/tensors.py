@@ -10,13 +10,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import DTYPE_CODES, DTYPES
 from edge_rai.types import TensorSpec
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 _NUMPY = {name: np.dtype(name) for name in DTYPES.values() if name not in ("string", "bfloat16")}
 _TEXT = np.dtype(object)

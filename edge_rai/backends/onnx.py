@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from pathlib import Path
 
 from edge_rai._native import ManualClock, NativeSession
+
+# Official builds report use to their maker unless this says otherwise (edge_rai.h, erai_session_open). C sets it too;
+# here it comes before converters and bench import onnxruntime itself, which looks once.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def runtime_path() -> str | None:
@@ -20,8 +23,10 @@ def runtime_path() -> str | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     for location in spec.submodule_search_locations:
-        for library in sorted(Path(location, "capi").glob("libonnxruntime.so*")):
-            return str(library)
+        folder = os.path.join(location, "capi")
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if name.startswith("libonnxruntime.so"):
+                return os.path.join(folder, name)
     return None
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -92,9 +92,14 @@ class Manifest:
         """The model that answers where the primary must not; None when the bundle has none."""
         return next((model for model in self.models if model.role == "fallback"), None)
 
+    def as_dict(self) -> dict[str, Any]:
+        """What its JSON holds: plain dicts, lists, strings and numbers."""
+        tensors = {key: [spec._asdict() for spec in getattr(self, key)] for key in ("inputs", "outputs")}
+        return {**asdict(self), **tensors}
+
     def to_json(self) -> bytes:
         """Sorted keys, ASCII, no time stamps: equal manifests give equal bytes."""
-        return (json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+        return (json.dumps(self.as_dict(), sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
 
 def is_path(path: str) -> bool:

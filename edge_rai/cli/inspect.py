@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = bundle.read(arguments.bundle)
     guard = found.guard()
     if arguments.json:
-        document = asdict(found.manifest)
+        document = found.manifest.as_dict()
         document["guard"] = {"sha256": guard.digest, "batched": guard.batched, "features": _limits(guard.features)}
         document["sizes"] = {path: len(data) for path, data in found.files.items()}
         print(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
@@ -51,8 +50,8 @@ def _inspect_model(arguments: argparse.Namespace) -> int:
     with load(arguments.bundle) as session:
         if arguments.json:
             document = {
-                "inputs": [asdict(spec) for spec in session.inputs],
-                "outputs": [asdict(spec) for spec in session.outputs],
+                "inputs": [spec._asdict() for spec in session.inputs],
+                "outputs": [spec._asdict() for spec in session.outputs],
                 "guard": {"batched": session.batched, "features": _limits(session.features)},
             }
             print(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai._native import psi
 from edge_rai.types import FeatureDrift
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def feature_drift(name: str, reference: npt.NDArray[np.uint64], window: npt.NDArray[np.uint64]) -> FeatureDrift:

@@ -527,7 +527,11 @@ typedef struct erai_session_config {
 } erai_session_config;
 
 /* Opens a bundle, or a bare .onnx model with the default policy: data type, shape, finite. A bundle's golden vectors
- * are replayed. config may be NULL. */
+ * are replayed. config may be NULL.
+ *
+ * Official builds of ONNX Runtime from 1.29 on report use to their maker. Unless ORT_DISABLE_TELEMETRY is set when a
+ * session is opened, it is set to 1, which keeps them from it; with 0, they do as they are built. An application whose
+ * other threads may be reading the environment then sets the variable itself, before it starts them. */
 ERAI_API erai_status erai_session_open(const char *path, const erai_session_config *config, erai_session **session,
                                        char *detail);
 /* The same from a bundle that is open already; `bundle` may be closed afterwards. */

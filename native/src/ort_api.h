@@ -18,6 +18,7 @@ enum slot {
     GET_ERROR_CODE = 1,
     GET_ERROR_MESSAGE = 2,
     CREATE_ENV = 3,
+    DISABLE_TELEMETRY = 6,
     CREATE_SESSION = 7,
     CREATE_SESSION_FROM_ARRAY = 8,
     RUN = 9,

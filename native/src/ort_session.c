@@ -111,12 +111,21 @@ static erai_status add_files(const er_model *model, const er_model_options *aske
     return error ? er_ort_error(model, error, ERAI_E_INFERENCE, self->name, detail) : ERAI_OK;
 }
 
+/* Official builds from 1.29 on report to their maker what process runs what model, and keep a device's id for it. The
+ * variable alone keeps them from it before there is an environment; the call reaches those builds that know no variable.
+ * Who has set the variable has decided. */
+#define TELEMETRY_SWITCH "ORT_DISABLE_TELEMETRY"
+
 static OrtStatus *set_up(er_model *model, const er_model_options *asked, OrtHandle **options) {
     typedef OrtStatus *(*env_fn)(int, const char *, OrtHandle **);
     typedef OrtStatus *(*memory_fn)(int, int, OrtHandle **);
     typedef OrtStatus *(*make_fn)(OrtHandle **);
     typedef OrtStatus *(*threads_fn)(OrtHandle *, int);
+    typedef OrtStatus *(*telemetry_fn)(const OrtHandle *);
+    er_environment_default(TELEMETRY_SWITCH, "1");
+    const char *off = getenv(TELEMETRY_SWITCH);
     OrtStatus *error = CALL(model, CREATE_ENV, env_fn)(LOG_LEVEL_FATAL, "edge_rai", &model->env);
+    if (!error && (!off || !strcmp(off, "1"))) error = CALL(model, DISABLE_TELEMETRY, telemetry_fn)(model->env);
     if (!error)
         error = CALL(model, CREATE_CPU_MEMORY_INFO, memory_fn)(DEVICE_ALLOCATOR, MEMORY_DEFAULT, &model->memory_info);
     if (!error) error = CALL(model, DEFAULT_ALLOCATOR, make_fn)(&model->allocator);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_c_example_maps_no_python(example: Path) -> None:
     libraries = subprocess.run(["ldd", example], capture_output=True, text=True, check=True).stdout
     assert "libc.so" in libraries
     assert "python" not in libraries
+
+
+def test_neither_c_nor_python_lets_the_runtime_keep_an_id_of_the_device(
+    example: Path, linear_bundle: Path, tmp_path: Path
+) -> None:
+    """Where the runtime reports use to its maker it first writes a device's id and a queue below the home directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    np.zeros((1, 3), np.float32).tofile(tmp_path / "rows.f32")
+    given = {"HOME": str(home), "PATH": "", "ERAI_ONNXRUNTIME": runtime_path() or ""}
+    code = f"import edge_rai; edge_rai.load({str(linear_bundle)!r})"
+    for command in (
+        [str(example.absolute()), str(linear_bundle), str(tmp_path / "rows.f32"), "3"],
+        [sys.executable, "-c", code],
+    ):
+        subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, check=True)
+        assert list(home.rglob("*")) == []
 
 
 def test_c_example_names_a_bundle_that_is_not_there(example: Path, tmp_path: Path) -> None:

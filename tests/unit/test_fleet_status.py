@@ -127,7 +127,7 @@ def test_guard_programs_are_kept_apart(tmp_path: Path) -> None:
 
 def test_device_with_a_false_reference_spoils_nobody_elses_psi(tmp_path: Path) -> None:
     store_all(tmp_path, with_radius([25, 25, 25, 25]))
-    liar = (dataclasses.replace(FEATURES[0], counts=counts([1, 0, 0, 10_000])), *FEATURES[1:])
+    liar = (FEATURES[0]._replace(counts=counts([1, 0, 0, 10_000])), *FEATURES[1:])
     store_all(tmp_path, with_radius([25, 25, 25, 25], instance=OTHER), features=liar)
     found = [one for one in read_status(tmp_path).features if one.feature == "radius"]
     assert [one.devices for one in found] == [1, 1]

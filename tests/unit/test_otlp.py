@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 
 import numpy as np
 import pytest
@@ -147,7 +146,7 @@ def test_snapshot_of_another_guard_program_is_refused() -> None:
     with pytest.raises(SpoolError, match="3 features, its guard program has 2"):
         otlp.encode(snapshot(), FEATURES[:2], "1.2.3")
     with pytest.raises(SpoolError, match="'radius' has 4 bins in the snapshot and 2"):
-        otlp.encode(snapshot(), (dataclasses.replace(FEATURES[1], name="radius"), *FEATURES[1:]), "1.2.3")
+        otlp.encode(snapshot(), (FEATURES[1]._replace(name="radius"), *FEATURES[1:]), "1.2.3")
 
 
 small = st.integers(0, 2**40)

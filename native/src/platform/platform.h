@@ -57,13 +57,16 @@ int er_file_store(const char *directory, const char *from, const char *to, const
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context);
 const char *er_error_text(int error, char *buffer, size_t size);
 
-/* ---- Clocks, randomness, libraries (posix_system.c) ------------------------------------------------------------- */
+/* ---- Clocks, randomness, environment, libraries (posix_system.c) ------------------------------------------------------------- */
 
 uint64_t er_monotonic_ns(void);
 int64_t er_unix_ns(void);
 #define ER_UTC_SIZE sizeof "YYYY-MM-DDThh:mm:ssZ"
 void er_utc_text(int64_t unix_ns, char text[ER_UTC_SIZE]);
 int er_random(void *bytes, size_t size); /* from the operating system; 0 is success */
+
+/* Sets an environment variable that is not set. No other thread may read the environment meanwhile. */
+void er_environment_default(const char *name, const char *value);
 
 /* A shared library, loaded until the process ends: free() the handle, the library stays. */
 typedef struct er_library er_library;

@@ -1,4 +1,4 @@
-/* Clocks, randomness and shared libraries on Linux with glibc. */
+/* Clocks, randomness, environment and shared libraries on Linux with glibc. */
 #define _GNU_SOURCE
 #include "platform.h"
 
@@ -40,6 +40,10 @@ int er_random(void *bytes, size_t size) {
         size -= (size_t)got;
     }
     return 0;
+}
+
+void er_environment_default(const char *name, const char *value) {
+    setenv(name, value, 0);
 }
 
 struct er_library {
