@@ -37,12 +37,14 @@ def bundle(subject: str) -> Path:
     if widths is not None:
         onnx.save(network(widths), model)
     learned = folder / "learned.erai"
-    convert(model, calibration, learned, labels="y", mode=mode, max_drop=100)
+    convert(model, calibration, learned, labels="y", prune="none", quantize=mode, max_drop=100)
     rules = parse_policy(read(learned).files["policy.toml"].decode())
     outputs = [replace(rule, range=(0.0, 1.0), sum=(0.999, 1.001), confidence=0.5) for rule in rules.outputs]
     (folder / "policy.toml").write_text(policy_to_toml(replace(rules, outputs=tuple(outputs))), encoding="utf-8")
     path = folder / "full.erai"
-    convert(model, calibration, path, labels="y", mode=mode, max_drop=100, policy=folder / "policy.toml")
+    convert(
+        model, calibration, path, labels="y", prune="none", quantize=mode, max_drop=100, policy=folder / "policy.toml"
+    )
     return path
 
 

@@ -2,7 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from edge_rai._native import ManualClock, version
+try:
+    from edge_rai._native import ManualClock, version
+except ModuleNotFoundError as missing:
+    if missing.name not in ("edge_rai._ffi", "edge_rai._predict"):
+        raise
+    raise ImportError(
+        f"edge_rai is imported from {__path__[0]}, which lacks its compiled part, {missing.name}. Where Python is "
+        "started in the source tree, the tree hides the installed package: start it in another directory, or as "
+        "python -P (3.11 and later). `make install` in the tree installs edge_rai in .venv",
+        name=missing.name,
+    ) from missing
 from edge_rai.errors import (
     BundleError,
     DeliveryError,

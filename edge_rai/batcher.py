@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai import arguments
 from edge_rai.errors import InferenceError
 from edge_rai.inputs import Key, encode_keys, rows_of
 from edge_rai.session import Session, raise_rejected
@@ -58,15 +60,14 @@ class Batcher:
         max_wait_s: How long a caller waits for others to come.
 
     Raises:
+        TypeError: An argument of another type; names it.
         ValueError: The session cannot be batched, or a number is out of range.
     """
 
     def __init__(self, session: Session, max_batch: int = 32, max_wait_s: float = 0.002) -> None:
         _check(session)
-        if max_batch < 1:
-            raise ValueError(f"max_batch is {max_batch}; expected at least 1")
-        if not 0 <= max_wait_s <= threading.TIMEOUT_MAX:
-            raise ValueError(f"max_wait_s is {max_wait_s}; expected 0 or more seconds")
+        max_batch = arguments.within("max_batch", max_batch, 1, sys.maxsize, "1 or more rows")
+        max_wait_s = arguments.seconds("max_wait_s", max_wait_s, 0, threading.TIMEOUT_MAX, "0 or more seconds")
         self._session = session
         self._queue = _Queue(session.inputs, min(max_batch, session._most_rows()), max_wait_s)
         # The thread has the queue and not the batcher, which would live as long as its thread.
@@ -241,6 +242,8 @@ def _by_name(session: Session, arrays: list[Array]) -> dict[str, Array]:
 
 def _check(session: Session) -> None:
     """Raises ValueError where a batch would change answers."""
+    if not isinstance(session, Session):
+        raise arguments.wrong_type("session", session, "what edge_rai.load gives")
     why = None
     if session.states:
         why = f"it carries states from call to call ({', '.join(spec.name for spec in session.states)})"

@@ -189,10 +189,17 @@ def encode_keys(key: Any, rows: int) -> list[bytes]:
     return [_encode_key(one) for one in key]
 
 
+def _encode_text(key: str) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"key: {key!r:.40} is no text in UTF-8") from None
+
+
 def _encode_key(key: Any) -> bytes:
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         key = str(int(key))
-    encoded = key.encode() if isinstance(key, str) else b"" if key is None else key
+    encoded = _encode_text(key) if isinstance(key, str) else b"" if key is None else key
     if isinstance(encoded, bytearray | memoryview):
         encoded = bytes(encoded)
     if not isinstance(encoded, bytes):

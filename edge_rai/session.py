@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from edge_rai import arguments
 from edge_rai._native import Call, Column, ManualClock, Predictor, ready, usual_call_first
 from edge_rai.backends import onnx
 from edge_rai.errors import InputRejectedError
@@ -49,27 +50,31 @@ def load(
         BundleError: The file is not usable; names it. IntegrityError and UnsupportedModelError are kinds of it.
         RuntimeMissingError: No ONNX Runtime library was found, or (ProviderError) not the execution provider.
         SpoolError: The spool directory cannot be written.
-        ValueError: A cache for a model whose rows depend on their batch mates, or that has states.
+        TypeError: An argument of another type; names it.
+        ValueError: A number out of range, a text that is empty, or a cache for a model whose rows depend on their
+            batch mates, or that has states.
     """
-    for given in (path, spool, provider, provider_path):
-        if given is not None and "\0" in os.fsdecode(given):
-            raise ValueError(f"a path cannot hold NUL: {os.fsdecode(given)!r}")
-    for name, given in (("spool", spool), ("provider", provider), ("provider_path", provider_path)):
-        if given is not None and not os.fspath(given):
-            raise ValueError(f"{name} is empty; leave it out for a session without one")
-    if not 0 <= threads < 2**31:
-        raise ValueError(f"threads is {threads}; expected 0 (ONNX Runtime's choice) or more, below 2**31")
-    if not 0 <= cache_bytes <= sys.maxsize:
-        raise ValueError(f"cache_bytes is {cache_bytes}; expected 0 (no cache) or more, up to {sys.maxsize}")
+    if clock is not None and not isinstance(clock, ManualClock):
+        raise arguments.wrong_type("clock", clock, "an edge_rai.ManualClock, or None for the system's clock")
+    most_threads = 2**31 - 1
     return Session(
-        os.fsdecode(path),
-        spool=None if spool is None else os.fsdecode(spool),
-        threads=threads,
+        arguments.path("path", path),
+        spool=_unless_none("spool", spool, arguments.path),
+        threads=arguments.within("threads", threads, 0, most_threads, f"0 (ONNX Runtime's choice) to {most_threads}"),
         clock=clock,
-        provider=provider,
-        provider_path=None if provider_path is None else os.fsdecode(provider_path),
-        cache_bytes=cache_bytes,
+        provider=_unless_none("provider", provider, arguments.text),
+        provider_path=_unless_none("provider_path", provider_path, arguments.path),
+        cache_bytes=arguments.within("cache_bytes", cache_bytes, 0, sys.maxsize, f"0 (no cache) to {sys.maxsize}"),
     )
+
+
+def _unless_none(name: str, given: Any, check: Callable[[str, Any], str]) -> str | None:
+    if given is None:
+        return None
+    value = check(name, given)
+    if not value:
+        raise ValueError(f"{name} is empty; leave it out for a session without one")
+    return value
 
 
 @usual_call_first
@@ -122,8 +127,9 @@ class Session(Predictor):
 
         Args:
             inputs: An array for a model of one input, or arrays by name, of the type that ``inputs`` says; strings of
-                any of numpy's types for them. Rows on axis 0 when ``batched``. Or, for one input of (rows, columns),
-                values by column name: scalars for one row, or sequences; None is a missing value.
+                any of numpy's types for them. Rows on axis 0 when ``batched``; a call without one is rejected as a
+                call, unless the policy allows it. Or, for one input of (rows, columns), values by column name: scalars
+                for one row, or sequences; None is a missing value.
             key: Of all rows, or one a row, at most 64 bytes each: the fallback ``last_good`` gives a row the last good
                 answer of its own key. An integer is its decimal text, so 7 and "7" are one key; a bytearray or
                 memoryview is its bytes; None and what is empty are no key.
@@ -158,11 +164,11 @@ class Session(Predictor):
             reason: For whoever finds the session stopped: the error says it, with the time and the file's path.
 
         Raises:
+            TypeError: The reason is no str.
+            ValueError: It holds NUL, or what UTF-8 has no bytes for.
             SpoolError: The session is stopped, but the file could not be written.
         """
-        if "\0" in reason:
-            raise ValueError(f"a reason cannot hold NUL: {reason!r}")
-        self._native.stop(reason)
+        self._native.stop(arguments.text("reason", reason))
 
     def resume(self) -> str:
         """Ends a stop.
@@ -198,11 +204,16 @@ class Session(Predictor):
                 model has rows. None: the row leaves the queue without an answer.
 
         Raises:
-            TypeError: Outputs of another type.
+            TypeError: An id or outputs of another type.
             ValueError: No such row waits, a name is missing or unknown, or a shape is not that of one row.
+            UnsupportedModelError: The model has an output that is no tensor, and the outputs are not None: of such a
+                model no answers are remembered.
         """
+        review_id = arguments.integer("review_id", review_id, "an integer, ReviewItem.id")
         if not 0 < review_id < 2**64:
             raise ValueError(f"no row with the id {review_id} waits for a decision")
+        if outputs is not None:
+            self._native.check_overridable()
         none: dict[str, Any] = {}
         arrays = [] if outputs is None else in_order(outputs, self._native.decided, lambda: none, "output")
         self._native.override(review_id, arrays)

@@ -113,7 +113,14 @@ class Reason(NamedTuple):
 
     def __str__(self) -> str:
         where = "" if self.row < 0 else f"row {self.row}: "
-        return f"{where}{self.subject} {_SENTENCES[self.code].format(self)}"
+        return f"{where}{self.subject} {self._sentence().format(self)}"
+
+    def _sentence(self) -> str:
+        if not self.value and self.code is ReasonCode.SHAPE:
+            return "is empty on axis {0.element}"
+        if not self.value and self.limit == 1 and self.code is ReasonCode.ROWS:
+            return "is empty: 0 rows"
+        return _SENTENCES[self.code]
 
 
 _SENTENCES = {
@@ -278,8 +285,8 @@ class Answer:
     """What one call of predict said.
 
     Attributes:
-        verdict: The worst over the rows.
-        source: The one furthest from the model over the rows.
+        verdict: The worst over the rows; of a call that was rejected without a row, REJECT.
+        source: The one furthest from the model over the rows; of a call that was rejected without a row, NONE.
         outputs: The model's outputs by name; rejected rows hold the fallback's answer. The caller's to keep. Tensors
             are arrays, of strings object arrays of str, of bfloat16 those of ml_dtypes where it is installed and else
             uint16 with its bits; sequences are lists, maps dicts, and an optional that holds nothing is None.

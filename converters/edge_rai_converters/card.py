@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from edge_rai.bundle import Manifest
-from edge_rai.policy import FeatureRule, Policy
-from edge_rai_converters.compare import Candidate
+from edge_rai.policy import VERDICTS, Measured, Policy, policy_tables
+from edge_rai_converters.candidates import Forms
+from edge_rai_converters.choose import Choice
+from edge_rai_converters.compare import Comparison
 from edge_rai_converters.data import HELD_BACK_EVERY
 from edge_rai_converters.distance import DistanceReport
 from edge_rai_converters.fallback import Fallback
-from edge_rai_converters.forms import Forms
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.rehearsal import FalseRejections
 
-_LISTED_FEATURES = 64
-_LISTED_CATEGORIES = 16
+_LISTED = 128
 
 
 def card(
-    manifest: Manifest, learned: Learned, forms: Forms, fallback: Fallback | None, verdicts: FalseRejections
+    manifest: Manifest,
+    learned: Learned,
+    forms: Forms,
+    choice: Choice,
+    fallback: Fallback | None,
+    verdicts: FalseRejections,
 ) -> bytes:
     """The card as Markdown in UTF-8.
 
     Args:
         manifest: Of the bundle.
         learned: Model, data, policy.
-        forms: What was compared and chosen.
+        forms: What was compared.
+        choice: What was chosen.
         fallback: The fallback model.
         verdicts: Of the guard on the held-back rows.
     """
@@ -35,26 +41,29 @@ def card(
         f"# {manifest.name}",
         "",
         f"Made from `{manifest.provenance.source_name}` (sha256 `{manifest.provenance.source_sha256}`).",
-        f"The model inside is `{manifest.primary.path}`: {forms.choice.reason}.",
+        f"The model inside is `{manifest.primary.path}`: {choice.reason}.",
         "",
         "## What was compared",
         "",
-        f"On {held_back} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated the",
-        "int8 model nor set a limit.",
+        f"On {held_back} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated a",
+        "candidate nor set a limit.",
         "",
-        *_comparison(forms.candidates),
+        *_comparison({entry.recipe: (entry.size, entry.comparison) for entry in forms.candidates}),
+        *_objections(choice),
         "",
         *_unrecorded(learned.unrecorded),
         f"The guard rejects {rejected} of these {held_back} rows ({100 * rejected / held_back:.1f} %).",
         *_left_out(verdicts.left_out),
         "",
         *_fallback(fallback),
-        "## What the guard allows",
+        "## What the guard decides",
         "",
-        *_rules(learned.policy),
+        "Every row gets a verdict; below, that of a row that breaks the rule, or in which a value is missing that may:",
         "",
-        *_distances(learned.distances, learned.without_distance),
-        *_states(learned.policy),
+        *(f"- {verdict}: {meaning}" for verdict, meaning in VERDICTS),
+        "",
+        *_policy(learned.policy, learned.distances),
+        *_behind(learned),
         "## What this does not say",
         "",
         "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the",
@@ -69,15 +78,21 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
-def _comparison(candidates: Sequence[Candidate]) -> Iterator[str]:
+def _comparison(models: Mapping[str, tuple[int, Comparison]]) -> Iterator[str]:
     yield "| model | bytes | accuracy | agreement with float | largest difference | mean difference |"
     yield "|---|---|---|---|---|---|"
-    for entry in candidates:
+    for name, (size, entry) in models.items():
         agreement = entry.share_within if entry.agreement is None else entry.agreement
         yield (
-            f"| {entry.quantization} | {entry.size} | {percent(entry.accuracy)} | {percent(agreement)} | "
+            f"| {name} | {size} | {percent(entry.accuracy)} | {percent(agreement)} | "
             f"{entry.largest_difference:.3g} | {entry.mean_difference:.3g} |"
         )
+
+
+def _objections(choice: Choice) -> Iterator[str]:
+    for name, why in choice.objections.items():
+        yield ""
+        yield f"`{name}` {why}."
 
 
 def _unrecorded(names: Sequence[str]) -> Iterator[str]:
@@ -100,8 +115,15 @@ def _fallback(fallback: Fallback | None) -> Iterator[str]:
     yield f"`{fallback.source_name}` answers rejected rows where the fallback chain says `model`. On the held-back"
     yield "rows, against the model above:"
     yield ""
-    yield from _comparison((fallback.measured,))
+    yield from _comparison({fallback.source_name: (fallback.size, fallback.comparison)})
     yield ""
+
+
+def _behind(learned: Learned) -> Iterator[str]:
+    """What the figures of the tables stand on, where there is something to say."""
+    said = [*_distances(learned.distances, learned.without_distance), *_states(learned.policy)]
+    if said:
+        yield from ("### Distances and states", "", *said)
 
 
 def _distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> Iterator[str]:
@@ -129,28 +151,22 @@ def _states(policy: Policy) -> Iterator[str]:
         yield ""
 
 
-def _rules(policy: Policy) -> Iterator[str]:
-    for rule in policy.inputs:
-        yield f"Input `{rule.name}`: {rule.dtype} {list(rule.shape)} (-1: free, at most {list(rule.max_shape)});"
-        yield f"{'finite values only; ' if rule.finite else ''}a value out of its limits means: {rule.out_of_range}."
+def _policy(policy: Policy, reports: Sequence[DistanceReport]) -> Iterator[str]:
+    measured = {entry.input: Measured(entry.above, entry.held_back) for entry in reports}
+    for table in policy_tables(policy, measured):
+        yield f"### {_cell(table.title)}"
         yield ""
-        yield "| feature | allowed |"
-        yield "|---|---|"
-        for feature in rule.features[:_LISTED_FEATURES]:
-            yield _limits(feature)
-        if len(rule.features) > _LISTED_FEATURES:
-            yield f"| and {len(rule.features) - _LISTED_FEATURES} more in policy.toml | |"
+        yield _line(table.columns)
+        yield "|" + "---|" * len(table.columns)
+        yield from (_line(row) for row in table.rows[:_LISTED])
+        if len(table.rows) > _LISTED:
+            yield _line((f"and {len(table.rows) - _LISTED} more in policy.toml", *[""] * (len(table.columns) - 1)))
+        yield ""
 
 
-def _limits(feature: FeatureRule) -> str:
-    allowed = []
-    if feature.low is not None or feature.high is not None:
-        low, high = ("" if limit is None else f"{limit:.6g}" for limit in (feature.low, feature.high))
-        allowed.append(f"{low} to {high}".strip())
-    if feature.categories:
-        shown = ", ".join(map(str, feature.categories[:_LISTED_CATEGORIES]))
-        allowed.append(shown + (", ..." if len(feature.categories) > _LISTED_CATEGORIES else ""))
-    if feature.length is not None:
-        allowed.append(f"{feature.length[0]:g} to {feature.length[1]:g} characters")
-    name, said = (text.replace("|", "\\|") for text in (feature.name, "; ".join(allowed) or "any"))
-    return f"| {name} | {said}{f' {feature.unit}' if feature.unit else ''} |"
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

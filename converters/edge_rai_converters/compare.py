@@ -1,4 +1,4 @@
-"""Float against int8 on rows that neither calibrated: accuracy, agreement, differences, and the choice between them."""
+"""A form of a model against the float model on rows that neither calibrated: accuracy, agreement, differences."""
 
 from __future__ import annotations
 
@@ -11,24 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai_converters.data import Array
-from edge_rai_converters.errors import AccuracyDropError
 
-Quantization = Literal["none", "static_int8_qdq"]
-Mode = Literal["auto", "int8", "none"]
 Answers = Mapping[str, Array]
 
-MIN_AGREEMENT = 0.98
 MAX_RELATIVE_DIFFERENCE = 0.05
-MIN_SAVING = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Comparison:
     """What was measured of one form of the model on the held-back rows.
 
     Attributes:
-        quantization: As in the manifest.
-        size: Of the file, bytes.
         accuracy: Share of rows whose class is the label; None without labels or without classes.
         agreement: Share of rows with the float model's class; None when the model answers no classes.
         share_within: Share of values within 5 % of the output's range of the float model's; None with classes.
@@ -37,8 +30,6 @@ class Candidate:
         relative_difference: Largest difference over its output's range, the worst output.
     """
 
-    quantization: Quantization
-    size: int
     accuracy: float | None
     agreement: float | None
     share_within: float | None
@@ -49,14 +40,6 @@ class Candidate:
     def as_json(self) -> dict[str, Any]:
         """For documents: JSON has no infinity, so that is null."""
         return {key: None if value in (math.inf, -math.inf) else value for key, value in asdict(self).items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which form goes into the bundle and one sentence why."""
-
-    quantization: Quantization
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +96,12 @@ def find_decision(reference: Answers, labels: npt.NDArray[np.int64] | None) -> D
     return decision
 
 
-def measure_candidate(
-    quantization: Quantization,
-    size: int,
+def compare(
     answers: Answers,
     reference: Answers,
     decision: Decision | None,
     labels: npt.NDArray[np.int64] | None,
-) -> Candidate:
+) -> Comparison:
     """Compares a form's answers with the float model's; all arrays are (N, ...)."""
     differences = [_difference(answers[name], reference[name]) for name in reference if _floating(reference[name])]
     values = sum(len(flat) for flat, _ in differences)
@@ -129,9 +110,7 @@ def measure_candidate(
         decided = decision.of(answers)
         agreement = float(np.mean(decided == decision.of(reference)))
         accuracy = None if labels is None else float(np.mean(decided == labels))
-    return Candidate(
-        quantization=quantization,
-        size=size,
+    return Comparison(
         accuracy=accuracy,
         agreement=agreement,
         share_within=_share_within(differences) if decision is None and values else None,
@@ -139,72 +118,6 @@ def measure_candidate(
         mean_difference=float(sum(flat.sum() for flat, _ in differences) / values) if values else 0.0,
         relative_difference=max((float(flat.max()) / span for flat, span in differences), default=0.0),
     )
-
-
-def choose(mode: Mode, original: Candidate, quantized: Candidate | str, max_drop: float) -> Choice:
-    """Decides by size and answers alone: times differ from run to run, and equal inputs give equal bundles.
-
-    Args:
-        mode: ``auto`` weighs, ``int8`` insists, ``none`` declines.
-        original: The float model.
-        quantized: The int8 model, or why there is none.
-        max_drop: Greatest loss of accuracy, percentage points.
-
-    Raises:
-        AccuracyDropError: ``int8`` was insisted on and is not to be had within ``max_drop``.
-    """
-    if mode == "none":
-        return Choice("none", "float was asked for")
-    if isinstance(quantized, str):
-        if mode == "int8":
-            raise AccuracyDropError(f"int8 was asked for, but {quantized}; use --quantize none")
-        return Choice("none", f"float is kept because {quantized}")
-    drop = _drop(original, quantized)
-    if mode == "int8":
-        if drop is not None and drop > max_drop:
-            raise AccuracyDropError(
-                f"int8 loses {drop:.2f} points of accuracy on the held-back rows, more than the {max_drop:g} allowed; "
-                "raise --max-drop, or use --quantize none"
-            )
-        return Choice("static_int8_qdq", f"int8 was asked for{_and_drop(drop)}")
-    objection = _objection(original, quantized, drop, max_drop)
-    if objection:
-        return Choice("none", f"float is kept because {objection}")
-    saving = 100 * (1 - quantized.size / original.size)
-    return Choice("static_int8_qdq", f"int8 is {saving:.0f} % smaller and {_as_good(quantized)}{_and_drop(drop)}")
-
-
-def _drop(original: Candidate, quantized: Candidate) -> float | None:
-    if original.accuracy is None or quantized.accuracy is None:
-        return None
-    return 100 * (original.accuracy - quantized.accuracy)
-
-
-def _objection(original: Candidate, quantized: Candidate, drop: float | None, max_drop: float) -> str:
-    if quantized.size > (1 - MIN_SAVING) * original.size:
-        return f"int8 saves less than {100 * MIN_SAVING:.0f} % ({original.size} to {quantized.size} bytes)"
-    if drop is not None and drop > max_drop:
-        return f"int8 loses {drop:.2f} points of accuracy, more than the {max_drop:g} allowed"
-    if quantized.agreement is not None and quantized.agreement < MIN_AGREEMENT:
-        return f"int8 gives another class in {100 * (1 - quantized.agreement):.1f} % of the held-back rows"
-    if quantized.agreement is None and not quantized.relative_difference <= MAX_RELATIVE_DIFFERENCE:
-        return (
-            f"int8 differs by up to {100 * quantized.relative_difference:.1f} % of an output's range, more than the "
-            f"{100 * MAX_RELATIVE_DIFFERENCE:.0f} % allowed"
-        )
-    return ""
-
-
-def _as_good(quantized: Candidate) -> str:
-    if quantized.agreement is not None:
-        return f"gives the same class in {100 * quantized.agreement:.1f} % of the held-back rows"
-    return f"differs by at most {100 * quantized.relative_difference:.1f} % of an output's range"
-
-
-def _and_drop(drop: float | None) -> str:
-    if drop is None:
-        return ""
-    return f"; accuracy {-drop:+.2f} points" if drop else "; accuracy is the same"
 
 
 def _find(reference: Answers, labels: npt.NDArray[np.int64] | None) -> Decision | None:

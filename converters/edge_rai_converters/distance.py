@@ -3,8 +3,9 @@
 The covariance is that of standardized features, shrunk towards a multiple of the identity as Ledoit and Wolf do (A
 well-conditioned estimator for large-dimensional covariance matrices, 2004, section 3.3). Up to 64 features its inverse
 has a triangular factor, and the distance is exact; beyond, the leading directions are kept and the others share one
-variance. The threshold is an order statistic of rows that the covariance was not learned from, so that a row like
-them is above it with a probability of at most the rate, whatever the distribution (split conformal prediction).
+variance, of at least what the device's float32 can tell from nothing. The threshold is an order statistic of rows that
+the covariance was not learned from, so that a row like them is above it with a probability of at most the rate,
+whatever the distribution (split conformal prediction). The device's own code computes their distances.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy.typing as npt
 
 from edge_rai.errors import PolicyError
 from edge_rai.policy import Distance, DistanceReference, InputRule, Policy
-from edge_rai_converters.data import Array, Rows, chunks, drawn, is_missing
+from edge_rai_converters.data import Array, Rows, StoredRows, chunks, drawn, is_missing
+from edge_rai_converters.on_device import distances_on_device
 
 MOST_FULL = 64
 DIRECTIONS = 16
@@ -28,6 +30,10 @@ _LEAST_ROWS = 16
 _VALUES = 1 << 20
 # Columns that say the same have no variance against each other, and nothing but this to divide by.
 _LEAST_SHRINKAGE = 1e-4
+# Share of a squared distance by which the device may be off.
+TOLERANCE = 0.01
+# What a product of factor and value loses on the device at most: nine roundings to 24 bits (native/src/distance.c).
+_LOSS = 9 * 2.0**-24
 
 Kind = Literal["full", "low_rank", "diagonal"]
 Asked = Literal["auto", "full", "low_rank", "diagonal", "none"]
@@ -87,7 +93,8 @@ def learn_distance(
         kind: None: "full" up to 64 features, "low_rank" beyond.
 
     Returns:
-        Or the reason why there is none: too few rows, or every feature is constant.
+        Or the reason why there is none: too few rows, every feature is constant, or the device's distance of a row
+        held back is more than TOLERANCE off.
     """
     exact = np.asarray(values, np.float64)
     held = drawn(len(exact), SHARE)
@@ -104,12 +111,18 @@ def learn_distance(
     kind = kind or ("full" if exact.shape[1] <= MOST_FULL else "low_rank")
     projection, weights, rest = _shape(kind, _standardize(learned, mean, scale))
     reference = DistanceReference(
-        name, mean, scale, projection.astype(np.float32), weights.astype(np.float32), float(rest)
+        name, mean, scale, projection.astype(np.float32), weights.astype(np.float32), float(np.float32(rest))
     )
-    squared = squared_distances(reference, kept_back)
+    squared = distances_on_device(reference, kept_back)
+    off = _largest_difference(squared, squared_distances(reference, kept_back))
+    if off > TOLERANCE:
+        return (
+            f"the device's {kind} distance of a row held back is {100 * off:.2g} % off, and {100 * TOLERANCE:g} % is "
+            f"allowed{'; a diagonal one can be asked for' * (kind != 'diagonal')}"
+        )
     count = len(squared)
     place = min(math.ceil((count + 1) * (1 - rate)), count)
-    threshold = max(float(np.sort(squared)[place - 1]) * (1 + 1e-4), 1e-6)  # the device computes in float32
+    threshold = max(float(np.sort(squared)[place - 1]) * (1 + 1e-4), 1e-6)  # six digits of it are written
     rule = Distance(float(f"{threshold:.6g}"), kind, max(rate, 1 / (count + 1)))
     return LearnedDistance(rule, reference, count)
 
@@ -176,11 +189,11 @@ def relearn_distances(
 
 
 def report(
-    rule: InputRule, distance: Distance, learned: LearnedDistance, array: Array, held_back: npt.NDArray[np.int64]
+    rule: InputRule, distance: Distance, learned: LearnedDistance, array: StoredRows, held_back: npt.NDArray[np.int64]
 ) -> DistanceReport:
     """Measures a distance on rows that nothing was learned from, at most as many as ``learn_distances`` uses."""
     shown = _thinned(held_back, len(rule.features))
-    squared = squared_distances(learned.reference, table(rule, array, shown))
+    squared = distances_on_device(learned.reference, table(rule, array, shown))
     above = int((squared > distance.threshold).sum())
     yours = distance.threshold != learned.rule.threshold
     return DistanceReport(
@@ -195,7 +208,7 @@ def report(
     )
 
 
-def table(rule: InputRule, array: Array, index: npt.NDArray[np.int64]) -> Values:
+def table(rule: InputRule, array: StoredRows, index: npt.NDArray[np.int64]) -> Values:
     """The chosen rows as (rows, features), with NaN for what is missing."""
     return np.concatenate([_with_nan(rule, part.reshape(len(part), -1)) for part in chunks(array, index)])
 
@@ -208,14 +221,19 @@ def _with_nan(rule: InputRule, came: Array) -> Values:
 
 
 def squared_distances(reference: DistanceReference, values: Values) -> Values:
-    """(rows,) squared distances, as erai_distance_rule in edge_rai.h defines them, in float64."""
+    """(rows,) squared distances, as erai_distance_rule in edge_rai.h defines them, in float64: what is exact."""
     z = _standardize(values, reference.mean, reference.scale)
     projected = z @ reference.projection.astype(np.float64).T
     squared: Values = reference.rest * (z**2).sum(axis=1) + projected**2 @ reference.weights.astype(np.float64)
     return np.maximum(squared, 0.0)
 
 
-def _unfit(rule: InputRule, batched: bool, array: Array, asked: Asked) -> str:
+def _largest_difference(found: Values, exact: Values) -> float:
+    """As a share of what is exact."""
+    return float((np.abs(found - exact) / np.maximum(exact, np.finfo(np.float64).tiny)).max())
+
+
+def _unfit(rule: InputRule, batched: bool, array: StoredRows, asked: Asked) -> str:
     if array.dtype.kind not in "fiub":
         return "it holds no numbers"
     if asked == "auto" and array.dtype.kind != "f":
@@ -249,9 +267,20 @@ def _shape(kind: Kind, z: Values) -> tuple[Values, Values, float]:
         return np.tril(np.linalg.inv(np.linalg.cholesky(covariance))), np.ones(features), 0.0
     variances, directions = np.linalg.eigh(covariance)
     kept = min(DIRECTIONS, features - 1)
-    remaining = float(variances[: features - kept].mean())
-    leading, spread = directions[:, features - kept :], variances[features - kept :]
-    return _upright(leading).T, 1 / spread - 1 / remaining, 1 / remaining
+    projection, spread = _upright(directions[:, features - kept :]).T, variances[features - kept :]
+    shared = max(float(variances[: features - kept].mean()), _least_shared(projection, spread))
+    return projection, 1 / np.maximum(spread, shared) - 1 / shared, 1 / shared
+
+
+def _least_shared(projection: Values, spread: Values) -> float:
+    """The variance that directions beyond the leading ones must share for the device to keep to TOLERANCE.
+
+    It takes what lies in the leading directions away from the sum of all squares. With shared variance v, z of squared
+    distance d2, a = |z| <= sqrt(max(spread) d2), and b_k = |projection_k . z| / sqrt(spread_k), |b| <= sqrt(d2), the
+    difference is off by at most 2 loss / v times b' |diag(sqrt(spread)) projection| |z|: by the norm of that matrix.
+    """
+    reach = np.linalg.norm(np.sqrt(spread)[:, np.newaxis] * np.abs(projection), 2)
+    return float(2 * _LOSS * reach * math.sqrt(spread.max()) / TOLERANCE)
 
 
 def _upright(directions: Values) -> Values:

@@ -6,4 +6,16 @@ from edge_rai.errors import EdgeRaiError
 
 
 class AccuracyDropError(EdgeRaiError):
-    """int8 was asked for by name and loses more accuracy than is allowed."""
+    """What was asked for by name is not to be had, or loses more accuracy than is allowed."""
+
+
+class BudgetError(EdgeRaiError):
+    """No candidate keeps the budgets of size and latency."""
+
+
+class DataError(EdgeRaiError, ValueError):
+    """Data cannot be read or does not fit the model; says where, and what to do."""
+
+
+class MissingExtraError(EdgeRaiError, ModuleNotFoundError):
+    """A package is needed that comes with an extra; names the extra."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import TensorSpec
-from edge_rai_converters.compare import Candidate, find_decision, measure_candidate
+from edge_rai_converters.compare import Comparison, compare, find_decision
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.runner import Runner, rows_are_independent
 from edge_rai_converters.sources import onnx as onnx_source
@@ -22,13 +23,22 @@ class Fallback:
         source_name: Of its file.
         data: The file's bytes.
         rows_independent: A row's answer was bit-identical whatever its batch mates were.
-        measured: Against the primary model, on the held-back rows.
+        comparison: With the primary model, on the held-back rows.
     """
 
     source_name: str
     data: bytes
     rows_independent: bool
-    measured: Candidate
+    comparison: Comparison
+
+    @property
+    def size(self) -> int:
+        """Of the file, bytes."""
+        return len(self.data)
+
+    def as_json(self) -> dict[str, Any]:
+        """For documents."""
+        return {"source_name": self.source_name, "size": self.size, **self.comparison.as_json()}
 
 
 def read_fallback(path: str | Path, learned: Learned) -> Fallback:
@@ -63,10 +73,8 @@ def read_fallback(path: str | Path, learned: Learned) -> Fallback:
                 f"{list(learned.answers[name].shape[1:])}"
             )
     common = {name: array for name, array in learned.answers.items() if name in answers}
-    measured = measure_candidate(
-        "none", len(source.data), answers, common, find_decision(common, labels), labels
-    )  # fmt: skip
-    return Fallback(source.path.name, source.data, independent, measured)
+    comparison = compare(answers, common, find_decision(common, labels), labels)
+    return Fallback(source.path.name, source.data, independent, comparison)
 
 
 def _compare(

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_rai.errors import PolicyError
-from edge_rai.policy import FallbackRule, Policy, Reference, StateRule, load_policy
+from edge_rai.policy import FallbackRule, InputRule, Policy, Reference, StateRule, load_policy
 from edge_rai_converters import data, distance
 from edge_rai_converters.compare import Answers
-from edge_rai_converters.data import Dataset, Rows
+from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Rows
+from edge_rai_converters.data.labels import model_classes
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.profile import Traits, check_policy, learn_policy
 from edge_rai_converters.reference import learn_features
 from edge_rai_converters.runner import Runner, is_batched
+from edge_rai_converters.shares import check_shares
 from edge_rai_converters.sources import onnx as onnx_source
 from edge_rai_converters.sources.onnx import SourceModel
 from edge_rai_converters.states import find_states, zeros
@@ -32,12 +35,14 @@ class Wishes:
     """What may be asked for beside a model and its data.
 
     Attributes:
-        labels: A key of the data or a file with the class of each row.
+        labels: A key or column of the data or a file with the class of each row; see ``data.load``.
         policy: Rules to use instead of learned ones; the reference is learned all the same.
         states: Recurrent states, "INPUT=OUTPUT" each; of a policy its own.
         distance: Which distance to learn; None: "auto", or what the policy says.
         rate: False rejection rate of the distance; None: 1 %, or what the policy says.
         fallback_model: A simpler model that answers what this one must not.
+        images: What becomes of the pixels of a folder of images.
+        feature_names: The columns of a table that a single input takes, in its order.
     """
 
     labels: str | Path | None = None
@@ -46,6 +51,8 @@ class Wishes:
     distance: Asked | None = None
     rate: float | None = None
     fallback_model: str | Path | None = None
+    images: ImageOptions | None = None
+    feature_names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.policy is not None and (self.distance is not None or self.rate is not None or self.states):
@@ -116,12 +123,14 @@ def learn(
         _check_fallback(written, wishes.fallback_model)
     states = written.states if written else find_states(source, wishes.states)
     progress(f"reading {data_path}")
-    dataset = _load(data_path, source, wishes.labels, written, states)
+    dataset = _load(data_path, source, wishes, written, states)
     shown = _shown(written, dataset.rows)
     calibration, held_back = dataset.split()
     batched = _batched(written, is_batched(source, runner, replace(dataset, rows=shown)))
     progress(f"running the float model on {len(held_back)} held-back rows")
     answers = runner.answers(shown, held_back, batched=batched)
+    if written is not None:
+        check_shares(written, answers)
     progress(f"learning limits and reference from {len(calibration)} rows")
     traits = _traits(source, dataset, answers, batched, states, wishes)
     rules, found = _rules(source, dataset.rows, calibration, traits, written, wishes)
@@ -186,13 +195,21 @@ def _traits(
 def _load(
     path: str | Path,
     source: SourceModel,
-    labels: str | Path | None,
+    wishes: Wishes,
     written: Policy | None,
     states: tuple[StateRule, ...],
 ) -> Dataset:
     carried = {state.input for state in states}
     given = [spec for spec in source.inputs if spec.name not in carried]
-    dataset = data.load(path, given, labels, missing=_may_be_nan(written))
+    dataset = data.load(
+        path,
+        given,
+        wishes.labels,
+        missing=_may_be_nan(written),
+        images=wishes.images,
+        feature_names=wishes.feature_names,
+        classes=model_classes(source.proto.graph),
+    )
     empty = zeros(source.inputs, states, written, len(dataset))
     return replace(dataset, rows={spec.name: {**dataset.rows, **empty}[spec.name] for spec in source.inputs})
 
@@ -210,16 +227,21 @@ def _shown(written: Policy | None, rows: Rows) -> Rows:
     """What the model sees: missing values have become what the policy says."""
     shown = dict(rows)
     for rule in written.inputs if written else ():
-        for place, feature in enumerate(rule.features):
-            missing = feature.missing
-            if missing is None or missing.becomes is None:
-                continue
-            if shown[rule.name] is rows[rule.name]:
-                shown[rule.name] = rows[rule.name].copy()
-            axis = rule.feature_axis
-            values = shown[rule.name] if axis is None else np.moveaxis(shown[rule.name], axis + 1, 0)[place]
-            values[data.is_missing(feature, values)] = missing.becomes
+        if any(feature.missing is not None and feature.missing.becomes is not None for feature in rule.features):
+            array = rows[rule.name]
+            shown[rule.name] = ChangedRows(array, partial(_replaced, rule), array.shape, array.dtype)
     return shown
+
+
+def _replaced(rule: InputRule, part: Array) -> Array:
+    """Some rows with what the policy puts in the place of missing values."""
+    seen = np.array(part)
+    for place, feature in enumerate(rule.features):
+        missing = feature.missing
+        if missing is not None and missing.becomes is not None:
+            values = seen if rule.feature_axis is None else np.moveaxis(seen, rule.feature_axis + 1, 0)[place]
+            values[data.is_missing(feature, values)] = missing.becomes
+    return seen
 
 
 def _place(axis: int | None, rank: int) -> list[int]:

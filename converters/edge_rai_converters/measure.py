@@ -1,45 +1,127 @@
-"""Latency of the candidates, interleaved in one process; for the terminal only: a bundle holds no times."""
+"""What a candidate costs on this machine: latency beside the float model's, interleaved, and resident memory.
+
+Times and memory differ from run to run. They stand in the evidence, and in a bundle made to be reproducible nowhere.
+"""
 
 from __future__ import annotations
 
+import math
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any
 
-from edge_rai.bench.interleave import Contender, interleave
+import numpy as np
+
+from edge_rai.bench.interleave import Contender, Timing, interleave
 from edge_rai_converters.data import Rows
 from edge_rai_converters.runner import Runner
 
-_Name = TypeVar("_Name", bound=str)
-_MOST_ROUNDS, _BLOCK = 100, 20
+_MOST_ROUNDS, _BLOCK, _FEWEST_ROUNDS = 100, 20, 11
 _BUDGET_NS = 700_000_000
+# In a process of its own, which has opened the runtime but no model when it looks first.
+_CHILD = """
+import sys, numpy, onnxruntime
+peak = lambda: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+options.log_severity_level = 4
+feed = dict(numpy.load(sys.argv[2]))
+feed = {name[1:]: values for name, values in feed.items()}
+before = peak()
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+session.run(None, {given.name: feed[given.name] for given in session.get_inputs()})
+print(1024 * (peak() - before))
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Of one call with one row, one thread, nanoseconds."""
+class Cost:
+    """Of one call with one row, on one thread.
+
+    Attributes:
+        p10_ns: Latency, nanoseconds; a tenth of the calls took less.
+        p50_ns: Median.
+        p90_ns: Nine tenths took less.
+        speed_up: Median over the rounds of the float model's time over this one's, of the same round.
+        speed_up_low: Lower end of its 95 % confidence interval.
+        speed_up_high: Upper end.
+        peak_memory: What opening the model and one call add to a process's peak resident memory, bytes; None where it
+            could not be measured.
+    """
 
     p10_ns: int
     p50_ns: int
     p90_ns: int
+    speed_up: float
+    speed_up_low: float
+    speed_up_high: float
+    peak_memory: int | None
+
+    @property
+    def faster(self) -> bool:
+        """Than the float model, beyond the noise of this measurement."""
+        return self.speed_up_low > 1.0
+
+    @property
+    def slower(self) -> bool:
+        """Likewise."""
+        return self.speed_up_high < 1.0
 
 
-def latencies(runners: Mapping[_Name, Runner], feed: Rows) -> dict[_Name, Latency]:
-    """Calls the models in turn for about as long as the time budget allows, and at least once each.
+def measure(models: Mapping[str, bytes], runners: Mapping[str, Runner], feed: Rows) -> dict[str, Cost]:
+    """Calls the models in turn for about as long as the time budget allows.
 
     Args:
-        runners: By a name of the caller's.
-        feed: Arguments of one call.
+        models: Files, by a name of the caller's; the first is the float model.
+        runners: Of the same.
+        feed: Arguments of one call of one row.
     """
     start = time.perf_counter_ns()
     for runner in runners.values():
         runner.call(feed)
-    calls = max(1, _BUDGET_NS // max(1, time.perf_counter_ns() - start))  # of each
-    block = min(_BLOCK, calls)
+    calls = max(_FEWEST_ROUNDS, _BUDGET_NS // max(1, time.perf_counter_ns() - start))  # of each
+    block = max(1, min(_BLOCK, calls // _FEWEST_ROUNDS))
     contenders: dict[str, Contender] = {name: _contender(runner, feed) for name, runner in runners.items()}
-    timings = interleave(contenders, rounds=min(_MOST_ROUNDS, max(1, calls // block)), block=block)
-    return {name: Latency(*(int(timings[name].percentile_ns(percent)) for percent in (10, 50, 90))) for name in runners}
+    timings = interleave(contenders, rounds=min(_MOST_ROUNDS, calls // block), block=block)
+    original = timings[next(iter(models))]
+    return {
+        name: _cost(timings[name], original, peak_memory(model, feed)) for name, model in models.items()
+    }  # fmt: skip
+
+
+def peak_memory(model: bytes, feed: Rows) -> int | None:
+    """What opening a model and calling it once adds to a fresh process's peak resident memory, bytes.
+
+    None where the process cannot tell, or did not live.
+    """
+    with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
+        path, arguments = Path(folder, "model.onnx"), Path(folder, "feed.npz")
+        path.write_bytes(model)
+        # numpy's savez has parameters of its own, which an input may be called like.
+        named: dict[str, Any] = {f"_{name}": values for name, values in feed.items()}
+        np.savez(arguments, **named)
+        command = [sys.executable, "-c", _CHILD, str(path), str(arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return int(done.stdout) if done.returncode == 0 and done.stdout.strip().isdigit() else None
+
+
+def _cost(timing: Timing, original: Timing, memory: int | None) -> Cost:
+    ratios = np.sort(np.median(original.samples_ns, axis=1) / np.median(timing.samples_ns, axis=1))
+    low, high = _median_interval(len(ratios))
+    p10, p50, p90 = (int(timing.percentile_ns(percent)) for percent in (10, 50, 90))
+    return Cost(p10, p50, p90, float(np.median(ratios)), float(ratios[low]), float(ratios[high]), memory)
+
+
+def _median_interval(count: int) -> tuple[int, int]:
+    """Places of the order statistics between which the median lies in 95 % of cases, whatever the distribution."""
+    half = 0.98 * math.sqrt(count)
+    low = max(0, math.floor(count / 2 - half))
+    return low, min(count - 1, math.ceil(count / 2 + half))
 
 
 def _contender(runner: Runner, feed: Rows) -> Contender:

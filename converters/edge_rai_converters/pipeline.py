@@ -1,30 +1,41 @@
-"""The conversion: read, profile, quantize, compare, choose, rehearse, write. Equal arguments give equal bytes."""
+"""The conversion: read, profile, make candidates, measure, choose, rehearse, write."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import edge_rai
-from edge_rai.bundle import FORMAT_VERSION, Manifest, ModelFile, Provenance, check_replaceable, write_bundle
+from edge_rai.bundle import (
+    FORMAT_VERSION,
+    Manifest,
+    ModelFile,
+    Provenance,
+    Quantization,
+    check_replaceable,
+    write_bundle,
+)
 from edge_rai.policy import compile_policy, policy_to_toml
-from edge_rai_converters import card, data
-from edge_rai_converters.compare import Candidate, Choice, Mode, Quantization
+from edge_rai_converters import card
+from edge_rai_converters import recipes as recipe_books
+from edge_rai_converters.candidates import Candidate, Forms, make_candidates, with_costs
+from edge_rai_converters.choose import Budgets, Choice, choose
 from edge_rai_converters.distance import Asked, DistanceReport
+from edge_rai_converters.evidence import Evidence
 from edge_rai_converters.fallback import Fallback, read_fallback
-from edge_rai_converters.forms import Forms, make_forms
 from edge_rai_converters.golden import golden
-from edge_rai_converters.learning import Learned, Progress, Wishes, learn
-from edge_rai_converters.measure import Latency, latencies
+from edge_rai_converters.learning import Learned, Wishes, learn
+from edge_rai_converters.passes.contract import Target
+from edge_rai_converters.progress import Progress, silent
+from edge_rai_converters.recipes import Prune, Quantize
 from edge_rai_converters.rehearsal import FalseRejections, rehearse
-from edge_rai_converters.runner import feeds
+from edge_rai_converters.runner import Runner
 from edge_rai_converters.version import VERSION
 
 DEFAULT_MAX_DROP = 1.0
@@ -43,14 +54,13 @@ class ConversionReport:
         rows_independent: A row's answer was bit-identical whatever its batch mates were.
         features: Number of features with rules.
         calibration_rows: Rows learned from.
-        candidates: Float first; int8 when there is one.
-        choice: What went into the bundle, and why.
+        candidates: Float first.
+        choice: What went into the bundle, why, and why nothing else did.
         false_rejections: What the guard said of the held-back rows.
         distances: What is behind each input's distance.
         without_distance: By input, why it has none.
         fallback: The fallback model on the held-back rows.
         unrecorded: Outputs that are no tensors of numbers: they are not compared and have no golden vectors.
-        latency: By quantization; differs from run to run and is not in the bundle.
     """
 
     output: Path
@@ -64,9 +74,31 @@ class ConversionReport:
     false_rejections: FalseRejections
     distances: tuple[DistanceReport, ...]
     without_distance: Mapping[str, str]
-    fallback: Candidate | None
+    fallback: Fallback | None
     unrecorded: tuple[str, ...]
-    latency: Mapping[Quantization, Latency]
+
+    def as_json(self) -> dict[str, Any]:
+        """For documents."""
+        return {
+            "output": str(self.output),
+            "name": self.name,
+            "batched": self.batched,
+            "rows_independent": self.rows_independent,
+            "features": self.features,
+            "calibration_rows": self.calibration_rows,
+            "candidates": [entry.as_json() for entry in self.candidates],
+            "choice": asdict(self.choice),
+            "false_rejections": asdict(self.false_rejections),
+            "distances": [asdict(entry) for entry in self.distances],
+            "without_distance": dict(self.without_distance),
+            "fallback": self.fallback.as_json() if self.fallback else None,
+            "unrecorded": list(self.unrecorded),
+        }
+
+    @property
+    def chosen(self) -> Candidate:
+        """What went into the bundle."""
+        return next(entry for entry in self.candidates if entry.recipe == self.choice.recipe)
 
 
 def convert(
@@ -80,10 +112,17 @@ def convert(
     distance: Asked | None = None,
     false_rejection_rate: float | None = None,
     fallback_model: str | Path | None = None,
-    mode: Mode = "auto",
+    prune: Prune = "auto",
+    quantize: Quantize = "auto",
     max_drop: float = DEFAULT_MAX_DROP,
+    budget_ms: float | None = None,
+    budget_bytes: int | None = None,
+    target_cpu: Target = "x86",
+    recipes: Sequence[str | Path] = (),
+    seed: int = 0,
+    reproducible: bool = False,
     name: str | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = silent,
 ) -> ConversionReport:
     """Makes a bundle.
 
@@ -97,13 +136,24 @@ def convert(
         distance: Which distance to learn; None: "auto", or what the policy says.
         false_rejection_rate: Of the distance; None: 0.01, or what the policy says.
         fallback_model: An ONNX file: a simpler model of the same inputs and outputs that answers rejected rows.
-        mode: ``auto`` takes int8 when it is smaller and as good, ``int8`` insists, ``none`` keeps float.
-        max_drop: Greatest loss of accuracy for int8, percentage points.
+        prune: ``auto`` tries and keeps what pays; the share of channels to remove, 0 to 1, insists; ``none``.
+        quantize: ``auto`` tries static int8 and keeps it where it pays; ``int8``, ``int8-dynamic``, ``fp16`` and
+            ``int4`` insist; ``none``.
+        max_drop: Greatest loss of accuracy on the held-back rows, percentage points; without labels, of agreement with
+            the float model, where one point more is allowed.
+        budget_ms: Greatest median latency of a call with one row, on this machine and one thread; None: any.
+        budget_bytes: Greatest size of the model file; None: any.
+        target_cpu: What the bundle is for; on ARM activations are signed.
+        recipes: Files with further recipes (see recipes/ in the package); their candidates may be chosen too.
+        seed: Of whatever draws. Equal arguments and seed make equal models, and where no latency decides, equal
+            choices.
+        reproducible: Measure no times and no memory, so that the whole bundle is the same whenever it is made.
         name: Of the bundle; the output's when absent.
         progress: Told what happens next.
 
     Raises:
-        AccuracyDropError: ``int8`` was insisted on and is not to be had within ``max_drop``.
+        AccuracyDropError: What was insisted on is not to be had within ``max_drop``.
+        BudgetError: Nothing keeps the budgets of latency and size.
         EdgeRaiError: As ``learn``.
         FileExistsError: The output exists and is not a bundle.
         ValueError: As ``learn``; or max_drop is not finite; or ``name`` has other characters than letters, digits,
@@ -111,32 +161,60 @@ def convert(
     """
     target = Path(output)
     check_replaceable(target)
-    if not math.isfinite(max_drop):
-        raise ValueError(f"max_drop is {max_drop}; expected a number of percentage points")
+    budgets = _budgets(max_drop, budget_ms, budget_bytes, reproducible)
+    if target_cpu not in get_args(Target):
+        raise ValueError(f"target_cpu is {target_cpu!r}; expected one of {', '.join(get_args(Target))}")
+    books = [*recipe_books.chosen(recipe_books.built_in(), prune, quantize), *map(recipe_books.read, recipes)]
     name = _bundle_name(target, name)
     wishes = Wishes(labels, policy, tuple(states), distance, false_rejection_rate, fallback_model)
     learned = learn(model, data_path, wishes, progress)
-    forms = make_forms(learned, mode, max_drop, progress)
+    defaults = {"max_drop": max_drop, "seed": seed, "keep": prune if isinstance(prune, str) else 1 - prune}
+    forms = make_candidates(learned, books, defaults, target_cpu, progress)
+    if not reproducible:
+        progress("measuring what each candidate costs")
+        forms = with_costs(forms, learned)
+    wish = _wish(prune, quantize)
+    choice = choose(forms.candidates, forms.failed, [book.name for book in books], budgets, wish)
     fallback = None if fallback_model is None else read_fallback(fallback_model, learned)
-    made = _made(learned, forms, fallback, name)
+    made = _made(learned, forms, choice, fallback, name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
-    made.files["evidence/comparison.json"] = _evidence(learned, forms, fallback, verdicts, max_drop)
-    made.files["card.md"] = card.card(made.manifest, learned, forms, fallback, verdicts)
+    evidence = Evidence(learned, forms, choice, fallback, verdicts, budgets, seed)
+    made.files["evidence/candidates.json"] = evidence.candidates_json()
+    made.files["evidence/report.html"] = evidence.report_html(name)
+    made.files["card.md"] = card.card(made.manifest, learned, forms, choice, fallback, verdicts)
     write_bundle(target, made.files, made.manifest)
-    progress("measuring latency")
-    return _report(target, learned, forms, fallback, made.manifest, verdicts)
+    return _report(target, learned, forms, choice, fallback, made.manifest, verdicts)
+
+
+def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None, reproducible: bool) -> Budgets:
+    if not math.isfinite(max_drop):
+        raise ValueError(f"max_drop is {max_drop}; expected a number of percentage points")
+    if budget_ms is not None and not 0 < budget_ms < math.inf:
+        raise ValueError(f"budget_ms is {budget_ms}; expected a number of milliseconds above 0")
+    if budget_ms is not None and reproducible:
+        raise ValueError("a budget of latency needs times, and a reproducible bundle has none; leave one of them out")
+    if budget_bytes is not None and budget_bytes <= 0:
+        raise ValueError(f"budget_bytes is {budget_bytes}; expected a number of bytes above 0")
+    return Budgets(max_drop, budget_ms, budget_bytes)
+
+
+def _wish(prune: Prune, quantize: Quantize) -> str:
+    """What was asked for, in words."""
+    pruned = f"removing {prune:.0%} of the channels" if not isinstance(prune, str) else ""
+    quantized = quantize if quantize not in ("auto", "none") else ""
+    return " with ".join(filter(None, (quantized, pruned))) or "float"
 
 
 def _report(
     target: Path,
     learned: Learned,
     forms: Forms,
+    choice: Choice,
     fallback: Fallback | None,
     manifest: Manifest,
     verdicts: FalseRejections,
 ) -> ConversionReport:
-    one_call = next(feeds(learned.shown, learned.held_back[:1], batched=learned.policy.batched))
     return ConversionReport(
         output=target,
         name=manifest.name,
@@ -145,13 +223,12 @@ def _report(
         features=sum(len(rule.features) for rule in learned.policy.inputs),
         calibration_rows=len(learned.calibration),
         candidates=forms.candidates,
-        choice=forms.choice,
+        choice=choice,
         false_rejections=verdicts,
         distances=learned.distances,
         without_distance=learned.without_distance,
-        fallback=fallback.measured if fallback else None,
+        fallback=fallback,
         unrecorded=learned.unrecorded,
-        latency=latencies(forms.runners, one_call),
     )
 
 
@@ -161,19 +238,19 @@ class _Made:
     files: dict[str, bytes]
 
 
-def _made(learned: Learned, forms: Forms, fallback: Fallback | None, name: str) -> _Made:
-    quantization = forms.choice.quantization
+def _made(learned: Learned, forms: Forms, choice: Choice, fallback: Fallback | None, name: str) -> _Made:
+    chosen = next(entry for entry in forms.candidates if entry.recipe == choice.recipe)
+    model = forms.models[chosen.recipe]
     vectors, files = golden(
-        forms.runners[quantization], learned.policy, learned.shown, learned.held_back, quantization
+        Runner(model, chosen.recipe), learned.policy, learned.shown, learned.held_back, chosen.quantization
     )  # fmt: skip
-    path = f"models/{name}.onnx" if quantization == "none" else f"models/{name}.int8.onnx"
-    # Batched means that rows are independent: is_batched saw it of the float model, and an int8 form without it is
-    # refused. A call that is one row as a whole promises nothing of the rows that its axis 0 may count all the same.
-    models = [_model_file("primary", path, forms.models[quantization], quantization, learned.policy.batched)]
-    files[path] = forms.models[quantization]
+    path = f"models/{name}.onnx" if chosen.recipe == recipe_books.FLOAT else f"models/{name}.{chosen.recipe}.onnx"
+    models = [_model_file("primary", path, model, chosen.quantization, chosen.rows_independent, chosen.recipe)]
+    files[path] = model
     if fallback:
         path = f"models/{name}.fallback.onnx"
-        models.append(_model_file("fallback", path, fallback.data, "none", fallback.rows_independent))
+        independent = fallback.rows_independent
+        models.append(_model_file("fallback", path, fallback.data, "none", independent, recipe_books.FLOAT))
         files[path] = fallback.data
     files["policy.toml"] = policy_to_toml(learned.policy).encode()
     files["guard.bin"] = compile_policy(learned.policy, learned.reference)
@@ -201,32 +278,15 @@ def _made(learned: Learned, forms: Forms, fallback: Fallback | None, name: str) 
 
 
 def _model_file(
-    role: Literal["primary", "fallback"], path: str, model: bytes, quantization: Quantization, independent: bool
+    role: Literal["primary", "fallback"],
+    path: str,
+    model: bytes,
+    quantization: Quantization,
+    independent: bool,
+    recipe: str,
 ) -> ModelFile:
     digest = hashlib.sha256(model).hexdigest()
-    return ModelFile(role, path, "onnx", quantization, independent, digest, len(model))
-
-
-def _evidence(
-    learned: Learned, forms: Forms, fallback: Fallback | None, verdicts: FalseRejections, max_drop: float
-) -> bytes:
-    evidence: dict[str, Any] = {
-        "format_version": 1,
-        "calibration_rows": len(learned.calibration),
-        "held_back_rows": len(learned.held_back),
-        "held_back_every": data.HELD_BACK_EVERY,
-        "labels_sha256": learned.dataset.labels_sha256,
-        "max_drop_points": max_drop,
-        "candidates": [candidate.as_json() for candidate in forms.candidates],
-        "chosen": asdict(forms.choice),
-        "guard_on_held_back": asdict(verdicts),
-        "distances": [asdict(entry) for entry in learned.distances],
-        "without_distance": dict(learned.without_distance),
-        "unrecorded_outputs": learned.unrecorded,
-    }
-    if fallback:
-        evidence["fallback"] = {"source_name": fallback.source_name, **fallback.measured.as_json()}
-    return (json.dumps(evidence, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+    return ModelFile(role, path, "onnx", quantization, independent, digest, len(model), recipe)
 
 
 def _bundle_name(output: Path, name: str | None) -> str:

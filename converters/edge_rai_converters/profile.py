@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edge_rai.errors import PolicyError
 from edge_rai.policy import FallbackRule, FeatureRule, InputRule, OutputRule, Policy, StateRule
 from edge_rai.types import TensorSpec
-from edge_rai_converters.data import Array, Rows, chunks
+from edge_rai_converters.data import Array, Rows, StoredRows, chunks
 
 MAX_ROWS = 65536
 # Learned limits leave half the observed span on each side: on breast-cancer data 0.4 % of clean rows fall outside.
@@ -122,7 +122,7 @@ def _check_rules(kind: str, rules: Sequence[InputRule | OutputRule], specs: Sequ
 
 
 def _input_rule(
-    spec: TensorSpec, array: Array, index: npt.NDArray[np.int64], traits: Traits, taken: set[str]
+    spec: TensorSpec, array: StoredRows, index: npt.NDArray[np.int64], traits: Traits, taken: set[str]
 ) -> InputRule:
     observed = array.shape[1:]
     axis = _feature_axis(spec.shape)

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.policy import FeatureReference, FeatureRule, InputRule, Policy
-from edge_rai_converters.data import Array, Rows, drawn, is_missing
+from edge_rai_converters.data import Array, Rows, StoredRows, chunks, drawn, is_missing
 
 BINS = 32
 _VALUES_PER_FEATURE = 1 << 20
+_VALUES_HELD = 1 << 21
 
 Values = npt.NDArray[np.float64]
 
@@ -38,21 +39,24 @@ def learn_features(policy: Policy, rows: Rows, index: npt.NDArray[np.int64]) -> 
     )
 
 
-def _feature_values(rule: InputRule, array: Array, index: npt.NDArray[np.int64]) -> Iterator[Array]:
-    """(rows used, values a row) of each feature in turn."""
-    sampled_per_row = max(1, prod(array.shape[1:]) // len(rule.features) // rule.sketch_stride)
+def _feature_values(rule: InputRule, array: StoredRows, index: npt.NDArray[np.int64]) -> Iterator[Array]:
+    """(rows used, values a row) of each feature in turn; the rows are read once for as many features as are held."""
+    count = len(rule.features)
+    sampled_per_row = max(1, prod(array.shape[1:]) // count // rule.sketch_stride)
     step = -(-len(index) * sampled_per_row // _VALUES_PER_FEATURE)
     used = index[drawn(len(index), step)]
-    for place in range(len(rule.features)):
-        values = array if rule.feature_axis is None else _along(array, rule.feature_axis + 1, place)
-        flat = values.reshape(len(values), -1)[:, :: rule.sketch_stride]
-        yield flat[used]
+    held = max(1, _VALUES_HELD // max(1, len(used) * sampled_per_row))
+    for first in range(0, count, held):
+        places = range(first, min(first + held, count))
+        parts = [_sampled(part, rule, places) for part in chunks(array, used)]
+        yield from (np.concatenate([part[place] for part in parts]) for place in range(len(places)))
 
 
-def _along(array: Array, axis: int, place: int) -> Array:
-    chosen: list[slice | int] = [slice(None)] * array.ndim
-    chosen[axis] = place
-    return array[tuple(chosen)]
+def _sampled(part: Array, rule: InputRule, places: range) -> Array:
+    """(features, rows, values a row) of some rows."""
+    by_feature = part[np.newaxis] if rule.feature_axis is None else np.moveaxis(part, rule.feature_axis + 1, 0)
+    chosen = by_feature[places.start : places.stop]
+    return np.array(chosen.reshape(len(places), len(part), -1)[:, :, :: rule.sketch_stride])
 
 
 def _reference(rule: InputRule, feature: FeatureRule, values: Array) -> FeatureReference | None:

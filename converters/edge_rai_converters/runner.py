@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,10 @@ def feeds(
         for row in index:
             yield {name: np.asarray(array[row]) for name, array in rows.items()}  # of rank 0 it is a scalar else
         return
-    per_row = sum(array[0].size for array in rows.values())
+    per_row = sum(prod(array.shape[1:]) for array in rows.values())
     chunk = max(1, min(_CHUNK_ROWS, most_rows, _CHUNK_VALUES // max(per_row, 1)))
     for start in range(0, len(index), chunk):
-        yield {name: array[index[start : start + chunk], 0] for name, array in rows.items()}
+        yield {name: array[index[start : start + chunk]][:, 0] for name, array in rows.items()}
 
 
 def is_batched(source: SourceModel, runner: Runner, data: Dataset) -> bool:
@@ -138,18 +139,18 @@ def rows_are_independent(runner: Runner, rows: Rows, *, batched: bool) -> bool:
 def _sample(rows: Rows) -> dict[str, Array]:
     """A bounded number of rows, spread over the data."""
     count = _count(rows)
-    per_row = sum(array[0].size for array in rows.values())
+    per_row = sum(prod(array.shape[1:]) for array in rows.values())
     wanted = max(_PERTURBED_ROWS, min(_BATCH_ROWS, _CHUNK_VALUES // max(per_row, 1)))
     index = np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
     return {name: array[index] for name, array in rows.items()}
 
 
-def _perturbed(feed: Rows) -> list[int]:
+def _perturbed(feed: Mapping[str, Array]) -> list[int]:
     last = _count(feed) - 1
     return sorted({step * last // (_PERTURBED_ROWS - 1) for step in range(_PERTURBED_ROWS)})
 
 
-def _perturbations(feed: Rows, row: int) -> Iterator[dict[str, Array]]:
+def _perturbations(feed: Mapping[str, Array], row: int) -> Iterator[dict[str, Array]]:
     neighbour = (row + 1) % _count(feed)
     for change in (None, (100, 100), (-100, -100), (0.01, 0), (0, 0)):
         changed = {name: array.copy() for name, array in feed.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from edge_rai import arguments
 from edge_rai._ffi import ffi
 
 
@@ -15,6 +16,7 @@ class ManualClock:
         unix_ns: Wall clock: ages of time stamps, and what people read.
 
     Raises:
+        TypeError: One of them is no integer.
         ValueError: monotonic_ns would be below 0 or no uint64, or unix_ns no int64; neither has moved.
     """
 
@@ -29,7 +31,7 @@ class ManualClock:
 
     @monotonic_ns.setter
     def monotonic_ns(self, value: int) -> None:
-        self.struct.monotonic_ns = _within("monotonic_ns", value, 0, 2**64 - 1)
+        self.struct.monotonic_ns = arguments.within("monotonic_ns", value, 0, 2**64 - 1)
 
     @property
     def unix_ns(self) -> int:
@@ -37,13 +39,12 @@ class ManualClock:
 
     @unix_ns.setter
     def unix_ns(self, value: int) -> None:
-        self.struct.unix_ns = _within("unix_ns", value, -(2**63), 2**63 - 1)
+        self.struct.unix_ns = arguments.within("unix_ns", value, -(2**63), 2**63 - 1)
 
     def advance(self, seconds: float) -> None:
         """Moves both on by as much."""
-        if not math.isfinite(seconds):
-            raise ValueError(f"seconds is {seconds}; expected a finite number")
-        before, nanoseconds = self.monotonic_ns, round(seconds * 1e9)
+        elapsed = arguments.seconds("seconds", seconds, -math.inf, math.inf, "a finite number")
+        before, nanoseconds = self.monotonic_ns, round(elapsed * 1e9)
         self.monotonic_ns = before + nanoseconds
         try:
             self.unix_ns += nanoseconds
@@ -53,9 +54,3 @@ class ManualClock:
 
     def __repr__(self) -> str:
         return f"ManualClock(monotonic_ns={self.monotonic_ns}, unix_ns={self.unix_ns})"
-
-
-def _within(name: str, value: int, least: int, most: int) -> int:
-    if not least <= value <= most:
-        raise ValueError(f"{name} is {value}; expected {least} to {most}")
-    return value

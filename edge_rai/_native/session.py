@@ -166,13 +166,17 @@ class NativeSession:
             reasons = tuple(code for code in ReasonCode if found.reasons >> code & 1)
             return ReviewItem(found.id, found.unix_ns, reasons, inputs)
 
+    def check_overridable(self) -> None:
+        """Raises UnsupportedModelError where C could do nothing with a row's outputs."""
+        nested = next((spec.name for spec in self.decided if spec.dtype == "object"), None)
+        if nested is not None:
+            raise UnsupportedModelError(
+                f"output '{nested}' is a sequence or map, and of a model with such an output no answers are remembered "
+                "as last good ones: override the row with None, which takes it out of the queue"
+            )
+
     def override(self, review_id: int, outputs: Sequence[Array]) -> None:
         """One row's outputs, states left out, for a row that waits; none: it leaves without an answer."""
-        nested = next((spec.name for spec in self.decided if spec.dtype == "object"), None)
-        if outputs and nested is not None:
-            raise UnsupportedModelError(
-                f"output '{nested}' is no tensor: such a row can leave the queue with None only"
-            )
         tensors = Tensors(self.decided if outputs else (), "output")
         held = [tensors.place(i, values) for i, values in enumerate(outputs)]
         detail = Detail()

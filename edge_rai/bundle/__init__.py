@@ -9,7 +9,7 @@ from edge_rai.bundle.golden import (
     golden_dtype,
     largest_finite,
 )
-from edge_rai.bundle.manifest import FORMAT_VERSION, Manifest, ModelFile, Provenance, parse_manifest
+from edge_rai.bundle.manifest import FORMAT_VERSION, Manifest, ModelFile, Provenance, Quantization, parse_manifest
 from edge_rai.bundle.read import Bundle, read
 from edge_rai.bundle.write import SUFFIX, check_replaceable, stored_zip, write_bundle
 
@@ -23,6 +23,7 @@ __all__ = [
     "Manifest",
     "ModelFile",
     "Provenance",
+    "Quantization",
     "check_replaceable",
     "golden_array",
     "golden_bytes",

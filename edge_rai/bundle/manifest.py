@@ -20,6 +20,8 @@ _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)
 _MAX_PATH_BYTES, _MAX_DEPTH = 255, 8
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
+Quantization = Literal["none", "static_int8_qdq", "dynamic_int8", "float16", "int4_weights"]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
@@ -33,15 +35,17 @@ class ModelFile:
         rows_independent: A row's answer was bit-identical whatever its batch mates were.
         sha256: Of the file, hex.
         size: Of the file, bytes.
+        recipe: By which the converter made it; empty when it is not known.
     """
 
     role: Literal["primary", "fallback"]
     path: str
     format: Literal["onnx"]
-    quantization: Literal["none", "static_int8_qdq"]
+    quantization: Quantization
     rows_independent: bool
     sha256: str
     size: int
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

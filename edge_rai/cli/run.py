@@ -79,11 +79,13 @@ def _as_json(answer: Answer, batch: str | None) -> dict[str, Any]:
 
 
 def _print(answer: Answer, batch: str | None) -> None:
-    from edge_rai import Verdict
+    from edge_rai import Source, Verdict
 
-    rows = answer.row_verdicts
-    counts = ", ".join(f"{int((rows == verdict).sum())} {verdict.name.lower()}" for verdict in Verdict)
-    print(f"{len(rows)} rows: {counts}; answered by {answer.source.name.lower()}")
+    verdicts, sources = answer.row_verdicts.tolist(), answer.row_sources.tolist()
+    judged = ", ".join(f"{verdicts.count(verdict)} {verdict.name.lower()}" for verdict in Verdict)
+    answered = [(sources.count(source), source.name.lower()) for source in Source]
+    print(f"{len(verdicts)} rows: {judged}")
+    print(f"answered by: {', '.join(f'{name} {count}' for count, name in answered if count) or 'nobody'}")
     for name, values in answer.outputs.items():
         _print_output(name, values)
     for reason in answer.reasons[:20]:

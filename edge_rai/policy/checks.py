@@ -131,6 +131,11 @@ def check_bounds(name: str, bounds: Bounds | None) -> None:
         raise ValueError(f"{name} is {list(bounds)}; expected [low, high], at least one of them finite")
 
 
+def is_single(shape: tuple[int, ...], batched: bool) -> bool:
+    """Whether an output has one value along its last axis, that of rows aside: a probability, a score, a quantity."""
+    return len(shape) <= int(batched) or shape[-1] == 1
+
+
 def one_kind(categories: Any) -> Any:
     """For pydantic: refuses a list of categories that are not all numbers, or all strings, in one sentence."""
     if not isinstance(categories, list) or all(isinstance(item, str) for item in categories):

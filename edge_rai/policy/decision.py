@@ -20,6 +20,8 @@ STEPS: dict[str, Source] = {
     "abstain": Source.ABSTAIN,
     "reject": Source.NONE,
 }
+# The default too: a policy whose outputs have none may not name it.
+_ALWAYS_ANSWER = ("default", "reject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,12 @@ class FallbackRule:
             raise ValueError(f"chain is {list(self.chain)}; expected at least one step, and each once")
         for step in self.chain:
             check_word("a step of a chain", step, Step)
-        if "reject" in self.chain[:-1]:
-            raise ValueError(f"chain is {list(self.chain)}; nothing after reject is ever asked, so put it last")
+        for step in self.chain[:-1]:
+            if step in _ALWAYS_ANSWER:
+                raise ValueError(
+                    f"chain is {list(self.chain)}; {step} always answers, so nothing after it is ever asked; put it "
+                    "last"
+                )
         known = [code.name.lower() for code in ReasonCode]
         for name in self.reasons:
             if name not in known:
@@ -197,6 +203,30 @@ class StateRule:
     input: str
     output: str
     row_axis: int | None = None
+
+
+def check_chains(rules: tuple[FallbackRule, ...], decision: Decision, *, has_default: bool) -> None:
+    """Refuses rules and steps that nothing ever comes to, and steps that have nothing to answer with."""
+    if any(not rule.reasons for rule in rules[:-1]):
+        raise ValueError("a fallback rule without reasons fits any, so none after it is ever asked; put it last")
+    before: set[str] = set()
+    for place, rule in enumerate(rules):
+        if rule.reasons and before.issuperset(rule.reasons):
+            raise ValueError(
+                f"fallback[{place}] is never asked: rules before it have all of its reasons, {', '.join(rule.reasons)}"
+            )
+        before.update(rule.reasons)
+    steps = {step for rule in rules for step in rule.chain}
+    for step, field, given in (
+        ("last_good", "decision.last_good", decision.last_good),
+        ("abstain", "decision.review_rows", decision.review_rows),
+    ):
+        if step in steps and given is None:
+            raise ValueError(f'a fallback chain has "{step}", but {field} is not set; without it nothing answers')
+        if step not in steps and given is not None:
+            raise ValueError(f'{field} is set, but no fallback chain has "{step}"')
+    if "default" in steps and not has_default:
+        raise ValueError('a fallback chain has "default", but no output has a default')
 
 
 def _check_count(name: str, value: int, most: int = _MOST) -> None:

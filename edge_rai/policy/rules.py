@@ -21,9 +21,10 @@ from edge_rai.policy.checks import (
     check_text,
     check_word,
     has_value,
+    is_single,
     one_kind,
 )
-from edge_rai.policy.decision import Decision, FallbackRule, StateRule
+from edge_rai.policy.decision import Decision, FallbackRule, StateRule, check_chains
 
 _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
@@ -302,7 +303,9 @@ class Policy:
         _check_unique("inputs", (rule.name for rule in self.inputs))
         _check_unique("outputs", (rule.name for rule in self.outputs))
         self._check_feature_names()
-        self._check_chains()
+        self._check_sums()
+        has_default = any(output.default for output in self.outputs)
+        check_chains(self.fallback, self.decision or Decision(), has_default=has_default)
         self._check_states()
         self._check_distances()
         if self.batched:
@@ -318,21 +321,12 @@ class Policy:
             if any(rule.feature_axis == 0 for rule in self.inputs):
                 raise ValueError("batched is true, so axis 0 holds rows and cannot be a feature_axis")
 
-    def _check_chains(self) -> None:
-        decision = self.decision or Decision()
-        if any(not rule.reasons for rule in self.fallback[:-1]):
-            raise ValueError("a fallback rule without reasons fits any, so none after it is ever asked; put it last")
-        steps = {step for rule in self.fallback for step in rule.chain}
-        for step, field, given in (
-            ("last_good", "decision.last_good", decision.last_good),
-            ("abstain", "decision.review_rows", decision.review_rows),
-        ):
-            if step in steps and given is None:
-                raise ValueError(f'a fallback chain has "{step}", but {field} is not set; without it nothing answers')
-            if step not in steps and given is not None:
-                raise ValueError(f'{field} is set, but no fallback chain has "{step}"')
-        if "default" in steps and not any(output.default for output in self.outputs):
-            raise ValueError('a fallback chain has "default", but no output has a default')
+    def _check_sums(self) -> None:
+        for output in self.outputs:
+            if output.sum is not None and is_single(output.shape, self.batched):
+                raise ValueError(
+                    f"sum of output {output.name!r} is along its last axis, which has one value; write range instead"
+                )
 
     def _check_states(self) -> None:
         _check_unique("states", (state.input for state in self.states))

@@ -25,8 +25,8 @@ def main() -> int:
     WORK.mkdir(parents=True)
     model, calibration, rows, labels, everything = train(WORK)
     print("1. Convert. The float model, its int8 form, and a guard learned from the training rows.")
-    report = convert(model, calibration, WORK / "tumour.erai", labels="y", mode="int8")
-    convert(model, calibration, WORK / "tumour-float.erai", labels="y", mode="none")
+    report = convert(model, calibration, WORK / "tumour.erai", labels="y", prune="none", quantize="int8")
+    convert(model, calibration, WORK / "tumour-float.erai", labels="y", prune="none", quantize="none")
     float_model, int8_model = (bare(read(WORK / f"{name}.erai")) for name in ("tumour-float", "tumour"))
     with edge_rai.load(WORK / "tumour.erai", spool=WORK / "spool") as session:
         guarded = session.predict(rows)

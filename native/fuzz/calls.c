@@ -78,7 +78,8 @@ static size_t check_judged(const run *it) {
     const uint8_t *verdicts, *sources;
     const uint64_t *ids = erai_answer_review(answer);
     size_t rows = erai_answer_rows(answer, &verdicts, &sources);
-    uint8_t worst = 0, greatest = 0;
+    int refused = !rows && erai_answer_verdict(answer) == ERAI_VERDICT_REJECT;
+    uint8_t worst = 0, greatest = refused ? ERAI_SOURCE_NONE : 0;
     for (size_t row = 0; row < rows; row++) {
         must((verdicts[row] == ERAI_VERDICT_REJECT) == (sources[row] != ERAI_SOURCE_PRIMARY));
         must((sources[row] == ERAI_SOURCE_ABSTAIN) == (ids && ids[row]));

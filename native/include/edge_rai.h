@@ -159,7 +159,8 @@ typedef enum erai_reason_code {
     ERAI_REASON_DTYPE = 0,       /* value, limit: the erai_dtype that came and the one declared */
     ERAI_REASON_RANK = 1,        /* value, limit: the rank that came and the one declared */
     ERAI_REASON_SHAPE = 2,       /* value, limit: the extent that came and the one declared or the greatest allowed */
-    ERAI_REASON_ROWS = 3,        /* inputs disagree on the number of rows; value, limit: this one, the first one */
+    ERAI_REASON_ROWS = 3,        /* inputs disagree on the number of rows; value, limit: this one's and the first one's.
+                                  * Or there is no row where the rules do not allow that: 0 and 1 */
     ERAI_REASON_NOT_FINITE = 4,  /* value: the NaN or infinity */
     ERAI_REASON_BELOW_RANGE = 5, /* value < limit */
     ERAI_REASON_ABOVE_RANGE = 6, /* value > limit */
@@ -553,7 +554,10 @@ ERAI_API erai_status erai_answer_open(erai_session *session, erai_answer **answe
 /* Its statistics pass to the session. Waits for a run that was left at its deadline. */
 ERAI_API void erai_answer_close(erai_answer *answer);
 
-/* Admit, infer, judge, decide, record. `inputs` stand in the guard's order, states left out. */
+/* Admit, infer, judge, decide, record. `inputs` stand in the guard's order, states left out. Of a batched policy a call
+ * without a row is for the model to answer where ERAI_RULE_EMPTY allows it. Elsewhere it is rejected as a call, whoever
+ * runs the model: verdict REJECT, source NONE, one reason, no rows, outputs of no rows; it is counted as a call and not
+ * as a row. */
 ERAI_API erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count,
                                           erai_answer *answer);
 

@@ -97,8 +97,9 @@ static erai_status shape_outputs(erai_answer *answer) {
         }
         if (!er_tensor_bytes(buffer->shape, buffer->rank, buffer->dtype, &bytes) || !er_buffer_reserve(buffer, bytes))
             return ERAI_E_MEMORY;
-        /* Strings are looked at before all of them are given; states are given no more than this. */
-        if (buffer->dtype == ERAI_DTYPE_STRING || output->is_state)
+        /* Strings are looked at before all of them are given; states, and calls without a row, are given no more than
+         * this. */
+        if (buffer->dtype == ERAI_DTYPE_STRING || output->is_state || !answer->rows)
             fill(buffer->data, buffer->dtype, 0, er_elements(buffer->shape, buffer->rank), NULL, 0);
     }
     return ERAI_OK;
@@ -299,6 +300,7 @@ erai_status er_decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
         erai_status status = shape_outputs(answer);
         if (status) return status;
     }
+    if (!answer->rows && answer->verdict == ERAI_VERDICT_REJECT) answer->source = ERAI_SOURCE_NONE;
     if (answer->rejected) decide_rejected(answer, now_ns, unix_ns);
     if (answer->rejected || !answer->ran) settle_nests(answer);
     if (answer->session->last_good && answer->ran && answer->rejected < answer->rows) remember(answer, now_ns);

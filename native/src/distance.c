@@ -2,9 +2,13 @@
  * z = (x - mean) * scale. A triangular factor of the inverse covariance as the projection makes this the squared
  * distance of Mahalanobis (1936); its blocks end where their zeros begin (guard_layout.c).
  *
- * z is computed in float64 and everything after it in float32, eight directions at a time, in an order that does not
- * depend on the processor: each block adds the products of even and of odd features apart. A missing value and NaN have
- * z = 0, and z is clipped to +-10^6, past any threshold, so that infinite values give numbers too. */
+ * z is computed in float64 and rounded to float32, eight directions at a time, in an order that does not depend on the
+ * processor: sums add the products of even and of odd features apart. Without a rest they are float32. With one, the
+ * sum over k takes away most of what the squares add (weights are negative there), and what is left has their error: of
+ * every 16 features the products are added in float32, these sums and everything after them in float64. A product has
+ * then passed nine roundings to 24 bits in its direction, however many features there are; converters rely on that
+ * (docs/adr/0008-distance.md). A missing value and NaN have z = 0, and z is clipped to +-10^6, past any threshold, so
+ * that infinite values give numbers too. */
 #include "answer.h"
 #include "dispatch.h"
 #include "values.h"
@@ -12,9 +16,13 @@
 #include <math.h>
 
 typedef float lanes __attribute__((vector_size(32), may_alias));
+typedef float half __attribute__((vector_size(16), may_alias));
+typedef double wide __attribute__((vector_size(32), may_alias));
 
 #define BLOCKS (ER_MAX_DIRECTIONS / 8)
-#define CHUNK 256u /* features at a time; a multiple of 8 */
+#define CHUNK 256u /* features at a time; a multiple of RUN */
+#define RUN 16u    /* features whose products are added in float32 where they may cancel */
+#define WIDE(narrow) __builtin_convertvector(narrow, wide)
 
 /* z of `count` features from `first` on, and zeros up to the next multiple of 8. In loops apart, each of which the
  * compiler takes several features at a time. */
@@ -85,12 +93,66 @@ ER_INLINE void squared_body(const er_input *input, const er_feature *features, c
                (((double)total[4] + (double)total[5]) + ((double)total[6] + (double)total[7]));
 }
 
+/* The same in runs; sum[0] has the first four directions, sum[1] the others. */
+ER_INLINE void project_closely(const float *factors, const float *z, size_t count, wide *sum) {
+    wide low = sum[0], high = sum[1];
+    for (size_t f = 0; f < count; f += RUN) {
+        const lanes *factor = (const lanes *)(const void *)(factors + 8 * f);
+        union {
+            lanes whole;
+            half halves[2];
+        } run = {{0}};
+        if (count - f >= RUN) {
+            lanes even = factor[0] * z[f], odd = factor[1] * z[f + 1];
+#pragma GCC unroll 8
+            for (size_t i = 2; i < RUN; i += 2) {
+                even += factor[i] * z[f + i];
+                odd += factor[i + 1] * z[f + i + 1];
+            }
+            run.whole = even + odd;
+        } else {
+            project(factors + 8 * f, z + f, count - f, &run.whole);
+        }
+        low += WIDE(run.halves[0]);
+        high += WIDE(run.halves[1]);
+    }
+    sum[0] = low;
+    sum[1] = high;
+}
+
+ER_INLINE void closely_body(const er_input *input, const er_feature *features, const void *values, double *squared) {
+    const er_distance *distance = input->distance;
+    const half *weights = (const half *)(const void *)distance->weights;
+    wide sums[2 * BLOCKS], total = {0};
+    for (size_t b = 0; b < 2 * distance->blocks; b++) sums[b] = (wide){0};
+    for (size_t first = 0; first < distance->features; first += CHUNK) {
+        size_t rest = distance->features - first, count = rest < CHUNK ? rest : CHUNK;
+        half z[CHUNK / 4] __attribute__((aligned(sizeof(lanes))));
+        standardize(input, values, first, count, (float *)z);
+        if (input->sentinels) forget_missing(input, features, values, first, count, (float *)z);
+        for (size_t i = 0; i < (count + 7) / 8 * 2; i++) total += WIDE(z[i]) * WIDE(z[i]);
+        for (size_t b = 0; b < distance->blocks; b++) {
+            size_t extent = distance->extents[b] > first ? distance->extents[b] - first : 0;
+            project_closely(distance->factors[b] + 8 * first, (float *)z, extent < count ? extent : count,
+                            &sums[2 * b]);
+        }
+    }
+    total *= (double)distance->rest;
+    for (size_t b = 0; b < 2 * distance->blocks; b++) total += sums[b] * sums[b] * WIDE(weights[b]);
+    *squared = (total[0] + total[1]) + (total[2] + total[3]);
+}
+
 ER_TWICE(squared, (const er_input *input, const er_feature *features, const void *values, double *squared_distance),
+         (input, features, values, squared_distance))
+ER_TWICE(closely, (const er_input *input, const er_feature *features, const void *values, double *squared_distance),
          (input, features, values, squared_distance))
 
 double er_distance_squared(const er_input *input, const er_feature *features, const void *values) {
     double result = 0;
-    squared(input, features, values, &result);
+    if (input->distance->rest != 0.0f && input->distance->blocks > 0)
+        closely(input, features, values, &result);
+    else
+        squared(input, features, values, &result);
     if (isnan(result)) return (double)INFINITY; /* a sum of infinities */
     return result > 0 ? result : 0.0;           /* negative weights may leave a little less than nothing */
 }

@@ -112,8 +112,8 @@ static erai_status add_files(const er_model *model, const er_model_options *aske
 }
 
 /* Official builds from 1.29 on report to their maker what process runs what model, and keep a device's id for it. The
- * variable alone keeps them from it before there is an environment; the call reaches those builds that know no variable.
- * Who has set the variable has decided. */
+ * variable alone keeps them from it before there is an environment; the call reaches those builds that know no
+ * variable. Who has set the variable has decided. */
 #define TELEMETRY_SWITCH "ORT_DISABLE_TELEMETRY"
 
 static OrtStatus *set_up(er_model *model, const er_model_options *asked, OrtHandle **options) {

@@ -61,6 +61,36 @@ static void a_batch_without_a_row_that_is_refused_is_rejected_all_the_same(void)
     close_session(session, answer);
 }
 
+/* An output that turned out to have no axes has a value without any row, which the call before must not lend. */
+static void a_batch_without_a_row_where_the_rules_allow_none_is_nobodys_to_answer(void) {
+    static const uint32_t chain[] = {ERAI_SOURCE_DEFAULT, ERAI_SOURCE_NONE};
+    static const float x[] = {1, 2}, y[] = {0.5f, 0.25f}, total = 7;
+    const int64_t shape[] = {2, 1};
+    erai_policy *policy = test_policy(1);
+    test_add_output(policy, "y", (erai_output_rule){.shape = column, .rank = 2});
+    test_add_output(policy, "total", (erai_output_rule){.shape = column, .rank = 2});
+    test_add_fallback(policy, UINT64_MAX, chain, 2);
+    erai_session *session = test_session(policy, NULL);
+    erai_answer *answer = test_answer(session);
+    const erai_tensor outputs[] = {{.data = y, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32},
+                                   {.data = &total, .shape = shape, .rank = 0, .dtype = ERAI_DTYPE_FLOAT32}};
+    erai_tensor output;
+    for (int before = 0; before < 2; before++) {
+        ER_CHECK_INT(test_call_floats(session, answer, NULL, 0, NULL, 1), 0);
+        check_empty(answer);
+        ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_REJECT);
+        ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_NONE);
+        ER_CHECK_INT(erai_answer_output(answer, 1, &output), ERAI_OK);
+        ER_CHECK(before ? output.rank == 0 && isnan(*(const float *)output.data) : output.shape[0] == 0);
+        test_call(session, answer, x, 2, outputs, 2);
+        ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_ACCEPT);
+        ER_CHECK_INT(erai_answer_output(answer, 1, &output), ERAI_OK);
+        ER_CHECK(*(const float *)output.data == total);
+    }
+    ER_CHECK_INT(test_reasons(session, ERAI_REASON_ROWS), 2);
+    close_session(session, answer);
+}
+
 static void a_model_answers_a_batch_without_a_row(void) {
     static const test_node node = {"Mul", {"x", "ten"}, "y"};
     static const test_constant ten = {"ten", {1, 1}, 10};
@@ -258,6 +288,7 @@ static void a_clock_that_is_set_back_makes_no_call_and_no_window_long(void) {
 int main(void) {
     ER_RUN(a_batch_without_a_row_has_outputs_without_a_row);
     ER_RUN(a_batch_without_a_row_that_is_refused_is_rejected_all_the_same);
+    ER_RUN(a_batch_without_a_row_where_the_rules_allow_none_is_nobodys_to_answer);
     ER_RUN(a_model_answers_a_batch_without_a_row);
     ER_RUN(keys_that_come_between_the_halves_must_be_one_a_row_too);
     ER_RUN(an_input_of_another_type_is_rejected_whatever_keys_its_rows_had);

@@ -28,6 +28,14 @@ static erai_reason shape_reason(const er_input *input, const erai_tensor *tensor
                          .element = axis};
 }
 
+static erai_reason rows_reason(const er_input *input, const erai_tensor *tensor, size_t limit) {
+    return (erai_reason){.subject = input->name,
+                         .row = -1,
+                         .code = ERAI_REASON_ROWS,
+                         .value = (double)tensor->shape[0],
+                         .limit = (double)limit};
+}
+
 /* The first thing wrong with a whole tensor, or nothing. Where the rules do not allow axes of no extent they are
  * refused: ONNX Runtime 1.31 ends the process when an LSTM or GRU gets one. */
 static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows,
@@ -44,23 +52,24 @@ static int check_tensor(erai_answer *answer, const er_input *input, const erai_t
     } else {
         uint32_t axis = 0;
         while (axis < input->rank && extent_allowed(input, axis, tensor->shape[axis])) axis++;
-        if (axis < input->rank) {
+        if (axis == 0 && answer->guard->batched && tensor->shape[0] == 0) {
+            reason = rows_reason(input, tensor, rows ? rows : 1);
+        } else if (axis < input->rank) {
             reason = shape_reason(input, tensor, axis);
         } else if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, bytes)) {
             reason = shape_reason(input, tensor, input->rank - 1); /* the last axis is one too many */
         } else {
             if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
-            reason.code = ERAI_REASON_ROWS;
-            reason.value = (double)tensor->shape[0];
-            reason.limit = (double)rows;
+            reason = rows_reason(input, tensor, rows);
         }
     }
     er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
     return 0;
 }
 
-/* The rows of a call, also of one whose shape is refused: as many as the caller meant, where that can be believed. A
- * tensor without a value costs its caller nothing, and may claim any number of rows unless the rules allow it. */
+/* The rows of a call, also of one whose shape is refused: as many as the caller meant, none among them, where that can
+ * be believed. A tensor without a value costs its caller nothing, and may claim any number of rows unless the rules
+ * allow it. */
 static size_t believed_rows(const erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     size_t first = 0, elements;
@@ -68,7 +77,9 @@ static size_t believed_rows(const erai_answer *answer) {
     if (!guard->batched || first == guard->input_count) return 1;
     const er_input *input = &guard->inputs[first];
     const erai_tensor *tensor = &answer->inputs[first];
-    if (tensor->rank == 0 || tensor->rank > ERAI_MAX_RANK || !extent_allowed(input, 0, tensor->shape[0])) return 1;
+    if (tensor->rank == 0 || tensor->rank > ERAI_MAX_RANK) return 1;
+    if (tensor->shape[0] == 0) return 0;
+    if (!extent_allowed(input, 0, tensor->shape[0])) return 1;
     if (!er_tensor_bytes(tensor->shape, tensor->rank, ERAI_DTYPE_UINT8, &elements)) return 1;
     return elements || input->flags & ERAI_RULE_EMPTY ? (size_t)tensor->shape[0] : 1;
 }

@@ -424,8 +424,11 @@ static void zero_rows_are_an_answer_where_the_rules_allow_them(void) {
         close_rig(&of);
         of = open_rig(dtypes[i], 0, &feature, NULL, 1);
         ER_CHECK_INT(admit(&of, dtypes[i], NULL, 0), 0);
-        ER_CHECK_INT(of.answer->rows, 1);
-        ER_CHECK_INT(of.answer->reasons[0].code, ERAI_REASON_SHAPE);
+        ER_CHECK_INT(of.answer->rows, 0);
+        ER_CHECK_INT(erai_answer_verdict(of.answer), ERAI_VERDICT_REJECT);
+        ER_CHECK_INT(of.answer->reason_count, 1);
+        const erai_reason reason = of.answer->reasons[0];
+        ER_CHECK(reason.code == ERAI_REASON_ROWS && reason.row == -1 && reason.value == 0 && reason.limit == 1);
         close_rig(&of);
     }
 }

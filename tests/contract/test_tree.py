@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import site
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +26,26 @@ def test_tests_run_against_the_installed_wheels(root: Path) -> None:
         home = Path(str(module.__file__)).resolve().parent.parent
         assert home in packages, f"{module.__name__} was imported from {home}"
     assert str(root) not in sys.path
+
+
+def test_import_in_the_source_tree_says_that_it_hides_the_installed_package(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "edge_rai", tmp_path / "edge_rai", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    asked = [sys.executable, "-c", "import edge_rai"]
+    shadowed = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (said,) = re.findall(r"^ImportError: (.*)", shadowed.stderr, flags=re.MULTILINE)
+    for part in (f"imported from {tmp_path}/edge_rai, ", "edge_rai._ffi", "hides the installed", "-P", "make install"):
+        assert part in said
+    elsewhere = subprocess.run(asked, cwd="/", capture_output=True, text=True, check=False)
+    assert (elsewhere.returncode, elsewhere.stderr) == (0, "")
+
+
+def test_import_that_fails_for_another_reason_is_not_explained_away(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "edge_rai", tmp_path / "edge_rai", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "numpy.py").write_text("import nowhere\n")
+    child = subprocess.run(
+        [sys.executable, "-c", "import edge_rai"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert child.stderr.endswith("ModuleNotFoundError: No module named 'nowhere'\n")
 
 
 def test_versions_of_cmake_and_both_distributions_agree(root: Path) -> None:

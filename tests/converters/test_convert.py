@@ -29,7 +29,7 @@ FLOAT = TensorProto.FLOAT
 @pytest.fixture(scope="module")
 def converted(tumours: Path, tmp_path_factory: pytest.TempPathFactory) -> ConversionReport:
     output = tmp_path_factory.mktemp("bundle") / "tumour.erai"
-    return convert(tumours / "mlp.onnx", tumours / "data.npz", output, labels="y")
+    return convert(tumours / "mlp.onnx", tumours / "data.npz", output, labels="y", prune="none")
 
 
 def command(module: object, *arguments: str | Path) -> int:
@@ -72,19 +72,23 @@ def test_row_of_nan_that_int8_would_answer_is_rejected_by_name(converted: Conver
 
 def test_report_and_evidence_say_what_was_measured(converted: ConversionReport) -> None:
     original, int8 = converted.candidates
-    assert converted.choice.quantization == "static_int8_qdq"
+    assert converted.choice.recipe == "int8"
+    assert converted.chosen is int8
     assert converted.batched
     assert converted.rows_independent
     assert converted.features == 30
     assert int8.size < 0.9 * original.size
-    assert original.accuracy is not None
-    assert original.accuracy > 0.9
-    assert set(converted.latency) == {"none", "static_int8_qdq"}
-    evidence = json.loads(bundle.read(converted.output).files["evidence/comparison.json"])
+    assert original.comparison.accuracy is not None
+    assert original.comparison.accuracy > 0.9
+    assert int8.cost is not None
+    assert int8.cost.p10_ns <= int8.cost.p50_ns <= int8.cost.p90_ns
+    assert int8.cost.speed_up_low <= int8.cost.speed_up <= int8.cost.speed_up_high
+    assert int8.cost.peak_memory
+    evidence = json.loads(bundle.read(converted.output).files["evidence/candidates.json"])
     assert [entry["size"] for entry in evidence["candidates"]] == [original.size, int8.size]
     assert evidence["guard_on_held_back"]["rows"] == 142
-    assert evidence["chosen"] == {"quantization": "static_int8_qdq", "reason": converted.choice.reason}
-    assert "_ns" not in json.dumps(evidence), "times differ from run to run"
+    assert evidence["chosen"]["recipe"] == "int8"
+    assert evidence["candidates"][1]["cost"]["p50_ns"] == int8.cost.p50_ns
 
 
 def test_card_names_the_source_the_choice_and_the_limits(converted: ConversionReport) -> None:
@@ -99,22 +103,24 @@ def test_guard_is_what_the_written_policy_compiles_to(converted: ConversionRepor
     check_guard(files["policy.toml"], files["reference/reference.json"], files["guard.bin"])
 
 
-def test_same_inputs_give_the_same_bytes_in_other_processes(
-    converted: ConversionReport, tumours: Path, tmp_path: Path
-) -> None:
-    script = "import sys; from edge_rai_converters import convert; convert(*sys.argv[1:4], labels='y')"
+def test_same_inputs_give_the_same_bytes_in_other_processes(tumours: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from edge_rai_converters import convert; convert(*sys.argv[1:4], labels='y', reproducible=True)"
+    )
+    made = []
     for seed in ("1", "2"):
         folder = tmp_path / seed
         folder.mkdir()
         arguments = [str(tumours / "mlp.onnx"), str(tumours / "data.npz"), str(folder / "tumour.erai")]
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", script, *arguments], check=True, env=environment, cwd=folder)
-        assert (folder / "tumour.erai").read_bytes() == converted.output.read_bytes()
+        made.append((folder / "tumour.erai").read_bytes())
+    assert made[0] == made[1]
 
 
 def test_source_is_never_touched_and_float_is_kept_as_it_is(tumours: Path, tmp_path: Path) -> None:
     before = (tumours / "mlp.onnx").read_bytes()
-    convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y", mode="none")
+    convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y", prune="none", quantize="none")
     assert (tumours / "mlp.onnx").read_bytes() == before
     found = bundle.read(tmp_path / "m.erai")
     assert found.files["models/m.onnx"] == before
@@ -123,20 +129,21 @@ def test_source_is_never_touched_and_float_is_kept_as_it_is(tumours: Path, tmp_p
 
 
 def test_convolutions_become_int8_on_images(digits: Path, tmp_path: Path) -> None:
-    report = convert(digits / "cnn.onnx", digits / "data.npz", tmp_path / "digits.erai", labels="y")
+    report = convert(digits / "cnn.onnx", digits / "data.npz", tmp_path / "digits.erai", labels="y", prune="none")
     original, int8 = report.candidates
-    assert report.choice.quantization == "static_int8_qdq"
-    assert original.accuracy is not None
-    assert original.accuracy > 0.9
-    assert int8.agreement is not None
-    assert int8.agreement > 0.98
+    assert report.choice.recipe == "int8"
+    assert original.comparison.accuracy is not None
+    assert original.comparison.accuracy > 0.9
+    assert int8.comparison.agreement is not None
+    assert int8.comparison.agreement > 0.98
     with edge_rai.load(tmp_path / "digits.erai") as session:
         assert [feature.name for feature in session.features] == ["image[0]"]
 
 
 def test_tree_ensemble_is_kept_in_float_with_a_sentence(tumours: Path, tmp_path: Path) -> None:
     report = convert(tumours / "forest.onnx", tumours / "data.npz", tmp_path / "forest.erai", labels="y")
-    assert report.choice.reason == "float is kept because the model has none of Conv, Gemm, MatMul"
+    assert report.choice.recipe == "float"
+    assert "int8 is not to be had: " in report.choice.reason
     with edge_rai.load(tmp_path / "forest.erai") as session:
         assert session.predict(np.load(tumours / "data.npz")["X"][:1]).verdict is Verdict.ACCEPT
 
@@ -144,7 +151,7 @@ def test_tree_ensemble_is_kept_in_float_with_a_sentence(tumours: Path, tmp_path:
 def test_int8_that_loses_too_much_is_refused_and_nothing_is_written(tumours: Path, tmp_path: Path) -> None:
     arguments = (tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai")
     with pytest.raises(AccuracyDropError, match="points of accuracy"):
-        convert(*arguments, labels="y", mode="int8", max_drop=-100)
+        convert(*arguments, labels="y", prune="none", quantize="int8", max_drop=-100)
     assert not list(tmp_path.iterdir())
 
 
@@ -205,7 +212,7 @@ def test_model_of_fixed_batch_one_is_called_row_by_row(make_model, tmp_path: Pat
     )
     rows = np.random.default_rng(1).normal(size=(64, 6)).astype(np.float32)
     np.save(tmp_path / "rows.npy", rows)
-    report = convert(path, tmp_path / "rows.npy", tmp_path / "m.erai", mode="none")
+    report = convert(path, tmp_path / "rows.npy", tmp_path / "m.erai", prune="none", quantize="none")
     assert (report.batched, report.rows_independent, report.false_rejections.rows) == (False, False, 16)
     with edge_rai.load(tmp_path / "m.erai") as session:
         np.testing.assert_allclose(session.predict(rows[:1]).outputs["y"], rows[:1] @ weights, rtol=1e-5)
@@ -267,7 +274,14 @@ def test_two_inputs_are_taken_by_name(make_model, tmp_path: Path) -> None:
 def test_output_that_is_something_else_is_not_overwritten(tumours: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.erai").write_text("precious", encoding="utf-8")
     with pytest.raises(FileExistsError, match=r"notes\.erai exists and is not a bundle"):
-        convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "notes.erai", labels="y", mode="none")
+        convert(
+            tumours / "mlp.onnx",
+            tumours / "data.npz",
+            tmp_path / "notes.erai",
+            labels="y",
+            prune="none",
+            quantize="none",
+        )
     assert (tmp_path / "notes.erai").read_text(encoding="utf-8") == "precious"
 
 
@@ -293,7 +307,9 @@ def test_convert_command_prints_a_table_and_keeps_progress_off_stdout(
     assert command(convert_command, *arguments) == 0
     printed = capsys.readouterr()
     table = printed.out.splitlines()
-    assert [line.split()[0] for line in table[:4]] == ["model", "float", "int8", "chosen:"]
+    assert table[0].split()[:3] == ["candidate", "bytes", "accuracy"]
+    assert table[1].split()[0] == "float"
+    assert sum(line.startswith("*") for line in table) == sum(line.startswith("chosen: ") for line in table) == 1
     assert "guard:  rejects" in printed.out
     assert all(line.startswith("convert: ") for line in printed.err.splitlines())
 
@@ -314,8 +330,8 @@ def test_convert_command_prints_one_json_document(
     assert command(convert_command, *arguments, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["output"] == str(tmp_path / "m.erai")
-    assert document["choice"]["quantization"] == "none"
-    assert document["latency"]["none"]["p50_ns"] > 0
+    assert document["choice"]["recipe"] == "float"
+    assert document["candidates"][0]["cost"]["p50_ns"] > 0
 
 
 def test_profile_command_lists_every_feature(tumours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

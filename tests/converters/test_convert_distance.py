@@ -38,7 +38,8 @@ def test_device_finds_as_many_far_rows_as_the_report_says(tumours: Path, tmp_pat
             tumours / "mlp.onnx",
             tumours / "data.npz",
             tmp_path / "m.erai",
-            mode="none",
+            prune="none",
+            quantize="none",
             distance=kind,
             false_rejection_rate=rate,
             labels="y",
@@ -54,13 +55,15 @@ def test_device_finds_as_many_far_rows_as_the_report_says(tumours: Path, tmp_pat
 
 
 def test_card_evidence_and_policy_say_the_rate_and_what_is_behind_it(tumours: Path, tmp_path: Path) -> None:
-    report = convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", mode="none", labels="y")
+    report = convert(
+        tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", prune="none", quantize="none", labels="y"
+    )
     (entry,) = report.distances
     files = bundle.read(tmp_path / "m.erai").files
     card = " ".join(files["card.md"].decode().split())
     assert f"{entry.threshold:.6g} are out of distribution. Of rows like the reference at most 1 % are" in card
     assert f"set the threshold. Of the held-back rows {entry.above} of 142 are" in card
-    (written,) = json.loads(files["evidence/comparison.json"])["distances"]
+    (written,) = json.loads(files["evidence/candidates.json"])["distances"]
     assert written["threshold"] == entry.threshold
     rule = parse_policy(files["policy.toml"].decode()).inputs[0].distance
     assert rule is not None
@@ -111,7 +114,9 @@ def test_raised_threshold_of_an_edited_policy_is_kept_and_measured(tumours: Path
     threshold = load_policy(tmp_path / "policy.toml").inputs[0].distance.threshold  # type: ignore[union-attr]
     (tmp_path / "policy.toml").write_text(text.replace(repr(threshold), repr(10 * threshold)))
     arguments = (tumours / "mlp.onnx", tumours / "data.npz")
-    report = convert(*arguments, tmp_path / "m", labels="y", mode="none", policy=tmp_path / "policy.toml")
+    report = convert(
+        *arguments, tmp_path / "m", labels="y", prune="none", quantize="none", policy=tmp_path / "policy.toml"
+    )
     (entry,) = report.distances
     assert entry.threshold == 10 * threshold
     assert entry.above < 0.1 * entry.held_back

@@ -81,13 +81,13 @@ def test_zipmap_is_bundled_and_what_was_left_out_is_said(tumours: Path, tmp_path
     found = bundle.read(tmp_path / "m.erai")
     assert [tensor.name for tensor in found.manifest.golden.outputs] == ["output_label"]
     assert "`output_probability`" in found.files["card.md"].decode()
-    assert json.loads(found.files["evidence/comparison.json"])["unrecorded_outputs"] == ["output_probability"]
+    assert json.loads(found.files["evidence/candidates.json"])["unrecorded_outputs"] == ["output_probability"]
     rows = np.load(tumours / "data.npz")["X"][:3]
     expected = onnxruntime.InferenceSession(tumours / f"{name}.zipmap.onnx").run(None, {"X": rows})
     with edge_rai.load(tmp_path / "m.erai") as session:
         answer = session.predict(rows)
     assert answer.outputs["output_label"].tolist() == expected[0].tolist()
-    if report.choice.quantization == "none":
+    if report.choice.recipe == "float":
         assert answer.outputs["output_probability"] == expected[1]
 
 
@@ -116,18 +116,19 @@ def test_fallback_model_answers_rejected_rows_and_the_card_says_so(tumours: Path
         tumours / "data.npz",
         tmp_path / "m.erai",
         labels="y",
-        mode="none",
+        prune="none",
+        quantize="none",
         false_rejection_rate=0.02,  # at 1 %, 142 rows have their greatest distance for a threshold, here an outlier's
         fallback_model=renamed(tumours / "forest.onnx", tmp_path),
     )
     assert report.fallback is not None
-    assert report.fallback.agreement is not None
-    assert report.fallback.agreement > 0.9
+    assert report.fallback.comparison.agreement is not None
+    assert report.fallback.comparison.agreement > 0.9
     found = bundle.read(tmp_path / "m.erai")
     assert found.manifest.fallback is not None
     assert found.manifest.fallback.path == "models/m.fallback.onnx"
     assert "## The fallback model" in found.files["card.md"].decode()
-    assert json.loads(found.files["evidence/comparison.json"])["fallback"]["source_name"] == "renamed.onnx"
+    assert json.loads(found.files["evidence/candidates.json"])["fallback"]["source_name"] == "renamed.onnx"
     far = data["X"][:1].copy()  # a large radius with a small perimeter: each is within its limits
     far[0, 0], far[0, 2] = data["X"][:, 0].max(), data["X"][:, 2].min()
     with edge_rai.load(tmp_path / "m.erai") as session:
@@ -157,15 +158,15 @@ def test_fallback_model_of_another_form_is_refused(tumours: Path, make_model, tm
     )
     arguments = (tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai")
     with pytest.raises(UnsupportedModelError, match=r"input 'X' is float32 \[free, 29\], in the primary model float32"):
-        convert(*arguments, mode="none", fallback_model=path)
+        convert(*arguments, prune="none", quantize="none", fallback_model=path)
     with pytest.raises(UnsupportedModelError, match="has no output 'label', which the primary model has"):
-        convert(*arguments, mode="none", fallback_model=tumours / "mlp.zipmap.onnx")
+        convert(*arguments, prune="none", quantize="none", fallback_model=tumours / "mlp.zipmap.onnx")
     assert not (tmp_path / "m.erai").exists()
 
 
 def test_policy_and_fallback_model_agree(tumours: Path, tmp_path: Path) -> None:
     arguments = (tumours / "mlp.onnx", tumours / "data.npz")
-    convert(*arguments, tmp_path / "m.erai", mode="none", distance="none")
+    convert(*arguments, tmp_path / "m.erai", prune="none", quantize="none", distance="none")
     text = bundle.read(tmp_path / "m.erai").files["policy.toml"].decode()
     (tmp_path / "policy.toml").write_text(text)
     with pytest.raises(PolicyError, match=r"no fallback chain of the policy has \"model\", so nobody would ask"):
@@ -193,7 +194,7 @@ def leaky(make_model, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_state_needs_no_data_and_is_carried(leaky: tuple[Path, Path], tmp_path: Path) -> None:
-    report = convert(*leaky, tmp_path / "m.erai", states=["h=next h"], mode="none")
+    report = convert(*leaky, tmp_path / "m.erai", states=["h=next h"], prune="none", quantize="none")
     assert report.false_rejections.rejected <= 2
     assert list(report.without_distance) == []
     rows = np.load(leaky[1])["x"]
@@ -267,8 +268,8 @@ shape = [-1, 2]
 
 
 def test_state_of_a_written_policy_is_taken_from_it(leaky: tuple[Path, Path], tmp_path: Path) -> None:
-    convert(*leaky, tmp_path / "m", states=["h=next h"], mode="none")
-    convert(*leaky, tmp_path / "again", policy=tmp_path / "m/policy.toml", mode="none")
+    convert(*leaky, tmp_path / "m", states=["h=next h"], prune="none", quantize="none")
+    convert(*leaky, tmp_path / "again", policy=tmp_path / "m/policy.toml", prune="none", quantize="none")
     assert load_policy(tmp_path / "again/policy.toml").states == (StateRule("h", "next h"),)
     assert (tmp_path / "again/guard.bin").read_bytes() == (tmp_path / "m/guard.bin").read_bytes()
 

@@ -111,7 +111,7 @@ def test_kind_follows_from_the_number_of_features() -> None:
 @pytest.mark.parametrize("kind", ["full", "low_rank", "diagonal"])
 def test_stated_false_rejection_rate_holds_on_fresh_rows(draw: Draw, rows: int, rate: float, kind: str) -> None:
     shares = []
-    for seed in range(120):
+    for seed in range(40):
         generator = np.random.default_rng(seed)
         found = learned(draw(generator, rows), rate=rate, kind=kind)
         squared = squared_distances(found.reference, draw(generator, 500))

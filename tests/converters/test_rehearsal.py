@@ -59,9 +59,9 @@ def written(folder: Path, order: str, calls: str) -> Path:
 
 
 def test_rules_of_order_and_time_have_no_say_in_the_rehearsal(identity: tuple[Path, Path], tmp_path: Path) -> None:
-    plain = convert(*identity, tmp_path / "plain", policy=written(tmp_path, "", ""), mode="none")
+    plain = convert(*identity, tmp_path / "plain", policy=written(tmp_path, "", ""), prune="none", quantize="none")
     assert plain.false_rejections.left_out == ()
-    report = convert(*identity, tmp_path / "m", policy=written(tmp_path, ORDER, CALLS), mode="none")
+    report = convert(*identity, tmp_path / "m", policy=written(tmp_path, ORDER, CALLS), prune="none", quantize="none")
     seen = report.false_rejections
     assert (seen.rows, seen.rejected) == (1000, plain.false_rejections.rejected)
     assert 0 < seen.rejected < 100
@@ -73,7 +73,7 @@ def test_rules_of_order_and_time_have_no_say_in_the_rehearsal(identity: tuple[Pa
     card = " ".join(files["card.md"].decode().split())
     assert "Left out of that, for a table has neither the order nor the time that they need: deadline_ms, " in card
     assert "Left out" not in (tmp_path / "plain/card.md").read_text()
-    assert json.loads(files["evidence/comparison.json"])["guard_on_held_back"]["left_out"] == list(seen.left_out)
+    assert json.loads(files["evidence/candidates.json"])["guard_on_held_back"]["left_out"] == list(seen.left_out)
     assert "rate_limit" in files["policy.toml"].decode(), "what travels is the policy as it was written"
 
 
@@ -81,7 +81,15 @@ def test_rate_limited_policy_gives_the_same_bytes_again(identity: tuple[Path, Pa
     limit = "[decision]\nrate_limit = { rows_per_second = 2000.0, burst = 300 }\n"
     made = []
     for name in ("first.erai", "second.erai"):
-        convert(*identity, tmp_path / name, policy=written(tmp_path, "", limit), mode="none", name="same")
+        convert(
+            *identity,
+            tmp_path / name,
+            policy=written(tmp_path, "", limit),
+            prune="none",
+            quantize="none",
+            reproducible=True,
+            name="same",
+        )
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
 
@@ -91,5 +99,5 @@ def test_scalar_among_the_inputs_is_given_as_an_array(make_model, tmp_path: Path
     inputs = [("x", TensorProto.FLOAT, [1, 4]), ("rate", TensorProto.INT64, [])]
     model = make_model(nodes, inputs, [("y", TensorProto.FLOAT, [1, 4])])
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(100, 1, 4)), rate=np.full(100, 16000))
-    report = convert(model, tmp_path / "data.npz", tmp_path / "m.erai", mode="none")
+    report = convert(model, tmp_path / "data.npz", tmp_path / "m.erai", prune="none", quantize="none")
     assert (report.batched, report.false_rejections.rows) == (False, 25)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -74,15 +73,3 @@ def test_old_opset_is_named(make_model) -> None:
     path = make_model([helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, [1])], [("y", FLOAT, [1])], opset=9)
     with pytest.raises(UnsupportedModelError, match="opset 9; at least 11"):
         read(path)
-
-
-def test_data_outside_the_file_is_named(make_model, tmp_path: Path) -> None:
-    path = make_model(
-        [helper.make_node("Add", ["x", "bias"], ["y"])],
-        [("x", FLOAT, [1000])],
-        [("y", FLOAT, [1000])],
-        {"bias": np.ones(1000, np.float32)},
-    )
-    onnx.save(onnx.load(path), tmp_path / "split.onnx", save_as_external_data=True, size_threshold=0)
-    with pytest.raises(UnsupportedModelError, match="initializer 'bias' is in a file of its own"):
-        read(tmp_path / "split.onnx")

@@ -74,6 +74,20 @@ def save_lstm(path: Path) -> Path:
     )
 
 
+def save_zip_map(path: Path) -> Path:
+    """(N, 2) "x" to a sequence "z" of maps, one a row, from the labels 7 and 8 to the row's values."""
+    scores = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(FLOAT, []))
+    graph = helper.make_graph(
+        [helper.make_node("ZipMap", ["x"], ["z"], domain="ai.onnx.ml", classlabels_int64s=[7, 8])],
+        "graph",
+        [helper.make_tensor_value_info("x", FLOAT, ["N", 2])],
+        [helper.make_value_info("z", helper.make_sequence_type_proto(scores))],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
 def reference_run(path: Path, inputs: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.generic]]:
     """The outputs of the bare runtime, in its default settings, by name."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

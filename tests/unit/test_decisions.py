@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_rai import DecisionCount, InferenceError, ManualClock, ReasonCode, Source
-from edge_rai.policy import FallbackRule, LastGood
+from edge_rai import DecisionCount, InferenceError, ManualClock, ReasonCode, Source, UnsupportedModelError, load
+from edge_rai.policy import Decision, FallbackRule, FeatureRule, InputRule, LastGood, OutputRule, Policy
+from support.bundles import write_bundle
 from support.decisions import Open, constant, count, failing_model, opener, rows
+from support.models import save_zip_map
 
 
 @pytest.fixture
@@ -184,6 +186,28 @@ def test_override_takes_outputs_by_name_and_refuses_what_is_no_row(opened: Open)
         for absent in (asked, 12345):
             with pytest.raises(ValueError, match=f"no row with the id {absent} waits"):
                 session.override(absent, rows(1))
+
+
+def test_row_of_a_model_with_sequences_is_overridden_with_none_and_the_error_says_so(tmp_path: Path) -> None:
+    policy = Policy(
+        1,
+        True,
+        (InputRule("x", "float32", (-1, 2), (9, 2), features=(FeatureRule("x", 0, 8),)),),
+        (OutputRule("z", "object", ()),),
+        decision=Decision(review_rows=2),
+        fallback=(FallbackRule(("abstain",)),),
+    )
+    pair = np.array([[1, 2], [3, 4]], np.float32)
+    bundle = write_bundle(tmp_path / "b.erai", save_zip_map(tmp_path / "m.onnx"), policy, {"x": pair})
+    with load(bundle, threads=1) as session:
+        asked, other = session.predict(pair * 9).review_ids.tolist()
+        for given in ([{7: 0.5, 8: 0.5}], {"z": [{7: 0.5, 8: 0.5}]}, pair, {"y": pair}):
+            with pytest.raises(UnsupportedModelError, match="'z' is a sequence or map, .* override the row with None"):
+                session.override(asked, given)  # type: ignore[arg-type]
+        session.override(asked, None)
+        item = session.review()
+        assert item is not None
+        assert item.id == other
 
 
 def test_full_queue_sends_the_row_on(opened: Open) -> None:

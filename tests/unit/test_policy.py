@@ -143,7 +143,11 @@ rate_limit = { rows_per_second = 0.5, burst = 10 }
 
 [[fallback]]
 reasons = ["deadline", "out_of_distribution"]
-chain = ["model", "last_good", "default", "abstain", "reject"]
+chain = ["model", "last_good", "abstain", "default"]
+
+[[fallback]]
+reasons = ["held"]
+chain = ["reject"]
 
 [[fallback]]
 chain = ["abstain"]
@@ -188,7 +192,11 @@ def test_every_field_compiles_to_the_bytes_of_the_document() -> None:
     decision = {**raw.DECISION, "hold_until": 65536}
     end = raw.ending(
         raw.decision_record(decision),
-        [raw.fallback_record(1 << 22 | 1 << 29, (1, 2, 3, 4, 5)), raw.fallback_record(2**64 - 1, (4,))],
+        [
+            raw.fallback_record(1 << 22 | 1 << 29, (1, 2, 4, 3)),
+            raw.fallback_record(1 << 32, (5,)),
+            raw.fallback_record(2**64 - 1, (4,)),
+        ],
         [raw.state_record(raw.STATE)],
     )
     expected = raw.guard(inputs, [raw.output_record(rule) for rule in (probabilities, *raw.FULL_OUTPUTS[1:])], end=end)
@@ -312,8 +320,8 @@ FAULTS: list[tuple[str, str, str]] = [
     ('"deadline", ', '"deadlines", ', "reason 'deadlines' is not known; expected one of dtype, "),
     ('["abstain"]', "[]", "chain is .*; expected at least one step, and each once"),
     ('["abstain"]', '["abstain", "abstain"]', "chain is .*; expected at least one step, and each once"),
-    ('["abstain"]', '["reject", "abstain"]', "nothing after reject is ever asked"),
-    ('["abstain"]', '["nobody"]', r"fallback\[1\]\.chain\[0\] is 'nobody': .*'model', 'last_good'"),
+    ('["abstain"]', '["reject", "abstain"]', "reject always answers, so nothing after it is ever asked"),
+    ('["abstain"]', '["nobody"]', r"fallback\[2\]\.chain\[0\] is 'nobody': .*'model', 'last_good'"),
     ("review_rows = 65536\n", "", 'a fallback chain has "abstain", but decision.review_rows is not set'),
     ('"last_good", ', "", 'decision.last_good is set, but no fallback chain has "last_good"'),
     ("last_good = {", "# {", 'a fallback chain has "last_good", but decision.last_good is not set'),

@@ -32,6 +32,11 @@ def answers(*fallback: FallbackRule) -> Policy:
     return Policy(1, True, (column("float32"),), (output,), fallback=fallback)
 
 
+def summed(shape: tuple[int, ...], *, batched: bool) -> Policy:
+    output = OutputRule("y", "float32", shape, sum=(0.9, 1.1))
+    return Policy(1, batched, (column("float32"),), (output,))
+
+
 MEANINGLESS: list[tuple[Callable[[], object], str]] = [
     (lambda: column("float32", low=math.inf), "limits of 'a' are inf to None; leave one out for no limit"),
     (lambda: column("float32", high=-math.inf), "limits of 'a' are None to -inf; leave one out"),
@@ -45,6 +50,19 @@ MEANINGLESS: list[tuple[Callable[[], object], str]] = [
     (lambda: column("int32", missing=Missing(becomes=1.0)), "missing of 'a' has no value; int32 has no NaN"),
     (lambda: column("uint8", missing=Missing(value=-1.0)), "missing.value of 'a' is -1, which no uint8 is"),
     (lambda: answers(FallbackRule(("reject",)), FallbackRule(("default",), ("deadline",))), "without reasons fits any"),
+    (lambda: FallbackRule(("default", "reject")), r"chain is \['default', 'reject'\]; default always answers, so"),
+    (lambda: FallbackRule(("reject", "abstain")), "reject always answers, so nothing after it is ever asked"),
+    (
+        lambda: answers(
+            FallbackRule(("default",), ("deadline", "held")),
+            FallbackRule(("reject",), ("step",)),
+            FallbackRule(("reject",), ("held", "step")),
+        ),
+        r"fallback\[2\] is never asked: rules before it have all of its reasons, held, step",
+    ),
+    (lambda: summed((-1, 1), batched=True), "sum of output 'y' is along its last axis, which has one value; write"),
+    (lambda: summed((-1,), batched=True), "sum of output 'y' is along its last axis, which has one value"),
+    (lambda: summed((), batched=False), "sum of output 'y' is along its last axis, which has one value"),
     (lambda: OutputRule("y", "object", (), logits=True), "logits of output 'y' is a rule for numbers"),
     (lambda: InputRule("x", "float32", (-1, 1), (9, 1), out_of_range="flagg"), "out_of_range of input 'x' is 'flagg'"),  # type: ignore[arg-type]
     (lambda: InputRule("x", "floaty", (-1, 1), (9, 1)), "dtype of input 'x' is 'floaty'; expected one of 'float32'"),  # type: ignore[arg-type]
@@ -80,6 +98,22 @@ def test_rule_that_nobody_can_mean_is_refused(make: Callable[[], object], messag
 )
 def test_rule_that_allows_a_single_value_compiles(rule: InputRule) -> None:
     assert compile_policy(Policy(1, True, (rule,), (OutputRule("y", "float32", (-1, 1)),)), None)
+
+
+def test_chain_goes_on_after_steps_that_may_have_no_answer() -> None:
+    policy = answers(FallbackRule(("model", "default"), ("held", "step")), FallbackRule(("reject",), ("held", "age")))
+    assert compile_policy(policy, None)
+
+
+def test_sum_along_several_values_or_a_free_axis_compiles() -> None:
+    assert compile_policy(summed((-1, 2), batched=True), None)
+    assert compile_policy(summed((-1, -1), batched=True), None)
+    assert parse_policy("""
+        format_version = 1
+        batched = false
+        inputs = [{ name = "x", dtype = "float32", shape = [1] }]
+        outputs = [{ name = "y", dtype = "float32", shape = [3], sum = [0.9, 1.1] }]
+    """)
 
 
 def test_date_is_no_name() -> None:

@@ -73,7 +73,7 @@ def test_rejected_row_without_a_default_is_nan_and_nobody_answered_it(linear_mod
     assert answer.row_sources.tolist() == [0, Source.NONE, 0, 0]
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 1), (0, 3), (4, 0), (2000, 3), (), (1,) * 9, (2**31 - 1, 0)])
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 1), (4, 0), (2000, 3), (), (1,) * 9, (2**31 - 1, 0)])
 def test_first_call_of_a_refused_shape_is_an_answer_of_the_declared_shape(session: Session, shape: tuple[int]) -> None:
     answer = session.predict(np.ones(shape, np.float32))
     believed = shape[0] if shape and 1 <= shape[0] <= 1024 and 0 not in shape else 1
@@ -89,7 +89,7 @@ def test_first_call_of_a_refused_shape_is_an_answer_of_the_declared_shape(sessio
 
 
 def test_shape_reason_names_axis_extent_and_limit(session: Session) -> None:
-    for shape, expected in (((2, 4), (4, 3, 1)), ((2000, 3), (2000, 1024, 0)), ((0, 3), (0, 1024, 0))):
+    for shape, expected in (((2, 4), (4, 3, 1)), ((2000, 3), (2000, 1024, 0)), ((4, 0), (0, 3, 1))):
         (reason,) = session.predict(np.zeros(shape, np.float32)).reasons
         assert (reason.value, reason.limit, reason.element) == expected
 

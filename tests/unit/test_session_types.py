@@ -116,7 +116,9 @@ def test_zero_size_array_of_every_type_is_an_answer(tmp_path: Path, name: str) -
         for shape in ((0, 3), (3, 0), (0,)):
             values = np.empty(shape, "U1" if name == "string" else dtype_of(name))
             answer = session.predict(values)
-            assert (answer.verdict, answer.rows) == (Verdict.REJECT, 1)
+            rows, dtype = (0 if shape[0] == 0 else 1), np.dtype(object) if name == "string" else dtype_of(name)
+            assert (answer.verdict, answer.rows) == (Verdict.REJECT, rows)
+            assert (answer.outputs["y"].shape, answer.outputs["y"].dtype) == ((rows, 3), dtype)
 
 
 @pytest.mark.parametrize("name", FLOATS)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_rai_converters.cli.convert import DATA_HELP, add_wishes, print_distances
+from edge_rai_converters.cli.convert import DATA_HELP, add_wishes
+from edge_rai_converters.cli.report import Stages, print_distances
 
 if TYPE_CHECKING:
     from edge_rai.policy import Policy, Reference
@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
     from edge_rai_converters.learning import Wishes, learn
 
     wishes = Wishes(args.labels, states=args.state, distance=args.distance, rate=args.false_rejection_rate)
-    learned = learn(args.model, args.data, wishes, lambda step: print(f"profile: {step}", file=sys.stderr))
+    stages = Stages("profile")
+    learned = learn(args.model, args.data, wishes, stages)
+    stages.end()
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.toml").write_text(policy_to_toml(learned.policy), encoding="utf-8")

@@ -64,33 +64,49 @@ class Pass:
         run: The step; it must not modify its argument. Raises NotApplicableError where it has nothing to offer.
         requires: What must hold of the model it is given.
         ensures: What holds of its result, provided that.
+        optional: Where it has nothing to offer, the model goes on as it is.
     """
 
     name: str
     run: Callable[[onnx.ModelProto, Material], onnx.ModelProto]
     requires: tuple[Property, ...] = ()
     ensures: tuple[Property, ...] = ()
+    optional: bool = False
 
 
 def apply(steps: Sequence[Pass], model: onnx.ModelProto, material: Material) -> onnx.ModelProto:
     """Takes the model through the steps, and checks before and after each what it requires and ensures.
 
     Raises:
-        NotApplicableError: A step requires what does not hold, or has nothing to offer.
+        NotApplicableError: A step that is not optional requires what does not hold, or has nothing to offer.
         PassError: A step modified its argument, or did not ensure what it says.
     """
     for step in steps:
-        for required in step.requires:
-            objection = required.check(model, model, material)
-            if objection:
-                raise NotApplicableError(objection)
-        before = model.SerializeToString(deterministic=True)
-        result = step.run(model, material)
-        if model.SerializeToString(deterministic=True) != before:
-            raise PassError(f"pass {step.name} modified its argument")
-        for ensured in step.ensures:
-            objection = ensured.check(model, result, material)
-            if objection:
-                raise PassError(f"pass {step.name} does not ensure that {ensured.name}: {objection}")
-        model = result
+        model = _applied(step, model, material) or model
     return model
+
+
+def _applied(step: Pass, model: onnx.ModelProto, material: Material) -> onnx.ModelProto | None:
+    """The model after the step; None where it is optional and has nothing to offer."""
+    try:
+        return _held(step, model, material)
+    except NotApplicableError:
+        if step.optional:
+            return None
+        raise
+
+
+def _held(step: Pass, model: onnx.ModelProto, material: Material) -> onnx.ModelProto:
+    for required in step.requires:
+        objection = required.check(model, model, material)
+        if objection:
+            raise NotApplicableError(objection)
+    before = model.SerializeToString(deterministic=True)
+    result = step.run(model, material)
+    if model.SerializeToString(deterministic=True) != before:
+        raise PassError(f"pass {step.name} modified its argument")
+    for ensured in step.ensures:
+        objection = ensured.check(model, result, material)
+        if objection:
+            raise PassError(f"pass {step.name} does not ensure that {ensured.name}: {objection}")
+    return result

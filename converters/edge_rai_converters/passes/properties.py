@@ -74,16 +74,32 @@ def _valid(_: onnx.ModelProto, model: onnx.ModelProto, __: Material) -> str:
 
 
 def _same_signature(before: onnx.ModelProto, after: onnx.ModelProto, _: Material) -> str:
+    known = {tensor.name for model in (before, after) for tensor in model.graph.initializer}
     for kind in ("input", "output"):
-        known = {tensor.name for tensor in (*before.graph.initializer, *after.graph.initializer)}
         old, new = (
-            [(value.name, value.type.SerializeToString(deterministic=True)) for value in getattr(graph, kind)
-             if value.name not in known]
-            for graph in (before.graph, after.graph)
-        )  # fmt: skip
-        if old != new:
-            return f"its {kind}s are others"
+            {value.name: value.type for value in getattr(model.graph, kind) if value.name not in known}
+            for model in (before, after)
+        )
+        if list(old) != list(new):
+            return f"its {kind}s are {', '.join(new)}"
+        for name, type_before in old.items():
+            if not _is_like(type_before, new[name]):
+                return f"{kind} {name!r} has another type"
     return ""
+
+
+def _is_like(before: onnx.TypeProto, after: onnx.TypeProto) -> bool:
+    """The same type, or for tensors one that says more: an extent that was free may have a name or be inferred."""
+    kind = before.WhichOneof("value")
+    if kind != "tensor_type":  # of what is inside the runtime's own writer says less than it was told
+        return bool(kind == after.WhichOneof("value"))
+    old, new = before.tensor_type, after.tensor_type
+    if old.elem_type != new.elem_type:
+        return False
+    if not old.HasField("shape") or not new.HasField("shape"):
+        return True
+    fixed = [(o.dim_value, n.dim_value) for o, n in zip(old.shape.dim, new.shape.dim, strict=False)]
+    return len(old.shape.dim) == len(new.shape.dim) and all(o <= 0 or o == n for o, n in fixed)
 
 
 def _float(_: onnx.ModelProto, model: onnx.ModelProto, __: Material) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -13,8 +14,10 @@ from onnx import TensorProto
 
 from edge_rai.errors import BundleError, UnsupportedModelError
 from edge_rai.types import TensorSpec
+from edge_rai_converters.sources.external import MAX_BYTES, embed
 
 MIN_OPSET = 11
+Kind = Literal["onnx", "scikit-learn", "xgboost", "lightgbm", "pytorch", "keras"]
 
 _DTYPES: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
@@ -38,12 +41,15 @@ class SourceModel:
     """A checked ONNX model; not to be modified.
 
     Attributes:
-        path: Where it was read from.
-        data: The file's bytes.
+        path: Where it was read from; of an object its name.
+        data: The model, whole in one piece: the file's bytes, unless it had data in other files.
         proto: The same, parsed.
         inputs: What a caller gives, without initializers.
         outputs: What comes back; a shape that the file does not state is inferred. A sequence, map or optional has the
             dtype "object" and no shape.
+        sha256: Of what was read, hex: of the file; followed, where it has data in other files, by those in the order of
+            their names; of an object, of the ONNX model that was exported.
+        kind: Of what it was made with.
     """
 
     path: Path
@@ -51,28 +57,42 @@ class SourceModel:
     proto: onnx.ModelProto
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-
-    @property
-    def sha256(self) -> str:
-        """Of the file, hex."""
-        return hashlib.sha256(self.data).hexdigest()
+    sha256: str
+    kind: Kind = "onnx"
 
 
 def read(path: str | Path) -> SourceModel:
-    """Reads and checks a model.
+    """Reads and checks a model, with its data where that is in files beside it.
 
     Raises:
-        BundleError: The file is not a valid ONNX model.
+        BundleError: The file is not a valid ONNX model, or a file with its data is missing, or outside its folder.
         UnsupportedModelError: It uses something that is not supported; names it.
         OSError: It cannot be read.
     """
     path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise BundleError(f"{path}: not an ONNX model: it has 2 GiB or more, and an ONNX file has less")
     data = path.read_bytes()
-    try:
-        proto = onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise BundleError(f"{path}: not an ONNX model: {error}") from error
-    _refuse_external_data(path, proto)
+    proto = _parsed(path, data)
+    others = embed(path, proto)
+    digest = _digest(data, others)
+    return checked(path, proto.SerializeToString(deterministic=True) if others else data, proto, digest, "onnx")
+
+
+def checked(path: Path, data: bytes, proto: onnx.ModelProto, digest: str, kind: Kind) -> SourceModel:
+    """Checks a model that is whole.
+
+    Args:
+        path: What messages name.
+        data: The model.
+        proto: The same, parsed.
+        digest: See SourceModel.
+        kind: See SourceModel.
+
+    Raises:
+        BundleError: It is not valid.
+        UnsupportedModelError: It uses something that is not supported; names it.
+    """
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, IndexError) as error:
@@ -82,7 +102,7 @@ def read(path: str | Path) -> SourceModel:
     outputs = tuple(_specs(path, "output", _with_shapes(proto)))
     if not inputs or not outputs:
         raise UnsupportedModelError(f"{path}: the model has no {'input' if not inputs else 'output'}")
-    return SourceModel(path, data, proto, inputs, outputs)
+    return SourceModel(path, data, proto, inputs, outputs, digest, kind)
 
 
 def opset_of(proto: onnx.ModelProto) -> int | None:
@@ -90,12 +110,20 @@ def opset_of(proto: onnx.ModelProto) -> int | None:
     return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
 
 
-def _refuse_external_data(path: Path, proto: onnx.ModelProto) -> None:
-    for initializer in proto.graph.initializer:
-        if initializer.data_location == TensorProto.EXTERNAL:
-            raise UnsupportedModelError(
-                f"{path}: initializer {initializer.name!r} is in a file of its own; save the model with its data inside"
-            )
+def _parsed(path: Path, data: bytes) -> onnx.ModelProto:
+    try:
+        return onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise BundleError(f"{path}: not an ONNX model: {error}") from error
+
+
+def _digest(data: bytes, others: Sequence[Path]) -> str:
+    digest = hashlib.sha256(data)
+    for file in others:
+        with file.open("rb") as stream:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def _refuse_old_opset(path: Path, proto: onnx.ModelProto) -> None:
@@ -130,7 +158,10 @@ def _specs(path: Path, kind: str, values: list[onnx.ValueInfoProto]) -> Iterator
         tensor = value.type.tensor_type
         if tensor.elem_type not in _DTYPES:
             element = TensorProto.DataType.Name(tensor.elem_type).lower()
-            raise UnsupportedModelError(f"{path}: {kind} {value.name!r} holds {element}, which is not supported")
+            raise UnsupportedModelError(
+                f"{path}: {kind} {value.name!r} holds {element}, which is not supported: numpy and ONNX Runtime for "
+                f"Python have no data of it; let the model cast it {'from' if kind == 'input' else 'to'} float32"
+            )
         if not tensor.HasField("shape"):
             raise UnsupportedModelError(
                 f"{path}: {kind} {value.name!r} has no shape, not even a rank; export it with one"

@@ -57,7 +57,8 @@ int er_file_store(const char *directory, const char *from, const char *to, const
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context);
 const char *er_error_text(int error, char *buffer, size_t size);
 
-/* ---- Clocks, randomness, environment, libraries (posix_system.c) ------------------------------------------------------------- */
+/* ---- Clocks, randomness, environment, libraries (posix_system.c)
+ * ------------------------------------------------------------- */
 
 uint64_t er_monotonic_ns(void);
 int64_t er_unix_ns(void);

@@ -1,0 +1,165 @@
+"""Which candidate goes into the bundle: the cheapest within the budgets, the simplest among equals; and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_rai_converters.candidates import Candidate
+from edge_rai_converters.compare import MAX_RELATIVE_DIFFERENCE
+from edge_rai_converters.errors import AccuracyDropError, BudgetError
+from edge_rai_converters.measure import Cost
+
+# Without labels nobody knows which of two different classes is right: some more may differ than be wrong.
+_MORE_DISAGREEMENT = 1.0
+_MIN_SAVING = 0.10
+# Sizes that differ by less are the same for a device.
+_EQUAL_SIZE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What the chosen model must keep.
+
+    Attributes:
+        max_drop: Greatest loss of accuracy on the held-back rows, percentage points; without labels, of agreement,
+            where one point more is allowed.
+        latency_ms: Of one call with one row on this machine and one thread, median; None: any.
+        size: Of the model file, bytes; None: any.
+    """
+
+    max_drop: float
+    latency_ms: float | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What goes into the bundle and one sentence why.
+
+    Attributes:
+        recipe: Of the chosen candidate.
+        reason: Why it.
+        objections: Why none of the others that were made; those that are only less cheap have none.
+    """
+
+    recipe: str
+    reason: str
+    objections: Mapping[str, str]
+
+
+def choose(
+    candidates: Sequence[Candidate], failed: Mapping[str, str], asked: Sequence[str], budgets: Budgets, wish: str
+) -> Choice:
+    """Decides. Only a budget of latency, and a tie in size, look at times; all else is the same whenever it is asked.
+
+    Args:
+        candidates: The float model first.
+        failed: Why recipes gave no candidate, by name.
+        asked: Recipes that may be chosen.
+        budgets: What must be kept.
+        wish: What was asked for, in the user's words.
+
+    Raises:
+        AccuracyDropError: What was asked for is not to be had within the budget of accuracy.
+        BudgetError: Nothing keeps the budgets of size and latency.
+    """
+    original = candidates[0]
+    free = original.recipe in asked  # nothing is insisted on: the float model will do
+    objections = {entry.recipe: _objection(original, entry, budgets, free) for entry in candidates}
+    kept = [entry for entry in candidates if entry.recipe in asked and not objections[entry.recipe]]
+    said = {name: why for name, why in {**objections, **failed}.items() if why}
+    if not kept:
+        raise _nothing(said, asked, wish, free)
+    smallest = min(entry.size for entry in kept)
+    equals = [entry for entry in kept if entry.size <= (1 + _EQUAL_SIZE) * smallest]
+    best = _fastest(equals)
+    return Choice(best.recipe, _reason(original, best, said, asked, wish, free), said)
+
+
+def _objection(original: Candidate, entry: Candidate, budgets: Budgets, free: bool) -> str:
+    """Why a candidate cannot be chosen, a phrase after its name; "" when it can."""
+    measured = entry.comparison
+    drop = _drop(original, entry)
+    if budgets.size is not None and entry.size > budgets.size:
+        return f"is {entry.size:,} bytes, more than the {budgets.size:,} allowed"
+    if budgets.latency_ms is not None and entry.cost and entry.cost.p50_ns > 1e6 * budgets.latency_ms:
+        return f"takes {entry.cost.p50_ns / 1e6:.3g} ms a call, more than the {budgets.latency_ms:g} allowed"
+    if entry is original:
+        return ""
+    if drop is not None and drop > budgets.max_drop:
+        return f"loses {drop:.2f} points of accuracy on the held-back rows, more than the {budgets.max_drop:g} allowed"
+    if not free:
+        return ""
+    if not entry.rows_independent and original.rows_independent:
+        return "makes a row's answer depend on the other rows of its batch"
+    if drop is None and measured.agreement is not None:
+        other, most = 100 * (1 - measured.agreement), budgets.max_drop + _MORE_DISAGREEMENT
+        if other > most:
+            return f"gives another class in {other:.1f} % of the held-back rows, more than the {most:g} allowed"
+    if measured.agreement is None and not measured.relative_difference <= MAX_RELATIVE_DIFFERENCE:
+        share, most = 100 * measured.relative_difference, 100 * MAX_RELATIVE_DIFFERENCE
+        return f"differs by up to {share:.1f} % of an output's range, more than the {most:.0f} allowed"
+    return _no_gain(original, entry)
+
+
+def _no_gain(original: Candidate, entry: Candidate) -> str:
+    saves = entry.size <= (1 - _MIN_SAVING) * original.size
+    if saves or (entry.cost and entry.cost.faster):
+        return ""
+    what = f"saves less than {100 * _MIN_SAVING:.0f} % ({original.size:,} to {entry.size:,} bytes)"
+    if entry.cost is None:
+        return what
+    return f"{what} and is not measurably faster ({_speed_up(entry.cost)})"
+
+
+def _speed_up(cost: Cost) -> str:
+    return f"{cost.speed_up:.2f} times as fast, {cost.speed_up_low:.2f} to {cost.speed_up_high:.2f}"
+
+
+def _drop(original: Candidate, entry: Candidate) -> float | None:
+    before, after = original.comparison.accuracy, entry.comparison.accuracy
+    return None if before is None or after is None else 100 * (before - after)
+
+
+def _fastest(equals: Sequence[Candidate]) -> Candidate:
+    """Of candidates from the simplest on, the first, unless another is faster beyond doubt."""
+    best = equals[0]
+    for entry in equals[1:]:
+        if entry.cost and best.cost and entry.cost.speed_up_low > best.cost.speed_up_high:
+            best = entry
+    return best
+
+
+def _nothing(said: Mapping[str, str], asked: Sequence[str], wish: str, free: bool) -> Exception:
+    whys = "; ".join(f"{name} {said[name]}" for name in asked if name in said)
+    if free:
+        return BudgetError(f"no candidate keeps the budgets: {whys}; allow more, or give a smaller model")
+    return AccuracyDropError(f"{wish} was asked for, but {whys}; allow more with --max-drop, or leave it out")
+
+
+def _reason(
+    original: Candidate, best: Candidate, said: Mapping[str, str], asked: Sequence[str], wish: str, free: bool
+) -> str:
+    if best is original:
+        # What one step cannot do, a recipe with that step cannot either: each reason once.
+        others = {why: f"{name} {why}" for name, why in reversed(list(said.items())) if name in asked}
+        return (
+            f"float is kept because {'; '.join(reversed(list(others.values())))}" if others else f"{wish} was asked for"
+        )
+    saving = 100 * (1 - best.size / original.size)
+    gain = f"{saving:.0f} % smaller" if saving > 0 else f"{-saving:.0f} % larger"
+    if best.cost and best.cost.faster:
+        gain += f", {_speed_up(best.cost)}"
+    why = "" if free else f"{wish} was asked for; "
+    return f"{why}{best.recipe} is {gain}, {_as_good(original, best)}"
+
+
+def _as_good(original: Candidate, best: Candidate) -> str:
+    measured, drop = best.comparison, _drop(original, best)
+    if measured.agreement is None:
+        return f"differs by at most {100 * measured.relative_difference:.1f} % of an output's range"
+    same = f"gives the same class in {100 * measured.agreement:.1f} % of the held-back rows"
+    if drop is None:
+        return same
+    return f"{same}; accuracy {-drop:+.2f} points" if drop else f"{same}; accuracy is the same"

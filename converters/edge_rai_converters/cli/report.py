@@ -1,0 +1,137 @@
+"""What convert and profile print."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_rai_converters.candidates import Candidate
+    from edge_rai_converters.compare import Comparison
+    from edge_rai_converters.distance import DistanceReport
+    from edge_rai_converters.pipeline import ConversionReport
+
+_BAR = 24
+_REDRAW_S = 0.1
+
+
+class Stages:
+    """Prints each stage on a line of stderr; on a terminal with a bar and the time it took."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._terminal = sys.stderr.isatty()
+        self._stage = ""
+        self._began = self._drawn = 0.0
+
+    def __call__(self, stage: str, share: float = 0.0, /) -> None:
+        """A stage begins, or a share of it is done."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self.end()
+            self._stage, self._began = stage, now
+            if not self._terminal:
+                print(f"{self._command}: {stage}", file=sys.stderr)
+        if self._terminal and (not share or now - self._drawn > _REDRAW_S):
+            self._drawn = now
+            filled = round(_BAR * min(max(share, 0.0), 1.0))
+            self._draw(f"[{'#' * filled}{'.' * (_BAR - filled)}]", "\r")
+
+    def end(self) -> None:
+        """The last stage is done."""
+        if self._stage and self._terminal:
+            self._draw(f"[{'#' * _BAR}]", f" {time.monotonic() - self._began:.1f} s\n")
+        self._stage = ""
+
+    def _draw(self, bar: str, end: str) -> None:
+        print(f"\r\x1b[K{self._command}: {bar} {self._stage:.80}", end=end, file=sys.stderr, flush=True)
+
+
+def print_report(report: ConversionReport) -> None:
+    """The candidates, the choice and what the guard says of the held-back rows."""
+    _print_candidates(report)
+    print(f"chosen: {report.choice.reason}.")
+    cost = report.chosen.cost
+    if cost and cost.slower:
+        print(f"        it takes {1 / cost.speed_up:.2f} times as long as float here; see --budget-ms, --quantize none")
+    for topic, note in report.chosen.notes.items():
+        print(f"        {topic}: {note}")
+    if report.fallback:
+        print(f"fallback: {report.fallback.size:,} bytes; {_agreement(report.fallback.comparison)}")
+    if report.unrecorded:
+        print(f"left out: {', '.join(report.unrecorded)} (no tensors of numbers: not compared, no golden vectors)")
+    print_distances(report.distances, report.without_distance)
+    _print_guard(report)
+    batch = "rows are judged one by one" if report.batched else "a call is one row"
+    print(f"wrote:  {report.output} ({report.features} features, {report.calibration_rows} calibration rows; {batch})")
+
+
+def _print_candidates(report: ConversionReport) -> None:
+    decides = report.candidates[0].comparison.agreement is not None
+    same = "agreement" if decides else "within 5 %"
+    width = max(len(entry.recipe) for entry in report.candidates) + 2
+    costs = all(entry.cost for entry in report.candidates)
+    head = f"  {'candidate':{width}}{'bytes':>12}{'accuracy':>11}{same:>12}{'max diff':>10}"
+    print(head + (f"{'us a call (p10 to p90)':>28}{'speed-up (95 %)':>22}{'MB':>7}" if costs else ""))
+    for entry in report.candidates:
+        measured = entry.comparison
+        agreement = measured.share_within if measured.agreement is None else measured.agreement
+        mark = "*" if entry.recipe == report.choice.recipe else " "
+        print(
+            f"{mark} {entry.recipe:{width}}{entry.size:>12,}{_percent(measured.accuracy):>11}{_percent(agreement):>12}"
+            f"{measured.largest_difference:>10.3g}{_cost(entry)}"
+        )
+    for name, why in report.choice.objections.items():
+        if name != report.choice.recipe:
+            print(f"  {name} {why}")
+
+
+def _cost(entry: Candidate) -> str:
+    cost = entry.cost
+    if cost is None:
+        return ""
+    latency = f"{cost.p50_ns / 1000:.1f} ({cost.p10_ns / 1000:.1f} to {cost.p90_ns / 1000:.1f})"
+    speed_up = f"{cost.speed_up:.2f} ({cost.speed_up_low:.2f} to {cost.speed_up_high:.2f})"
+    memory = "-" if cost.peak_memory is None else f"{cost.peak_memory / 1e6:.1f}"
+    return f"{latency:>28}{speed_up:>22}{memory:>7}"
+
+
+def _print_guard(report: ConversionReport) -> None:
+    verdicts = report.false_rejections
+    share = 100 * verdicts.rejected / verdicts.rows
+    flagged = f", flags {verdicts.flagged}" if verdicts.flagged else ""
+    print(f"guard:  rejects {verdicts.rejected} of {verdicts.rows} held-back rows ({share:.1f} %){flagged}")
+    if verdicts.left_out:
+        print(f"        left out, as they need order or time: {', '.join(verdicts.left_out)}")
+    promised = [entry.false_rejection_rate for entry in report.distances if not entry.yours]
+    if share > 1 + 100 * max(promised, default=0):
+        print("        more than expected: write the rules with 'edge-rai profile', widen them, and pass --policy")
+
+
+def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> None:
+    """One line an input, what is behind its distance; and one a reason, which inputs have none for it."""
+    for entry in reports:
+        rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
+        origin = f"for a false rejection rate of {rate:.3g} %, from {entry.rows} rows"
+        print(
+            f"distance: {entry.input}, {entry.kind}: squared at most {entry.threshold:.5g}, "
+            f"{'your threshold' if entry.yours else origin}; {entry.above} of {entry.held_back} held-back rows are "
+            f"above ({share:.1f} %)"
+        )
+    for why in dict.fromkeys(without.values()):
+        print(f"distance: none of {', '.join(name for name in without if without[name] == why)}: {why}")
+
+
+def _agreement(measured: Comparison) -> str:
+    if measured.agreement is not None:
+        accuracy = _percent(measured.accuracy)
+        return f"of held-back rows {_percent(measured.agreement)} in the same class, accuracy {accuracy}"
+    within = _percent(measured.share_within)
+    return f"of held-back values {within} within 5 %, at most {measured.largest_difference:.3g} off"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"

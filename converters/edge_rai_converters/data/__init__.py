@@ -1,0 +1,34 @@
+"""Reference data: arrays, tables and folders of images, read part by part in the types that a model takes."""
+
+from edge_rai_converters.data.dataset import (
+    FEATURE_NAMES,
+    HELD_BACK_EVERY,
+    MIN_ROWS,
+    Dataset,
+    drawn,
+    is_missing,
+    load,
+)
+from edge_rai_converters.data.images import ImageOptions
+from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows, all_chunks, chunks
+from edge_rai_converters.data.tables import Table, read_table
+
+__all__ = [
+    "FEATURE_NAMES",
+    "HELD_BACK_EVERY",
+    "MIN_ROWS",
+    "Array",
+    "ChangedRows",
+    "Dataset",
+    "ImageOptions",
+    "Index",
+    "Rows",
+    "StoredRows",
+    "Table",
+    "all_chunks",
+    "chunks",
+    "drawn",
+    "is_missing",
+    "load",
+    "read_table",
+]

@@ -1,0 +1,99 @@
+"""CSV files as RFC 4180 has them: UTF-8, commas, one line of names; an empty cell is a missing value."""
+
+from __future__ import annotations
+
+import csv
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai_converters.data.rows import Array
+from edge_rai_converters.data.tables import Texts, check_names, check_size, number
+from edge_rai_converters.errors import DataError
+
+_CHECKED_EVERY = 4096
+
+
+def read_csv(path: Path, is_text: Callable[[str], bool]) -> tuple[dict[str, Array], npt.NDArray[np.int64]]:
+    """The columns, and the line of each row; see ``tables.Table``.
+
+    Args:
+        path: Of the file.
+        is_text: Whether the column of that name is text whatever it holds.
+    """
+    rows = _rows(path)
+    names = [name.strip() for name in next(rows)[1]]
+    _check_header(path, names)
+    numbers = {place: array("d") for place, name in enumerate(names) if not is_text(name)}
+    lines = array("q")
+    for line, row in rows:
+        lines.append(line)
+        if len(lines) % _CHECKED_EVERY == 0:
+            check_size(path, 8 * len(lines) * len(names))
+        for place in [place for place, values in numbers.items() if not _add(values, row[place])]:
+            del numbers[place]  # its cells are text after all
+    check_size(path, 8 * len(lines) * len(names))
+    texts = _texts(path, [place for place in range(len(names)) if place not in numbers], len(lines))
+    columns = {
+        name: np.array(numbers[place], np.float64) if place in numbers else texts[place]
+        for place, name in enumerate(names)
+    }
+    return columns, np.array(lines, np.int64)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The line in which each row ends, and its cells; the names first."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        width = 0
+        try:
+            for row in reader:
+                if not row:
+                    continue
+                width = width or len(row)
+                if len(row) != width:
+                    raise DataError(
+                        f"{path}: line {reader.line_num} has {len(row)} cells and the line of names {width}; quote "
+                        "cells that contain commas, and give every row as many"
+                    )
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise DataError(f"{path}: line {reader.line_num} is not CSV: {error}; mend its quotes") from error
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} soon after line {reader.line_num}); save "
+                "it as UTF-8"
+            ) from error
+    if not width:
+        raise DataError(f"{path}: has no line of names; the first line names the columns")
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    if all(number(name) is not None for name in names if name) and any(names):
+        raise DataError(f"{path}: the first line holds numbers; give it the names of the columns")
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise DataError(f"{path}: one column is named {names[0]!r}; separate the columns by commas")
+    check_names(path, names)
+
+
+def _add(values: array[float], cell: str) -> bool:
+    value = number(cell)
+    if value is None:
+        return False
+    values.append(value)
+    return True
+
+
+def _texts(path: Path, places: Sequence[int], count: int) -> dict[int, Array]:
+    """The columns of text, in a second reading: that they are text may not show before the last row."""
+    columns = {place: np.empty(count, object) for place in places}
+    if columns:
+        texts, rows = Texts(path), _rows(path)
+        next(rows)
+        for index, (_, row) in enumerate(rows):
+            for place, column in columns.items():
+                column[index] = texts.of(row[place])
+    return columns

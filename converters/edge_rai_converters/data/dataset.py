@@ -1,0 +1,318 @@
+"""Reference data of any of the forms that are read: rows on axis 0, in the model's own types, finite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.policy import FeatureRule
+from edge_rai.types import TensorSpec
+from edge_rai_converters.data import arrays, tables
+from edge_rai_converters.data.checks import check_extents, is_slice, typed
+from edge_rai_converters.data.images import ImageOptions, read_images
+from edge_rai_converters.data.labels import to_classes
+from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows
+from edge_rai_converters.errors import DataError
+
+MIN_ROWS = 32
+HELD_BACK_EVERY = 4
+FEATURE_NAMES = "feature_names"
+NO_LABELS = "none"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Dataset:
+    """Reference rows.
+
+    Attributes:
+        rows: Per input (N, *call): what one call of one row takes, so that a model of rank r has r + 1 axes here.
+            Recurrent states among them, as zeros. Read when they are asked for: see ``rows.StoredRows``.
+        row_is_slice: Every row is one index of the model's axis 0, whose extent in a call is then 1.
+        labels: (N,) classes, when given.
+        feature_names: Of the only input, when given.
+        sha256: Of the data file, hex; of a folder, over the names and contents of its images.
+        labels_sha256: Of a label file of its own, hex; empty without one.
+        class_names: Of the classes that labels in text or folders stand for.
+        table_columns: All columns of a table.
+        preparation: How the rows were made of what the file holds, for the record; values that JSON has.
+    """
+
+    rows: Rows
+    row_is_slice: bool
+    labels: npt.NDArray[np.int64] | None
+    feature_names: tuple[str, ...] | None
+    sha256: str
+    labels_sha256: str
+    class_names: tuple[str, ...] | None = None
+    table_columns: tuple[str, ...] | None = None
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def split(self) -> tuple[Index, Index]:
+        """Indices of the rows that calibrate, and of those held back for comparison: one of every four, see drawn."""
+        index = np.arange(len(self), dtype=np.int64)
+        held_back = drawn(len(self), HELD_BACK_EVERY)
+        return index[~held_back], index[held_back]
+
+
+@dataclass(eq=False, slots=True)
+class _Found:
+    """What a file holds for a model, in its own types.
+
+    Attributes:
+        arrays: By input.
+        names: By input, of its columns.
+        labels: N of any shape; a file's are read when their number is known to be right.
+        place: What to call a row in a message.
+        typed: The arrays have the model's types and are finite.
+    """
+
+    arrays: Mapping[str, StoredRows]
+    sha256: str
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: StoredRows | None = None
+    labels_sha256: str = ""
+    place: Callable[[int], str] = "row {}".format
+    typed: bool = False
+    table_columns: tuple[str, ...] | None = None
+    preparation: dict[str, Any] = field(default_factory=dict)
+
+
+def load(
+    path: str | Path,
+    inputs: Sequence[TensorSpec],
+    labels: str | Path | None = None,
+    *,
+    missing: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    images: ImageOptions | None = None,
+    feature_names: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Dataset:
+    """Reads the data for a model; of large files only what is asked for, and that part by part.
+
+    Args:
+        path: .npz with one array an input, by name (any name when there is one input), or .npy for one input; an array
+            ``feature_names`` names the features of a single input. Or a table, .csv or .parquet, see
+            ``tables.feed_inputs``. Or a folder of images, see ``images.read_images``.
+        inputs: Of the model, without recurrent states.
+        labels: A key of the .npz, a column of the table, or a .npy file. Images that are all in sub-folders are
+            labelled by these, unless this says "none".
+        missing: By input, where NaN is a missing value rather than a fault; broadcasts to one call of one row.
+        images: What becomes of the pixels of images.
+        feature_names: The columns of a table that a single input takes, in its order.
+        classes: The model's own, in its order, for labels that are text; None: those of the labels, sorted.
+
+    Raises:
+        DataError: The data cannot be read, something is missing, does not fit the input's type, is not finite, is of
+            the wrong shape, or has too few rows.
+        MissingExtraError: A package that reads this kind of file is not there.
+        OSError: A file cannot be read.
+    """
+    path = Path(path)
+    found = _find(path, inputs, labels, images, feature_names)
+    row_is_slice = _row_is_slice(path, inputs, found)
+    _check_counts(path, found)
+    arrays_of = {spec.name: _typed(path, spec, found, (missing or {}).get(spec.name)) for spec in inputs}
+    known, class_names = None, None
+    if found.labels is not None:
+        known, class_names = to_classes(path, np.asarray(found.labels[:]), classes, found.place)
+        if class_names:
+            found.preparation |= {"classes": list(class_names), "classes_of": "the model" if classes else "the labels"}
+    return Dataset(
+        rows={name: _slices(array) if row_is_slice else array for name, array in arrays_of.items()},
+        row_is_slice=row_is_slice,
+        labels=known,
+        feature_names=found.names.get(inputs[0].name) if len(inputs) == 1 else None,
+        sha256=found.sha256,
+        labels_sha256=found.labels_sha256,
+        class_names=class_names,
+        table_columns=found.table_columns,
+        preparation=found.preparation,
+    )
+
+
+def drawn(count: int, every: int) -> npt.NDArray[np.bool_]:
+    """(count,) mask that is true for one of every so many rows in a row; a last group that is not full has none.
+
+    Which one is drawn from random numbers that are the same for ever: the chosen rows are spread over the data as those
+    of a fixed step would be, but are not in step with what comes round in it, such as the devices that took turns.
+    """
+    groups = count // every
+    places = np.random.PCG64(every).random_raw(groups) % np.uint64(every)
+    mask = np.zeros(count, dtype=np.bool_)
+    mask[np.arange(groups, dtype=np.int64) * every + places.astype(np.int64)] = True
+    return mask
+
+
+def is_missing(feature: FeatureRule, values: Array) -> npt.NDArray[np.bool_]:
+    """Which values the device takes for missing, of the values' shape.
+
+    It compares in their own type: -99.9 is, of float32, the float32 next to it.
+
+    Args:
+        feature: Says what is missing.
+        values: As they came, in the input's type.
+    """
+    missing = feature.missing
+    if missing is None:
+        return np.zeros(values.shape, dtype=np.bool_)
+    if missing.value is None:
+        return np.isnan(values)
+    return np.asarray(values == values.dtype.type(missing.value))
+
+
+def _find(
+    path: Path,
+    inputs: Sequence[TensorSpec],
+    labels: str | Path | None,
+    images: ImageOptions | None,
+    feature_names: Sequence[str] | None,
+) -> _Found:
+    table = path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
+    if feature_names is not None and not table:
+        raise DataError(f"{path}: no table, so no columns can be chosen by {FEATURE_NAMES}; leave them out")
+    if images is not None and not path.is_dir():
+        raise DataError(f"{path}: no folder of images, so nothing can be done to their pixels; leave the options out")
+    if path.is_dir():
+        return _in_folder(path, inputs, labels, images or ImageOptions())
+    return _in_table(path, inputs, labels, feature_names) if table else _in_arrays(path, inputs, labels)
+
+
+def _in_folder(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None, options: ImageOptions) -> _Found:
+    pictures = read_images(path, inputs, options)
+    found = _Found(
+        arrays={inputs[0].name: pictures.rows},
+        sha256=pictures.sha256,
+        place=lambda row: pictures.names[row],
+        typed=True,
+        preparation=pictures.preparation,
+    )
+    if labels is None:
+        found.labels = pictures.folders
+    elif str(labels) != NO_LABELS:
+        found.labels, found.labels_sha256 = _label_file(path, labels, ["the names of sub-folders"])
+    return found
+
+
+def _in_table(
+    path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None, feature_names: Sequence[str] | None
+) -> _Found:
+    as_text = {spec.name for spec in inputs if spec.dtype == "string"}
+    label = "" if labels is None else str(labels)  # no column has an empty name
+    all_text = len(inputs) == len(as_text) == 1
+    table = tables.read_table(path, lambda name: name != label and (all_text or name in as_text))
+    fed = tables.feed_inputs(table, inputs, feature_names, label)
+    found = _Found(
+        arrays=fed.arrays,
+        sha256=_sha256(path),
+        names=fed.names,
+        place=table.place,
+        table_columns=tuple(table.columns),
+        preparation={"columns": {name: list(columns) for name, columns in fed.names.items()}},
+    )
+    if label in table.columns:
+        found.labels = table.columns[label]
+    elif labels is not None:
+        found.labels, found.labels_sha256 = _label_file(path, labels, tuple(table.columns))
+    return found
+
+
+def _in_arrays(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None) -> _Found:
+    held = arrays.open_arrays(path)
+    names = _feature_names(path, held.pop(FEATURE_NAMES, None), inputs)
+    found = _Found(arrays={}, sha256=_sha256(path), names={} if names is None else {inputs[0].name: names})
+    keys = tuple(held)
+    if labels is not None:
+        found.labels = held.pop(str(labels), None)
+        if found.labels is None:
+            found.labels, found.labels_sha256 = _label_file(path, labels, keys)
+    found.arrays = {spec.name: _array_of(path, held, spec.name, len(inputs)) for spec in inputs}
+    return found
+
+
+def _label_file(path: Path, labels: str | Path, there: Sequence[str]) -> tuple[StoredRows, str]:
+    file = Path(labels)
+    if not file.is_file():
+        raise DataError(f"labels {str(labels)!r} are neither a file nor in {path}; it has {_listed(there)}")
+    held = arrays.open_arrays(file)
+    if len(held) != 1:
+        raise DataError(f"{file}: holds {_listed(tuple(held))}; a label file holds one array")
+    return next(iter(held.values())), _sha256(file)
+
+
+def _array_of(path: Path, held: Mapping[str, StoredRows], name: str, inputs: int) -> StoredRows:
+    if name in held:
+        return held[name]
+    if inputs == 1 and len(held) == 1:
+        return next(iter(held.values()))
+    raise DataError(f"{path}: no array for input {name!r}; it has {_listed(tuple(held))}")
+
+
+def _feature_names(path: Path, array: StoredRows | None, inputs: Sequence[TensorSpec]) -> tuple[str, ...] | None:
+    if array is None:
+        return None
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise DataError(f"{path}: {FEATURE_NAMES} must be a one-dimensional array of text, not {array.dtype}")
+    if len(inputs) != 1 or len(inputs[0].shape) != 2 or inputs[0].shape[1] != len(array):
+        raise DataError(
+            f"{path}: {FEATURE_NAMES} has {len(array)} names for the columns of a single input; the model has "
+            + ", ".join(f"{spec.name!r} of shape {list(spec.shape)}" for spec in inputs)
+        )
+    names = tuple(map(str, array[:]))
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise DataError(f"{path}: {FEATURE_NAMES} has {twice[0]!r} more than once; a report could not say which")
+    return names
+
+
+def _row_is_slice(path: Path, inputs: Sequence[TensorSpec], found: _Found) -> bool:
+    slices = {is_slice(path, spec, found.arrays[spec.name]) for spec in inputs}
+    if len(slices) > 1:
+        raise DataError(f"{path}: some arrays have one axis more than their inputs and some have not; give all or none")
+    for spec in inputs:
+        check_extents(path, spec, found.arrays[spec.name], True in slices)
+    return slices.pop()
+
+
+def _check_counts(path: Path, found: _Found) -> None:
+    counts = {name: len(array) for name, array in found.arrays.items()}
+    if found.labels is not None:
+        counts["the labels"] = prod(found.labels.shape)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise DataError(f"{path}: the arrays differ in their number of rows ({listed}); give as many of each")
+    count = next(iter(counts.values()))
+    if count < MIN_ROWS:
+        raise DataError(f"{path}: {count} rows; at least {MIN_ROWS} are needed, and a few hundred are better")
+
+
+def _typed(path: Path, spec: TensorSpec, found: _Found, missing: npt.NDArray[np.bool_] | None) -> StoredRows:
+    array = found.arrays[spec.name]
+    return array if found.typed else typed(path, spec, array, found.names.get(spec.name), missing, found.place)
+
+
+def _slices(array: StoredRows) -> StoredRows:
+    """Each row with the axis 0 that a call has."""
+    shape = (len(array), 1, *array.shape[1:])
+    return ChangedRows(array, lambda part: part[:, np.newaxis], shape, array.dtype)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "no arrays"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()

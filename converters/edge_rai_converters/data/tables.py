@@ -1,0 +1,235 @@
+"""Tables: CSV and Parquet files as columns in memory, and what of them a model is given."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.types import TensorSpec
+from edge_rai_converters.data.rows import Array, ChangedRows, ColumnRows, StoredRows
+from edge_rai_converters.errors import DataError
+
+SUFFIXES = (".csv", ".parquet")
+# Of all columns; what is larger belongs into a file that is read part by part.
+MOST_BYTES = 1 << 29
+# Beyond, not every whole number is a double.
+_MOST_WHOLE = 2.0**53
+_SHOWN = 8
+_TRUTH = {"true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Table:
+    """Columns of equal length.
+
+    Attributes:
+        path: Of the file.
+        columns: By name, in the file's order, (N,) each: float64 with NaN for an empty cell, true and false as 1 and
+            0; or objects, text with NaN for an empty cell.
+        lines: (N,) line of the file in which each row ends; None where there are no lines.
+    """
+
+    path: Path
+    columns: Mapping[str, Array]
+    lines: npt.NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def place(self, row: int) -> str:
+        """What to call a row in a message."""
+        return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+
+
+def read_table(path: str | Path, is_text: Callable[[str], bool] = lambda _: False) -> Table:
+    """Reads a table whole.
+
+    Args:
+        path: .csv in UTF-8 with commas and a line of names, or .parquet.
+        is_text: Whether the column of that name in a .csv is text even where every cell is a number.
+
+    Raises:
+        DataError: The file is neither, is damaged, or holds more than half a GiB.
+        MissingExtraError: It is a .parquet file, and pyarrow is not there.
+        OSError: It cannot be read.
+    """
+    from edge_rai_converters.data.csv_table import read_csv
+    from edge_rai_converters.data.parquet_table import read_parquet
+
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path}: not a table; give a file that ends in {' or '.join(SUFFIXES)}")
+    columns, lines = read_csv(path, is_text) if path.suffix.lower() == ".csv" else read_parquet(path)
+    if not columns or not len(next(iter(columns.values()))):
+        raise DataError(f"{path}: the table has no rows; give at least its names and a few hundred rows")
+    return Table(path, columns, lines)
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuses columns that could not be told apart.
+
+    Raises:
+        DataError: A name is empty or there twice.
+    """
+    if "" in names:
+        raise DataError(
+            f"{path}: column {names.index('') + 1} has no name; name it, or leave it out (pandas: to_csv(index=False))"
+        )
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path}: the column {twice[0]!r} is there more than once; give each its own name")
+
+
+def check_size(path: Path, size: int) -> None:
+    """Refuses what would not stay small in memory.
+
+    Raises:
+        DataError: It has more than half a GiB.
+    """
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{path}: takes more than the {MOST_BYTES >> 20} MiB of memory that a table may; give a sample of its "
+            "rows, or a .npy file, which is read part by part"
+        )
+
+
+def number(cell: str) -> float | None:
+    """What a cell says: NaN when it is empty, None when it is text."""
+    if not cell or cell.isspace():
+        return math.nan
+    try:
+        return None if "_" in cell else float(cell)  # Python would read 1_000
+    except ValueError:
+        return _TRUTH.get(cell.strip().lower())
+
+
+class Texts:
+    """Cells of text; equal ones are one object, and all of them together have a bound."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._seen, self._size = path, dict[str, str](), 0
+
+    def of(self, cell: str | None) -> str | float:
+        """The cell, or NaN when it is empty."""
+        if not cell or cell.isspace():
+            return math.nan
+        if cell not in self._seen:
+            self._size += sys.getsizeof(cell)
+            check_size(self._path, self._size)
+        return self._seen.setdefault(cell, cell)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fed:
+    """Which columns the inputs are given.
+
+    Attributes:
+        arrays: By input, (N, F) or of an input of rank 1 (N,).
+        names: By input, of the columns.
+    """
+
+    arrays: Mapping[str, StoredRows]
+    names: Mapping[str, tuple[str, ...]]
+
+
+def feed_inputs(
+    table: Table, inputs: Sequence[TensorSpec], feature_names: Sequence[str] | None, labels: str | None
+) -> Fed:
+    """Chooses the columns of each input.
+
+    Inputs that have the names of columns take these. A single input without takes ``feature_names`` in their order, or
+    all columns of its kind, but for the labels, in the table's.
+
+    Args:
+        table: To choose from.
+        inputs: Of the model.
+        feature_names: Columns of a single input.
+        labels: The column that is none of the input's.
+
+    Raises:
+        DataError: There is no such column, or it is of another kind.
+    """
+    if feature_names is None and all(spec.name in table.columns for spec in inputs):
+        names: dict[str, tuple[str, ...]] = {spec.name: (spec.name,) for spec in inputs}
+    elif len(inputs) == 1:
+        names = {inputs[0].name: _of_single(table, inputs[0], feature_names, labels)}
+    else:
+        absent = [spec.name for spec in inputs if spec.name not in table.columns]
+        raise DataError(
+            f"{table.path}: {_no_column(table, absent[0])}, which is an input of the model"
+            if absent
+            else f"{table.path}: feature_names are of a model with one input; this one takes columns by their names"
+        )
+    return Fed({spec.name: _stack(table, spec, names[spec.name]) for spec in inputs}, names)
+
+
+def _of_single(
+    table: Table, spec: TensorSpec, feature_names: Sequence[str] | None, labels: str | None
+) -> tuple[str, ...]:
+    if feature_names is not None:
+        for name in feature_names:
+            if name not in table.columns:
+                raise DataError(f"{table.path}: {_no_column(table, name)}")
+        return tuple(feature_names)
+    kind = "O" if spec.dtype == "string" else "f"
+    names = tuple(name for name, column in table.columns.items() if column.dtype.kind == kind and name != labels)
+    wanted = spec.shape[-1] if spec.shape else 1
+    if not names or wanted not in (None, len(names)):
+        left_out = [name for name in table.columns if name not in names]
+        raise DataError(
+            f"{table.path}: has {len(names)} columns of {'text' if kind == 'O' else 'numbers'} beside the labels, "
+            f"{_list(names)}; the model takes {'at least 1' if wanted is None else wanted}: name them in their order "
+            f"as feature_names{f' (not taken: {_list(left_out)})' if left_out else ''}"
+        )
+    return names
+
+
+def _stack(table: Table, spec: TensorSpec, names: Sequence[str]) -> StoredRows:
+    columns = [_column(table, spec, name) for name in names]
+    width = max((len(value) for column in columns for value in set(column)), default=1) if spec.dtype == "string" else 0
+    dtype = np.dtype(f"<U{max(width, 1)}") if spec.dtype == "string" else np.dtype(np.float64)
+    if len(spec.shape) == 1 and spec.shape[0] is None:
+        return ChangedRows(columns[0], lambda part: part.astype(dtype), columns[0].shape, dtype)
+    return ColumnRows(columns, dtype)
+
+
+def _column(table: Table, spec: TensorSpec, name: str) -> Array:
+    column = table.columns[name]
+    if spec.dtype == "string":
+        if column.dtype.kind != "O":
+            raise DataError(f"{table.path}: column {name!r} holds numbers; text is needed for input {spec.name!r}")
+        for row, value in enumerate(column):
+            if not isinstance(value, str):
+                raise DataError(
+                    f"{table.path}: column {name!r} is empty in {table.place(row)}; fill it in, or leave the row out"
+                )
+        return column
+    if column.dtype.kind == "O":
+        texts = [(row, value) for row, value in enumerate(column) if isinstance(value, str)]
+        row, value = next((entry for entry in texts if number(entry[1]) is None), texts[0])
+        raise DataError(
+            f"{table.path}: column {name!r} holds text such as {value!r} in {table.place(row)}; numbers are needed, "
+            "and an empty cell for a missing one"
+        )
+    if np.dtype(spec.dtype).kind in "iu" and (np.abs(column) > _MOST_WHOLE).any():
+        row = int(np.argmax(np.abs(column) > _MOST_WHOLE))
+        raise DataError(
+            f"{table.path}: column {name!r} has {column[row]:.17g} in {table.place(row)}; beyond 2**53 a table is not "
+            "exact: give a .npz file"
+        )
+    return column
+
+
+def _no_column(table: Table, name: str) -> str:
+    return f"no column {name!r}; it has {_list(tuple(table.columns))}"
+
+
+def _list(names: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, names[:_SHOWN])) or "none"
+    return listed + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)

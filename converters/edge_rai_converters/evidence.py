@@ -1,0 +1,195 @@
+"""The evidence of a conversion: candidates.json for machines, report.html, one file by itself, for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+from edge_rai_converters import data
+from edge_rai_converters.candidates import Candidate, Forms
+from edge_rai_converters.choose import Budgets, Choice
+from edge_rai_converters.fallback import Fallback
+from edge_rai_converters.learning import Learned
+from edge_rai_converters.rehearsal import FalseRejections
+
+_WIDTH, _HEIGHT, _MARGIN = 640, 320, 60
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2329;"
+    "background:#fff}table{border-collapse:collapse;width:100%}th,td{padding:.3rem .6rem;text-align:right;"
+    "border-bottom:1px solid #d5dadf}th:first-child,td:first-child{text-align:left}tr.chosen{font-weight:600;"
+    "background:#e9f3ec}svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#1d2329}"
+    ".dot{fill:#7b8794}.front{fill:#1f6f43}.line{stroke:#1f6f43;fill:none;stroke-dasharray:4 3}"
+    ".axis{stroke:#7b8794}@media(prefers-color-scheme:dark){body{background:#14181c;color:#e4e8ec}"
+    "svg text{fill:#e4e8ec}tr.chosen{background:#1d3427}th,td{border-color:#38414a}.front{fill:#55b782}"
+    ".line{stroke:#55b782}}"
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evidence:
+    """What a conversion leaves behind.
+
+    Attributes:
+        learned: Model, data, policy.
+        forms: The candidates.
+        choice: Which of them, and why.
+        fallback: The fallback model.
+        verdicts: Of the guard on the held-back rows.
+        budgets: What had to be kept.
+        seed: Of whatever drew.
+    """
+
+    learned: Learned
+    forms: Forms
+    choice: Choice
+    fallback: Fallback | None
+    verdicts: FalseRejections
+    budgets: Budgets
+    seed: int
+
+    def candidates_json(self) -> bytes:
+        """Everything that was measured and decided."""
+        front = pareto(self.forms.candidates)
+        learned = self.learned
+        document: dict[str, Any] = {
+            "format_version": 1,
+            "calibration_rows": len(learned.calibration),
+            "held_back_rows": len(learned.held_back),
+            "held_back_every": data.HELD_BACK_EVERY,
+            "labels_sha256": learned.dataset.labels_sha256,
+            "seed": self.seed,
+            "budgets": asdict(self.budgets),
+            "candidates": [{**entry.as_json(), "pareto": entry.recipe in front} for entry in self.forms.candidates],
+            "failed": dict(self.forms.failed),
+            "chosen": asdict(self.choice),
+            "guard_on_held_back": asdict(self.verdicts),
+            "distances": [asdict(entry) for entry in learned.distances],
+            "without_distance": dict(learned.without_distance),
+            "unrecorded_outputs": learned.unrecorded,
+        }
+        if self.fallback:
+            document["fallback"] = self.fallback.as_json()
+        return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+    def report_html(self, name: str) -> bytes:
+        """A page that needs nothing but itself.
+
+        Args:
+            name: Of the bundle.
+        """
+        lines = [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(name)}: candidates</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{escape(name)}</h1>",
+            f"<p>From <code>{escape(self.learned.source.path.name)}</code>, compared with the float model on",
+            f"{len(self.learned.held_back)} rows that neither calibrated a candidate nor set a limit.</p>",
+            f"<p><strong>Chosen:</strong> {escape(self.choice.reason)}.</p>",
+            *_plot(self.forms.candidates, self.choice.recipe),
+            *_table(self.forms.candidates, self.choice),
+            *_others(self.choice),
+            "</body></html>",
+        ]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def quality(entry: Candidate) -> float:
+    """Accuracy where there are labels, else agreement, else one less the relative difference; a share."""
+    measured = entry.comparison
+    for share in (measured.accuracy, measured.agreement):
+        if share is not None:
+            return share
+    return max(0.0, 1.0 - measured.relative_difference) if math.isfinite(measured.relative_difference) else 0.0
+
+
+def pareto(candidates: Sequence[Candidate]) -> frozenset[str]:
+    """Recipes of the candidates that no other one beats in size, quality and, where measured, latency."""
+    points = {
+        entry.recipe: (entry.size, -quality(entry), entry.cost.p50_ns if entry.cost else 0) for entry in candidates
+    }
+    return frozenset(name for name, mine in points.items() if not any(_beats(other, mine) for other in points.values()))
+
+
+def _beats(theirs: tuple[float, ...], mine: tuple[float, ...]) -> bool:
+    return theirs != mine and all(their <= my for their, my in zip(theirs, mine, strict=True))
+
+
+def _plot(candidates: Sequence[Candidate], chosen: str) -> Iterator[str]:
+    """Quality over size; the line joins the Pareto front of these two."""
+    sizes = [math.log10(entry.size) for entry in candidates]
+    shares = [quality(entry) for entry in candidates]
+    low_x, span_x = min(sizes) - 0.1, max(sizes) - min(sizes) + 0.2
+    low_y, span_y = min(shares) - 0.005, max(shares) - min(shares) + 0.01
+    places = {
+        entry.recipe: (
+            _MARGIN + (size - low_x) / span_x * (_WIDTH - 2 * _MARGIN),
+            _HEIGHT - _MARGIN - (share - low_y) / span_y * (_HEIGHT - 2 * _MARGIN),
+        )
+        for entry, size, share in zip(candidates, sizes, shares, strict=True)
+    }
+    bottom = _HEIGHT - _MARGIN
+    yield f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="quality over size of each candidate">'
+    yield f'<path class="axis" d="M{_MARGIN} {_MARGIN}V{bottom}H{_WIDTH - _MARGIN}" fill="none"/>'
+    for size in sorted({entry.size for entry in candidates}):
+        x = _MARGIN + (math.log10(size) - low_x) / span_x * (_WIDTH - 2 * _MARGIN)
+        yield f'<text x="{x:.0f}" y="{bottom + 18}" text-anchor="middle">{size:,}</text>'
+    for share in sorted(set(shares)):
+        y = bottom - (share - low_y) / span_y * (_HEIGHT - 2 * _MARGIN)
+        yield f'<text x="{_MARGIN - 6}" y="{y + 4:.0f}" text-anchor="end">{100 * share:.1f} %</text>'
+    yield f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 14}" text-anchor="middle">bytes (logarithmic)</text>'
+    yield f'<text x="{_MARGIN}" y="{_MARGIN - 16}">{_quality_name(candidates[0])}</text>'
+    front = pareto(candidates)
+    line = sorted(places[name] for name in front)
+    yield f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>'
+    for name, (x, y) in places.items():
+        kind = "front" if name in front else "dot"
+        yield f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name == chosen else 4}"/>'
+        yield f'<text x="{x + 9:.1f}" y="{y - 7:.1f}">{escape(name)}</text>'
+    yield "</svg>"
+
+
+def _quality_name(entry: Candidate) -> str:
+    if entry.comparison.accuracy is not None:
+        return "accuracy"
+    return "agreement with float" if entry.comparison.agreement is not None else "1 less the relative difference"
+
+
+def _table(candidates: Sequence[Candidate], choice: Choice) -> Iterator[str]:
+    front = pareto(candidates)
+    yield "<table><thead><tr><th>candidate</th><th>bytes</th><th>accuracy</th><th>agreement</th>"
+    yield "<th>largest difference</th><th>latency p50 (p10 to p90), µs</th><th>speed-up (95 %)</th>"
+    yield "<th>peak memory, MB</th><th>Pareto</th></tr></thead><tbody>"
+    for entry in candidates:
+        measured, cost = entry.comparison, entry.cost
+        agreement = measured.share_within if measured.agreement is None else measured.agreement
+        cells = [
+            escape(entry.recipe),
+            f"{entry.size:,}",
+            _percent(measured.accuracy),
+            _percent(agreement),
+            f"{measured.largest_difference:.3g}",
+            f"{cost.p50_ns / 1e3:.1f} ({cost.p10_ns / 1e3:.1f} to {cost.p90_ns / 1e3:.1f})" if cost else "-",
+            f"{cost.speed_up:.2f} ({cost.speed_up_low:.2f} to {cost.speed_up_high:.2f})" if cost else "-",
+            f"{cost.peak_memory / 1e6:.1f}" if cost and cost.peak_memory is not None else "-",
+            "yes" if entry.recipe in front else "",
+        ]
+        kind = ' class="chosen"' if entry.recipe == choice.recipe else ""
+        yield f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    yield "</tbody></table>"
+
+
+def _others(choice: Choice) -> Iterator[str]:
+    if choice.objections:
+        yield "<h2>Why not the others</h2><ul>"
+        for name, why in choice.objections.items():
+            yield f"<li><code>{escape(name)}</code> {escape(why)}</li>"
+        yield "</ul>"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,119 @@
+"""What exports from training libraries have in common: finding the library, keeping it quiet, equal bytes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+from onnx.version_converter import convert_version
+
+from edge_rai.errors import UnsupportedModelError
+from edge_rai_converters.errors import MissingExtraError
+from edge_rai_converters.sources.onnx import MIN_OPSET, opset_of
+
+Array = npt.NDArray[Any]
+Sample = Mapping[str, Array]
+# Of a sample that an export is held to.
+MOST_ROWS = 64
+# What exporters are asked for: known to every ONNX Runtime that a device may have.
+OPSET = 18
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Exported:
+    """A model in ONNX, and what the library that it comes from answers.
+
+    Attributes:
+        proto: The model.
+        feed: Arguments of one call, by input; None where there is no sample.
+        answers: To that call, of the library itself: each is an output of the model.
+    """
+
+    proto: onnx.ModelProto
+    feed: Sample | None = None
+    answers: Sequence[Array] = ()
+
+
+def imported(module: str, extra: str) -> ModuleType:
+    """A module of a package that an extra brings.
+
+    Raises:
+        MissingExtraError: It cannot be imported; names the extra.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this model needs {module.partition('.')[0]}, which cannot be imported ({first_line(error)}): "
+            f"pip install 'edge-rai-converters[{extra}]'"
+        ) from error
+
+
+@contextmanager
+def exporting(name: str, library: str) -> Iterator[None]:
+    """Keeps warnings and logs of an exporter to itself, and makes one sentence of whatever it raises.
+
+    Raises:
+        UnsupportedModelError: The exporter failed.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (MissingExtraError, UnsupportedModelError):
+        raise
+    except Exception as error:  # exporters raise whatever their parts raise
+        raise UnsupportedModelError(f"{name}: {library} cannot export it to ONNX: {first_line(error)}") from error
+    finally:
+        logging.disable(before)
+
+
+def first_line(error: Exception) -> str:
+    """What the error says, or its type when it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without what differs from run to run or tells of the machine; with an opset that passes know.
+
+    The argument is modified.
+    """
+    versions: dict[str, int] = {}
+    for entry in model.opset_import:
+        versions[entry.domain] = max(entry.version, versions.get(entry.domain, 0))
+    del model.opset_import[:]
+    # Some exporters list them in the order of a set of strings.
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, versions[domain]) for domain in sorted(versions))
+    model.doc_string = ""
+    del model.metadata_props[:]
+    _strip(model.graph)
+    for function in model.functions:
+        _strip(function)
+    opset = opset_of(model)
+    return model if opset is None or opset >= MIN_OPSET else convert_version(model, MIN_OPSET)
+
+
+def _strip(part: onnx.GraphProto | onnx.FunctionProto) -> None:
+    """Notes, which hold paths and lines of the user's program."""
+    part.doc_string = ""
+    del part.metadata_props[:]
+    described: list[Any] = [*part.value_info, *part.node]
+    if isinstance(part, onnx.GraphProto):
+        described += [*part.input, *part.output, *part.initializer]
+    for entry in described:
+        entry.doc_string = ""
+        del entry.metadata_props[:]
+    for node in part.node:
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _strip(graph)

@@ -1,0 +1,69 @@
+"""Keras's models, by their own export to ONNX."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edge_rai.errors import BundleError, UnsupportedModelError
+from edge_rai_converters.sources.exported import (
+    MOST_ROWS,
+    Array,
+    Exported,
+    Sample,
+    exporting,
+    first_line,
+    imported,
+)
+
+EXTRA = "keras"
+
+
+def export(model: Any, sample: Sample | None, name: str) -> Exported:
+    """The model in ONNX; axis 0 of every input is free.
+
+    Args:
+        model: A built model of Keras 3; not modified.
+        sample: Needed for a model that was never built: an array an input, in their order.
+        name: For messages.
+
+    Raises:
+        MissingExtraError: Keras is not installed.
+        UnsupportedModelError: Keras cannot export it.
+    """
+    keras = imported("keras", EXTRA)
+    if not isinstance(model, keras.Model):
+        raise UnsupportedModelError(f"{name}: of Keras's objects only a keras.Model of Keras 3 is a model; give that")
+    with exporting(name, "Keras"), tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
+        rows = [array[:MOST_ROWS] for array in sample.values()] if sample else _zeros(model)
+        tensors = [keras.ops.convert_to_tensor(array) for array in rows]
+        # Before its first call Keras does not export a model.
+        answers = keras.tree.flatten(model(tensors[0] if len(tensors) == 1 else tensors, training=False))
+        path = Path(folder, "model.onnx")
+        model.export(str(path), format="onnx", verbose=False)
+        proto = onnx.load(path)
+        feed = {given.name: array for given, array in zip(proto.graph.input, rows, strict=True)}
+        return Exported(proto, feed, [keras.ops.convert_to_numpy(answer) for answer in answers])
+
+
+def _zeros(model: Any) -> list[Array]:
+    """Two rows for each input; of a free axis one place."""
+    return [np.zeros([2, *(extent or 1 for extent in given.shape[1:])], given.dtype) for given in model.inputs]
+
+
+def read(path: Path) -> Any:
+    """The model in a .keras file, which Keras opens without running code from it.
+
+    Raises:
+        MissingExtraError: Keras is not installed.
+        BundleError: It cannot read the file.
+    """
+    keras = imported("keras", EXTRA)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # it raises whatever its parts raise
+        raise BundleError(f"{path}: not a model of Keras, or a damaged one: {first_line(error)}") from error

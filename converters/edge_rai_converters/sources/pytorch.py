@@ -1,0 +1,67 @@
+"""PyTorch's modules, through its own exporter (torch.export, the one called dynamo)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import numpy as np
+
+from edge_rai.errors import UnsupportedModelError
+from edge_rai_converters.sources.exported import MOST_ROWS, OPSET, Array, Exported, Sample, exporting, imported
+
+EXTRA = "torch"
+
+
+def export(model: Any, sample: Sample | None, name: str) -> Exported:
+    """The module in ONNX, as it answers in evaluation mode; axis 0 of every input is free.
+
+    Args:
+        model: A module; not modified.
+        sample: An array an input, rows on axis 0. The names are the inputs' names; where they are those of forward's
+            parameters they are given by name, else in their order.
+        name: For messages.
+
+    Raises:
+        MissingExtraError: torch or onnxscript is not installed.
+        UnsupportedModelError: torch cannot export it.
+    """
+    torch = imported("torch", EXTRA)
+    imported("onnxscript", EXTRA)
+    if not isinstance(model, torch.nn.Module):
+        raise UnsupportedModelError(f"{name}: of PyTorch's objects only a torch.nn.Module is a model; give that")
+    if not sample:
+        raise UnsupportedModelError(f"{name}: the shapes of its inputs are not known; give a sample of its rows")
+    with exporting(name, "torch.onnx"):
+        module = copy.deepcopy(model).cpu().eval()
+        rows = {key: _tensor(torch, np.asarray(array)[:MOST_ROWS], module) for key, array in sample.items()}
+        names = [key for key in inspect.signature(module.forward).parameters if key in rows]
+        by_name = len(names) == len(rows)
+        names = names if by_name else list(rows)
+        free = [{0: torch.export.Dim("rows")} for _ in names]
+        # Two of them, as the exporter takes a length of 1 for a constant.
+        two = {key: rows[key][torch.arange(2) % len(rows[key])] for key in names}
+        program = torch.onnx.export(
+            module,
+            () if by_name else tuple(two.values()),
+            kwargs=two if by_name else None,
+            dynamo=True,
+            dynamic_shapes=dict(zip(names, free, strict=True)) if by_name else tuple(free),
+            input_names=names,
+            opset_version=OPSET,
+            verbose=False,
+        )
+        with torch.no_grad():
+            answers = module(**rows) if by_name else module(*rows.values())
+    feed = {key: tensor.numpy() for key, tensor in rows.items()}
+    return Exported(program.model_proto, feed, [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(answers)])
+
+
+def _tensor(torch: Any, array: Array, module: Any) -> Any:
+    """Floats in the type of the module's weights."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if not tensor.is_floating_point():
+        return tensor
+    weights = (weight.dtype for weight in module.parameters() if weight.is_floating_point())
+    return tensor.to(next(weights, torch.float32))

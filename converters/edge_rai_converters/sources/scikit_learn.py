@@ -1,0 +1,65 @@
+"""scikit-learn's estimators and pipelines, through skl2onnx; with XGBoost's and LightGBM's estimators in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_rai.errors import UnsupportedModelError
+from edge_rai_converters.sources import boosted
+from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample, exporting, imported
+from edge_rai_converters.sources.tables import columns, fed, table
+
+EXTRA = "sklearn"
+# Of ai.onnx.ml: the newest that knows the operators of skl2onnx and no other types of them.
+_OPSETS = {"": OPSET, "ai.onnx.ml": 3}
+_TYPES = {
+    "float": "FloatTensorType",
+    "int": "Int64TensorType",
+    "bool": "BooleanTensorType",
+    "string": "StringTensorType",
+}
+
+
+def export(model: Any, sample: Sample | None, name: str) -> Exported:
+    """The model in ONNX: a classifier gives labels and a matrix of probabilities.
+
+    Args:
+        model: A fitted estimator or pipeline; not modified.
+        sample: See ``tables.columns``.
+        name: For messages.
+
+    Raises:
+        MissingExtraError: skl2onnx is not installed.
+        UnsupportedModelError: skl2onnx has no converter for a part of the model.
+    """
+    skl2onnx, tensors = imported("skl2onnx", EXTRA), imported("skl2onnx.common.data_types", EXTRA)
+    given = columns(sample, getattr(model, "n_features_in_", None), name)
+    types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]
+    boosted.register(model)
+    with exporting(name, "skl2onnx"):
+        # A ZipMap would make a list of dicts of the probabilities, which no device wants.
+        classifies = imported("sklearn.base", EXTRA).is_classifier(model)
+        options = {id(model): {"zipmap": False}} if classifies else None
+        proto = skl2onnx.convert_sklearn(model, "model", types, options=options, target_opset=_OPSETS)
+        if sample is None:
+            return Exported(proto)
+        feed = fed(sample, given)
+        return Exported(proto, feed, [answer(model, _as_fitted(model, feed))])
+
+
+def answer(model: Any, rows: Any) -> Array:
+    """What an estimator itself says of rows: probabilities, predictions or transformed rows."""
+    for method in ("predict_proba", "predict", "transform"):
+        if hasattr(model, method):
+            return np.asarray(getattr(model, method)(rows))
+    raise UnsupportedModelError(f"{type(model).__name__} neither predicts nor transforms")
+
+
+def _as_fitted(model: Any, feed: Sample) -> Any:
+    """The rows as a table, with the names that the model was fitted with where they are the inputs'."""
+    names = list(getattr(model, "feature_names_in_", ()))
+    if not names or any(name not in feed for name in names):
+        return table(feed)
+    return imported("pandas", EXTRA).DataFrame({name: feed[name][:, 0] for name in names})

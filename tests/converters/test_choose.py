@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from edge_rai_converters.candidates import Candidate
+from edge_rai_converters.choose import Budgets, choose
+from edge_rai_converters.compare import Comparison
+from edge_rai_converters.errors import AccuracyDropError, BudgetError
+from edge_rai_converters.measure import Cost
+
+SAME = Comparison(0.95, 1.0, None, 0.0, 0.0, 0.0)
+FLOAT = Candidate("float", "none", 1000, True, SAME, {})
+INT8 = Candidate("int8", "static_int8_qdq", 300, True, Comparison(0.945, 0.99, None, 0.1, 0.01, 0.1), {})
+PRUNED = Candidate("pruned", "none", 290, True, replace(SAME, agreement=0.995), {})
+BUDGETS = Budgets(max_drop=1.0)
+
+
+def cost(low: float, speed_up: float, high: float, p50_ns: int = 1000) -> Cost:
+    return Cost(p50_ns // 2, p50_ns, 2 * p50_ns, speed_up, low, high, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"size": 901}, r"saves less than 10 %"),
+        ({"accuracy": 0.93}, r"loses 2\.00 points of accuracy on the held-back rows, more than the 1 allowed"),
+        ({"accuracy": None, "agreement": 0.979}, r"another class in 2\.1 % of the held-back rows, more than the 2 all"),
+        ({"accuracy": None, "agreement": None, "relative_difference": 0.051}, r"up to 5\.1 % of an output's range"),
+        ({"accuracy": None, "agreement": None, "relative_difference": float("nan")}, "of an output's range"),
+        ({"rows_independent": False}, "makes a row's answer depend on the other rows of its batch"),
+    ],
+)
+def test_float_is_kept_when_a_candidate_does_not_pay(changes: dict[str, object], reason: str) -> None:
+    compared = {key: value for key, value in changes.items() if hasattr(SAME, key)}
+    entry = replace(INT8, **{key: value for key, value in changes.items() if key not in compared})
+    entry = replace(entry, comparison=replace(entry.comparison, **compared))
+    choice = choose([FLOAT, entry], {}, ["float", "int8"], BUDGETS, "float")
+    assert choice.recipe == "float"
+    assert re.search(reason, choice.reason)
+    assert re.search(reason, choice.objections["int8"])
+
+
+def test_reason_says_why_a_recipe_gave_no_candidate() -> None:
+    choice = choose([FLOAT], {"int8": "is not to be had: it has no layers"}, ["float", "int8"], BUDGETS, "float")
+    assert choice.reason == "float is kept because int8 is not to be had: it has no layers"
+
+
+def test_smaller_candidate_that_keeps_the_budgets_is_taken() -> None:
+    choice = choose([FLOAT, INT8], {}, ["float", "int8"], BUDGETS, "float")
+    same_class = "gives the same class in 99.0 % of the held-back rows"
+    assert (choice.recipe, choice.reason) == ("int8", f"int8 is 70 % smaller, {same_class}; accuracy -0.50 points")
+
+
+def test_simplest_is_taken_among_equals_unless_another_is_faster_beyond_doubt() -> None:
+    asked = ["float", "pruned", "int8"]
+    assert choose([FLOAT, PRUNED, INT8], {}, asked, BUDGETS, "float").recipe == "pruned"
+    slow, fast = replace(PRUNED, cost=cost(0.9, 1.0, 1.2)), replace(INT8, cost=cost(1.1, 1.5, 1.9))
+    original = replace(FLOAT, cost=cost(1.0, 1.0, 1.0))
+    assert choose([original, slow, fast], {}, asked, BUDGETS, "float").recipe == "pruned"
+    fast = replace(INT8, cost=cost(1.3, 1.5, 1.9))
+    assert choose([original, slow, fast], {}, asked, BUDGETS, "float").recipe == "int8"
+
+
+def test_candidate_neither_smaller_nor_measurably_faster_is_dropped_with_its_speed_up() -> None:
+    original, entry = replace(FLOAT, cost=cost(1.0, 1.0, 1.0)), replace(INT8, size=990, cost=cost(0.97, 1.02, 1.1))
+    choice = choose([original, entry], {}, ["float", "int8"], BUDGETS, "float")
+    assert choice.recipe == "float"
+    assert "is not measurably faster (1.02 times as fast, 0.97 to 1.10)" in choice.objections["int8"]
+    faster = replace(entry, cost=cost(1.01, 1.2, 1.3))
+    assert "int8" not in choose([original, faster], {}, ["float", "int8"], BUDGETS, "float").objections
+
+
+def test_budgets_of_size_and_latency_exclude_the_float_model_too() -> None:
+    original, entry = replace(FLOAT, cost=cost(1, 1, 1, 3_000_000)), replace(INT8, cost=cost(1, 1, 1, 1_000_000))
+    choice = choose([original, entry], {}, ["float", "int8"], Budgets(1.0, latency_ms=2), "float")
+    assert choice.recipe == "int8"
+    assert choice.objections == {"float": "takes 3 ms a call, more than the 2 allowed"}
+    with pytest.raises(BudgetError, match=r"float is 1,000 bytes, more than the 10 allowed; int8 is 300 bytes"):
+        choose([original, entry], {}, ["float", "int8"], Budgets(1.0, size=10), "float")
+
+
+def test_insisting_overrides_everything_but_accuracy_and_budgets() -> None:
+    worse = replace(INT8, size=2000, rows_independent=False, comparison=replace(INT8.comparison, agreement=0.5))
+    assert choose([FLOAT, worse], {}, ["int8"], BUDGETS, "int8").recipe == "int8"
+    with pytest.raises(AccuracyDropError, match=r"int8 loses 0\.50 points of accuracy .* more than the 0\.1 allowed"):
+        choose([FLOAT, INT8], {}, ["int8"], Budgets(0.1), "int8")
+    with pytest.raises(AccuracyDropError, match="int8 was asked for, but int8 is not to be had: no layers"):
+        choose([FLOAT], {"int8": "is not to be had: no layers"}, ["int8"], BUDGETS, "int8")

@@ -1,0 +1,74 @@
+"""What tests of quantization begin with: rows to calibrate with, and small convolutional models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_rai_converters.passes.contract import Material, Target
+
+Array = np.ndarray[Any, Any]
+FLOAT = TensorProto.FLOAT
+
+
+def material(rows: Array, name: str = "x", *, batched: bool = True, target: Target = "x86", **others: Any) -> Material:
+    """The rows, 64 a call, or one a call where the model answers no batch."""
+
+    def calibration() -> Iterator[dict[str, Array]]:
+        step = 64 if batched else 1
+        for start in range(0, len(rows), step):
+            yield {name: rows[start : start + step]}
+
+    return Material(calibration, len(rows), batched, target, **others)
+
+
+def answers(model: onnx.ModelProto, rows: Array, name: str = "x") -> Array:
+    """The first output."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {name: rows})[0]
+
+
+def graph_model(
+    nodes: Sequence[onnx.NodeProto],
+    constants: dict[str, Array],
+    x: Sequence[int | str],
+    y: Sequence[int | str],
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """float32 "x" to float32 "y"."""
+    graph = helper.make_graph(
+        list(nodes),
+        "graph",
+        [helper.make_tensor_value_info("x", FLOAT, x)],
+        [helper.make_tensor_value_info("y", FLOAT, y)],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def two_convolutions(side: int = 16, channels: int = 8) -> onnx.ModelProto:
+    """Random: "x" (N, 3, side, side), Conv "first", Relu, strided Conv "second", mean, Gemm "last", "y" (N, 4)."""
+    rng = np.random.default_rng(0)
+    shapes = {"k1": (channels, 3, 3, 3), "k2": (channels, channels, 3, 3), "w": (channels, 4)}
+    return graph_model(
+        [
+            helper.make_node("Conv", ["x", "k1"], ["a"], "first", strides=[2, 2]),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("Conv", ["b", "k2"], ["c"], "second", strides=[2, 2]),
+            helper.make_node("GlobalAveragePool", ["c"], ["d"]),
+            helper.make_node("Flatten", ["d"], ["e"]),
+            helper.make_node("Gemm", ["e", "w"], ["y"], "last"),
+        ],
+        {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
+        ["N", 3, side, side],
+        ["N", 4],
+    )
