@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -52,7 +53,8 @@ class Batcher:
     microseconds is better asked directly. The rows of a batch are those of callers whose rows have one shape; whatever
     the policy turns away, it turns away for the caller that gave it. A batch on which the runtime fails is asked once
     more, each caller alone, so that it fails for those whose rows are to blame. One thread in the background, which
-    ends with ``close``, or once nobody has the batcher any more; a context manager.
+    ends with ``close``, or once nobody has the batcher any more; a context manager. A forked child has a thread of its
+    own, and none of the requests that waited in its parent.
 
     Args:
         session: Batched, of rows that do not depend on each other, and without recurrent states. It stays open.
@@ -69,11 +71,23 @@ class Batcher:
         max_batch = arguments.within("max_batch", max_batch, 1, sys.maxsize, "1 or more rows")
         max_wait_s = arguments.seconds("max_wait_s", max_wait_s, 0, threading.TIMEOUT_MAX, "0 or more seconds")
         self._session = session
-        self._queue = _Queue(session.inputs, min(max_batch, session._most_rows()), max_wait_s)
+        self._limits = min(max_batch, session._most_rows()), max_wait_s
+        self._begin()
+        _batchers.add(self)
+
+    def _begin(self) -> None:
+        self._queue = _Queue(self._session.inputs, *self._limits)
         # The thread has the queue and not the batcher, which would live as long as its thread.
-        self._worker = threading.Thread(target=_work, args=(session, self._queue), name="edge_rai.Batcher", daemon=True)
+        work = (self._session, self._queue)
+        self._worker = threading.Thread(target=_work, args=work, name="edge_rai.Batcher", daemon=True)
         self._worker.start()
-        weakref.finalize(self, self._queue.close)
+        self._end = weakref.finalize(self, self._queue.close)
+
+    def _begin_anew(self) -> None:
+        """In a forked child: its parent's thread is not there, and may have left the queue locked."""
+        self._end.detach()
+        if not self._queue.closed:
+            self._begin()
 
     def predict(
         self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
@@ -121,13 +135,13 @@ class _Queue:
         self._wait_s = wait_s
         self._waiting: dict[Form, _Group] = {}  # none of them empty
         self._changed = threading.Condition()  # over what is waiting and whether it is closed
-        self._closed = False
+        self.closed = False
 
     def put(self, request: _Request) -> None:
         """Raises ValueError when it is closed."""
         form = self._form(request)
         with self._changed:
-            if self._closed:
+            if self.closed:
                 raise ValueError("the batcher is closed")
             group = self._waiting.setdefault(form, _Group(deque()))
             group.requests.append(request)
@@ -138,16 +152,16 @@ class _Queue:
     def close(self) -> None:
         """What waits is due at once, and nothing comes after it."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify()
 
     def next(self) -> list[_Request]:
         """The next batch, when it is due; empty when all is done."""
         with self._changed:
-            while self._waiting or not self._closed:
+            while self._waiting or not self.closed:
                 form = min(self._waiting, key=self._due, default=None)
                 left = self._due(form) - time.monotonic() if self._waiting else None
-                if left is not None and (left <= 0 or self._closed):
+                if left is not None and (left <= 0 or self.closed):
                     return self._take(form)
                 self._changed.wait(left)
         return []
@@ -178,6 +192,17 @@ class _Queue:
         if not group.requests:
             del self._waiting[form]
         return batch
+
+
+_batchers: weakref.WeakSet[Batcher] = weakref.WeakSet()
+
+
+def _begin_all_anew() -> None:
+    for batcher in list(_batchers):
+        batcher._begin_anew()
+
+
+os.register_at_fork(after_in_child=_begin_all_anew)
 
 
 # ---- Asking ----
@@ -250,7 +275,7 @@ def _check(session: Session) -> None:
     elif not session.batched:
         why = "its axis 0 does not count rows"
     elif not session.rows_independent:
-        why = "its bundle says that rows depend on their batch mates"
+        why = "rows of its model depend on their batch mates"
     if why is not None:
         raise ValueError(f"this session cannot be batched: {why}")
 

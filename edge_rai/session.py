@@ -87,8 +87,8 @@ class Session(Predictor):
         outputs: The model's outputs.
         features: What the guard knows of each feature.
         batched: Whether axis 0 of inputs and outputs counts rows that are judged one by one.
-        rows_independent: Whether a row's answer does not depend on its batch mates: the bundle's manifest says so, of
-            a bare model it is assumed.
+        rows_independent: Whether a row's answer does not depend on its batch mates: the bundle's manifest says so; of
+            a bare model it is assumed, unless the model quantizes dynamically.
     """
 
     def __init__(
@@ -158,7 +158,9 @@ class Session(Predictor):
         """Has every call of this session, and of those opened from now on, raise StoppedError until it is resumed.
 
         Sessions of the same bundle that are open already, in this process or another, go on until they are opened
-        again. The file that does it lies in the spool, or without one beside the bundle.
+        again. The files that do it lie in the spool and beside the bundle: where it was when it was opened, links
+        followed. With a spool, and a bundle in a directory that cannot be written, that in the spool is all, and stops
+        sessions with this spool alone.
 
         Args:
             reason: For whoever finds the session stopped: the error says it, with the time and the file's path.

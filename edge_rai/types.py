@@ -113,56 +113,69 @@ class Reason(NamedTuple):
 
     def __str__(self) -> str:
         where = "" if self.row < 0 else f"row {self.row}: "
-        return f"{where}{self.subject} {self._sentence().format(self)}"
+        value, limit = _figures(self.value, self.limit)
+        return f"{where}{self.subject} {self._sentence().format(value=value, limit=limit, element=self.element)}"
 
     def _sentence(self) -> str:
         if not self.value and self.code is ReasonCode.SHAPE:
-            return "is empty on axis {0.element}"
+            return "is empty on axis {element}"
         if not self.value and self.limit == 1 and self.code is ReasonCode.ROWS:
             return "is empty: 0 rows"
         return _SENTENCES[self.code]
 
 
+def _figures(value: float, limit: float) -> tuple[str, str]:
+    """In six digits where these tell the two apart and leave out no whole number; otherwise in all they have."""
+    short = [f"{number:g}" for number in (value, limit)]
+    alike = short[0] == short[1] and value != limit
+    whole = [repr(number).removesuffix(".0") for number in (value, limit)]
+    loses = [alike or 1e6 <= abs(number) < 1e16 for number in (value, limit)]
+    return whole[0] if loses[0] else short[0], whole[1] if loses[1] else short[1]
+
+
 _SENTENCES = {
-    ReasonCode.DTYPE: "has data type {0.value:g}, expected {0.limit:g}",
-    ReasonCode.RANK: "has rank {0.value:g}, expected {0.limit:g}",
-    ReasonCode.SHAPE: "has {0.value:g} on axis {0.element}, expected {0.limit:g} (of a free axis: at most)",
-    ReasonCode.ROWS: "has {0.value:g} rows, another input {0.limit:g}",
-    ReasonCode.NOT_FINITE: "not finite: {0.value:g}",
-    ReasonCode.BELOW_RANGE: "below range: {0.value:g} (limit {0.limit:g})",
-    ReasonCode.ABOVE_RANGE: "above range: {0.value:g} (limit {0.limit:g})",
-    ReasonCode.OUTPUT_NOT_FINITE: "output not finite: {0.value:g}",
-    ReasonCode.OUTPUT_SHAPE: "came back with {0.value:g} on axis {0.element}, expected {0.limit:g}",
+    ReasonCode.DTYPE: "has data type {value}, expected {limit}",
+    ReasonCode.RANK: "has rank {value}, expected {limit}",
+    ReasonCode.SHAPE: "has {value} on axis {element}, expected {limit} (of a free axis: at most)",
+    ReasonCode.ROWS: "has {value} rows, another input {limit}",
+    ReasonCode.NOT_FINITE: "not finite: {value}",
+    ReasonCode.BELOW_RANGE: "below range: {value} (limit {limit})",
+    ReasonCode.ABOVE_RANGE: "above range: {value} (limit {limit})",
+    ReasonCode.OUTPUT_NOT_FINITE: "output not finite: {value}",
+    ReasonCode.OUTPUT_SHAPE: "came back with {value} on axis {element}, expected {limit}",
     ReasonCode.ROWS_DEPEND: "shows that rows depend on each other, and one of them is rejected",
-    ReasonCode.CATEGORY: "is none of its categories: {0.value:g}",
-    ReasonCode.NOT_INTEGRAL: "has a fraction: {0.value:g}",
-    ReasonCode.MISSING: "is missing and became {0.limit:g}",
-    ReasonCode.STUCK: "has been the same for {0.value:g} rows (window {0.limit:g})",
-    ReasonCode.STEP: "moved by {0.value:g} since the value before (limit {0.limit:g})",
-    ReasonCode.MEAN: "has a mean of {0.value:g} (limit {0.limit:g})",
-    ReasonCode.STDDEV: "has a standard deviation of {0.value:g} (limit {0.limit:g})",
-    ReasonCode.CLIPPED: "is clipped in a share of {0.value:.3g} of its values (limit {0.limit:g})",
-    ReasonCode.LENGTH: "has {0.value:g} characters (limit {0.limit:g})",
-    ReasonCode.CHARACTER: "has a character that is not allowed, code point {0.value:g} (-1: not UTF-8)",
-    ReasonCode.NOT_MONOTONIC: "goes back: {0.value:g} after {0.limit:g}",
-    ReasonCode.AGE: "is {0.value:g} seconds old (limit {0.limit:g})",
-    ReasonCode.OUT_OF_DISTRIBUTION: "is far from the reference: squared distance {0.value:g} (limit {0.limit:g})",
-    ReasonCode.STATE_NOT_FINITE: "not finite: {0.value:g}; the recurrent state begins anew",
-    ReasonCode.OUTPUT_RANGE: "output out of range: {0.value:g} (limit {0.limit:g})",
-    ReasonCode.OUTPUT_SUM: "sums to {0.value:g} (limit {0.limit:g})",
-    ReasonCode.CONFIDENCE: "is not confident: {0.value:g} (limit {0.limit:g})",
-    ReasonCode.MARGIN: "has a margin of {0.value:g} (limit {0.limit:g})",
-    ReasonCode.ENTROPY: "has an entropy of {0.value:g} nats (limit {0.limit:g})",
-    ReasonCode.DEADLINE: "took {0.value:g} ns (deadline {0.limit:g} ns)",
+    ReasonCode.CATEGORY: "is none of its categories: {value}",
+    ReasonCode.NOT_INTEGRAL: "has a fraction: {value}",
+    ReasonCode.MISSING: "is missing and became {limit}",
+    ReasonCode.STUCK: "has been the same for {value} rows (window {limit})",
+    ReasonCode.STEP: "moved by {value} since the value before (limit {limit})",
+    ReasonCode.MEAN: "has a mean of {value} (limit {limit})",
+    ReasonCode.STDDEV: "has a standard deviation of {value} (limit {limit})",
+    ReasonCode.CLIPPED: "is clipped in a share of {value} of its values (limit {limit})",
+    ReasonCode.LENGTH: "has {value} characters (limit {limit})",
+    ReasonCode.CHARACTER: "has a character that is not allowed, code point {value} (-1: not UTF-8)",
+    ReasonCode.NOT_MONOTONIC: "goes back: {value} after {limit}",
+    ReasonCode.AGE: "is {value} seconds old (limit {limit})",
+    ReasonCode.OUT_OF_DISTRIBUTION: "is far from the reference: squared distance {value} (limit {limit})",
+    ReasonCode.STATE_NOT_FINITE: "not finite: {value}; the recurrent state begins anew",
+    ReasonCode.OUTPUT_RANGE: "output out of range: {value} (limit {limit})",
+    ReasonCode.OUTPUT_SUM: "sums to {value} (limit {limit})",
+    ReasonCode.CONFIDENCE: "is not confident: {value} (limit {limit})",
+    ReasonCode.MARGIN: "has a margin of {value} (limit {limit})",
+    ReasonCode.ENTROPY: "has an entropy of {value} nats (limit {limit})",
+    ReasonCode.DEADLINE: "took {value} ns (deadline {limit} ns)",
     ReasonCode.BREAKER_OPEN: "was not asked: the circuit breaker is open",
-    ReasonCode.RATE_LIMITED: "was not asked: {0.value:g} rows came and the rate limit had {0.limit:g} left",
-    ReasonCode.HELD: "is held off: {0.value:g} good rows since the fallback took over (limit {0.limit:g})",
+    ReasonCode.RATE_LIMITED: "was not asked: {value} rows came and the rate limit had {limit} left",
+    ReasonCode.HELD: "is held off: {value} good rows since the fallback took over (limit {limit})",
     ReasonCode.INFERENCE: "failed to run",
 }
 
 
 class TensorSpec(NamedTuple):
-    """A model's input or output: name, numpy dtype name, shape with None for a free axis."""
+    """A model's input or output: name, numpy dtype name, shape with None for a free axis.
+
+    The shape is () of a scalar, and of what the model declares no shape for.
+    """
 
     name: str
     dtype: str

@@ -18,6 +18,7 @@ from edge_rai_converters.passes.contract import Material, NotApplicableError, Ta
 from edge_rai_converters.progress import Progress
 from edge_rai_converters.recipes import FLOAT, Recipe
 from edge_rai_converters.runner import Runner, feeds, rows_are_independent
+from edge_rai_converters.sources import refusal
 
 # Passes leave what is worth knowing of their work in the model, under keys that begin so.
 NOTE = "edge_rai."
@@ -80,8 +81,12 @@ def make_candidates(
     decision = find_decision(learned.answers, labels)
     original = _candidate(FLOAT, "none", learned.source.data, learned.runner, learned, decision)
     models, candidates, failed = {FLOAT: learned.source.data}, [original], {}
+    trees = refusal(learned.source.proto)
     for recipe in recipes:
         if recipe.name == FLOAT:
+            continue
+        if trees:
+            failed[recipe.name] = f"is not to be had: {trees}"
             continue
         stage = f"making {recipe.name}: {recipe.summary}"
         progress(stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from edge_rai.bundle import Manifest
 from edge_rai.policy import VERDICTS, Measured, Policy, policy_tables
@@ -43,6 +44,7 @@ def card(
         f"Made from `{manifest.provenance.source_name}` (sha256 `{manifest.provenance.source_sha256}`).",
         f"The model inside is `{manifest.primary.path}`: {choice.reason}.",
         "",
+        *_preparation(learned.dataset.preparation),
         "## What was compared",
         "",
         f"On {held_back} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated a",
@@ -76,6 +78,15 @@ def card(
 def percent(share: float | None) -> str:
     """A share as people read it; a dash for None."""
     return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def _preparation(preparation: Mapping[str, Any]) -> Iterator[str]:
+    if preparation:
+        yield "## What the model is to be given"
+        yield ""
+        for key, value in preparation.items():
+            yield f"- {key.replace('_', ' ')}: {value}"
+        yield ""
 
 
 def _comparison(models: Mapping[str, tuple[int, Comparison]]) -> Iterator[str]:

@@ -70,7 +70,7 @@ def choose(
     kept = [entry for entry in candidates if entry.recipe in asked and not objections[entry.recipe]]
     said = {name: why for name, why in {**objections, **failed}.items() if why}
     if not kept:
-        raise _nothing(said, asked, wish, free)
+        raise _nothing(said, asked, wish, free=free, made=any(name not in failed for name in asked))
     smallest = min(entry.size for entry in kept)
     equals = [entry for entry in kept if entry.size <= (1 + _EQUAL_SIZE) * smallest]
     best = _fastest(equals)
@@ -131,22 +131,29 @@ def _fastest(equals: Sequence[Candidate]) -> Candidate:
     return best
 
 
-def _nothing(said: Mapping[str, str], asked: Sequence[str], wish: str, free: bool) -> Exception:
-    whys = "; ".join(f"{name} {said[name]}" for name in asked if name in said)
+def _once(said: Mapping[str, str], asked: Sequence[str]) -> list[str]:
+    """Each reason with the first candidate that it holds for: what a step cannot do, no recipe with it can."""
+    first: dict[str, str] = {}
+    for name in asked:
+        if name in said:
+            first.setdefault(said[name], name)
+    return [f"{name} {why}" for why, name in first.items()]
+
+
+def _nothing(said: Mapping[str, str], asked: Sequence[str], wish: str, *, free: bool, made: bool) -> Exception:
+    whys = "; ".join(_once(said, asked))
     if free:
         return BudgetError(f"no candidate keeps the budgets: {whys}; allow more, or give a smaller model")
-    return AccuracyDropError(f"{wish} was asked for, but {whys}; allow more with --max-drop, or leave it out")
+    mend = "allow more with --max-drop, or do not ask for it" if made else "do not ask for it"
+    return AccuracyDropError(f"{wish} was asked for, but {whys}; {mend}")
 
 
 def _reason(
     original: Candidate, best: Candidate, said: Mapping[str, str], asked: Sequence[str], wish: str, free: bool
 ) -> str:
     if best is original:
-        # What one step cannot do, a recipe with that step cannot either: each reason once.
-        others = {why: f"{name} {why}" for name, why in reversed(list(said.items())) if name in asked}
-        return (
-            f"float is kept because {'; '.join(reversed(list(others.values())))}" if others else f"{wish} was asked for"
-        )
+        others = _once(said, asked)
+        return f"float is kept because {'; '.join(others)}" if others else f"{wish} was asked for"
     saving = 100 * (1 - best.size / original.size)
     gain = f"{saving:.0f} % smaller" if saving > 0 else f"{-saving:.0f} % larger"
     if best.cost and best.cost.faster:

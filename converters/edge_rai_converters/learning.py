@@ -12,22 +12,21 @@ import numpy.typing as npt
 
 from edge_rai.errors import PolicyError
 from edge_rai.policy import FallbackRule, InputRule, Policy, Reference, StateRule, load_policy
-from edge_rai_converters import data, distance
+from edge_rai_converters import data, distance, sources
 from edge_rai_converters.compare import Answers
 from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Rows
 from edge_rai_converters.data.labels import model_classes
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.profile import Traits, check_policy, learn_policy
+from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.reference import learn_features
 from edge_rai_converters.runner import Runner, is_batched
+from edge_rai_converters.sample import sample_of
 from edge_rai_converters.shares import check_shares
-from edge_rai_converters.sources import onnx as onnx_source
-from edge_rai_converters.sources.onnx import SourceModel
+from edge_rai_converters.sources import SourceModel
 from edge_rai_converters.states import find_states, zeros
 
 DEFAULT_RATE = 0.01
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +94,11 @@ class Learned:
         return tuple(spec.name for spec in self.source.outputs if spec.name not in self.answers)
 
 
-def learn(
-    model: str | Path, data_path: str | Path, wishes: Wishes | None = None, progress: Progress = lambda _: None
-) -> Learned:
+def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, progress: Progress = silent) -> Learned:
     """Reads a model and its data, and learns policy and reference from the rows that calibrate.
 
     Args:
-        model: An ONNX file; it is only read.
+        model: A file or an object, see ``sources.read``; it is not modified.
         data_path: See ``data.load``; no array for a recurrent state.
         wishes: What else is asked for.
         progress: Told what happens next.
@@ -114,16 +111,17 @@ def learn(
         OSError: A file cannot be read.
     """
     wishes = wishes or Wishes()
-    progress(f"reading {model}")
-    source = onnx_source.read(model)
-    runner = Runner(source.data, str(model))
+    progress(f"reading {model if isinstance(model, str | Path) else type(model).__name__}")
+    source = sources.read(model, sample=sample_of(model, data_path, wishes.labels))
+    runner = Runner(source.data, str(source.path))
     written = None if wishes.policy is None else load_policy(wishes.policy)
     if written is not None:
         check_policy(written, source.inputs, source.outputs)
         _check_fallback(written, wishes.fallback_model)
     states = written.states if written else find_states(source, wishes.states)
-    progress(f"reading {data_path}")
-    dataset = _load(data_path, source, wishes, written, states)
+    reading = f"reading {data_path}"
+    progress(reading)
+    dataset = _load(data_path, source, wishes, written, states, lambda share: progress(reading, share))
     shown = _shown(written, dataset.rows)
     calibration, held_back = dataset.split()
     batched = _batched(written, is_batched(source, runner, replace(dataset, rows=shown)))
@@ -198,6 +196,7 @@ def _load(
     wishes: Wishes,
     written: Policy | None,
     states: tuple[StateRule, ...],
+    progress: Callable[[float], None],
 ) -> Dataset:
     carried = {state.input for state in states}
     given = [spec for spec in source.inputs if spec.name not in carried]
@@ -209,6 +208,7 @@ def _load(
         images=wishes.images,
         feature_names=wishes.feature_names,
         classes=model_classes(source.proto.graph),
+        progress=progress,
     )
     empty = zeros(source.inputs, states, written, len(dataset))
     return replace(dataset, rows={spec.name: {**dataset.rows, **empty}[spec.name] for spec in source.inputs})

@@ -26,14 +26,16 @@ from edge_rai_converters import card
 from edge_rai_converters import recipes as recipe_books
 from edge_rai_converters.candidates import Candidate, Forms, make_candidates, with_costs
 from edge_rai_converters.choose import Budgets, Choice, choose
+from edge_rai_converters.data import ImageOptions
 from edge_rai_converters.distance import Asked, DistanceReport
 from edge_rai_converters.evidence import Evidence
 from edge_rai_converters.fallback import Fallback, read_fallback
+from edge_rai_converters.given import Data, Labels, on_disk
 from edge_rai_converters.golden import golden
 from edge_rai_converters.learning import Learned, Wishes, learn
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
-from edge_rai_converters.recipes import Prune, Quantize
+from edge_rai_converters.recipes import Prune, Quantize, Recipe
 from edge_rai_converters.rehearsal import FalseRejections, rehearse
 from edge_rai_converters.runner import Runner
 from edge_rai_converters.version import VERSION
@@ -102,11 +104,13 @@ class ConversionReport:
 
 
 def convert(
-    model: str | Path,
-    data_path: str | Path,
+    model: object,
+    data: Data,
     output: str | Path,
     *,
-    labels: str | Path | None = None,
+    labels: Labels = None,
+    images: ImageOptions | None = None,
+    feature_names: Sequence[str] | None = None,
     policy: str | Path | None = None,
     states: Sequence[str] = (),
     distance: Asked | None = None,
@@ -127,10 +131,13 @@ def convert(
     """Makes a bundle.
 
     Args:
-        model: An ONNX file; it is only read.
-        data_path: Reference rows, see ``data.load``; one of every four is held back for comparison.
+        model: A file or an object, see ``sources.read``; it is not modified.
+        data: Reference rows: a file or folder, see ``data.load``, or what is in memory, see ``given.on_disk``; one of
+            every four is held back for comparison.
         output: ``NAME.erai`` for one file, anything else for a directory.
-        labels: A key of the data or a file with the class of each row.
+        labels: A key or column of the data, a file, or an array with the class of each row.
+        images: What becomes of the pixels of a folder of images.
+        feature_names: The columns of a table that a single input takes, in its order.
         policy: Rules to use instead of learned ones.
         states: Recurrent states, "INPUT=OUTPUT" each; a policy has its own.
         distance: Which distance to learn; None: "auto", or what the policy says.
@@ -165,26 +172,64 @@ def convert(
     if target_cpu not in get_args(Target):
         raise ValueError(f"target_cpu is {target_cpu!r}; expected one of {', '.join(get_args(Target))}")
     books = [*recipe_books.chosen(recipe_books.built_in(), prune, quantize), *map(recipe_books.read, recipes)]
-    name = _bundle_name(target, name)
-    wishes = Wishes(labels, policy, tuple(states), distance, false_rejection_rate, fallback_model)
-    learned = learn(model, data_path, wishes, progress)
-    defaults = {"max_drop": max_drop, "seed": seed, "keep": prune if isinstance(prune, str) else 1 - prune}
-    forms = make_candidates(learned, books, defaults, target_cpu, progress)
-    if not reproducible:
+    keep = prune if isinstance(prune, str) else 1 - prune
+    order = _Order(
+        target=target,
+        name=_bundle_name(target, name),
+        books=books,
+        defaults={"max_drop": max_drop, "seed": seed, "keep": keep},
+        target_cpu=target_cpu,
+        budgets=budgets,
+        wish=_wish(prune, quantize),
+        reproducible=reproducible,
+        fallback_model=fallback_model,
+    )
+    with on_disk(data, labels) as (data_path, known):
+        wishes = Wishes(
+            labels=known,
+            policy=policy,
+            states=tuple(states),
+            distance=distance,
+            rate=false_rejection_rate,
+            fallback_model=fallback_model,
+            images=images,
+            feature_names=feature_names,
+        )
+        return _converted(learn(model, data_path, wishes, progress), order, progress)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Order:
+    """What is to be done with what was learned, all of it checked."""
+
+    target: Path
+    name: str
+    books: Sequence[Recipe]
+    defaults: Mapping[str, Any]
+    target_cpu: Target
+    budgets: Budgets
+    wish: str
+    reproducible: bool
+    fallback_model: str | Path | None
+
+
+def _converted(learned: Learned, order: _Order, progress: Progress) -> ConversionReport:
+    forms = make_candidates(learned, order.books, order.defaults, order.target_cpu, progress)
+    if not order.reproducible:
         progress("measuring what each candidate costs")
         forms = with_costs(forms, learned)
-    wish = _wish(prune, quantize)
-    choice = choose(forms.candidates, forms.failed, [book.name for book in books], budgets, wish)
-    fallback = None if fallback_model is None else read_fallback(fallback_model, learned)
-    made = _made(learned, forms, choice, fallback, name)
+    asked = [book.name for book in order.books]
+    choice = choose(forms.candidates, forms.failed, asked, order.budgets, order.wish)
+    fallback = None if order.fallback_model is None else read_fallback(order.fallback_model, learned)
+    made = _made(learned, forms, choice, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
-    evidence = Evidence(learned, forms, choice, fallback, verdicts, budgets, seed)
+    evidence = Evidence(learned, forms, choice, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
-    made.files["evidence/report.html"] = evidence.report_html(name)
+    made.files["evidence/report.html"] = evidence.report_html(order.name)
     made.files["card.md"] = card.card(made.manifest, learned, forms, choice, fallback, verdicts)
-    write_bundle(target, made.files, made.manifest)
-    return _report(target, learned, forms, choice, fallback, made.manifest, verdicts)
+    write_bundle(order.target, made.files, made.manifest)
+    return _report(order.target, learned, forms, choice, fallback, made.manifest, verdicts)
 
 
 def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None, reproducible: bool) -> Budgets:
@@ -266,6 +311,7 @@ def _made(learned: Learned, forms: Forms, choice: Choice, fallback: Fallback | N
             source_name=learned.source.path.name,
             source_sha256=learned.source.sha256,
             data_sha256=learned.dataset.sha256,
+            preparation=dict(learned.dataset.preparation),
             tools={
                 "edge-rai": edge_rai.__version__,
                 "edge-rai-converters": VERSION,

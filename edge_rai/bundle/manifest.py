@@ -50,12 +50,16 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the model and its statistics came from: file names, digests (hex) and tool versions."""
+    """Where the model and its statistics came from: file names, digests (hex), tool versions, and how rows were made.
+
+    The last is what became of pixels and of classes in text before the model saw them.
+    """
 
     source_name: str
     source_sha256: str
     data_sha256: str
     tools: dict[str, str]
+    preparation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

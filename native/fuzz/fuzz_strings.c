@@ -12,6 +12,7 @@
 
 #define MOST_STRINGS 256u
 #define WINDOW 3u
+#define REJECTED ((uint64_t)1 << ERAI_REASON_LENGTH | (uint64_t)1 << ERAI_REASON_CHARACTER)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -78,9 +79,12 @@ static int same_row(const erai_string *one, const erai_string *other, size_t cou
 static uint64_t reasons_of_row(word_rows *rows, const erai_string *row) {
     uint64_t reasons = 0;
     for (size_t i = 0; i < rows->per_row; i++) reasons |= reasons_of_string(row[i], rows->least, rows->most);
-    rows->same = rows->before && same_row(rows->before, row, rows->per_row) ? rows->same + 1 : 1;
-    rows->before = row;
-    return rows->same >= WINDOW ? reasons | (uint64_t)1 << ERAI_REASON_STUCK : reasons;
+    size_t same = rows->before && same_row(rows->before, row, rows->per_row) ? rows->same + 1 : 1;
+    if (!(reasons & REJECTED)) {
+        rows->same = same;
+        rows->before = row;
+    }
+    return same >= WINDOW ? reasons | (uint64_t)1 << ERAI_REASON_STUCK : reasons;
 }
 
 /* ---- The guard ---- */

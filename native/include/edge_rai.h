@@ -60,6 +60,10 @@
  * states wait for each other. Flushing, stopping and resuming hold the session's lock while they write to the disk:
  * whoever opens or closes an answer, overrides or takes a snapshot meanwhile waits; predictions do not.
  *
+ * Processes. A forked child may go on with a session that its parent opened, if no other thread was in a call of it at
+ * that moment. It counts from nothing, and its spool's files are of an epoch of its own; its parent's counts are its
+ * parent's to deliver. What checks remember, states, last good answers and the review queue are copies.
+ *
  * Deadlines. Where the policy has one, the model runs on a thread of its answer's own, which starts with the first run;
  * the fallback model, once it is asked, on another. A run that misses its deadline is told to end and left to itself,
  * and what it gives is dropped; the answer's next call waits for it, within its own deadline, and erai_answer_close.
@@ -167,7 +171,7 @@ typedef enum erai_reason_code {
     ERAI_REASON_OUTPUT_NOT_FINITE = 7, /* value: the NaN or infinity in the model's output */
     ERAI_REASON_OUTPUT_SHAPE = 8,      /* value, limit: the extent that the model returned and the one declared */
     ERAI_REASON_ROWS_DEPEND = 9,       /* a row was rejected and others depend on it: this output shows it, or, of
-                                        * "model", the bundle says it, and nothing ran */
+                                        * "model", that is known of it, and nothing ran */
 
     /* Columns and channels of an input; see erai_check_kind. */
     ERAI_REASON_CATEGORY = 10,      /* value: the number that is in no category; of a string NaN */
@@ -282,6 +286,7 @@ typedef struct erai_guard erai_guard;   /* immutable; any thread */
 #define ERAI_RULE_EMPTY 16u      /* input: a free axis may be 0; ONNX Runtime 1.31 ends the process on some of those */
 #define ERAI_RULE_LOGITS 32u     /* output: scores that a softmax (of one score: a sigmoid) makes into shares; no SUM */
 #define ERAI_RULE_NO_TENSOR 64u  /* output: a sequence, map or optional; it has no shape, and dtype 0 */
+#define ERAI_RULE_ANY_RANK 128u  /* input: any shape will do; `rank` is 0. Not of a batched policy */
 
 /* One model input. Features divide its elements along `feature_axis`: element (i, j, k) of a (rows, C, W) input with
  * feature_axis 1 belongs to feature j. With feature_axis -1 the whole input is one feature. */
@@ -317,9 +322,11 @@ typedef struct erai_feature_rule {
 
 /* One more check of the feature or output added last. Bounds are inclusive; an infinite one is none. Those that compare
  * with rows before (STUCK, STEP, MONOTONIC) take the rows of a session in the order in which they come, over all its
- * threads, and remember nothing of rows that were out of range or not finite. CATEGORIES, MISSING and CLIPPED compare
- * with their numbers as the input's type holds them: 0.1 is, of a float32, the float32 nearest to it. A category, what
- * is missing and what it becomes are numbers that the type has. */
+ * threads. A row of an input is not the row before when a value of it was not finite or out of range, or when a check,
+ * the distance or what is missing rejected it, unless STUCK or STEP alone did, and these two ask; nor is it for
+ * MONOTONIC when the feature's value was flagged. CATEGORIES, MISSING and CLIPPED compare with their numbers as the
+ * input's type holds them: 0.1 is, of a float32, the float32 nearest to it. A category, what is missing and what it
+ * becomes are numbers that the type has. */
 typedef enum erai_check_kind {
     /* Of a feature. */
     ERAI_CHECK_CATEGORIES = 1,  /* one of `values`; of strings: of `texts` */
@@ -545,8 +552,8 @@ ERAI_API erai_status erai_session_open_guard(const erai_guard *guard, const uint
 /* Close every answer first. What was counted since the last flush is gone. */
 ERAI_API void erai_session_close(erai_session *session);
 ERAI_API const erai_guard *erai_session_guard(const erai_session *session);
-/* 0 where the bundle's manifest says that a row's answer depends on its batch mates; of a bare model it is assumed that
- * it does not. */
+/* 0 where a row's answer depends on its batch mates: the bundle's manifest says so, or a bare model has operators that
+ * quantize dynamically. Of other bare models it is assumed that it does not. */
 ERAI_API int erai_session_rows_independent(const erai_session *session);
 
 /* An answer is the result memory and the statistics of one thread of calls; open one a thread and use it again. */
@@ -570,12 +577,13 @@ ERAI_API erai_status erai_answer_set_keys(erai_answer *answer, const erai_string
 ERAI_API void erai_session_reset(erai_session *session);
 
 /* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the
- * model) in the spool, or, without one, "PATH.stopped" beside the bundle, holds `why`; a session opened while either
- * is there is stopped from the beginning. Others of this model that are open already, here or in another process, go on
- * until they are opened again. A refused call's detail says when it was stopped, why and in which file. ERAI_E_SPOOL:
- * this session is stopped, but the file that would stop later ones could not be written. Resuming removes both files;
- * `detail` receives, on success too, the paths of those that were there. ERAI_E_SPOOL: it could not, and the session is
- * still stopped. */
+ * model) in the spool, and another, "PATH.stopped", beside the bundle, hold `why`; a session opened while either is
+ * there is stopped from the beginning. PATH is where the bundle was when it was opened, links followed. Where there is a
+ * spool and the bundle's directory cannot be written, the file in the spool is all, and stops sessions with this spool
+ * alone. Others of this model that are open already, here or in another process, go on until they are opened again. A
+ * refused call's detail says when it was stopped, why and in which file. ERAI_E_SPOOL: this session is stopped, but the
+ * file that would stop later ones could not be written. Resuming removes both files; `detail` receives, on success too,
+ * the paths of those that were there. ERAI_E_SPOOL: it could not, and the session is still stopped. */
 ERAI_API erai_status erai_session_stop(erai_session *session, const char *why, char *detail);
 ERAI_API erai_status erai_session_resume(erai_session *session, char *detail);
 ERAI_API int erai_session_stopped(const erai_session *session);
@@ -657,7 +665,7 @@ typedef struct erai_snapshot_info {
     uint8_t instance[16];                   /* random, made once a spool; zero without a spool */
     uint8_t model_digest[ERAI_DIGEST_SIZE]; /* SHA-256 of the model file */
     uint8_t guard_digest[ERAI_DIGEST_SIZE]; /* SHA-256 of the guard program */
-    uint64_t epoch;                         /* one a session, increasing within a spool; 0 without a spool */
+    uint64_t epoch;                         /* one a session and process, increasing within a spool; 0 without one */
     uint64_t sequence;                      /* from 0 within an epoch */
     int64_t start_unix_ns;                  /* wall clock, for people: order is by epoch and sequence */
     int64_t end_unix_ns;

@@ -32,12 +32,13 @@ typedef struct er_row {
     size_t row;
     size_t outer, features, inner; /* element (o, f, i) is at (o * features + f) * inner + i */
     int64_t unix_ns;
-    int in_order; /* the row is finite and within its ranges, so that it may be remembered */
+    int in_order; /* the row is finite, within its ranges and not rejected for what it lacks: it may be remembered */
 } er_row;
 
 /* The shape in which an input came last: its next tensor of that shape needs no second look. */
 typedef struct er_known {
     int64_t shape[ERAI_MAX_RANK];
+    uint32_t rank;
     size_t bytes;
     er_row row; /* the first; without its values */
 } er_known;

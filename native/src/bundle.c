@@ -154,9 +154,7 @@ erai_status er_bundle_open_image(uint8_t *image, size_t size, const char *label,
     return finish(made, read_zip(made, image, size, detail), bundle, detail);
 }
 
-erai_status erai_bundle_open(const char *path, erai_bundle **bundle, char *detail) {
-    if (path == NULL || bundle == NULL)
-        return er_fail(detail, ERAI_E_ARGUMENT, "erai_bundle_open: path and bundle must not be NULL");
+static erai_status open_path(const char *path, erai_bundle **bundle, char *detail) {
     if (er_path_look(path) == ER_PATH_DIRECTORY) {
         erai_bundle *made;
         erai_status status = make_bundle(path, &made, detail);
@@ -166,6 +164,20 @@ erai_status erai_bundle_open(const char *path, erai_bundle **bundle, char *detai
     size_t size;
     erai_status status = er_file_read(path, ER_BUNDLE_MAX_SIZE, &image, &size, detail);
     return status == ERAI_OK ? er_bundle_open_image(image, size, path, bundle, detail) : status;
+}
+
+erai_status erai_bundle_open(const char *path, erai_bundle **bundle, char *detail) {
+    if (path == NULL || bundle == NULL)
+        return er_fail(detail, ERAI_E_ARGUMENT, "erai_bundle_open: path and bundle must not be NULL");
+    erai_bundle *made = NULL;
+    erai_status status = open_path(path, &made, detail);
+    if (!status) status = er_path_resolve(path, &made->path, detail);
+    if (status) {
+        erai_bundle_close(made);
+        return status;
+    }
+    *bundle = made;
+    return ERAI_OK;
 }
 
 void erai_bundle_close(erai_bundle *bundle) {
@@ -178,6 +190,7 @@ void erai_bundle_close(erai_bundle *bundle) {
     free(bundle->names);
     free(bundle->image);
     free(bundle->label);
+    free(bundle->path);
     free(bundle);
 }
 

@@ -54,6 +54,7 @@ typedef struct er_manifest {
 
 struct erai_bundle {
     char *label; /* the path it was opened from, for details */
+    char *path;  /* the same, whatever the working directory and links become; NULL: opened from memory */
     er_bundle_file *files;
     size_t count;
     uint8_t *image; /* zip form: the whole file */

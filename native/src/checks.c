@@ -15,6 +15,7 @@ typedef struct feature_pass {
     erai_answer *answer;
     uint64_t kinds; /* bit i: the feature has a check of kind i */
     uint64_t found; /* bit i: that check has its reason */
+    uint64_t rejected; /* bit i: and rejects the row */
     size_t present; /* values looked at */
     size_t clipped; /* of these */
     double shift;   /* the first of these, from which the mean is counted: it has its digits for what varies */
@@ -34,6 +35,7 @@ static void find(feature_pass *pass, const er_check *check, erai_reason_code cod
                  double limit) {
     if (pass->found & KIND(check->rule.kind)) return;
     pass->found |= KIND(check->rule.kind);
+    if (check->rule.verdict == ERAI_VERDICT_REJECT) pass->rejected |= KIND(check->rule.kind);
     er_answer_find(pass->answer, (erai_verdict)check->rule.verdict,
                    (erai_reason){.subject = pass->of.feature->name,
                                  .row = (int64_t)pass->of.row->row,
@@ -164,16 +166,21 @@ static void look_at_block(feature_pass *pass, const er_block *block) {
 
 /* ---- The row as a whole ---- */
 
-static er_memory_slot *slot_of(const feature_pass *pass, const er_check *check) {
+static const er_memory_slot *slot_of(const feature_pass *pass, const er_check *check) {
     return &pass->answer->session->memory.slots[check->memory];
 }
 
+/* What the check is to remember of this row, once nothing has rejected it. */
+static void leave(const feature_pass *pass, const er_check *check, er_memory_slot slot) {
+    pass->answer->session->memory.next[check->memory] = slot;
+}
+
 static void check_stuck(feature_pass *pass, const er_check *check) {
-    er_memory_slot *slot = slot_of(pass, check);
+    const er_memory_slot *slot = slot_of(pass, check);
     uint64_t hash = er_fingerprint_of(&pass->of);
     uint64_t same = slot->known && slot->hash == hash ? slot->same + 1 : 1;
     if (same >= check->rule.window) find(pass, check, ERAI_REASON_STUCK, 0, (double)same, (double)check->rule.window);
-    if (pass->of.row->in_order) *slot = (er_memory_slot){.hash = hash, .same = same, .known = 1};
+    leave(pass, check, (er_memory_slot){.hash = hash, .same = same, .known = 1});
 }
 
 /* Seconds since 1970 have about 31 bits before the point, and what float64 has left is no more than 0.2 us: so the
@@ -204,8 +211,6 @@ static void check_age(feature_pass *pass, const er_check *check) {
     hold_within(pass, check, ERAI_REASON_AGE, last, age);
 }
 
-/* A row that breaks STEP is remembered, so that a level that really changed is found once; one that breaks MONOTONIC is
- * not, so that all that come before the greatest are found. */
 static void finish(feature_pass *pass, const er_check *check) {
     double share = (double)pass->clipped / (double)pass->present;
     switch (check->rule.kind) {
@@ -217,11 +222,10 @@ static void finish(feature_pass *pass, const er_check *check) {
         if (share > check->rule.limit) find(pass, check, ERAI_REASON_CLIPPED, 0, share, check->rule.limit);
         break;
     case ERAI_CHECK_STEP:
-        if (pass->of.row->in_order && isfinite(pass->step.last)) *slot_of(pass, check) = pass->step;
+        if (isfinite(pass->step.last)) leave(pass, check, pass->step);
         break;
     case ERAI_CHECK_MONOTONIC:
-        if (pass->of.row->in_order && isfinite(pass->top.last) && !(pass->found & KIND(ERAI_CHECK_MONOTONIC)))
-            *slot_of(pass, check) = pass->top;
+        if (isfinite(pass->top.last)) leave(pass, check, pass->top);
         break;
     case ERAI_CHECK_STUCK: check_stuck(pass, check); break;
     case ERAI_CHECK_AGE: check_age(pass, check); break;
@@ -234,6 +238,7 @@ static void check_numbers(feature_pass *pass) {
     for (uint32_t i = 0; i < feature->check_count; i++) {
         const er_check *check = &feature->checks[i];
         pass->kinds |= KIND(check->rule.kind);
+        if (er_remembers(check->rule.kind)) leave(pass, check, (er_memory_slot){0});
         if (check->rule.kind == ERAI_CHECK_STEP) pass->step = *slot_of(pass, check);
         if (check->rule.kind == ERAI_CHECK_MONOTONIC) pass->top = *slot_of(pass, check);
     }
@@ -243,6 +248,10 @@ static void check_numbers(feature_pass *pass) {
         look_at_block(pass, &block);
     }
     for (uint32_t i = 0; pass->present && i < feature->check_count; i++) finish(pass, &feature->checks[i]);
+    /* A value with which anything is wrong may be too great, and have all that come after it found. */
+    for (uint32_t i = 0; pass->found && i < feature->check_count; i++)
+        if (feature->checks[i].rule.kind == ERAI_CHECK_MONOTONIC)
+            leave(pass, &feature->checks[i], (er_memory_slot){0});
 }
 
 /* ---- Strings ---- */
@@ -302,31 +311,50 @@ static void check_strings(feature_pass *pass) {
 
 /* ---- Rows ---- */
 
-static void check_distance(erai_answer *answer, const er_row *row) {
+/* As feature_pass.rejected; 0 is no kind of a feature's. */
+static uint64_t check_distance(erai_answer *answer, const er_row *row) {
     const er_input *input = row->input;
-    if (answer->row_reasons[row->row] >> ERAI_REASON_NOT_FINITE & 1) return;
+    if (answer->row_reasons[row->row] >> ERAI_REASON_NOT_FINITE & 1) return 0;
     double squared = er_distance_squared(input, answer->guard->features + input->first_feature, row->values);
-    if (squared <= input->distance->threshold) return;
+    if (squared <= input->distance->threshold) return 0;
     er_answer_find(answer, (erai_verdict)input->distance->verdict,
                    (erai_reason){.subject = input->name,
                                  .row = (int64_t)row->row,
                                  .value = squared,
                                  .limit = input->distance->threshold,
                                  .code = ERAI_REASON_OUT_OF_DISTRIBUTION});
+    return input->distance->verdict == ERAI_VERDICT_REJECT ? KIND(0) : 0;
+}
+
+/* What the checks remember of a row that was not rejected. One that STUCK or STEP alone rejected is the row before for
+ * these two all the same, so that rows go on being counted, and a level that really changed is found once. */
+static void remember(er_memory *memory, const er_feature *feature, uint64_t rejected) {
+    if (rejected & ~(KIND(ERAI_CHECK_STUCK) | KIND(ERAI_CHECK_STEP))) return;
+    for (uint32_t i = 0; i < feature->check_count; i++) {
+        const er_check *check = &feature->checks[i];
+        if (!er_remembers(check->rule.kind) || (rejected && check->rule.kind == ERAI_CHECK_MONOTONIC)) continue;
+        if (memory->next[check->memory].known) memory->slots[check->memory] = memory->next[check->memory];
+    }
 }
 
 void er_check_row(erai_answer *answer, const er_row *row) {
     const er_input *input = row->input;
+    const er_feature *features = answer->guard->features + input->first_feature;
     size_t size = row->outer * row->inner;
+    uint64_t rejected = 0;
     if (size == 0) return;
     for (uint32_t i = 0; i < input->checked; i++) {
         uint32_t place = input->checked_features[i];
-        const er_feature *feature = &answer->guard->features[input->first_feature + place];
-        feature_pass pass = {.of = {.row = row, .feature = feature, .place = place, .size = size}, .answer = answer};
+        feature_pass pass = {
+            .of = {.row = row, .feature = &features[place], .place = place, .size = size}, .answer = answer};
         if (input->width == ER_TEXT)
             check_strings(&pass);
         else
             check_numbers(&pass);
+        rejected |= pass.rejected;
     }
-    if (input->distance && size == 1) check_distance(answer, row);
+    if (input->distance && size == 1) rejected |= check_distance(answer, row);
+    if (!answer->guard->memories || !row->in_order) return;
+    for (uint32_t i = 0; i < input->checked; i++)
+        remember(&answer->session->memory, &features[input->checked_features[i]], rejected);
 }

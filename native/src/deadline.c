@@ -25,7 +25,7 @@ struct er_runner {
     er_model *model;
     er_worker *worker; /* NULL: not started */
     er_job *job;
-    int64_t process; /* in which the worker was started */
+    uint64_t process; /* in which the worker was started */
     int left;        /* the last run was left, and told to end */
 };
 

@@ -259,7 +259,7 @@ static int inputs_fit(const erai_answer *answer) {
     /* Reasons of the whole call: the first row has them all. */
     if (answer->row_reasons[0] & (BIT(ERAI_REASON_DTYPE) | BIT(ERAI_REASON_SHAPE) | BIT(ERAI_REASON_ROWS))) return 0;
     for (size_t i = 0; i < guard->input_count; i++)
-        if (!guard->inputs[i].is_state && answer->inputs[i].rank != guard->inputs[i].rank) return 0;
+        if (!guard->inputs[i].is_state && !er_rank_fits(&guard->inputs[i], answer->inputs[i].rank)) return 0;
     return 1;
 }
 

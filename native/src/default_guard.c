@@ -39,6 +39,7 @@ static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, in
                              .feature_axis = -1,
                              .sketch_stride = 1};
     erai_feature_rule feature = {.struct_size = sizeof feature, .name = spec->name, .low = -INFINITY, .high = INFINITY};
+    if (spec->any_rank) input.flags |= ERAI_RULE_ANY_RANK;
     for (uint32_t i = 0; i < spec->rank; i++) {
         most[i] = spec->shape[i] < 0 ? INT32_MAX : spec->shape[i];
         if (spec->shape[i] == 0) input.flags |= ERAI_RULE_EMPTY; /* the model itself says so */

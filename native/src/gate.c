@@ -17,6 +17,7 @@
 
 #include "session.h"
 
+#include <float.h>
 #include <math.h>
 
 /* What er_judge finds. It gives RANK only where the model ran, and then the inputs' ranks were right. */
@@ -25,8 +26,8 @@
      1ull << ERAI_REASON_OUTPUT_RANGE | 1ull << ERAI_REASON_OUTPUT_SUM | 1ull << ERAI_REASON_CONFIDENCE |  \
      1ull << ERAI_REASON_MARGIN | 1ull << ERAI_REASON_ENTROPY)
 
-int er_gate_open(er_gate *gate, const erai_decision_rule *rule, uint64_t now_ns) {
-    *gate = (er_gate){.tokens = rule->rate_burst, .tokens_ns = now_ns};
+int er_gate_open(er_gate *gate, uint64_t now_ns) {
+    *gate = (er_gate){.full_ns = now_ns};
     return er_mutex_init(&gate->lock) == 0;
 }
 
@@ -36,16 +37,23 @@ void er_gate_close(er_gate *gate) {
 
 /* ---- Rate limit ---- */
 
-/* As many of the rows as there are whole tokens for. The bucket is counted anew only when something is taken, so that
- * asking an empty one often does not add up rounding errors. */
+/* As many of the rows as there are whole tokens for. What was gained is counted from when the bucket was full last, so
+ * that only integers add up, and taken for a few roundings more than it is, so that 10 s at 0.3, which float64 does not
+ * have, are 3 tokens: within 13 days that is less than a nanosecond early. */
 static size_t take_tokens(er_gate *gate, const erai_decision_rule *rule, size_t rows, uint64_t now_ns) {
-    double gained = (double)er_since(gate->tokens_ns, now_ns) * rule->rate_per_second / 1e9;
-    double tokens = fmin(gate->tokens + gained, rule->rate_burst);
-    size_t taken = tokens >= (double)rows ? rows : (size_t)tokens;
-    if (!taken) return 0;
-    gate->tokens = tokens - (double)taken;
-    if (now_ns > gate->tokens_ns) gate->tokens_ns = now_ns;
-    return taken;
+    double elapsed = (double)er_since(gate->full_ns, now_ns);
+    double gained = elapsed * rule->rate_per_second / 1e9 * (1 + 4 * DBL_EPSILON);
+    uint64_t missing = 0;
+    if (gained < (double)gate->taken) {
+        missing = gate->taken - (uint64_t)gained;
+    } else {
+        gate->taken = 0;
+        if (now_ns > gate->full_ns) gate->full_ns = now_ns;
+    }
+    size_t tokens = missing < rule->rate_burst ? rule->rate_burst - (size_t)missing : 0;
+    size_t granted = rows < tokens ? rows : tokens;
+    gate->taken += granted;
+    return granted;
 }
 
 static void limit_rows(erai_answer *answer, size_t asked, size_t granted) {

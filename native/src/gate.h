@@ -9,8 +9,8 @@
 
 typedef struct er_gate {
     er_mutex lock; /* what follows; moments only */
-    double tokens;
-    uint64_t tokens_ns; /* when they were counted */
+    uint64_t full_ns; /* when the bucket was full last, */
+    uint64_t taken;   /* and tokens taken since */
     erai_breaker breaker;
     uint64_t outcomes;  /* the last calls, the latest in bit 0: 1 a failure */
     uint64_t opened_ns; /* when it opened, by the latest clock it was told */
@@ -22,7 +22,7 @@ typedef struct er_gate {
     uint32_t bad, good; /* rows in a row, for hysteresis */
 } er_gate;
 
-int er_gate_open(er_gate *gate, const erai_decision_rule *rule, uint64_t now_ns); /* 0 is failure */
+int er_gate_open(er_gate *gate, uint64_t now_ns); /* 0 is failure */
 void er_gate_close(er_gate *gate);
 
 #endif

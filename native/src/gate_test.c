@@ -74,19 +74,48 @@ static void rows_that_are_rejected_anyway_take_no_tokens(void) {
     erai_session_close(session);
 }
 
-static void an_empty_bucket_that_is_asked_often_fills_as_fast(void) {
+/* Counted in tenths of a token, one of which a tenth of a second gains. */
+static void tenths_of_seconds_make_whole_tokens(void) {
     erai_clock clock = {.monotonic_ns = SECOND};
-    erai_session *session = open_session((erai_decision_rule){.rate_per_second = 10, .rate_burst = 1}, &clock);
+    erai_session *session = open_session((erai_decision_rule){.rate_per_second = 1, .rate_burst = 2}, &clock);
     erai_answer *answer = test_answer(session);
-    ER_CHECK_INT(call(session, answer, 1, good), 1);
-    for (int i = 0; i < 9; i++) {
-        clock.monotonic_ns += SECOND / 100;
-        ER_CHECK_INT(call(session, answer, 1, good), 0);
-    }
-    clock.monotonic_ns += SECOND / 100;
-    ER_CHECK_INT(call(session, answer, 1, good), 1);
+    for (uint64_t a = 1; a < 30; a++)
+        for (uint64_t b = 1; b < 30; b++) {
+            uint64_t steps[] = {20, a, b, (60 - a - b) % 10}, tenths = 0; /* full again, and three steps to a whole */
+            for (int i = 0; i < 4; i++) {
+                clock.monotonic_ns += steps[i] * (SECOND / 10);
+                tenths = tenths + steps[i] < 20 ? tenths + steps[i] : 20;
+                size_t rows = i ? 1 : 2, granted = tenths / 10 < rows ? tenths / 10 : rows;
+                ER_CHECK_INT(call(session, answer, rows, good), granted);
+                tenths -= 10 * granted;
+            }
+        }
     erai_answer_close(answer);
     erai_session_close(session);
+}
+
+static void decimal_rates_give_whole_tokens_in_whole_seconds(void) {
+    static const double rates[] = {0.1, 0.3, 0.7, 1.1, 2.3, 1.0 / 3};
+    static const uint64_t seconds[] = {10, 10, 10, 10, 10, 9}, tokens[] = {1, 3, 7, 11, 23, 3};
+    for (size_t i = 0; i < 6; i++)
+        for (uint64_t step = 1; step <= 1000; step *= 10) { /* how often it is asked meanwhile */
+            erai_clock clock = {.monotonic_ns = SECOND};
+            erai_session *session =
+                open_session((erai_decision_rule){.rate_per_second = rates[i], .rate_burst = 16}, &clock);
+            erai_answer *answer = test_answer(session);
+            uint64_t granted = 0;
+            ER_CHECK_INT(call(session, answer, 16, good), 16);
+            for (uint64_t at = 1; at <= seconds[i] * step; at++) {
+                clock.monotonic_ns += SECOND / step;
+                if (at == seconds[i] * step) clock.monotonic_ns--;
+                granted += call(session, answer, 16, good);
+            }
+            ER_CHECK_INT(granted, tokens[i] - 1);
+            clock.monotonic_ns++;
+            ER_CHECK_INT(call(session, answer, 16, good), 1);
+            erai_answer_close(answer);
+            erai_session_close(session);
+        }
 }
 
 static void a_clock_that_goes_back_gives_no_tokens(void) {
@@ -442,7 +471,8 @@ static void a_call_that_the_cache_answered_says_nothing_of_the_model(void) {
 int main(void) {
     ER_RUN(the_last_rows_of_a_call_go_without_when_tokens_are_few);
     ER_RUN(rows_that_are_rejected_anyway_take_no_tokens);
-    ER_RUN(an_empty_bucket_that_is_asked_often_fills_as_fast);
+    ER_RUN(tenths_of_seconds_make_whole_tokens);
+    ER_RUN(decimal_rates_give_whole_tokens_in_whole_seconds);
     ER_RUN(a_clock_that_goes_back_gives_no_tokens);
     ER_RUN(failures_among_the_last_calls_open_the_breaker);
     ER_RUN(an_open_breaker_half_opens_after_its_cooldown_and_good_probes_close_it);

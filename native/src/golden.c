@@ -51,7 +51,7 @@ static erai_status collect_golden(const er_model *model, const er_manifest *mani
     for (size_t i = 0; i < er_model_inputs(model); i++) {
         const er_tensor_spec *spec = er_model_input(model, i);
         const er_golden *golden = find_golden(manifest->golden_inputs, manifest->golden_input_count, spec->name);
-        if (!golden || golden->dtype != spec->dtype || golden->rank != spec->rank)
+        if (!golden || golden->dtype != spec->dtype || (golden->rank != spec->rank && !spec->any_rank))
             return er_fail(detail, ERAI_E_GOLDEN, "manifest.json: no golden vector fits input '%s'", spec->name);
         for (uint32_t axis = 0; axis < golden->rank; axis++)
             if (golden->shape[axis] < 1)

@@ -173,6 +173,10 @@ static erai_status read_input(erai_guard *guard, er_reader *in, er_input *input,
         input->shape[i] = (int64_t)er_read_u64(in);
         input->max_shape[i] = (int64_t)er_read_u64(in);
     }
+    for (uint32_t i = input->rank; i < ERAI_MAX_RANK; i++) { /* of an input of any rank */
+        input->shape[i] = -1;
+        input->max_shape[i] = INT32_MAX;
+    }
     input->feature_count = er_read_u32(in);
     if (in->failed) return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: an input's record is cut short");
     erai_status status = er_check_input(input, guard->batched, detail);

@@ -47,6 +47,10 @@ typedef struct er_check {
     uint32_t memory; /* of a kind that remembers rows: its place in the session's memory; see erai_guard.memories */
 } er_check;
 
+static inline int er_remembers(uint32_t kind) {
+    return kind == ERAI_CHECK_STUCK || kind == ERAI_CHECK_STEP || kind == ERAI_CHECK_MONOTONIC;
+}
+
 typedef struct er_feature {
     const char *name, *unit, *stand_in; /* the latter two NULL where there is none */
     double low, high;
@@ -92,6 +96,10 @@ typedef struct er_input {
     er_wide_limits wide;   /* ER_WIDE */
     er_distance *distance; /* NULL: none */
 } er_input;
+
+static inline int er_rank_fits(const er_input *input, uint32_t rank) {
+    return input->flags & ERAI_RULE_ANY_RANK ? rank <= ERAI_MAX_RANK : rank == input->rank;
+}
 
 typedef struct er_output {
     const char *name;

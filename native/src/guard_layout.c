@@ -81,10 +81,6 @@ static int lay_out_wide(erai_guard *guard, er_input *input) {
     return 1;
 }
 
-static int remembers(uint32_t kind) {
-    return kind == ERAI_CHECK_STUCK || kind == ERAI_CHECK_STEP || kind == ERAI_CHECK_MONOTONIC;
-}
-
 int er_lay_out_input(erai_guard *guard, er_input *input) {
     input->width = er_width_of(input->dtype);
     input->checked_features = er_guard_keep(guard, input->feature_count, sizeof *input->checked_features);
@@ -96,7 +92,7 @@ int er_lay_out_input(erai_guard *guard, er_input *input) {
         for (uint32_t i = 0; i < feature->check_count; i++) {
             er_check *check = &feature->checks[i];
             checked |= check->rule.kind != ERAI_CHECK_MISSING;
-            if (remembers(check->rule.kind)) check->memory = guard->memories++;
+            if (er_remembers(check->rule.kind)) check->memory = guard->memories++;
             if (check->rule.kind == ERAI_CHECK_MISSING) {
                 feature->missing = &check->rule;
                 input->replaced |= !isnan(check->rule.limit);

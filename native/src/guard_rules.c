@@ -13,8 +13,11 @@ erai_status er_check_input(const er_input *input, int batched, char *detail) {
     if (!erai_dtype_size(input->dtype))
         return er_fail(detail, ERAI_E_POLICY, "input '%s': %s is not supported", input->name,
                        er_dtype_name(input->dtype));
-    if (input->flags & ~(ERAI_RULE_FINITE | ERAI_RULE_FLAG_RANGE | ERAI_RULE_EMPTY))
+    if (input->flags & ~(ERAI_RULE_FINITE | ERAI_RULE_FLAG_RANGE | ERAI_RULE_EMPTY | ERAI_RULE_ANY_RANK))
         return er_fail(detail, ERAI_E_POLICY, "input '%s': unknown flags 0x%x", input->name, input->flags);
+    if (input->flags & ERAI_RULE_ANY_RANK && (input->rank || batched))
+        return er_fail(detail, ERAI_E_POLICY, "input '%s': of any rank, it has no shape, and no axis that counts rows",
+                       input->name);
     if (input->sketch_stride == 0)
         return er_fail(detail, ERAI_E_POLICY, "input '%s': sketch_stride is 0, expected at least 1", input->name);
     for (uint32_t i = 0; i < input->rank; i++) {

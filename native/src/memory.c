@@ -6,7 +6,8 @@
 #include <string.h>
 
 int er_memory_open(er_memory *memory, const erai_guard *guard) {
-    memory->slots = calloc((size_t)guard->memories + 1, sizeof *memory->slots);
+    memory->slots = calloc(2 * (size_t)guard->memories + 1, sizeof *memory->slots);
+    memory->next = memory->slots + guard->memories;
     if (memory->slots && er_mutex_init(&memory->lock) == 0) return 1;
     free(memory->slots);
     memory->slots = NULL;

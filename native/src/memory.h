@@ -15,6 +15,7 @@ typedef struct er_memory_slot {
 typedef struct er_memory {
     er_mutex lock;         /* taken by er_validate for the rows of a call, where the guard has memories at all */
     er_memory_slot *slots; /* guard->memories */
+    er_memory_slot *next;  /* as many: what the row that is being looked at would leave; not `known`: nothing */
 } er_memory;
 
 int er_memory_open(er_memory *memory, const erai_guard *guard);   /* 0 when out of memory; nothing is held then */

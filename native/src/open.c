@@ -44,7 +44,7 @@ static erai_status match(const char *side, const char *name, uint32_t dtype, uin
 
 static erai_status match_input(const er_input *input, const er_tensor_spec *spec, char *detail) {
     erai_status status = match("input", input->name, input->dtype, input->rank, input->shape, spec, detail);
-    if (!status && input->rank != spec->rank)
+    if (!status && input->rank != spec->rank && !spec->any_rank)
         return er_fail(detail, ERAI_E_GUARD_MISMATCH, "input '%s': the guard program says rank %u, the model %u",
                        input->name, input->rank, spec->rank);
     return status;
@@ -133,7 +133,7 @@ typedef struct er_parts {
     erai_guard *guard;
     er_model *model, *fallback;
     const uint8_t *model_digest;
-    const char *path; /* of the bundle or model; NULL: none */
+    const char *path; /* of the bundle or model, resolved; NULL: none */
     int rows_assumed, rows_depend;
 } er_parts;
 
@@ -150,12 +150,9 @@ static erai_status open_spool(erai_session *session, const char *path, char *det
     return er_spool_put_once(session->spool, name, session->guard->bytes, session->guard->size, detail);
 }
 
-/* "PATH.stopped"; a directory may have been given with a slash at its end. */
 static char *stop_path(const char *path) {
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    char *made = malloc(length + sizeof ".stopped");
-    if (made) sprintf(made, "%.*s.stopped", (int)length, path);
+    char *made = malloc(strlen(path) + sizeof ".stopped");
+    if (made) sprintf(made, "%s.stopped", path);
     return made;
 }
 
@@ -164,7 +161,7 @@ static int open_locked(erai_session *session) {
     if (er_mutex_init(&session->lock)) return 0;
     if (er_mutex_init(&session->call_lock) == 0) {
         if (er_memory_open(&session->memory, session->guard)) {
-            if (er_gate_open(&session->gate, &session->guard->decision, er_session_ns(session))) return 1;
+            if (er_gate_open(&session->gate, er_session_ns(session))) return 1;
             er_memory_close(&session->memory);
         }
         er_mutex_destroy(&session->call_lock);
@@ -204,6 +201,7 @@ static erai_status fill_session(erai_session *session, const er_parts *parts, co
     session->statistics_size = er_statistics_size(session->guard->feature_count);
     session->carried = calloc(session->statistics_size, sizeof *session->carried);
     session->taken = calloc(session->statistics_size, sizeof *session->taken);
+    session->process = er_process();
     session->window_ns = er_session_ns(session);
     session->window_unix_ns = er_session_unix_ns(session);
     if (parts->path) session->stop_path = stop_path(parts->path);
@@ -334,7 +332,7 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
     erai_status status = take_config(&config, detail);
     if (status) return status;
     const er_manifest *manifest = er_bundle_manifest(bundle);
-    er_parts parts = {.model_digest = manifest->primary.digest, .path = bundle->label};
+    er_parts parts = {.model_digest = manifest->primary.digest, .path = bundle->path};
     parts.rows_depend = !manifest->primary.rows_independent;
     if (manifest->fallback.name) parts.rows_depend |= !manifest->fallback.rows_independent;
     status = open_bundle_parts(bundle, config, &parts, detail);
@@ -345,38 +343,48 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
 
 /* ---- From a model, or from a guard program ---- */
 
-/* The file's digest, and whether it may have recurrent layers; its bytes are not kept, as the runtime reads it itself.
- */
-static erai_status digest_model(const char *path, uint8_t digest[ERAI_DIGEST_SIZE], int *recurrent, char *detail) {
+/* What the bytes of a model say; they are not kept, as the runtime reads the file itself. */
+typedef struct er_seen {
+    uint8_t digest[ERAI_DIGEST_SIZE];
+    int recurrent, mixes_rows; /* er_model_may_be_recurrent, er_model_may_mix_rows */
+} er_seen;
+
+static erai_status look_at_model(const char *path, er_seen *seen, char *detail) {
     uint8_t *bytes = NULL;
     size_t size = 0;
     erai_status status = er_file_read(path, MAX_MODEL_SIZE, &bytes, &size, detail);
     if (status) return status;
-    erai_sha256(bytes, size, digest);
+    erai_sha256(bytes, size, seen->digest);
     if (er_model_points_into_memory(bytes, size))
         status = er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
                          "%s takes its weights from addresses in memory, not from files", path);
-    *recurrent = er_model_may_be_recurrent(bytes, size);
+    seen->recurrent = er_model_may_be_recurrent(bytes, size);
+    seen->mixes_rows = er_model_may_mix_rows(bytes, size);
     free(bytes);
     return status;
 }
 
 static erai_status open_model(const char *path, const erai_session_config *config, erai_session **session,
                               char *detail) {
-    uint8_t digest[ERAI_DIGEST_SIZE];
-    er_parts parts = {.model_digest = digest, .path = path};
+    er_seen seen;
+    char *resolved = NULL;
+    er_parts parts = {.model_digest = seen.digest};
     er_model_options options = options_of(config);
-    int recurrent = 0;
-    erai_status status = digest_model(path, digest, &recurrent, detail);
+    erai_status status = look_at_model(path, &seen, detail);
+    if (!status) status = er_path_resolve(path, &resolved, detail);
+    parts.path = resolved;
     /* By path, so that weights in files beside the model are found. */
     if (!status) status = er_model_open(&options, path, NULL, 0, &parts.model, detail);
-    if (!status) status = er_default_guard(parts.model, recurrent, &parts.guard, detail);
-    if (status) {
+    if (!status) status = er_default_guard(parts.model, seen.recurrent, &parts.guard, detail);
+    if (!status) {
+        parts.rows_depend = parts.guard->batched && seen.mixes_rows;
+        parts.rows_assumed = parts.guard->batched && !seen.mixes_rows;
+        status = compose(&parts, config, session, detail);
+    } else {
         close_parts(&parts);
-        return status;
     }
-    parts.rows_assumed = parts.guard->batched;
-    return compose(&parts, config, session, detail);
+    free(resolved);
+    return status;
 }
 
 static int has_suffix(const char *text, const char *suffix) {

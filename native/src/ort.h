@@ -15,6 +15,7 @@ typedef struct er_tensor_spec {
     uint32_t item_kind; /* of a sequence: that of its elements */
     int64_t shape[ERAI_MAX_RANK];
     uint32_t rank;
+    int any_rank;         /* no shape is declared, not even that of a scalar; rank is 0 */
     uint32_t dtype;       /* 0 where it is no tensor */
     uint32_t rows_symbol; /* checksum of the name of a free axis 0; 0 where it has none that somebody gave */
 } er_tensor_spec;
@@ -46,6 +47,10 @@ int er_model_points_into_memory(const void *bytes, size_t size);
 
 /* Whether the bytes of a model may name a recurrent layer: ONNX Runtime 1.31 ends the process when one gets no rows. */
 int er_model_may_be_recurrent(const void *bytes, size_t size);
+
+/* Whether the bytes of a model may name a layer that quantizes by the greatest and least value of its whole input
+ * (DynamicQuantizeLinear, and what ONNX Runtime makes of it): a row's answer then depends on its batch mates. */
+int er_model_may_mix_rows(const void *bytes, size_t size);
 
 /* From memory, which is not needed afterwards, nor are its files, or, when bytes is NULL, from a file. ERAI_E_PROVIDER
  * when the provider is not there, or any part of the model would run on another. */

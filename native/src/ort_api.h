@@ -83,7 +83,8 @@ enum slot {
     REGISTER_PROVIDER_LIBRARY = 301, /* since PROVIDER_LIBRARIES, and so are these: */
     GET_EP_DEVICES = 303,
     APPEND_PROVIDER_DEVICES = 304,
-    EP_DEVICE_NAME = 312
+    EP_DEVICE_NAME = 312,
+    HAS_SHAPE = 390 /* since SHAPES_TOLD */
 };
 
 /* Version N of the interface came with ONNX Runtime 1.N. */
@@ -93,7 +94,8 @@ enum api_version {
     STRING_BUFFERS = 15,
     FILES_IN_MEMORY = 18,
     PROVIDER_LIBRARIES = 22,
-    NEWEST_API = PROVIDER_LIBRARIES
+    SHAPES_TOLD = 24,
+    NEWEST_API = SHAPES_TOLD
 };
 
 enum onnx_type {

@@ -77,6 +77,10 @@ int er_model_may_be_recurrent(const void *bytes, size_t size) {
     return memmem(bytes, size, "LSTM", 4) || memmem(bytes, size, "GRU", 3) || memmem(bytes, size, "RNN", 3);
 }
 
+int er_model_may_mix_rows(const void *bytes, size_t size) {
+    return memmem(bytes, size, "DynamicQuantize", 15) != NULL;
+}
+
 /* Whether the bytes of a model name a file with weights: key "location" of a StringStringEntryProto (onnx.proto:
  * TensorProto.external_data). Metadata with that key looks the same; then a model is refused that would have run. */
 static int names_files(const void *bytes, size_t size) {

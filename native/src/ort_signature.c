@@ -4,6 +4,7 @@
 #include "ort_api.h"
 #include "status.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,12 @@ static OrtStatus *read_rows_symbol(const er_model *model, const OrtInfo *info, e
     int given = !error && names[0] && names[0][0] && strncmp(names[0], "unk", 3) != 0;
     if (given) spec->rows_symbol = er_crc32(0, names[0], strlen(names[0]));
     return error;
+}
+
+/* An older runtime says rank 0 of a scalar and of what has no shape: then any rank will do for both. */
+static int declares_no_shape(const er_model *model, const OrtInfo *info, size_t true_rank) {
+    typedef bool (*has_fn)(const OrtInfo *);
+    return !true_rank && (model->version < SHAPES_TOLD || !CALL(model, HAS_SHAPE, has_fn)(info));
 }
 
 static uint32_t kind_of(int onnx_type) {
@@ -85,6 +92,7 @@ static OrtStatus *read_type(const er_model *model, int output, size_t index, er_
     if (!error && *onnx_type == ONNX_TENSOR) {
         error = CALL(model, CAST_TYPE_TO_TENSOR, cast_fn)(type, &tensor);
         if (!error) error = er_shape_read(model, tensor, spec->shape, &spec->rank, &spec->dtype, true_rank);
+        if (!error) spec->any_rank = declares_no_shape(model, tensor, *true_rank);
         if (!error && *true_rank <= ERAI_MAX_RANK) error = read_rows_symbol(model, tensor, spec);
     }
     er_ort_release(model, RELEASE_TYPE_INFO, type);

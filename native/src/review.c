@@ -231,6 +231,7 @@ erai_status erai_session_override(erai_session *session, uint64_t id, const erai
     if (remembered)
         er_last_good_put(session->last_good, key.size ? &key : NULL, placed, guard->batched, 0, 1,
                          er_session_ns(session));
+    er_session_own(session);
     er_mutex_lock(&session->lock);
     session->carried[ER_COUNT_DECISIONS + ERAI_COUNT_OVERRIDES]++;
     er_mutex_unlock(&session->lock);

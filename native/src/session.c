@@ -106,6 +106,7 @@ static erai_status fail_call(erai_answer *answer, erai_status status) {
 }
 
 static erai_status refuse_null(erai_answer *answer, const char *function) {
+    er_session_own(answer->session);
     return fail_call(answer, er_fail(answer->detail, ERAI_E_ARGUMENT,
                                      "%s: a NULL, or an answer that is not of this session", function));
 }
@@ -236,6 +237,7 @@ static erai_status predict(erai_session *session, const erai_tensor *inputs, siz
 erai_status erai_session_predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
     if (!answer) return ERAI_E_ARGUMENT;
     if (!session || !inputs || answer->session != session) return refuse_null(answer, "erai_session_predict");
+    er_session_own(session);
     if (!session->model)
         return fail_call(answer,
                          er_fail(answer->detail, ERAI_E_NO_MODEL,
@@ -250,6 +252,7 @@ erai_status erai_admit(erai_session *session, const erai_tensor *inputs, size_t 
                        size_t *admitted) {
     if (!answer) return ERAI_E_ARGUMENT;
     if (!session || !inputs || !admitted || answer->session != session) return refuse_null(answer, "erai_admit");
+    er_session_own(session);
     erai_status status = admit(answer, inputs, count);
     if (status) return fail_call(answer, status);
     er_mutex_lock(&answer->lock); /* erai_judge may never come */
@@ -285,6 +288,7 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
 erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t count, erai_answer *answer) {
     if (!answer) return ERAI_E_ARGUMENT;
     if (!session || answer->session != session || (count && !outputs)) return refuse_null(answer, "erai_judge");
+    er_session_own(session);
     erai_status status = refuse_stopped(answer);
     if (!status && !answer->admitted)
         status = er_fail(answer->detail, ERAI_E_ARGUMENT, "erai_judge without an erai_admit before it");
@@ -333,15 +337,63 @@ static void write_window(erai_session *session, uint64_t *statistics, uint64_t n
     er_snapshot_write(out, &info, session->guard, statistics);
 }
 
+static void begin_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns) {
+    session->window_ns = now_ns;
+    session->window_unix_ns = now_unix_ns;
+}
+
+void er_session_own(erai_session *session) {
+    uint64_t process = er_process();
+    if (__atomic_load_n(&session->process, __ATOMIC_ACQUIRE) == process) return;
+    er_mutex_lock(&session->lock);
+    if (session->process != process) {
+        gather(session, session->taken, 1);
+        session->sequence = 0;
+        begin_window(session, er_session_ns(session), er_session_unix_ns(session));
+        __atomic_store_n(&session->process, process, __ATOMIC_RELEASE);
+    }
+    er_mutex_unlock(&session->lock);
+}
+
+/* Another epoch, whose files nobody else writes. */
+static erai_status begin_epoch(erai_session *session, char *detail) {
+    erai_status status = er_spool_begin_epoch(session->spool, detail);
+    if (!status) session->sequence = 0;
+    return status;
+}
+
+static erai_status ensure_epoch(erai_session *session, char *detail) {
+    return !session->spool || er_spool_is_own(session->spool) ? ERAI_OK : begin_epoch(session, detail);
+}
+
 erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapshot, char *detail) {
     if (!session || !snapshot) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_snapshot: NULL");
     er_writer out = {0};
+    er_session_own(session);
     er_mutex_lock(&session->lock);
-    gather(session, session->taken, 0);
-    write_window(session, session->taken, er_session_ns(session), er_session_unix_ns(session), &out);
+    erai_status status = ensure_epoch(session, detail);
+    if (!status) {
+        gather(session, session->taken, 0);
+        write_window(session, session->taken, er_session_ns(session), er_session_unix_ns(session), &out);
+    }
     er_mutex_unlock(&session->lock);
+    if (!status)
+        status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
+                            : erai_snapshot_open(out.data, out.size, snapshot, detail);
+    free(out.data);
+    return status;
+}
+
+enum { FILE_SIZE = 64 };
+
+/* Writes what is in `taken`. *visible as er_spool_put_batch says. */
+static erai_status put_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns, char file[FILE_SIZE],
+                              int *visible, char *detail) {
+    er_writer out = {0};
+    write_window(session, session->taken, now_ns, now_unix_ns, &out);
+    snprintf(file, FILE_SIZE, "%016" PRIx64 "-%016" PRIx64 ".batch", er_spool_epoch(session->spool), session->sequence);
     erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                                    : erai_snapshot_open(out.data, out.size, snapshot, detail);
+                                    : er_spool_put_batch(session->spool, file, out.data, out.size, visible, detail);
     free(out.data);
     return status;
 }
@@ -350,27 +402,31 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     if (!session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_flush: NULL");
     if (!session->spool)
         return er_fail(detail, ERAI_E_ARGUMENT, "this session has no spool: give a spool directory when opening it");
-    er_writer out = {0};
-    char file[64];
+    char file[FILE_SIZE];
+    int visible = 0;
+    er_session_own(session);
     er_mutex_lock(&session->lock);
+    erai_status status = ensure_epoch(session, detail);
+    if (status) {
+        er_mutex_unlock(&session->lock);
+        return status;
+    }
     uint64_t now_ns = er_session_ns(session);
     int64_t now_unix_ns = er_session_unix_ns(session);
     gather(session, session->taken, 1);
-    write_window(session, session->taken, now_ns, now_unix_ns, &out);
-    snprintf(file, sizeof file, "%016" PRIx64 "-%016" PRIx64 ".batch", er_spool_epoch(session->spool),
-             session->sequence);
-    int visible = 0;
-    erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                                    : er_spool_put_batch(session->spool, file, out.data, out.size, &visible, detail);
-    if (status && !visible) {
-        er_statistics_add(session->carried, session->taken, session->statistics_size);
-    } else {
+    status = put_window(session, now_ns, now_unix_ns, file, &visible, detail);
+    if (!status && !visible) { /* somebody else has this epoch, of a spool that was copied, say */
+        status = begin_epoch(session, detail);
+        if (!status) status = put_window(session, now_ns, now_unix_ns, file, &visible, detail);
+        if (!status && !visible) status = er_fail(detail, ERAI_E_SPOOL, "spool: there is a file %s already", file);
+    }
+    if (visible) {
         session->sequence++;
-        session->window_ns = now_ns;
-        session->window_unix_ns = now_unix_ns;
+        begin_window(session, now_ns, now_unix_ns);
+    } else {
+        er_statistics_add(session->carried, session->taken, session->statistics_size);
     }
     er_mutex_unlock(&session->lock);
-    free(out.data);
     if (!status && name) memcpy(name, file, strlen(file) + 1);
     return status;
 }

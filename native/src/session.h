@@ -19,10 +19,12 @@ struct erai_session {
     erai_spool *spool;
     const erai_clock *clock; /* NULL: the system's */
     int rows_assumed;        /* the default policy: that axis 0 counts independent rows is tried where it matters */
-    int rows_depend;         /* the bundle says that a row's answer depends on the other rows of its batch */
+    int rows_depend;         /* the bundle, or a bare model's operators, say that a row's answer depends on its mates */
     uint8_t model_digest[ERAI_DIGEST_SIZE];
     char *stop_path; /* "PATH.stopped" beside the bundle or model; NULL: it was not opened by path */
     int stopped;     /* atomic */
+
+    uint64_t process; /* atomic: er_process() of whose the counts are */
 
     er_memory memory;
     er_gate gate;
@@ -41,6 +43,9 @@ struct erai_session {
     uint64_t window_ns; /* start of the window, monotonic */
     int64_t window_unix_ns;
 };
+
+/* session.c: in a forked child, drops what its parent has counted and delivers. Before anything is counted or told. */
+void er_session_own(erai_session *session);
 
 static inline uint64_t er_session_ns(const erai_session *session) {
     return session->clock ? __atomic_load_n(&session->clock->monotonic_ns, __ATOMIC_RELAXED) : er_monotonic_ns();

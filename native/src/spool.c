@@ -22,7 +22,8 @@ struct erai_spool {
     char *path;
     uint8_t instance[16];
     uint64_t epoch;
-    uint64_t writes; /* under lock; makes temporary names unique */
+    uint64_t process; /* whose epoch it is: a forked child's own is another */
+    uint64_t writes;  /* under lock; makes temporary names unique */
     er_mutex lock;
 };
 
@@ -62,7 +63,7 @@ static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes
 erai_status er_spool_put_batch(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int *visible,
                                char *detail) {
     er_mutex_lock(&spool->lock);
-    erai_status status = put(spool, name, bytes, size, 0, visible, detail);
+    erai_status status = put(spool, name, bytes, size, 1, visible, detail);
     er_mutex_unlock(&spool->lock);
     return status;
 }
@@ -73,8 +74,14 @@ erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *b
         return er_fail(detail, ERAI_E_ARGUMENT,
                        "spool: '%s' is not a file name of letters, digits, '-', '_' and '.' that begins with none",
                        name);
+    /* The epoch is in the names of temporary files. */
+    erai_status status = er_spool_is_own(spool) ? ERAI_OK : er_spool_begin_epoch(spool, detail);
+    if (status) return status;
     int visible = 0;
-    return er_spool_put_batch(spool, name, bytes, size, &visible, detail);
+    er_mutex_lock(&spool->lock);
+    status = put(spool, name, bytes, size, 0, &visible, detail);
+    er_mutex_unlock(&spool->lock);
+    return status;
 }
 
 erai_status er_spool_put_once(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail) {
@@ -145,9 +152,21 @@ static erai_status begin_epoch(erai_spool *spool, char *detail) {
     if (!error) error = er_directory_sync(spool->path);
     if (error) return fail_io(detail, "writing an epoch marker in", spool->path, error);
     spool->epoch = (uint64_t)last << 32 | random;
+    spool->process = er_process();
     sweep_context sweep = {.path = spool->path, .last = last};
     er_directory_each(spool->path, sweep_name, &sweep);
     return ERAI_OK;
+}
+
+int er_spool_is_own(const erai_spool *spool) {
+    return spool->process == er_process();
+}
+
+erai_status er_spool_begin_epoch(erai_spool *spool, char *detail) {
+    er_mutex_lock(&spool->lock);
+    erai_status status = begin_epoch(spool, detail);
+    er_mutex_unlock(&spool->lock);
+    return status;
 }
 
 static int parse_instance(const uint8_t *text, size_t size, uint8_t *instance) {
@@ -196,15 +215,10 @@ erai_status erai_spool_open(const char *path, erai_spool **out, char *detail) {
         free(spool);
         return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     }
-    spool->path = malloc(strlen(path) + 1);
     erai_status status = ERAI_OK;
-    if (!spool->path) {
-        status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    } else {
-        memcpy(spool->path, path, strlen(path) + 1);
-        int error = er_directory_make(path);
-        if (error) status = fail_io(detail, "making", path, error);
-    }
+    int error = er_directory_make(path);
+    if (error) status = fail_io(detail, "making", path, error);
+    if (!status && er_path_resolve(path, &spool->path, detail)) status = ERAI_E_SPOOL;
     if (!status) status = begin_epoch(spool, detail);
     if (!status) status = find_instance(spool, detail);
     if (status) {

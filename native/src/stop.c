@@ -1,7 +1,8 @@
 /* Stopping a session beyond the process: a file whose presence is what counts; inside is, for people, when it was
- * written and why. In the spool it is named after the model, so that it stops that model only, in every bundle; without
- * a spool it lies beside the bundle. Either way it is complete and fsynced before it gets its name, as all of a spool
- * is (docs/formats/spool.md). */
+ * written and why. In the spool it is named after the model, so that it stops that model only, in every bundle; another
+ * lies beside the bundle, for sessions without this spool: there a directory that cannot be written is no failure
+ * unless it is the only place. Both are complete and fsynced before they get their names, as all of a spool is
+ * (docs/formats/spool.md). */
 #include "session.h"
 #include "spool.h"
 #include "status.h"
@@ -118,11 +119,12 @@ static erai_status write_stop(const erai_session *session, const char *why, char
     if (session->spool) {
         name_file(session, name);
         status = erai_spool_put(session->spool, name, (const uint8_t *)text, size, detail);
-    } else if (session->stop_path) {
+    }
+    if (session->stop_path) {
         int error = write_beside(session->stop_path, text, size);
-        if (error)
+        if (error && !session->spool)
             status = fail_io(detail, "stopped in this process, but not beyond it: writing", session->stop_path, error);
-    } else {
+    } else if (!session->spool) {
         status = er_fail(detail, ERAI_E_SPOOL,
                          "stopped in this process, but not beyond it: this session has neither a spool nor a path");
     }
@@ -148,6 +150,8 @@ static void add_removed(const char *path, char *detail) {
 }
 
 static erai_status remove_stop(const char *path, char *detail) {
+    /* Where nothing can be removed, not even what is not there is. */
+    if (path && er_path_look(path) == ER_PATH_MISSING) return ERAI_OK;
     char *parent = path ? parent_of(path) : NULL;
     int error = parent ? er_file_remove(path) : ENOMEM;
     if (!error && detail) add_removed(path, detail);

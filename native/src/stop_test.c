@@ -150,6 +150,31 @@ static void without_a_spool_the_stop_lies_beside_the_bundle(void) {
     test_directory_remove(directory);
 }
 
+static void with_a_spool_it_lies_beside_the_bundle_too_where_that_can_be(void) {
+    char spool[64], directory[64];
+    test_directory_make(spool);
+    test_directory_make(directory);
+    erai_session *session = open_session(spool, 1), *without = open_session(NULL, 1);
+    session->stop_path = er_path_join(directory, "tumour.erai.stopped");
+    without->stop_path = er_path_join(directory, "tumour.erai.stopped");
+    ER_CHECK_INT(erai_session_stop(session, "recalled", NULL), ERAI_OK);
+    check_file(directory, "tumour.erai.stopped", "2017-07-14T02:40:00Z\nrecalled\n");
+    check_file(spool, "stopped-01" ZEROS, "2017-07-14T02:40:00Z\nrecalled\n");
+    ER_CHECK(er_stop_found(without));
+    ER_CHECK_INT(erai_session_resume(session, NULL), ERAI_OK);
+    ER_CHECK(!er_stop_found(session) && !er_stop_found(without));
+    free(session->stop_path);
+    session->stop_path = er_path_join(directory, "gone/tumour.erai.stopped");
+    ER_CHECK_INT(erai_session_stop(session, "recalled", NULL), ERAI_OK);
+    ER_CHECK(er_stop_found(session));
+    ER_CHECK_INT(erai_session_resume(session, NULL), ERAI_OK);
+    ER_CHECK(!er_stop_found(session));
+    close_session(session);
+    close_session(without);
+    test_directory_remove(spool);
+    test_directory_remove(directory);
+}
+
 static void resuming_removes_both(void) {
     char spool[64];
     test_directory_make(spool);
@@ -203,6 +228,7 @@ int main(void) {
     ER_RUN(an_open_session_goes_on_until_it_is_opened_again);
     ER_RUN(the_refusal_says_when_why_and_where);
     ER_RUN(without_a_spool_the_stop_lies_beside_the_bundle);
+    ER_RUN(with_a_spool_it_lies_beside_the_bundle_too_where_that_can_be);
     ER_RUN(resuming_removes_both);
     ER_RUN(a_stop_that_cannot_be_kept_holds_here_and_says_so);
     ER_RUN(what_cannot_be_removed_goes_on_stopping);

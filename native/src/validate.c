@@ -45,19 +45,19 @@ static int check_tensor(erai_answer *answer, const er_input *input, const erai_t
         reason.code = ERAI_REASON_DTYPE;
         reason.value = tensor->dtype;
         reason.limit = input->dtype;
-    } else if (tensor->rank != input->rank) {
+    } else if (!er_rank_fits(input, tensor->rank)) {
         reason.code = ERAI_REASON_RANK;
         reason.value = tensor->rank;
-        reason.limit = input->rank;
+        reason.limit = input->flags & ERAI_RULE_ANY_RANK ? ERAI_MAX_RANK : input->rank;
     } else {
         uint32_t axis = 0;
-        while (axis < input->rank && extent_allowed(input, axis, tensor->shape[axis])) axis++;
+        while (axis < tensor->rank && extent_allowed(input, axis, tensor->shape[axis])) axis++;
         if (axis == 0 && answer->guard->batched && tensor->shape[0] == 0) {
             reason = rows_reason(input, tensor, rows ? rows : 1);
-        } else if (axis < input->rank) {
+        } else if (axis < tensor->rank) {
             reason = shape_reason(input, tensor, axis);
         } else if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, bytes)) {
-            reason = shape_reason(input, tensor, input->rank - 1); /* the last axis is one too many */
+            reason = shape_reason(input, tensor, tensor->rank - 1); /* the last axis is one too many */
         } else {
             if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
             reason = rows_reason(input, tensor, rows);
@@ -155,7 +155,7 @@ static void sketch_value(const er_pass *pass, size_t f, double value, size_t pos
     pass->into.sum_squares[f] += (uint64_t)(uint32_t)(z * z);
 }
 
-/* Whether the value is in order: finite and within its range, or missing where that is allowed. */
+/* Whether the value is in order: finite and within its range, or missing where that does not reject the row. */
 static int settle_value(const er_pass *pass, const er_row *row, size_t f, size_t element, size_t position) {
     const er_feature *feature = &pass->features[f];
     uint32_t dtype = pass->input->dtype, flags = pass->input->flags;
@@ -163,7 +163,7 @@ static int settle_value(const er_pass *pass, const er_row *row, size_t f, size_t
         pass->into.not_finite[f]++;
         if (feature->missing->verdict != ERAI_VERDICT_ACCEPT)
             find(pass, row, f, element, MISSING, feature->missing->limit);
-        return 1;
+        return feature->missing->verdict != ERAI_VERDICT_REJECT;
     }
     double value = er_value(row->values, dtype, element);
     int finite = isfinite(value);
@@ -413,8 +413,8 @@ static int as_before(const erai_answer *answer) {
         const er_input *input = &guard->inputs[i];
         const erai_tensor *tensor = &answer->inputs[i];
         if (input->is_state) continue;
-        if (tensor->dtype != input->dtype || tensor->rank != input->rank) return 0;
-        for (uint32_t axis = 0; axis < input->rank; axis++)
+        if (tensor->dtype != input->dtype || tensor->rank != answer->known[i].rank) return 0;
+        for (uint32_t axis = 0; axis < tensor->rank; axis++)
             if (tensor->shape[axis] != answer->known[i].shape[axis]) return 0;
     }
     return 1;
@@ -431,6 +431,7 @@ static int check_tensors(erai_answer *answer) {
         if (!check_tensor(answer, &guard->inputs[i], tensor, answer->rows, &found->bytes)) return 0;
         found->row = er_row_shape(&guard->inputs[i], tensor, guard->batched);
         answer->passes[i] = pass_of(answer, i, &found->row);
+        found->rank = tensor->rank;
         if (tensor->rank) memcpy(found->shape, tensor->shape, tensor->rank * sizeof *tensor->shape);
     }
     answer->known_rows = answer->rows;

@@ -61,6 +61,12 @@ def test_names_choose_and_order_the_columns(tmp_path: Path, form: Form) -> None:
     assert data.feature_names == ("c", "a")
 
 
+def test_single_input_may_have_the_name_of_one_of_its_columns(tmp_path: Path) -> None:
+    path = csv(tmp_path, a=NUMBERS, x=[7] * 40)
+    assert load(path, PAIR).rows["x"][8].tolist() == [[2.0, 7.0]]
+    assert load(path, (TensorSpec("x", "float32", (None, 1)),)).rows["x"][8].tolist() == [[7.0]]
+
+
 @both
 def test_each_of_several_inputs_takes_the_column_of_its_name(tmp_path: Path, form: Form) -> None:
     path = form(tmp_path, age=list(range(40)), city=CITIES, ok=[True, False] * 20, other=CITIES)
@@ -149,15 +155,21 @@ ROWS = "1,2\n" * 40
         ("a,a\n" + ROWS, "the column 'a' is there more than once"),
         (",a\n" + ROWS, "column 1 has no name"),
         ("a;b\n" + ROWS, "one column is named 'a;b'; separate the columns by commas"),
-        ("a,b\n" + ROWS + "1,caf\xe9\n", "has 1 columns of numbers beside the labels, 'a'; the model takes 2"),
+        (
+            "a,b\n" + ROWS + "1,caf\xe9\n",
+            "of numbers there are 1: 'a' .not taken: 'b'.; name them",
+        ),
         (
             ("a,b\n" + ROWS + "1,caf\xe9\n").encode("latin-1"),
             "not UTF-8 .byte 0xe9 soon after line .*; save it as UTF-8",
         ),
         ('a,b\n1,"2\n' + ROWS, "is not CSV: unexpected end of data; mend its quotes"),
         ("a,b\n1," + "9" * 200_000 + "\n", "line 2 is not CSV: field larger than field limit"),
-        ("a,b,c\n" + "1,2,3\n" * 40, "has 3 columns of numbers beside the labels, 'a', 'b', 'c'; the model takes 2"),
-        ("a,city\n" + "1,Ulm\n" * 40, "has 1 columns of numbers .* the model takes 2: .* .not taken: 'city'."),
+        ("a,b,c\n" + "1,2,3\n" * 40, "takes 2 columns, and of numbers there are 3: 'a', 'b', 'c' .not taken: none."),
+        (
+            "a,city\n" + "1,Ulm\n" * 40,
+            "of numbers there are 1: 'a' .not taken: 'city'.; name them in their order",
+        ),
         ("a,b\n" + "1,2\n" * 31, "31 rows; at least 32 are needed"),
         ("a,b\n" + ROWS + "1,inf\n", "feature 'b' is inf in line 42, and 1 of 41 rows"),
     ],

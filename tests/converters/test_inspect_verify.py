@@ -15,7 +15,7 @@ from edge_rai_converters import convert
 @pytest.fixture(scope="module")
 def folder(tumours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("bundle") / "tumour"
-    convert(tumours / "mlp.onnx", tumours / "data.npz", output, labels="y")
+    convert(tumours / "mlp.onnx", tumours / "data.npz", output, labels="y", prune="none")
     return output
 
 

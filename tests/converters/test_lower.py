@@ -174,6 +174,19 @@ def test_linear_regressor_answers_as_before(
     check(model, hostile(rows))
 
 
+def test_intercepts_of_another_number_than_the_targets_are_passed_over() -> None:
+    weights = {"coefficients": [0.5] * 2 * FEATURES, "targets": 2}
+    model = one("LinearRegressor", rows := floats(0), {"y": TensorProto.FLOAT}, intercepts=[1.0, 2.0, 3.0], **weights)
+    check(model, rows)
+
+
+def test_coefficients_of_another_number_than_the_features_stay() -> None:
+    rows = floats(0, features=4)
+    model = one("LinearRegressor", rows, {"y": TensorProto.FLOAT}, coefficients=[0.5] * 5)
+    with pytest.raises(NotApplicableError):
+        lowered(model, rows)
+
+
 @settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -320,8 +333,9 @@ def test_feature_vectorizer_that_cuts_or_pads_stays(dimensions: list[int]) -> No
         lowered(one("FeatureVectorizer", rows, {"y": TensorProto.FLOAT}, inputdimensions=dimensions), rows)
 
 
-def test_extractor_takes_columns_of_the_last_axis() -> None:
-    rows = {"x": floats(0), "places": np.array([3, 0, 3], np.int64)}
+@pytest.mark.parametrize("shape", [(40,), (8, 5), (2, 4, 5)])
+def test_extractor_takes_places_of_the_last_axis(shape: tuple[int, ...]) -> None:
+    rows = {"x": floats(0, 8, 5).reshape(shape), "places": np.array([[3, 0], [3, 1]], np.int64)}
     model = one("ArrayFeatureExtractor", rows, {"y": TensorProto.FLOAT})
     model.graph.input[1].type.tensor_type.shape.dim[0].dim_param = "places"
     check(model, rows, exactly=True)
@@ -340,8 +354,17 @@ def test_names_of_the_model_are_not_taken() -> None:
     rows = floats(0)
     model = one("Scaler", rows, {"y": TensorProto.FLOAT}, offset=[1.0], scale=[2.0])
     names = {name for node in lowered(model, rows).graph.node for name in (*node.input, *node.output)} - {"x", "y"}
-    for taken in sorted(names):
+    unused, *made = sorted(names)
+    model.graph.initializer.append(helper.make_tensor(unused, TensorProto.FLOAT, [1], [9.0]))
+    for taken in made:
         model.graph.node.append(helper.make_node("Identity", ["x"], [taken]))
+    check(model, rows, exactly=True)
+
+
+def test_model_of_a_time_before_constants_of_their_own_is_lowered() -> None:
+    rows = floats(0)
+    model = one("Scaler", rows, {"y": TensorProto.FLOAT}, opset=0, offset=[1.0], scale=[2.0])
+    model.ir_version = 3
     check(model, rows, exactly=True)
 
 

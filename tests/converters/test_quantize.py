@@ -170,8 +170,10 @@ def test_layer_whose_weight_is_computed_is_left_alone() -> None:
         apply([static_int8()], model, material(np.ones((4, 4), np.float32), batched=False))
 
 
-def test_constants_that_a_caller_could_override_are_folded_all_the_same() -> None:
+@pytest.mark.parametrize("ir_version", [3, 8])
+def test_constants_that_a_caller_could_override_are_folded_all_the_same(ir_version: int) -> None:
     model = two_convolutions()
+    model.ir_version = ir_version
     model.graph.input.extend(
         helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in model.graph.initializer
     )

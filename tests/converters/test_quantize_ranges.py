@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from onnx import helper
 
 from edge_rai_converters.passes.quantize.ranges import Method, measure_ranges
-from support.calibrating import graph_model, material, two_convolutions
+from support.calibrating import graph_model, material, peak_of_calibration, two_convolutions
 
 ROWS = np.random.default_rng(2).normal(size=(50_000, 4)).astype(np.float32)
 
@@ -78,39 +74,6 @@ def test_progress_runs_from_nothing_to_all_over_both_passes() -> None:
     assert said == pytest.approx(np.arange(1, 21) / 20)
 
 
-# 2.3 MiB of activations an image.
-CALIBRATION = """
-import sys
-import numpy as np
-from edge_rai_converters.passes.contract import Material, apply
-from edge_rai_converters.passes.quantize import static_int8
-from support.calibrating import two_convolutions
-
-images, method = int(sys.argv[1]), sys.argv[2]
-
-def calibration():
-    rng = np.random.default_rng(0)
-    for start in range(0, images, 16):
-        yield {"x": rng.random((min(16, images - start), 3, 224, 224), np.float32)}
-
-apply([static_int8(method)], two_convolutions(224, 16), Material(calibration, images, True))
-print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) >> 10)
-"""
-
-
 @pytest.mark.parametrize("method", ["minmax", "entropy"])
 def test_memory_of_calibration_does_not_grow_with_the_rows(method: Method) -> None:
     assert peak_of_calibration(300, method) < 400  # MiB; the activations are 690
-
-
-def peak_of_calibration(images: int, method: Method) -> int:
-    """Peak resident memory of a process of its own that calibrates with images of 224x224, MiB."""
-    done = subprocess.run(
-        [sys.executable, "-c", CALIBRATION, str(images), method],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)

@@ -69,6 +69,16 @@ def test_type_that_no_data_can_hold_is_named(make_model) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_type_that_onnx_does_not_know_is_numbered(make_model, kind: str) -> None:
+    path = make_model([helper.make_node("Identity", ["x"], ["y"])], [("x", FLOAT, ["N"])], [("y", FLOAT, ["N"])])
+    model = onnx.load(path)
+    getattr(model.graph, kind)[0].type.tensor_type.elem_type = 47
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UnsupportedModelError, match=f"{kind} '.' holds type 47, which is not supported"):
+        read(path)
+
+
 def test_old_opset_is_named(make_model) -> None:
     path = make_model([helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, [1])], [("y", FLOAT, [1])], opset=9)
     with pytest.raises(UnsupportedModelError, match="opset 9; at least 11"):

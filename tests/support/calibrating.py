@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,24 @@ from edge_rai_converters.passes.contract import Material, Target
 
 Array = np.ndarray[Any, Any]
 FLOAT = TensorProto.FLOAT
+# 2.3 MiB of activations an image.
+_CALIBRATION = """
+import sys
+import numpy as np
+from edge_rai_converters.passes.contract import Material, apply
+from edge_rai_converters.passes.quantize import static_int8
+from support.calibrating import two_convolutions
+
+images, method = int(sys.argv[1]), sys.argv[2]
+
+def calibration():
+    rng = np.random.default_rng(0)
+    for start in range(0, images, 16):
+        yield {"x": rng.random((min(16, images - start), 3, 224, 224), np.float32)}
+
+apply([static_int8(method)], two_convolutions(224, 16), Material(calibration, images, True))
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) >> 10)
+"""
 
 
 def material(rows: Array, name: str = "x", *, batched: bool = True, target: Target = "x86", **others: Any) -> Material:
@@ -72,3 +93,16 @@ def two_convolutions(side: int = 16, channels: int = 8) -> onnx.ModelProto:
         ["N", 3, side, side],
         ["N", 4],
     )
+
+
+def peak_of_calibration(images: int, method: str) -> int:
+    """Peak resident memory of a process of its own that calibrates with images of 224x224, MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CALIBRATION, str(images), method],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)

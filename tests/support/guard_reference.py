@@ -52,6 +52,14 @@ class Memory:
     top: dict[str, float] = field(default_factory=dict)
     same: dict[str, tuple[Any, int]] = field(default_factory=dict)
 
+    def take(self, name: str, left: Memory, rejected: set[int], flagged: bool) -> None:
+        """What a row in order leaves of one feature, given why it was rejected, and whether the feature was flagged."""
+        if not rejected and not flagged and name in left.top:
+            self.top[name] = left.top[name]
+        if rejected <= {ReasonCode.STEP, ReasonCode.STUCK}:
+            self.last |= left.last
+            self.same |= left.same
+
 
 @dataclass
 class Row:
@@ -64,6 +72,8 @@ class Row:
     elements: list[int]
     row: int
     in_order: bool = True
+    left: Memory = field(default_factory=Memory)
+    flagged: bool = False
 
     def present(self) -> list[int]:
         """Numbers of the values that checks look at."""
@@ -148,9 +158,14 @@ def judge_input(
         in_order = all(cell.in_order for cell in cells)
         for cell in cells:
             cell.in_order = in_order
-            found += [(VERDICTS[cell.feature.verdict], one) for one in judge_checks(cell, memory, unix_ns)]
+            of_checks = [(VERDICTS[cell.feature.verdict], one) for one in judge_checks(cell, memory, unix_ns)]
+            cell.flagged = bool(of_checks)
+            found += of_checks
         if distance is not None and not any(one[0] == ReasonCode.NOT_FINITE for _, one in found):
             found += judge_distance(rule, distance, cells)
+        rejected = {one[0] for verdict, one in found if verdict == Verdict.REJECT}
+        for cell in cells if in_order else []:
+            memory.take(cell.feature.name, cell.left, rejected, cell.flagged)
         verdicts[i] = max([verdicts[i], *(verdict for verdict, _ in found)])
         findings += [one for _, one in found]
     sketches = [
@@ -165,7 +180,8 @@ def bits_of(values: Array) -> Any:
         return tuple(exact(values))
     whole = values.copy()
     if whole.dtype.kind not in "biu":
-        whole[np.isnan(whole)] = np.nan
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            whole[np.isnan(whole)] = np.nan
     return whole.tobytes()
 
 
@@ -255,8 +271,8 @@ def judge_order(cell: Row, memory: Memory, present: list[int], numbers: list[flo
             steps[0] = 0.0  # nothing was before it
         for i in first([i for i, step in enumerate(steps) if not step <= feature.step]):
             yield cell.find(ReasonCode.STEP, present[i], steps[i], feature.step)
-        if cell.in_order and np.isfinite(numbers[-1]):
-            memory.last[name] = numbers[-1]
+        if np.isfinite(numbers[-1]):
+            cell.left.last[name] = numbers[-1]
     if feature.monotonic:
         top = memory.top.get(name)
         for k, value in zip(present, numbers, strict=True):
@@ -264,8 +280,8 @@ def judge_order(cell: Row, memory: Memory, present: list[int], numbers: list[flo
                 yield cell.find(ReasonCode.NOT_MONOTONIC, k, value, top)
                 return
             top = value
-        if cell.in_order and top is not None and np.isfinite(top):
-            memory.top[name] = top
+        if top is not None and np.isfinite(top):
+            cell.left.top[name] = top
 
 
 def judge_moments(cell: Row, numbers: list[float]) -> Iterator[Finding]:
@@ -302,8 +318,7 @@ def judge_stuck(cell: Row, memory: Memory) -> Iterator[Finding]:
     same = count + 1 if bits == cell.bits and count else 1
     if same >= feature.stuck:
         yield cell.find(ReasonCode.STUCK, 0, same, feature.stuck)
-    if cell.in_order:
-        memory.same[feature.name] = (cell.bits, same)
+    cell.left.same[feature.name] = (cell.bits, same)
 
 
 # ---- Strings ----

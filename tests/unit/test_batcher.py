@@ -356,7 +356,7 @@ def test_session_that_cannot_be_batched_is_refused_in_one_sentence(
     recurrent = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 3)),), states=(StateRule("h", "y", 0),))
     states = write_bundle(tmp_path / "s.erai", model, recurrent, {"x": one, "h": one})
     for bundle, why in (
-        (depends, "its bundle says that rows depend on their batch mates"),
+        (depends, "rows of its model depend on their batch mates"),
         (not_batched, "its axis 0 does not count rows"),
         (states, r"it carries states from call to call \(h\)"),
     ):

@@ -11,6 +11,7 @@ import pytest
 
 from edge_rai import Source, SpoolError, StoppedError, load
 from edge_rai.cli import main
+from support.bundles import read_tree, write_tree
 from support.children import run_python
 
 ROWS = np.linspace(-3, 3, 12, dtype=np.float32).reshape(4, 3)
@@ -35,7 +36,7 @@ def bundle(linear_bundle: Path, tmp_path: Path) -> Path:
     return tmp_path / "own.erai"
 
 
-@pytest.mark.parametrize("with_spool", [False, True], ids=["beside the bundle", "in the spool"])
+@pytest.mark.parametrize("with_spool", [False, True], ids=["beside the bundle", "in the spool too"])
 def test_stopped_bundle_refuses_in_later_processes_until_resumed(
     bundle: Path, tmp_path: Path, with_spool: bool
 ) -> None:
@@ -51,13 +52,15 @@ def test_stopped_bundle_refuses_in_later_processes_until_resumed(
                 session.predict(given)
         assert session.snapshot().errors == 3
     found = [path for path in tmp_path.rglob("*") if path.is_file() and b"the lot of Tuesday" in path.read_bytes()]
-    assert [path.parent for path in found] == [spool or tmp_path]
-    child = run_python(ANSWERS, *where)
-    said = re.fullmatch(STOPPED, child.stdout)
-    assert said, (child.stdout, child.stderr)
-    assert Path(said[1]) == found[0]
+    found.sort(key=lambda path: path.parent)
+    assert [path.parent for path in found] == ([tmp_path, spool] if spool else [tmp_path])
+    for opened in (where, [bundle], [bundle, tmp_path / "another spool"]):
+        child = run_python(ANSWERS, *opened)
+        said = re.fullmatch(STOPPED, child.stdout)
+        assert said, (child.stdout, child.stderr)
+        assert Path(said[1]) == found[0]
     with load(bundle, spool=spool) as session:
-        assert session.resume() == str(found[0])
+        assert session.resume() == " and ".join(map(str, found))
         assert not session.stopped
         assert session.predict(ROWS).source is Source.PRIMARY
         assert session.resume() == ""  # twice is once
@@ -86,6 +89,52 @@ def test_usual_calls_end_at_once_when_somebody_stops_the_session(bundle: Path) -
         assert session.predict(ROWS).outputs["y"].shape == (4, 2)
 
 
+def test_stop_is_of_the_bundle_by_whatever_path_it_was_opened(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, elsewhere = tmp_path / "tree", tmp_path / "elsewhere"
+    tree.mkdir()
+    elsewhere.mkdir()
+    write_tree(tree, read_tree(bundle))
+    current = elsewhere / "current.erai"
+    current.symlink_to(bundle)
+    monkeypatch.chdir(tmp_path)
+    for stopped, ways in (
+        (bundle, [str(bundle), str(current), "own.erai", "tree/../own.erai"]),
+        (tree, [str(tree), "tree", "tree/", "tree/.", "elsewhere/../tree//"]),
+    ):
+        for way in ways:
+            monkeypatch.chdir(tmp_path)
+            with load(way) as session:
+                monkeypatch.chdir(elsewhere)
+                session.stop("the lot of Tuesday")
+                assert [path.name for path in tmp_path.rglob("*.stopped")] == [f"{stopped.name}.stopped"]
+                monkeypatch.chdir(tmp_path)
+                for other in ways:
+                    with load(other) as later:
+                        assert later.stopped
+                monkeypatch.chdir(elsewhere)
+                assert session.resume() == f"{stopped}.stopped"
+    current.unlink()
+    current.symlink_to(tree)
+    with load(bundle) as session:
+        session.stop("the last version")
+    with load(current) as session:
+        assert not session.stopped
+
+
+def test_spool_stays_where_it_was_opened(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with load(bundle.name, spool="spool") as session:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert (tmp_path / "spool" / session.flush()).is_file()
+        session.stop("the lot of Tuesday")
+        assert list((tmp_path / "spool").glob("stopped-*"))
+        session.resume()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_stop_that_cannot_be_kept_stops_this_process_and_says_so(bundle: Path, tmp_path: Path) -> None:
     with load(bundle) as session:
         (tmp_path / "own.erai.stopped.writing").mkdir()
@@ -106,7 +155,7 @@ def test_commands_stop_and_resume_a_bundle(bundle: Path, tmp_path: Path, capsys:
         said = re.fullmatch(r"edge-rai: this session is stopped: .* a bad lot; in (.*)\)\n", capsys.readouterr().err)
         assert said
         assert main(["resume", str(bundle), *where]) == 0
-        assert capsys.readouterr().out == f"{bundle} answers: removed {said[1]}\n"
+        assert capsys.readouterr().out.startswith(f"{bundle} answers: removed {said[1]}")
         assert main(["resume", str(bundle), *where]) == 0
         assert f"{bundle} answers: there was no stop beside it" in capsys.readouterr().out
         assert main([*run, *where]) == 0

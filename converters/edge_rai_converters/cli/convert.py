@@ -6,12 +6,11 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from edge_rai_converters.cli.options import MODEL_HELP, add_data, add_wishes, wishes_of
+
 if TYPE_CHECKING:
     from edge_rai_converters.recipes import Prune
 
-DATA_HELP = (
-    "reference rows: .npz with one array a model input (and optionally 'feature_names'), or .npy for a single input"
-)
 _PRUNE_HELP = (
     "auto: try fewer channels, keep them where that pays; RATIO: remove this share of the channels, 0 to 1; none "
     "(default: auto). Whole channels go: single zeros and 2:4 patterns make no model faster or smaller on the CPU "
@@ -25,10 +24,12 @@ _QUANTIZE_HELP = (
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Registers the command."""
-    parser = subparsers.add_parser("convert", help="make a bundle from a trained ONNX model and reference data")
-    parser.add_argument("model", metavar="MODEL", help="an .onnx file; it is only read")
-    parser.add_argument("--data", required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("--labels", metavar="KEY_OR_FILE", help="class of each row: a key of the .npz, or a .npy file")
+    parser = subparsers.add_parser("convert", help="make a bundle from a trained model and reference data")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "--target", choices=("onnx",), default="onnx", help="format of the model inside (default: onnx)"
+    )
+    add_data(parser)
     parser.add_argument("--policy", metavar="TOML", help="rules to use instead of learned ones (see edge-rai profile)")
     add_wishes(parser)
     parser.add_argument(
@@ -87,57 +88,32 @@ def _prune(text: str) -> Prune:
         raise argparse.ArgumentTypeError(f"expected auto, none or a number between 0 and 1, got {text!r}") from None
 
 
-def add_wishes(parser: argparse.ArgumentParser) -> None:
-    """The options that profile and convert share."""
-    parser.add_argument(
-        "--distance",
-        choices=("auto", "full", "low_rank", "diagonal", "none"),
-        help="Mahalanobis distance to the reference; auto: full up to 64 columns of floats, else low_rank (default)",
-    )
-    parser.add_argument(
-        "--false-rejection-rate",
-        type=float,
-        metavar="R",
-        help="share of good rows that the distance may reject (default: 0.01)",
-    )
-    parser.add_argument(
-        "--state",
-        action="append",
-        default=[],
-        metavar="INPUT=OUTPUT",
-        help="a recurrent state that the session carries; may be given again",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Converts and prints the report."""
     from edge_rai_converters.cli.report import Stages, print_report
     from edge_rai_converters.pipeline import convert
 
-    stages = Stages("convert")
-    report = convert(
-        args.model,
-        args.data,
-        args.output,
-        labels=args.labels,
-        policy=args.policy,
-        states=args.state,
-        distance=args.distance,
-        false_rejection_rate=args.false_rejection_rate,
-        fallback_model=args.fallback_model,
-        prune=args.prune,
-        quantize=args.quantize,
-        max_drop=args.max_drop,
-        budget_ms=args.budget_ms,
-        budget_bytes=args.budget_bytes,
-        target_cpu=args.target_cpu,
-        recipes=args.recipe,
-        seed=args.seed,
-        reproducible=args.reproducible,
-        name=args.name,
-        progress=stages,
-    )
-    stages.end()
+    with Stages("convert") as stages:
+        report = convert(
+            args.model,
+            args.data,
+            args.output,
+            policy=args.policy,
+            **wishes_of(args),
+            false_rejection_rate=args.false_rejection_rate,
+            fallback_model=args.fallback_model,
+            prune=args.prune,
+            quantize=args.quantize,
+            max_drop=args.max_drop,
+            budget_ms=args.budget_ms,
+            budget_bytes=args.budget_bytes,
+            target_cpu=args.target_cpu,
+            recipes=args.recipe,
+            seed=args.seed,
+            reproducible=args.reproducible,
+            name=args.name,
+            progress=stages,
+        )
     if args.json:
         print(json.dumps(report.as_json(), sort_keys=True, indent=1, allow_nan=False))
     else:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_rai_converters.cli.convert import DATA_HELP, add_wishes
+from edge_rai_converters.cli.options import MODEL_HELP, add_data, add_wishes, wishes_of
 from edge_rai_converters.cli.report import Stages, print_distances
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Registers the command."""
     parser = subparsers.add_parser("profile", help="learn limits and drift reference from data, as files to edit")
-    parser.add_argument("model", metavar="MODEL", help="an .onnx file; it is only read")
-    parser.add_argument("--data", required=True, metavar="FILE", help=DATA_HELP)
-    parser.add_argument("--labels", metavar="KEY", help="a key of the .npz to leave out, or a file to ignore")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    add_data(parser)
     add_wishes(parser)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="receives policy.toml and reference.json")
     parser.add_argument("--json", action="store_true", help="print the features as JSON")
@@ -32,10 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from edge_rai.policy import policy_to_toml
     from edge_rai_converters.learning import Wishes, learn
 
-    wishes = Wishes(args.labels, states=args.state, distance=args.distance, rate=args.false_rejection_rate)
-    stages = Stages("profile")
-    learned = learn(args.model, args.data, wishes, stages)
-    stages.end()
+    wishes = Wishes(**wishes_of(args), rate=args.false_rejection_rate)
+    with Stages("profile") as stages:
+        learned = learn(args.model, args.data, wishes, stages)
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.toml").write_text(policy_to_toml(learned.policy), encoding="utf-8")

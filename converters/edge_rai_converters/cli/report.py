@@ -31,7 +31,7 @@ class Stages:
         """A stage begins, or a share of it is done."""
         now = time.monotonic()
         if stage != self._stage:
-            self.end()
+            self._end()
             self._stage, self._began = stage, now
             if not self._terminal:
                 print(f"{self._command}: {stage}", file=sys.stderr)
@@ -40,8 +40,16 @@ class Stages:
             filled = round(_BAR * min(max(share, 0.0), 1.0))
             self._draw(f"[{'#' * filled}{'.' * (_BAR - filled)}]", "\r")
 
-    def end(self) -> None:
-        """The last stage is done."""
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._end()
+        elif self._stage and self._terminal:
+            print(file=sys.stderr)  # the bar stays where it stopped
+
+    def _end(self) -> None:
         if self._stage and self._terminal:
             self._draw(f"[{'#' * _BAR}]", f" {time.monotonic() - self._began:.1f} s\n")
         self._stage = ""

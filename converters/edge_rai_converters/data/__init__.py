@@ -1,5 +1,6 @@
 """Reference data: arrays, tables and folders of images, read part by part in the types that a model takes."""
 
+from edge_rai_converters.data.arrays import open_arrays
 from edge_rai_converters.data.dataset import (
     FEATURE_NAMES,
     HELD_BACK_EVERY,
@@ -30,5 +31,6 @@ __all__ = [
     "drawn",
     "is_missing",
     "load",
+    "open_arrays",
     "read_table",
 ]

@@ -53,6 +53,7 @@ def typed(
     names: Sequence[str] | None,
     missing: npt.NDArray[np.bool_] | None,
     place: Callable[[int], str],
+    progress: Callable[[float], None],
 ) -> StoredRows:
     """The array in the model's type; nothing changes a value but the rounding of floats.
 
@@ -63,6 +64,7 @@ def typed(
         names: Of the columns, of an array of rank 2.
         missing: Where NaN is a missing value; broadcasts to a row.
         place: What to call a row in a message.
+        progress: Told the share that is read, 0 to 1.
 
     Raises:
         DataError: Some value cannot be had in that type, or is not finite.
@@ -77,7 +79,7 @@ def typed(
     if dtype == array.dtype and dtype.kind != "f":
         return array
     cast = array if dtype == array.dtype else ChangedRows(array, lambda part: _cast(part, dtype), array.shape, dtype)
-    _refuse_unusable(path, spec, array, names, missing, place)
+    _refuse_unusable(path, spec, array, names, missing, place, progress)
     return cast
 
 
@@ -93,11 +95,13 @@ def _refuse_unusable(
     names: Sequence[str] | None,
     missing: npt.NDArray[np.bool_] | None,
     place: Callable[[int], str],
+    progress: Callable[[float], None],
 ) -> None:
     dtype = np.dtype(spec.dtype)
     bad_rows = 0
     first: tuple[int, ...] = ()
     for start, part in all_chunks(array):
+        progress(start / len(array))
         bad = _unusable(_cast(part, dtype), part, missing)
         if bad.any():
             bad_rows += int(bad.reshape(len(bad), -1).any(axis=1).sum())

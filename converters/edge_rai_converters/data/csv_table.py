@@ -6,6 +6,7 @@ import csv
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from edge_rai_converters.data.tables import Texts, check_names, check_size, numb
 from edge_rai_converters.errors import DataError
 
 _CHECKED_EVERY = 4096
+_LONGEST = 1 << 24
 
 
 def read_csv(path: Path, is_text: Callable[[str], bool]) -> tuple[dict[str, Array], npt.NDArray[np.int64]]:
@@ -47,7 +49,7 @@ def read_csv(path: Path, is_text: Callable[[str], bool]) -> tuple[dict[str, Arra
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The line in which each row ends, and its cells; the names first."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        reader = csv.reader(_lines(path, file), strict=True)
         width = 0
         try:
             for row in reader:
@@ -69,6 +71,15 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             ) from error
     if not width:
         raise DataError(f"{path}: has no line of names; the first line names the columns")
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    count = 0
+    while line := file.readline(_LONGEST):
+        count += 1
+        if len(line) == _LONGEST:
+            raise DataError(f"{path}: line {count} has more than {_LONGEST} characters; this is no table")
+        yield line
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:

@@ -97,6 +97,7 @@ def load(
     images: ImageOptions | None = None,
     feature_names: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """Reads the data for a model; of large files only what is asked for, and that part by part.
 
@@ -111,6 +112,7 @@ def load(
         images: What becomes of the pixels of images.
         feature_names: The columns of a table that a single input takes, in its order.
         classes: The model's own, in its order, for labels that are text; None: those of the labels, sorted.
+        progress: Told the share that is read, 0 to 1.
 
     Raises:
         DataError: The data cannot be read, something is missing, does not fit the input's type, is not finite, is of
@@ -119,10 +121,10 @@ def load(
         OSError: A file cannot be read.
     """
     path = Path(path)
-    found = _find(path, inputs, labels, images, feature_names)
+    found = _find(path, inputs, labels, images, feature_names, progress)
     row_is_slice = _row_is_slice(path, inputs, found)
     _check_counts(path, found)
-    arrays_of = {spec.name: _typed(path, spec, found, (missing or {}).get(spec.name)) for spec in inputs}
+    arrays_of = {spec.name: _typed(path, spec, found, (missing or {}).get(spec.name), progress) for spec in inputs}
     known, class_names = None, None
     if found.labels is not None:
         known, class_names = to_classes(path, np.asarray(found.labels[:]), classes, found.place)
@@ -177,6 +179,7 @@ def _find(
     labels: str | Path | None,
     images: ImageOptions | None,
     feature_names: Sequence[str] | None,
+    progress: Callable[[float], None],
 ) -> _Found:
     table = path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
     if feature_names is not None and not table:
@@ -184,12 +187,18 @@ def _find(
     if images is not None and not path.is_dir():
         raise DataError(f"{path}: no folder of images, so nothing can be done to their pixels; leave the options out")
     if path.is_dir():
-        return _in_folder(path, inputs, labels, images or ImageOptions())
+        return _in_folder(path, inputs, labels, images or ImageOptions(), progress)
     return _in_table(path, inputs, labels, feature_names) if table else _in_arrays(path, inputs, labels)
 
 
-def _in_folder(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None, options: ImageOptions) -> _Found:
-    pictures = read_images(path, inputs, options)
+def _in_folder(
+    path: Path,
+    inputs: Sequence[TensorSpec],
+    labels: str | Path | None,
+    options: ImageOptions,
+    progress: Callable[[float], None],
+) -> _Found:
+    pictures = read_images(path, inputs, options, progress)
     found = _Found(
         arrays={inputs[0].name: pictures.rows},
         sha256=pictures.sha256,
@@ -295,9 +304,18 @@ def _check_counts(path: Path, found: _Found) -> None:
         raise DataError(f"{path}: {count} rows; at least {MIN_ROWS} are needed, and a few hundred are better")
 
 
-def _typed(path: Path, spec: TensorSpec, found: _Found, missing: npt.NDArray[np.bool_] | None) -> StoredRows:
-    array = found.arrays[spec.name]
-    return array if found.typed else typed(path, spec, array, found.names.get(spec.name), missing, found.place)
+def _typed(
+    path: Path,
+    spec: TensorSpec,
+    found: _Found,
+    missing: npt.NDArray[np.bool_] | None,
+    progress: Callable[[float], None],
+) -> StoredRows:
+    array, before = found.arrays[spec.name], list(found.arrays).index(spec.name)
+    if found.typed:
+        return array
+    names, count = found.names.get(spec.name), len(found.arrays)
+    return typed(path, spec, array, names, missing, found.place, lambda share: progress((before + share) / count))
 
 
 def _slices(array: StoredRows) -> StoredRows:

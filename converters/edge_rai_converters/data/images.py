@@ -10,8 +10,9 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.types import TensorSpec
-from edge_rai_converters.data.rows import Array, ChangedRows, FileRows, StoredRows, spill
+from edge_rai_converters.data.rows import Array, ChangedRows, FileRows, StoredRows, first_line, spill
 from edge_rai_converters.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class _Form:
     channels_first: bool
 
 
-def read_images(folder: Path, inputs: Sequence[TensorSpec], options: ImageOptions) -> Pictures:
+def read_images(
+    folder: Path, inputs: Sequence[TensorSpec], options: ImageOptions, progress: Callable[[float], None]
+) -> Pictures:
     """Reads every image in a folder and below; hidden files, and those of other kinds, are left out.
 
     Raises:
@@ -91,18 +94,14 @@ def read_images(folder: Path, inputs: Sequence[TensorSpec], options: ImageOption
         MissingExtraError: Pillow is not there.
         OSError: A file cannot be read.
     """
-    try:
-        import PIL
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{folder}: reading images takes Pillow: pip install edge-rai-converters[images]"
-        ) from error
+    if find_spec("PIL") is None:
+        raise MissingExtraError(f"{folder}: reading images takes Pillow: pip install edge-rai-converters[images]")
     form = _form(folder, inputs, options)
     change = _change(folder, inputs[0], options, form)
     names, left_out = _names(folder)
     shape = (len(names), form.height, form.width, form.channels)
     digest = hashlib.sha256()
-    descriptor = spill(folder, int(np.prod(shape)), _decoded(folder, names, form, digest))
+    descriptor = spill(folder, int(np.prod(shape)), _decoded(folder, names, form, digest, progress))
     pixels = FileRows(folder, descriptor, 0, shape, np.dtype(np.uint8))
     row = (form.channels, form.height, form.width) if form.channels_first else shape[1:]
     return Pictures(
@@ -110,19 +109,24 @@ def read_images(folder: Path, inputs: Sequence[TensorSpec], options: ImageOption
         folders=_folders(names),
         names=names,
         sha256=digest.hexdigest(),
-        preparation={
-            "decoder": f"Pillow {PIL.__version__}",
-            "channels": _MODES[form.channels],
-            "layout": "NCHW" if form.channels_first else "NHWC",
-            "height": form.height,
-            "width": form.width,
-            "resized": "bilinear",
-            "scale": _scale(inputs[0], options),
-            "mean": list(options.mean),
-            "std": list(options.std),
-            "files_left_out": left_out,
-        },
+        preparation=_preparation(inputs[0], options, form) | {"files_left_out": left_out},
     )
+
+
+def _preparation(spec: TensorSpec, options: ImageOptions, form: _Form) -> dict[str, Any]:
+    import PIL
+
+    return {
+        "decoder": f"Pillow {PIL.__version__}",
+        "channels": _MODES[form.channels],
+        "layout": "NCHW" if form.channels_first else "NHWC",
+        "height": form.height,
+        "width": form.width,
+        "resized": "bilinear",
+        "scale": _scale(spec, options),
+        "mean": list(options.mean),
+        "std": list(options.std),
+    }
 
 
 def _form(folder: Path, inputs: Sequence[TensorSpec], options: ImageOptions) -> _Form:
@@ -194,8 +198,9 @@ def _names(folder: Path) -> tuple[tuple[str, ...], int]:
         for name in files:
             if name.startswith("."):
                 continue
-            if Path(name).suffix.lower() in _SUFFIXES:
-                found.append(Path(place, name).relative_to(folder).as_posix())
+            path = Path(place, name)
+            if path.suffix.lower() in _SUFFIXES and path.is_file():  # and no pipe, which would never end
+                found.append(path.relative_to(folder).as_posix())
             else:
                 left_out += 1
     if not found:
@@ -209,9 +214,12 @@ def _folders(names: Sequence[str]) -> npt.NDArray[np.str_] | None:
     return np.array(folders) if len(set(folders)) > 1 and all(len(part) == 2 for part in parts) else None
 
 
-def _decoded(folder: Path, names: Sequence[str], form: _Form, digest: Any) -> Iterator[bytes]:
+def _decoded(
+    folder: Path, names: Sequence[str], form: _Form, digest: Any, progress: Callable[[float], None]
+) -> Iterator[bytes]:
     """The pixels of each image, (height, width, channels)."""
-    for name in names:
+    for place, name in enumerate(names):
+        progress(place / len(names))
         path = folder / name
         size = path.stat().st_size
         if size > _MOST_BYTES:
@@ -242,9 +250,7 @@ def _decode(path: Path, content: bytes, form: _Form) -> Image:
         except DataError:
             raise
         except Exception as error:  # Pillow's decoders raise whatever their parts raise
-            raise DataError(
-                f"{path}: not a sound image: {str(error) or type(error).__name__}; mend it, or leave it out"
-            ) from error
+            raise DataError(f"{path}: not a sound image: {first_line(error)}; mend it, or leave it out") from error
 
 
 def _refuse(path: Path, image: Image) -> None:

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_rai_converters.data.rows import Array
+from edge_rai_converters.data.rows import Array, first_line
 from edge_rai_converters.data.tables import Texts, check_names, check_size
 from edge_rai_converters.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow.parquet
 
 
 def read_parquet(path: Path) -> tuple[dict[str, Array], None]:
     """The columns; see ``tables.Table``. Dates and times become text."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{path}: reading Parquet takes pyarrow: pip install edge-rai-converters[parquet]"
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            check_names(path, names)
-            check_size(path, 8 * file.metadata.num_rows * len(names))
-            texts = Texts(path)
-            return {name: _column(path, name, file.read(columns=[name]).column(0), texts) for name in names}, None
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
+    if find_spec("pyarrow") is None:
+        raise MissingExtraError(f"{path}: reading Parquet takes pyarrow: pip install edge-rai-converters[parquet]")
+    from pyarrow import parquet
+
+    with path.open("rb") as opened:
+        try:
+            with parquet.ParquetFile(opened) as file:
+                return _columns(path, file), None
+        except DataError:
             raise
-        raise DataError(
-            f"{path}: not a sound Parquet file: {str(error).strip().splitlines()[0]}; write it again"
-        ) from error
+        except Exception as error:  # a damaged file makes pyarrow raise whatever its parts raise
+            raise DataError(f"{path}: not a sound Parquet file: {first_line(error)}; write it again") from error
+
+
+def _columns(path: Path, file: pyarrow.parquet.ParquetFile) -> dict[str, Array]:
+    names, count = file.schema_arrow.names, file.metadata.num_rows
+    check_names(path, names)
+    check_size(path, 8 * count * len(names))
+    texts, columns = Texts(path), {}
+    for name in names:
+        columns[name] = _column(path, name, file.read(columns=[name]).column(0), texts)
+        if len(columns[name]) != count:
+            raise ValueError(f"column {name!r} has {len(columns[name])} of {count} rows")
+    return columns
 
 
 def _column(path: Path, name: str, column: pyarrow.ChunkedArray, texts: Texts) -> Array:

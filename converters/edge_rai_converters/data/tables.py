@@ -143,8 +143,8 @@ def feed_inputs(
 ) -> Fed:
     """Chooses the columns of each input.
 
-    Inputs that have the names of columns take these. A single input without takes ``feature_names`` in their order, or
-    all columns of its kind, but for the labels, in the table's.
+    Several inputs take the columns of their names, and so does a single one of one value a row. Another single one
+    takes ``feature_names`` in their order, or all columns of its kind, but for the labels, in the table's.
 
     Args:
         table: To choose from.
@@ -155,7 +155,8 @@ def feed_inputs(
     Raises:
         DataError: There is no such column, or it is of another kind.
     """
-    if feature_names is None and all(spec.name in table.columns for spec in inputs):
+    several = len(inputs) > 1 or inputs[0].shape[1:] in ((), (1,))
+    if feature_names is None and several and all(spec.name in table.columns for spec in inputs):
         names: dict[str, tuple[str, ...]] = {spec.name: (spec.name,) for spec in inputs}
     elif len(inputs) == 1:
         names = {inputs[0].name: _of_single(table, inputs[0], feature_names, labels)}
@@ -183,9 +184,9 @@ def _of_single(
     if not names or wanted not in (None, len(names)):
         left_out = [name for name in table.columns if name not in names]
         raise DataError(
-            f"{table.path}: has {len(names)} columns of {'text' if kind == 'O' else 'numbers'} beside the labels, "
-            f"{_list(names)}; the model takes {'at least 1' if wanted is None else wanted}: name them in their order "
-            f"as feature_names{f' (not taken: {_list(left_out)})' if left_out else ''}"
+            f"{table.path}: the model takes {'at least 1' if wanted is None else wanted} columns, and of "
+            f"{'text' if kind == 'O' else 'numbers'} there are {len(names)}: {_list(names)} (not taken: "
+            f"{_list(left_out)}); name them in their order as feature_names, and that of the classes as labels"
         )
     return names
 

@@ -1,7 +1,7 @@
 """Gives the probabilities of a classifier as a matrix, where a ZipMap made a list of dicts of them.
 
-Requires: a model that opens, whose maps nothing in it uses. Ensures: the same numbers, column by column in the order of
-the classes; every other output as it was. A dict a row costs a small model more time than its arithmetic does.
+Requires: a model that opens. Ensures: the same numbers, column by column in the order of the classes, and every other
+output as it was. A dict a row costs a small model more time than its arithmetic does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_rai_converters.passes.contract import Material, NotApplicableError, Pass, Property
-from edge_rai_converters.passes.properties import VALID, nodes, without
+from edge_rai_converters.passes.properties import VALID, without
 from edge_rai_converters.runner import Runner
 
 _ZIPMAP, _DOMAIN = "ZipMap", "ai.onnx.ml"
@@ -30,8 +30,6 @@ def _run(model: onnx.ModelProto, _: Material) -> onnx.ModelProto:
     classes = _classes(model)
     if not classes:
         raise NotApplicableError("none of its outputs comes of a ZipMap")
-    if {name for node in nodes(model.graph) for name in node.input} & classes.keys():
-        raise NotApplicableError("the maps that its ZipMap makes are used inside it")
     result = onnx.ModelProto()
     result.CopyFrom(model)
     for node in result.graph.node:
@@ -52,7 +50,7 @@ def _classes(model: onnx.ModelProto) -> dict[str, list[Any]]:
     for node in model.graph.node:
         if (node.op_type, node.domain) == (_ZIPMAP, _DOMAIN):
             lists = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-            strings = [label.decode() for label in lists.get("classlabels_strings", ())]
+            strings = [label.decode(errors="replace") for label in lists.get("classlabels_strings", ())]
             found[node.output[0]] = strings or list(lists.get("classlabels_int64s", ()))
     return found
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_rai.errors import BundleError, UnsupportedModelError
-from edge_rai_converters.sources.exported import Array, Exported, Sample, exporting, first_line, imported
+from edge_rai_converters.sources.exported import Array, Exported, Sample, exporting, imported
 from edge_rai_converters.sources.tables import Column, columns, fed, table
 
 # Of the standard operators that onnxmltools writes around the trees.
@@ -26,6 +29,7 @@ class _Library:
     Attributes:
         title: As people write it.
         width: The method of a Booster that counts its features.
+        dump: The one that goes through all of it.
         estimators: What their names begin with.
         converters: onnxmltools' module.
         options: Of onnxmltools' function.
@@ -33,14 +37,15 @@ class _Library:
 
     title: str
     width: str
+    dump: str
     estimators: str
     converters: str
     options: Mapping[str, Any]
 
 
 _LIBRARIES = {
-    "xgboost": _Library("XGBoost", "num_features", "XGB", "XGBoost", {}),
-    "lightgbm": _Library("LightGBM", "num_feature", "LGBM", "LightGbm", {"zipmap": False}),
+    "xgboost": _Library("XGBoost", "num_features", "get_dump", "XGB", "XGBoost", {}),
+    "lightgbm": _Library("LightGBM", "num_feature", "dump_model", "LGBM", "LightGbm", {"zipmap": False}),
 }
 # What skl2onnx may ask of a converter, by the kind of estimator.
 _ASKED = {"Classifier": {"zipmap": [True, False, "columns"], "nocl": [True, False]}, "Regressor": {}}
@@ -108,18 +113,18 @@ def read(library: str, path: Path) -> Any:
         BundleError: It cannot read the file.
         OSError: Nobody can.
     """
-    module = imported(library, library)
-    with path.open("rb") as stream:
-        head = stream.read(5)
-    # LightGBM's reader ends the process on some files that are no models.
-    if library == "lightgbm" and head != b"tree\n":
-        raise BundleError(f"{path}: not a model of LightGBM: such a file begins with a line 'tree'")
-    try:
-        return module.Booster(model_file=str(path))
-    except Exception as error:  # both raise exceptions of their own
-        raise BundleError(
-            f"{path}: not a model of {_LIBRARIES[library].title}, or a damaged one: {first_line(error)}"
-        ) from error
+    module, known = imported(library, library), _LIBRARIES[library]
+    with path.open("rb"):  # raises what is to be said of a file that nobody can read
+        pass
+    # Neither library checks what it reads: a damaged file can end the process, so that first another one tries.
+    program = f"import sys, {library}; {library}.Booster(model_file=sys.argv[1]).{known.dump}()"
+    with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
+        tried = subprocess.run(
+            [sys.executable, "-c", program, str(path.resolve())], cwd=folder, capture_output=True, check=False
+        )
+    if tried.returncode != 0:
+        raise BundleError(f"{path}: not a model of {known.title}, or a damaged one: {known.title} cannot read it")
+    return module.Booster(model_file=str(path))
 
 
 def register(model: Any) -> None:

@@ -39,7 +39,7 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
     if not isinstance(model, keras.Model):
         raise UnsupportedModelError(f"{name}: of Keras's objects only a keras.Model of Keras 3 is a model; give that")
     with exporting(name, "Keras"), tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
-        rows = [array[:MOST_ROWS] for array in sample.values()] if sample else _zeros(model)
+        rows = _rows(model, sample)
         tensors = [keras.ops.convert_to_tensor(array) for array in rows]
         # Before its first call Keras does not export a model.
         answers = keras.tree.flatten(model(tensors[0] if len(tensors) == 1 else tensors, training=False))
@@ -50,9 +50,12 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         return Exported(proto, feed, [keras.ops.convert_to_numpy(answer) for answer in answers])
 
 
-def _zeros(model: Any) -> list[Array]:
-    """Two rows for each input; of a free axis one place."""
-    return [np.zeros([2, *(extent or 1 for extent in given.shape[1:])], given.dtype) for given in model.inputs]
+def _rows(model: Any, sample: Sample | None) -> list[Array]:
+    """Rows for each input, in the types that the model takes; without a sample two rows of zeros."""
+    if not sample:
+        return [np.zeros([2, *(extent or 1 for extent in given.shape[1:])], given.dtype) for given in model.inputs]
+    types = [given.dtype for given in model.inputs] if model.inputs else ["float32"] * len(sample)
+    return [np.asarray(array)[:MOST_ROWS].astype(dtype) for array, dtype in zip(sample.values(), types, strict=True)]
 
 
 def read(path: Path) -> Any:

@@ -157,7 +157,8 @@ def _specs(path: Path, kind: str, values: list[onnx.ValueInfoProto]) -> Iterator
             continue
         tensor = value.type.tensor_type
         if tensor.elem_type not in _DTYPES:
-            element = TensorProto.DataType.Name(tensor.elem_type).lower()
+            known = tensor.elem_type in TensorProto.DataType.values()
+            element = TensorProto.DataType.Name(tensor.elem_type).lower() if known else f"type {tensor.elem_type}"
             raise UnsupportedModelError(
                 f"{path}: {kind} {value.name!r} holds {element}, which is not supported: numpy and ONNX Runtime for "
                 f"Python have no data of it; let the model cast it {'from' if kind == 'input' else 'to'} float32"

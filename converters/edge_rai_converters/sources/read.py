@@ -15,6 +15,7 @@ from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.sources import boosted, keras, parity, pytorch, scikit_learn
 from edge_rai_converters.sources import onnx as onnx_source
 from edge_rai_converters.sources.exported import Exported, Sample, tidied
+from edge_rai_converters.sources.external import MAX_BYTES
 from edge_rai_converters.sources.onnx import Kind, SourceModel
 
 _Export = Callable[[Any, Sample | None, str], Exported]
@@ -89,5 +90,7 @@ def _read_file(path: Path, sample: Sample | None) -> SourceModel:
 
 
 def _checked(path: Path, proto: onnx.ModelProto, kind: Kind) -> SourceModel:
+    if proto.ByteSize() > MAX_BYTES:
+        raise UnsupportedModelError(f"{path}: exported it has 2 GiB or more, and one ONNX file has less")
     data = proto.SerializeToString(deterministic=True)
     return onnx_source.checked(path, data, proto, hashlib.sha256(data).hexdigest(), kind)

@@ -18,6 +18,9 @@ typedef enum er_path_kind { ER_PATH_MISSING, ER_PATH_FILE, ER_PATH_DIRECTORY, ER
 /* Follows links. OTHER: neither a regular file nor a directory, or it cannot be examined. */
 er_path_kind er_path_look(const char *path);
 
+/* The same file or directory by a path that is absolute and without links and dots, in memory that the caller frees. */
+erai_status er_path_resolve(const char *path, char **resolved, char *detail);
+
 /* "directory/name" in memory that the caller frees; NULL when there is none. */
 char *er_path_join(const char *directory, const char *name);
 
@@ -95,7 +98,8 @@ typedef pthread_t er_thread;
 int er_thread_start(er_thread *thread, void *(*body)(void *), void *context); /* 0 is success */
 void er_thread_join(er_thread thread);
 
-/* Names the process; a forked child, in which none of its parent's threads run, has another. */
-int64_t er_process(void);
+/* Tells a forked child, in which none of its parent's threads run, from its parent: the forks since the first call, so
+ * that of memory which a child inherits both know whose it is. Costs next to nothing. */
+uint64_t er_process(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* Reading files and listing directories, for POSIX. A path that turns out to be a pipe, a device or, below the top, a
  * symbolic link is refused before it is read. SPDX-License-Identifier: Apache-2.0 */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700
 #include "platform.h"
 
 #include <dirent.h>
@@ -28,6 +28,11 @@ er_path_kind er_path_look(const char *path) {
     if (stat(path, &info) != 0) return errno == ENOENT || errno == ENOTDIR ? ER_PATH_MISSING : ER_PATH_OTHER;
     if (S_ISDIR(info.st_mode)) return ER_PATH_DIRECTORY;
     return S_ISREG(info.st_mode) ? ER_PATH_FILE : ER_PATH_OTHER;
+}
+
+erai_status er_path_resolve(const char *path, char **resolved, char *detail) {
+    *resolved = realpath(path, NULL);
+    return *resolved ? ERAI_OK : fail_errno(detail, path, "found", errno);
 }
 
 static erai_status read_exactly(int file, const char *path, uint8_t *bytes, size_t size, char *detail) {

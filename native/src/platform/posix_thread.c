@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
-#include <unistd.h>
 
 int er_mutex_init(er_mutex *mutex) {
     return pthread_mutex_init(mutex, NULL);
@@ -69,6 +68,19 @@ void er_thread_join(er_thread thread) {
     pthread_join(thread, NULL);
 }
 
-int64_t er_process(void) {
-    return (int64_t)getpid();
+static uint64_t forks;
+static pthread_once_t counting = PTHREAD_ONCE_INIT;
+
+static void count_fork(void) {
+    forks++;
+}
+
+/* For want of memory at the first call nothing is counted. */
+static void begin_counting(void) {
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
+uint64_t er_process(void) {
+    pthread_once(&counting, begin_counting);
+    return forks;
 }

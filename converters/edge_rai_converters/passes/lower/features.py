@@ -49,7 +49,7 @@ def _fits(given: Tensor, count: int) -> bool:
 
 def _normalizer(sketch: Sketch) -> bool:
     (given,) = sketch.inputs
-    norm = sketch.attributes.get("norm", b"MAX").decode()
+    norm = sketch.attributes.get("norm", b"MAX").decode(errors="replace")
     if given.dtype not in _NUMBERS or given.rank not in (1, 2) or norm not in ("MAX", "L1", "L2"):
         return False
     values = sketch.cast(given)
@@ -165,10 +165,12 @@ def _vectorizer(sketch: Sketch) -> bool:
 
 def _extractor(sketch: Sketch) -> bool:
     values, places = sketch.inputs
-    if values.rank < 2 or not places.name:
+    if values.rank < 1:
         return False
-    flat = sketch.op("Reshape", places.name, np.array([-1], np.int64))
-    sketch.op("Gather", values.name, flat, axis=values.rank - 1, named=sketch.node.output[0])
+    (taken,) = sketch.node.output
+    # Of a vector the kernel makes one row.
+    flat = sketch.op("Reshape", places.name, np.array([-1] if values.rank > 1 else [1, -1], np.int64))
+    sketch.op("Gather", values.name, flat, axis=values.rank - 1, named=taken)
     return True
 
 

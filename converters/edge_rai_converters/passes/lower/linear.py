@@ -25,7 +25,7 @@ def _classifier(sketch: Sketch) -> bool:
     (given,), attributes = sketch.inputs, sketch.attributes
     intercepts = np.array(attributes.get("intercepts", ()), np.float32)
     weights = _weights(sketch, len(intercepts))
-    transform = attributes.get("post_transform", b"NONE").decode()
+    transform = attributes.get("post_transform", b"NONE").decode(errors="replace")
     labels = _labels(attributes)
     binary = len(intercepts) == 1
     if weights is None or given.dtype not in _CLASSIFIED or transform not in {_PLAIN, *_TRANSFORMS}:
@@ -63,7 +63,7 @@ def _regressor(sketch: Sketch) -> bool:
     (given,), attributes = sketch.inputs, sketch.attributes
     targets = attributes.get("targets", 1)
     weights = _weights(sketch, targets)
-    transform = attributes.get("post_transform", b"NONE").decode()
+    transform = attributes.get("post_transform", b"NONE").decode(errors="replace")
     if weights is None or given.dtype != TensorProto.FLOAT or transform not in {_PLAIN, *_TRANSFORMS}:
         return False
     transform = transform if targets > 1 else _PLAIN

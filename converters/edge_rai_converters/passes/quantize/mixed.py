@@ -2,7 +2,7 @@
 
 Calibration rows are divided: most give the ranges, the others judge. Each layer is quantized alone, and the harm it
 does to the answers to the judging rows gives its rank; then, from all in int8, the worst returns to float, and the
-next, until the answers are good enough.
+next, until the answers are good enough. How many that takes is found by halving, since a large network has many layers.
 """
 
 from __future__ import annotations
@@ -109,14 +109,27 @@ class _Sweep:
         return sorted(harm.items(), key=lambda entry: -entry[1])
 
     def within_budget(self, worst_first: Sequence[str]) -> onnx.ModelProto:
-        """The first that the judge accepts, of those with ever more of the worst in float."""
-        for count in range(len(worst_first)):
+        """The first that the judge accepts, of those with ever more of the worst in float; found by halving.
+
+        Raises:
+            NotApplicableError: It does not even accept the last.
+        """
+        model = self._int8(set())
+        if self.judge.accepts(model):
+            return model
+        refused, accepted = 0, len(worst_first) - 1  # how many are float
+        best = self._int8(set(worst_first[:accepted]))
+        if not self.judge.accepts(best):
+            last = worst_first[-1]
+            raise NotApplicableError(f"even with {last!r} alone in int8 more answers change than the budget allows")
+        while accepted - refused > 1:
+            count = (refused + accepted) // 2
             model = self._int8(set(worst_first[:count]))
             if self.judge.accepts(model):
-                return model
-        raise NotApplicableError(
-            f"even with {worst_first[-1]!r} alone in int8 more answers change than the budget allows"
-        )
+                accepted, best = count, model
+            else:
+                refused = count
+        return best
 
     def _int8(self, floats: set[str]) -> onnx.ModelProto:
         return to_qdq(self.prepared, self.ranges, floats, self.material.target)

@@ -19,14 +19,18 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.passes.contract import Material, NotApplicableError, Property
 from edge_rai_converters.passes.fuse import fuse_scalers
 from edge_rai_converters.passes.properties import nodes
+from edge_rai_converters.runner import Runner
 from edge_rai_converters.sources.onnx import opset_of
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 # Scales per channel came with opset 13.
 _MIN_OPSET = 13
+# Before it, each constant had to be an input too.
+_MIN_IR = 4
 # What ONNX Runtime adds to the name of the MatMul that it makes a Gemm.
 _FUSED = "/MatMulAddFusion"
 # ONNX Runtime's severities; warning is its default.
@@ -43,6 +47,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     named = onnx.ModelProto()
     named.CopyFrom(_with_opset(model))
+    named.ir_version = max(named.ir_version, _MIN_IR)
     constants = {initializer.name for initializer in named.graph.initializer}
     given = [value for value in named.graph.input if value.name not in constants]
     del named.graph.input[:]  # a constant that a caller might override is folded into nothing
@@ -73,7 +78,11 @@ def layers_of(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def finish(source: onnx.ModelProto, result: onnx.ModelProto) -> onnx.ModelProto:
-    """The result with the source's signature and notes, and nothing that it does not use; modifies it."""
+    """The result with the source's signature and notes, and nothing that it does not use; modifies it.
+
+    Raises:
+        NotApplicableError: ONNX Runtime cannot open it.
+    """
     graph = result.graph
     used = {name for node in nodes(graph) for name in node.input} | {value.name for value in source.graph.output}
     kept = [initializer for initializer in graph.initializer if initializer.name in used]
@@ -88,6 +97,10 @@ def finish(source: onnx.ModelProto, result: onnx.ModelProto) -> onnx.ModelProto:
     opsets = {entry.domain: entry.version for entry in result.opset_import}
     del result.opset_import[:]
     result.opset_import.extend(helper.make_opsetid(name, opsets.get(name, 1)) for name in sorted(domains))
+    try:
+        Runner(result.SerializeToString(), "the result")
+    except UnsupportedModelError as error:
+        raise NotApplicableError(f"what was written does not open: {first_line(error)}") from error
     return result
 
 

@@ -1,0 +1,63 @@
+"""Data and labels that a caller holds in memory, as the files that everything else reads."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Data = str | Path | npt.NDArray[Any] | Mapping[str, Any]
+Labels = str | Path | npt.NDArray[Any] | None
+
+
+@contextmanager
+def on_disk(data: Data, labels: Labels) -> Iterator[tuple[str | Path, str | Path | None]]:
+    """Paths of the data, and of the labels or their key; what was in memory is on disk as long as the context lives.
+
+    Args:
+        data: A path; an array of rows for a model with one input; arrays by input name; or a pandas data frame.
+        labels: A key of the data, a path, or an array of the class of each row.
+
+    Raises:
+        TypeError: It is none of these, or holds Python objects.
+    """
+    with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
+        yield _data(data, Path(folder)), _labels(labels, Path(folder))
+
+
+def _data(data: Any, folder: Path) -> str | Path:
+    if isinstance(data, str | Path):
+        return data
+    if hasattr(data, "to_csv") and hasattr(data, "columns"):
+        data.to_csv(folder / "data.csv", index=False)
+        return folder / "data.csv"
+    if isinstance(data, Mapping):
+        with zipfile.ZipFile(folder / "data.npz", "w") as archive:  # equal arrays give equal bytes: no time stamps
+            for name, values in data.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, _array(values, f"data[{name!r}]"), allow_pickle=False)
+        return folder / "data.npz"
+    np.save(folder / "data.npy", _array(data, "data"), allow_pickle=False)
+    return folder / "data.npy"
+
+
+def _labels(labels: Any, folder: Path) -> str | Path | None:
+    if labels is None or isinstance(labels, str | Path):
+        return labels
+    np.save(folder / "labels.npy", _array(labels, "labels"), allow_pickle=False)
+    return folder / "labels.npy"
+
+
+def _array(values: Any, what: str) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype == object and all(isinstance(item, str) for item in array.ravel()):
+        array = array.astype(np.str_)
+    if array.dtype == object:
+        raise TypeError(f"{what} is {type(values).__name__}; expected a path, or an array of numbers or strings")
+    return array

@@ -1,0 +1,178 @@
+"""Which channels of a group to keep.
+
+magnitude: those whose weights are greatest. activation: those that their readers see most of, weights times root mean
+square. redundancy: those that the others cannot stand in for, found by taking away one after another the channel whose
+loss least squares would mend best (optimal brain surgeon: Hassibi and Stork, 1993, on channels instead of weights).
+Groups are decided last to first, so that a reader that goes itself has no say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edge_rai_converters.passes.prune.channels import Channels, Group, Layer
+from edge_rai_converters.passes.prune.layers import weight_of
+from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
+from edge_rai_converters.passes.prune.surgery import Kept, count_to_keep, keep_all, without
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Measure = Literal["magnitude", "activation", "redundancy"]
+
+MEASURES: tuple[Measure, ...] = ("magnitude", "activation", "redundancy")
+# Share of the mean square that a channel is taken to vary by on top, so that no channel is exactly another's copy.
+_RIDGE = 1e-3
+
+
+class Evidence:
+    """What the readers of each group's channels see on the fitted rows of the sample, as sums of products.
+
+    Args:
+        model: The tidied model.
+        channels: Of it.
+        sample: Rows to run.
+    """
+
+    def __init__(self, model: onnx.ModelProto, channels: Channels, sample: Sample) -> None:
+        self._channels = channels
+        self._nodes = [model.graph.node[layer.node] for layer in channels.layers]
+        self._weights = [weight_of(model.graph, node) for node in self._nodes]
+        self._seen: dict[tuple[int, int], Array] = {}
+        for group in range(len(channels.groups)):
+            for position, layer in enumerate(channels.layers):
+                places = _places(channels, channels.groups[group], layer)
+                if places.size:
+                    self._seen[group, position] = places
+        self._squares = self._accumulated(model, sample)
+
+    def keep(self, shares: Mapping[int, float], measure: Measure) -> Kept:
+        """Decides, by channel, what stays.
+
+        Args:
+            shares: Of each group, by its index, how much stays; all of one that is not there.
+            measure: By what.
+        """
+        groups, kept = self._channels.groups, keep_all(self._channels)
+        rank: Callable[[int, Kept, int], Array] = {
+            "magnitude": self._by_magnitude,
+            "activation": self._by_activation,
+            "redundancy": self._by_redundancy,
+        }[measure]
+        for index in reversed(range(len(groups))):
+            count = count_to_keep(groups[index], shares.get(index, 1.0))
+            if count < len(groups[index].classes):
+                stays = rank(index, kept, count)
+                kept = without(self._channels, kept, groups[index].classes[~stays])
+        return kept
+
+    def _accumulated(self, model: onnx.ModelProto, sample: Sample) -> dict[tuple[int, int], Floats]:
+        layers = self._channels.layers
+        sums = {key: np.zeros((places.shape[1] + 1,) * 2) for key, places in self._seen.items()}
+        probe = Probe(model, sorted({layers[position].reads for _, position in self._seen}))
+        for feed in sample.calls(sample.fitted, rows_a_call(probe, sample)):
+            found = probe.run(feed)
+            for key, places in self._seen.items():
+                layer = layers[key[1]]
+                values = np.moveaxis(found[layer.reads], layer.axis, -1)
+                values = values.reshape(-1, values.shape[-1])
+                for place in places:
+                    rows = np.ones((len(values), len(place) + 1))
+                    rows[:, :-1] = values[:, place]
+                    sums[key] += rows.T @ rows
+        return {key: total / max(total[-1, -1], 1) for key, total in sums.items()}
+
+    def _by_magnitude(self, index: int, _: Kept, count: int) -> Array:
+        group = self._channels.groups[index]
+        scores = np.zeros(len(group.classes))
+        for position in group.makers:
+            norms = np.square(self._weights[position]).sum(axis=(0, 2))
+            roots = self._channels.roots[self._channels.layers[position].makes]
+            each = np.sqrt([norms[roots == root].sum() for root in group.classes])
+            scores += each / max(each.mean(), np.finfo(float).tiny)
+        return _greatest(scores, count)
+
+    def _by_activation(self, index: int, kept: Kept, count: int) -> Array:
+        scores = np.zeros(len(self._channels.groups[index].classes))
+        for squares, products in self._readers(index, kept):
+            each = np.sqrt(np.diag(squares)[:-1] * np.diag(products))
+            scores += each / max(each.mean(), np.finfo(float).tiny)
+        return _greatest(scores, count)
+
+    def _by_redundancy(self, index: int, kept: Kept, count: int) -> Array:
+        stays = np.ones(len(self._channels.groups[index].classes), bool)
+        readers = [_Mender(squares, products) for squares, products in self._readers(index, kept)]
+        while stays.sum() > count:
+            costs = sum((reader.costs() for reader in readers), np.zeros(len(stays)))
+            costs[~stays] = np.inf
+            least = int(np.argmin(costs))
+            stays[least] = False
+            for reader in readers:
+                reader.take(least)
+        return stays
+
+    def _readers(self, index: int, kept: Kept) -> list[tuple[Floats, Floats]]:
+        """Of each reader of a group the products of what it sees, and those of its weights for what is made of it."""
+        found = []
+        for (group, position), places in self._seen.items():
+            if group == index:
+                made = kept[self._channels.layers[position].makes]
+                weights = _by_channel(self._weights[position], self._channels.layers[position].groups, made)
+                products = [weights[place] @ weights[place].T for place in places]
+                found.append((self._squares[group, position], np.sum(products, axis=0)))
+        return found
+
+
+class _Mender:
+    """The error a reader is left with when channels go and the rest is fitted to stand in for them."""
+
+    def __init__(self, squares: Floats, products: Floats) -> None:
+        ridge = np.full(len(squares), _RIDGE * max(float(np.diag(squares)[:-1].mean()), np.finfo(float).tiny))
+        ridge[-1] = np.finfo(float).eps
+        self._inverse = np.linalg.inv(squares + np.diag(ridge))
+        self._products = products
+        self._whole = max(float(np.sum(squares[:-1, :-1] * products)), np.finfo(float).tiny)
+
+    def costs(self) -> Floats:
+        """Of the loss of each channel, as a share of what the reader sees."""
+        return np.asarray(np.diag(self._products) / np.diag(self._inverse)[:-1] / self._whole)
+
+    def take(self, channel: int) -> None:
+        """The channel goes; its weights are spread over the others."""
+        column = self._inverse[:, channel] / self._inverse[channel, channel]
+        step = column[:-1].copy()
+        across = self._products[channel].copy()
+        self._products = (
+            self._products - np.outer(step, across) - np.outer(across, step) + across[channel] * np.outer(step, step)
+        )
+        self._inverse = self._inverse - np.outer(column, self._inverse[channel])
+        self._inverse[channel, channel] = 1.0
+
+
+def _places(channels: Channels, group: Group, layer: Layer) -> Array:
+    """Where a layer sees the classes of a group: (times, classes) places in what it reads; none where it does not."""
+    if layer.sources is None or not layer.mixes:
+        return np.empty((0, 0), np.int64)
+    roots = channels.roots[layer.sources]
+    if not np.isin(group.classes, roots).all():
+        return np.empty((0, 0), np.int64)
+    found = [np.flatnonzero(roots == root) for root in group.classes]
+    times = min(map(len, found))
+    return np.stack([places[:times] for places in found], axis=1)
+
+
+def _by_channel(weight: Floats, groups: int, made: Kept) -> Floats:
+    """One row for each channel that is read, of its weights for the channels that are made and stay."""
+    each, wide, places = weight.shape
+    blocks = (weight * made[:, np.newaxis]).reshape(each, groups, wide // groups, places)
+    return np.asarray(blocks.transpose(1, 0, 2, 3).reshape(each * groups, -1))
+
+
+def _greatest(scores: Floats, count: int) -> Array:
+    stays = np.zeros(len(scores), bool)
+    stays[np.argsort(-scores, kind="stable")[:count]] = True
+    return stays

@@ -1,0 +1,167 @@
+"""Fits what a pruned model kept so that its layers answer as the original's: least squares, layer by layer.
+
+Each layer that a cut reaches gets new weights and a bias: of all linear maps of what the layer now reads, in the pruned
+model repaired so far, to what the same channels were in the original, the one with the least squared error on
+calibration rows. Sums of products are accumulated in float64 a few rows at a time. The ridge draws towards the weights
+that were there, so that what the rows do not determine stays. Where a Relu or Clip follows, a value that it cuts off
+on both sides is no error: such targets are moved to what the fit answers, and the fit repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from edge_rai_converters.passes.contract import Feed
+from edge_rai_converters.passes.prune.channels import Channels, Layer
+from edge_rai_converters.passes.prune.layers import FITTED, matrix_of, places, rows_made, rows_read, set_matrix
+from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
+from edge_rai_converters.passes.prune.surgery import Kept
+from edge_rai_converters.passes.prune.tidy import constants, drop_dead_constants
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+# Share of the mean square of the features.
+_RIDGE = 1e-3
+_REPETITIONS = 3
+# Above it sums of products would not fit in memory: those of 5,120 take 210 MB.
+_MOST_FEATURES = 5120
+# Of the places of images some are enough: so many for each feature, and no fewer than that.
+_ROWS_A_FEATURE, _LEAST_ROWS = 16, 1 << 14
+# What is multiplied at once.
+_VALUES_AT_ONCE = 1 << 21
+
+
+def repair(
+    original: onnx.ModelProto,
+    pruned: onnx.ModelProto,
+    channels: Channels,
+    kept: Kept,
+    sample: Sample,
+    rows: Sequence[Feed],
+    only: Sequence[int] | None = None,
+) -> None:
+    """Refits, in place, the layers that cuts reach, first to last.
+
+    Args:
+        original: The tidied model.
+        pruned: What ``cut`` made of it.
+        channels: Of the original.
+        kept: As they were cut.
+        sample: Whose calls to make.
+        rows: Of the sample, those to fit on.
+        only: Indices of layers that are enough; None: all.
+    """
+    changed = _changed(pruned.graph, channels, kept)
+    for index, layer in enumerate(channels.layers):
+        wanted = only is None or index in only
+        if wanted and layer.reads in changed and pruned.graph.node[layer.node].op_type in FITTED:
+            _Fit(original, pruned, layer, kept[layer.makes], sample, rows).write()
+    drop_dead_constants(pruned.graph)
+
+
+def _changed(graph: onnx.GraphProto, channels: Channels, kept: Kept) -> set[str]:
+    """Tensors that are not what they were."""
+    touched = {one.node for one in channels.cuts if not kept[one.ids].all()}
+    found: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if index in touched or found.intersection(node.input):
+            found.update(node.output)
+    return found
+
+
+class _Fit:
+    """Least squares for one layer."""
+
+    def __init__(
+        self,
+        original: onnx.ModelProto,
+        pruned: onnx.ModelProto,
+        layer: Layer,
+        kept: Kept,
+        sample: Sample,
+        rows: Sequence[Feed],
+    ) -> None:
+        self._graph, self._node, self._layer, self._kept = pruned.graph, pruned.graph.node[layer.node], layer, kept
+        self._sample, self._rows = sample, rows
+        self._target = self._node.output[0]
+        self._before, self._after = Probe(original, [self._target]), Probe(pruned, [layer.reads])
+        self._old = matrix_of(self._graph, self._node)
+        groups, features, _ = self._old.shape
+        self._groups = groups
+        most = max(_LEAST_ROWS, _ROWS_A_FEATURE * features)
+        self._places = max(1, most // max(1, len(rows)))
+
+    def write(self) -> None:
+        """Replaces the layer's weights."""
+        features = self._old.shape[1]
+        if features > _MOST_FEATURES:
+            return
+        squares = np.zeros((self._groups, features, features))
+        products, count = np.zeros(self._old.shape), 0
+        for read, made in self._pairs():
+            squares += read.transpose(0, 2, 1) @ read
+            products += read.transpose(0, 2, 1) @ made
+            count += read.shape[1]
+        fitted = self._solved(squares, products, count)
+        low, high = _limits(self._graph, self._node)
+        for _ in range(_REPETITIONS if (low, high) != (-np.inf, np.inf) else 0):
+            products[:] = 0
+            for read, made in self._pairs():
+                answer = read @ fitted
+                made = np.where(made <= low, np.minimum(answer, low), made)
+                made = np.where(made >= high, np.maximum(answer, high), made)
+                products += read.transpose(0, 2, 1) @ made
+            fitted = self._solved(squares, products, count)
+        set_matrix(self._graph, self._node, fitted)
+
+    def _pairs(self) -> Iterator[tuple[Floats, Floats]]:
+        """What is read and what is to be made of it, (groups, rows, features + 1) and (groups, rows, channels)."""
+        drawn = np.random.default_rng([self._sample.seed, self._layer.node])
+        axis = 1 if self._node.op_type == "Conv" else -1
+        at_once = max(1, _VALUES_AT_ONCE // (self._groups * self._old.shape[1]))
+        for feed in self._sample.calls(self._rows, rows_a_call(self._after, self._sample)):
+            given = self._after.run(feed)[self._layer.reads]
+            wanted = np.compress(self._kept, self._before.run(feed)[self._target], axis=axis)
+            count = places(self._node, wanted)
+            most = self._places * (len(given) if self._sample.batched else 1)
+            chosen = np.sort(drawn.permutation(count)[:most]) if count > most else np.arange(count)
+            for start in range(0, len(chosen), at_once):
+                part = chosen[start : start + at_once]
+                yield (
+                    rows_read(self._graph, self._node, given, self._groups, part),
+                    rows_made(self._node, wanted, self._groups, part),
+                )
+
+    def _solved(self, squares: Floats, products: Floats, count: int) -> Floats:
+        scale = np.einsum("gii->gi", squares)[:, :-1].mean(axis=1) / count
+        # A group that sees nothing but zeros still needs a ridge.
+        ridge = _RIDGE * (scale + 1e-6 * scale.mean() + np.finfo(np.float32).tiny)
+        weights = np.broadcast_to(ridge[:, np.newaxis], squares.shape[:2]).copy()
+        weights[:, -1] = np.finfo(float).eps
+        system = squares / count
+        diagonal = np.arange(squares.shape[1])
+        system[:, diagonal, diagonal] += weights
+        return np.linalg.solve(system, products / count + weights[..., np.newaxis] * self._old)
+
+
+def _limits(graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[float, float]:
+    """Between what values the layer's answers differ for its only reader."""
+    readers = [other for other in graph.node if node.output[0] in other.input]
+    if len(readers) != 1 or node.output[0] in {value.name for value in graph.output}:
+        return -np.inf, np.inf
+    reader, known = readers[0], constants(graph)
+    if reader.op_type == "Relu":
+        return 0.0, np.inf
+    bounds = [-np.inf, np.inf]
+    for place in (1, 2):
+        tensor = known.get(reader.input[place]) if reader.op_type == "Clip" and len(reader.input) > place else None
+        if tensor is not None:
+            bounds[place - 1] = float(numpy_helper.to_array(tensor))
+    return bounds[0], bounds[1]

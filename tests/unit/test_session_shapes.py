@@ -1,0 +1,73 @@
+"""Models that declare no shape, and bare models whose rows are known to depend on their batch mates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from edge_rai import Batcher, ReasonCode, Verdict, load
+from edge_rai.policy import InputRule, OutputRule, Policy
+from support.bundles import write_bundle
+from support.models import FLOAT, save
+
+
+@pytest.fixture
+def shapeless(tmp_path: Path) -> Path:
+    node = helper.make_node("Neg", ["x"], ["y"])
+    return save(tmp_path / "shapeless.onnx", [node], [("x", FLOAT, None)], [("y", FLOAT, None)])
+
+
+def test_input_without_a_declared_shape_takes_every_rank(shapeless: Path) -> None:
+    with load(shapeless) as session:
+        assert not session.batched
+        for shape in ((), (3,), (2, 3), (4, 2, 3), (2, 3), (1,) * 8):
+            for _ in range(2):  # known, the second time
+                x = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
+                answer = session.predict(x)
+                assert answer.verdict is Verdict.ACCEPT, answer.reasons
+                np.testing.assert_array_equal(answer.outputs["y"], -x)
+        answer = session.predict(np.full((2, 3), np.nan, np.float32))
+        assert [(reason.code, reason.element) for reason in answer.reasons] == [(ReasonCode.NOT_FINITE, 0)]
+
+
+def test_policy_says_what_shape_such_an_input_has(shapeless: Path, tmp_path: Path) -> None:
+    rule = InputRule("x", "float32", (-1, 3), (50, 3)), OutputRule("y", "float32", (-1, 3))
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    policy = Policy(1, True, rule[:1], rule[1:])
+    with load(write_bundle(tmp_path / "shaped.erai", shapeless, policy, {"x": x})) as session:
+        answer = session.predict(x)
+        assert (answer.verdict, answer.rows) == (Verdict.ACCEPT, 2)
+        np.testing.assert_array_equal(answer.outputs["y"], -x)
+        assert [reason.code for reason in session.predict(x[0]).reasons] == [ReasonCode.RANK]
+        assert [reason.code for reason in session.predict(x[:, :2].copy()).reasons] == [ReasonCode.SHAPE]
+
+
+def test_scalar_is_not_taken_for_an_input_without_a_shape(tmp_path: Path) -> None:
+    node = helper.make_node("Neg", ["x"], ["y"])
+    model = save(tmp_path / "scalar.onnx", [node], [("x", FLOAT, [])], [("y", FLOAT, [])])
+    with load(model) as session:
+        assert session.predict(np.array(2, np.float32)).outputs["y"] == -2
+        (reason,) = session.predict(np.ones(2, np.float32)).reasons
+        assert (reason.code, reason.value, reason.limit) == (ReasonCode.RANK, 1, 0)
+
+
+def test_rows_of_a_model_that_quantizes_dynamically_depend_on_their_mates(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    model = save(tmp_path / "dynamic.onnx", nodes, [("x", FLOAT, [None, 3])], [("y", FLOAT, [None, 3])])
+    rows = np.array([[1, 2, 3], [np.nan, 0, 0], [-1, 0, 1]], np.float32)
+    with load(model) as session:
+        assert not session.rows_independent
+        assert session.predict(rows[:1]).verdict is Verdict.ACCEPT
+        answer = session.predict(rows)
+        assert answer.row_verdicts.tolist() == [Verdict.REJECT] * 3
+        assert (answer.reasons[-1].code, answer.reasons[-1].subject) == (ReasonCode.ROWS_DEPEND, "model")
+        with pytest.raises(ValueError, match="rows of its model depend on their batch mates"):
+            Batcher(session)
+    with pytest.raises(ValueError, match="rows depend on their batch mates"):
+        load(model, cache_bytes=1 << 20)
