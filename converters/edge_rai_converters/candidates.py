@@ -11,12 +11,13 @@ import onnx
 from edge_rai.bundle import Quantization
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters import measure
-from edge_rai_converters.compare import Comparison, Decision, compare, find_decision
+from edge_rai_converters.compare import Comparison, compare, find_decision
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.measure import Cost
 from edge_rai_converters.passes.contract import Material, NotApplicableError, Target, apply
 from edge_rai_converters.progress import Progress
 from edge_rai_converters.recipes import FLOAT, Recipe
+from edge_rai_converters.refit import Rethreshold, make_refitter
 from edge_rai_converters.runner import Runner, feeds, rows_are_independent
 from edge_rai_converters.sources import refusal
 
@@ -35,6 +36,7 @@ class Candidate:
         rows_independent: A row's answer was bit-identical whatever its batch mates were.
         comparison: With the float model, on the held-back rows.
         notes: What the passes say of their work, by topic.
+        threshold: Re-fitted, for two classes; None where there are other ones, or no labels, and of the float model.
         cost: On this machine; None when nobody measured it.
     """
 
@@ -44,6 +46,7 @@ class Candidate:
     rows_independent: bool
     comparison: Comparison
     notes: Mapping[str, str]
+    threshold: Rethreshold | None = None
     cost: Cost | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -77,9 +80,8 @@ def make_candidates(
     Raises:
         ValueError: A recipe is not valid; or there are labels, and the model answers no class.
     """
-    labels = None if learned.dataset.labels is None else learned.dataset.labels[learned.held_back]
-    decision = find_decision(learned.answers, labels)
-    original = _candidate(FLOAT, "none", learned.source.data, learned.runner, learned, decision)
+    scale = _Scale(learned)
+    original = scale.candidate(FLOAT, "none", learned.source.data, learned.runner)
     models, candidates, failed = {FLOAT: learned.source.data}, [original], {}
     trees = refusal(learned.source.proto)
     for recipe in recipes:
@@ -92,7 +94,7 @@ def make_candidates(
         progress(stage)
         try:
             model = _made(recipe, learned, defaults, target, lambda share, stage=stage: progress(stage, share))
-            entry = _candidate(recipe.name, recipe.quantization, model, _runner(model), learned, decision)
+            entry = scale.candidate(recipe.name, recipe.quantization, model, _runner(model))
         except NotApplicableError as reason:
             failed[recipe.name] = f"is not to be had: {reason}"
             continue
@@ -135,25 +137,27 @@ def _runner(model: bytes) -> Runner:
         raise NotApplicableError(f"what was written does not load: {error}") from error
 
 
-def _candidate(
-    recipe: str,
-    quantization: Quantization,
-    model: bytes,
-    runner: Runner,
-    learned: Learned,
-    decision: Decision | None,
-) -> Candidate:
-    batched = learned.policy.batched
-    labels = None if learned.dataset.labels is None else learned.dataset.labels[learned.held_back]
-    answers = learned.answers
-    if recipe != FLOAT:
-        answers = runner.answers(learned.shown, learned.held_back, batched=batched)
-    properties = onnx.load_model_from_string(model).metadata_props
-    return Candidate(
-        recipe=recipe,
-        quantization=quantization,
-        size=len(model),
-        rows_independent=batched and rows_are_independent(runner, learned.shown, batched=True),
-        comparison=compare(answers, learned.answers, decision, labels),
-        notes={entry.key.removeprefix(NOTE): entry.value for entry in properties if entry.key.startswith(NOTE)},
-    )
+class _Scale:
+    """Holds every candidate against the same rows."""
+
+    def __init__(self, learned: Learned) -> None:
+        self._learned = learned
+        labels = learned.dataset.labels
+        self._labels = None if labels is None else labels[learned.held_back]
+        self._decision = find_decision(learned.answers, self._labels)
+        self._refit = make_refitter(learned)
+
+    def candidate(self, recipe: str, quantization: Quantization, model: bytes, runner: Runner) -> Candidate:
+        learned, batched = self._learned, self._learned.policy.batched
+        original = recipe == FLOAT
+        answers = learned.answers if original else runner.answers(learned.shown, learned.held_back, batched=batched)
+        properties = onnx.load_model_from_string(model).metadata_props
+        return Candidate(
+            recipe=recipe,
+            quantization=quantization,
+            size=len(model),
+            rows_independent=batched and rows_are_independent(runner, learned.shown, batched=True),
+            comparison=compare(answers, learned.answers, self._decision, self._labels),
+            notes={entry.key.removeprefix(NOTE): entry.value for entry in properties if entry.key.startswith(NOTE)},
+            threshold=self._refit(runner, answers) if self._refit and not original else None,
+        )

@@ -53,6 +53,7 @@ def card(
         *_comparison({entry.recipe: (entry.size, entry.comparison) for entry in forms.candidates}),
         *_objections(choice),
         "",
+        *_threshold(forms, choice),
         *_unrecorded(learned.unrecorded),
         f"The guard rejects {rejected} of these {held_back} rows ({100 * rejected / held_back:.1f} %).",
         *_left_out(verdicts.left_out),
@@ -104,6 +105,16 @@ def _objections(choice: Choice) -> Iterator[str]:
     for name, why in choice.objections.items():
         yield ""
         yield f"`{name}` {why}."
+
+
+def _threshold(forms: Forms, choice: Choice) -> Iterator[str]:
+    chosen = next(entry for entry in forms.candidates if entry.recipe == choice.recipe)
+    if chosen.threshold and chosen.threshold.refit.kept:
+        limit = chosen.threshold.refit.threshold
+        yield f"Decide by `{chosen.threshold.output}` above {limit:g} (of two columns: the second"
+        yield f"less the first): {chosen.threshold.refit}. Of the held-back rows, which had no part in that,"
+        yield f"{percent(chosen.threshold.accuracy)} are right with it."
+        yield ""
 
 
 def _unrecorded(names: Sequence[str]) -> Iterator[str]:

@@ -134,33 +134,43 @@ ER_INLINE int ER_OF(admit_run)(const er_pass *pass, const er_piece *piece) {
     return 1;
 }
 
-/* Columns that come again and again, such as the channels of an image whose last axis they are, are too few at a time:
- * their limits are repeated, and the row is checked against those. */
+/* Columns that come again and again, such as the channels of an image whose last axis they are, and rows of few values
+ * are too little at a time: their limits are repeated, and the row, or many rows together, checked against those. */
 typedef struct ER_OF(er_tile) {
-    size_t count; /* a multiple of the features; 0: none */
+    size_t count; /* of limits, a multiple of the features; 0: nothing is repeated */
+    size_t rows;  /* that are checked together, of which `count` is the values; 0: a row is several tiles */
     ER_NUMBER low[ER_CHUNK], high[ER_CHUNK];
 } ER_OF(er_tile);
 
-ER_INLINE void ER_OF(lay_tile)(const er_pass *pass, const er_row *row, ER_OF(er_tile) * tile) {
-    size_t features = row->features;
-    int pays =
-        row->inner == 1 && features <= ER_CHUNK / 8 && row->outer * features >= ER_CHUNK && !pass->input->sentinels;
-    tile->count = pays ? ER_CHUNK / features * features : 0;
+ER_INLINE void ER_OF(lay_tile)(const er_pass *pass, const er_row *row, size_t rows, ER_OF(er_tile) * tile) {
+    size_t features = row->features, size = row->outer * features * row->inner;
+    tile->count = tile->rows = 0;
+    if (features > ER_CHUNK / 8 || (row->inner > 1 && features > 1) || pass->input->sentinels) return;
+    if (row->inner == 1 && size >= ER_CHUNK) {
+        tile->count = ER_CHUNK / features * features;
+    } else if (size && size <= ER_CHUNK / 8 && rows >= ER_CHUNK / size && !pass->checks && !pass->input->sketched) {
+        tile->rows = ER_CHUNK / size;
+        tile->count = tile->rows * size;
+    }
     for (size_t i = 0; i < tile->count; i++) {
         tile->low[i] = ER_LIMITS.low[i % features];
         tile->high[i] = ER_LIMITS.high[i % features];
     }
 }
 
-ER_INLINE int ER_OF(tiles_inside)(const er_pass *pass, const er_row *row, const ER_OF(er_tile) * tile) {
-    size_t size = row->outer * row->features;
+ER_INLINE int ER_OF(tile_inside)(const er_pass *pass, const er_piece *piece, const ER_OF(er_tile) * tile) {
     ER_NUMBER chunk[ER_CHUNK];
+    const ER_NUMBER *values = ER_READ(pass, piece, chunk);
+    return ER_OF(columns_inside)(tile->low, tile->high, values, piece->count) &&
+           ER_OF(exact)(pass, values, piece->count);
+}
+
+ER_INLINE int ER_OF(row_inside)(const er_pass *pass, const er_row *row, const ER_OF(er_tile) * tile) {
+    size_t size = row->outer * row->features;
     int inside = 1;
     for (size_t at = 0; inside && at < size; at += tile->count) {
         er_piece piece = {.row = row, .element = at, .count = size - at < tile->count ? size - at : tile->count};
-        const ER_NUMBER *values = ER_READ(pass, &piece, chunk);
-        inside = ER_OF(columns_inside)(tile->low, tile->high, values, piece.count) &&
-                 ER_OF(exact)(pass, values, piece.count);
+        inside = ER_OF(tile_inside)(pass, &piece, tile);
     }
     return inside;
 }
@@ -168,7 +178,7 @@ ER_INLINE int ER_OF(tiles_inside)(const er_pass *pass, const er_row *row, const 
 ER_INLINE int ER_OF(admit_row)(const er_pass *pass, const er_row *row, const ER_OF(er_tile) * tile) {
     int columns = row->inner == 1, in_order = 1;
     size_t width = columns ? row->features : row->inner, runs = columns ? 1 : row->features, step = 1;
-    if (tile->count && ER_OF(tiles_inside)(pass, row, tile)) { /* then only what is sketched is left to do */
+    if (tile->count && !tile->rows && ER_OF(row_inside)(pass, row, tile)) { /* then only what is sketched is left */
         if (!pass->input->sketched) return 1;
         step = pass->input->sketch_stride;
     }
@@ -196,10 +206,21 @@ ER_INLINE void ER_OF(admit_rows_body)(const er_pass *pass, er_row *row, size_t r
         return;
     }
     ER_OF(er_tile) tile;
-    ER_OF(lay_tile)(pass, row, &tile);
-    for (row->row = 0; row->row < rows; row->row++) {
-        row->in_order = ER_OF(admit_row)(pass, row, &tile);
-        finish_row(pass, row);
+    ER_OF(lay_tile)(pass, row, rows, &tile);
+    for (row->row = 0; row->row < rows;) {
+        size_t some = tile.rows && rows - row->row >= tile.rows ? tile.rows : 1;
+        if (some > 1) {
+            er_piece piece = {.row = row, .count = tile.count};
+            if (ER_OF(tile_inside)(pass, &piece, &tile)) { /* then nothing is left to do */
+                row->row += some;
+                row->values = (const char *)row->values + some * pass->row_bytes;
+                continue;
+            }
+        }
+        for (size_t end = row->row + some; row->row < end; row->row++) {
+            row->in_order = ER_OF(admit_row)(pass, row, &tile);
+            finish_row(pass, row);
+        }
     }
 }
 

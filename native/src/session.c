@@ -185,9 +185,14 @@ static void show_outputs(erai_answer *answer) {
 static void record(erai_answer *answer, uint64_t now_ns) {
     uint64_t *counts = answer->statistics;
     er_mutex_lock(&answer->lock);
-    for (size_t row = 0; row < answer->rows; row++) {
-        counts[ER_COUNT_VERDICTS + answer->verdicts[row]]++;
-        counts[ER_COUNT_SOURCES + answer->sources[row]]++;
+    if (answer->verdict == ERAI_VERDICT_ACCEPT) { /* all of them, and then the model answered them all */
+        counts[ER_COUNT_VERDICTS + ERAI_VERDICT_ACCEPT] += answer->rows;
+        counts[ER_COUNT_SOURCES + ERAI_SOURCE_PRIMARY] += answer->rows;
+    } else {
+        for (size_t row = 0; row < answer->rows; row++) {
+            counts[ER_COUNT_VERDICTS + answer->verdicts[row]]++;
+            counts[ER_COUNT_SOURCES + answer->sources[row]]++;
+        }
     }
     if (answer->reasons_found)
         for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];

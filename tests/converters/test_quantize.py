@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_rai_converters.passes.contract import NotApplicableError, apply
 from edge_rai_converters.passes.lower import lower
-from edge_rai_converters.passes.quantize import mixed_layers, static_int8
+from edge_rai_converters.passes.quantize import dynamic_int8, mixed_layers, static_int8
 from support.calibrating import answers, graph_model, material, two_convolutions
 from support.networks import digits_mlp
 
@@ -58,6 +58,20 @@ def test_activations_are_unsigned_for_x86_where_signed_convolutions_are_slower_t
 def test_activations_are_signed_for_arm() -> None:
     quantized = apply([static_int8()], two_convolutions(), material(IMAGES, target="arm"))
     assert types(quantized) == ({TensorProto.INT8}, {TensorProto.INT8})
+
+
+def test_weights_have_seven_bits_for_x86_where_sums_of_whole_bytes_overflow_without_vnni() -> None:
+    assert greatest_weight(apply([static_int8()], two_convolutions(), material(IMAGES))) == 64
+    assert greatest_weight(apply([static_int8()], two_convolutions(), material(IMAGES, target="arm"))) == 127
+    perceptron = digits_mlp(0)
+    rows = perceptron.x_train[:64]
+    assert greatest_weight(apply([dynamic_int8()], perceptron.model, material(rows))) == 64
+    assert greatest_weight(apply([dynamic_int8()], perceptron.model, material(rows, target="arm"))) == 127
+
+
+def greatest_weight(model: onnx.ModelProto) -> int:
+    weights = [numpy_helper.to_array(each) for each in model.graph.initializer if each.data_type == TensorProto.INT8]
+    return max(int(np.abs(each.astype(int)).max()) for each in weights if each.ndim > 1)
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile", "entropy"])

@@ -66,7 +66,10 @@ def print_report(report: ConversionReport) -> None:
     if cost and cost.slower:
         print(f"        it takes {1 / cost.speed_up:.2f} times as long as float here; see --budget-ms, --quantize none")
     for topic, note in report.chosen.notes.items():
-        print(f"        {topic}: {note}")
+        print(f"        {topic.replace('_', ' ')}: {note}")
+    if report.chosen.threshold:
+        fitted = report.chosen.threshold
+        print(f"threshold: {fitted.output}: {fitted.refit}; accuracy with it {_percent(fitted.accuracy)}")
     if report.fallback:
         print(f"fallback: {report.fallback.size:,} bytes; {_agreement(report.fallback.comparison)}")
     if report.unrecorded:

@@ -16,6 +16,7 @@ from edge_rai_converters.passes.quantize.prepare import (
     contains,
     finish,
     first_line,
+    has_narrow_sums,
     layers_of,
     prepare,
     quiet,
@@ -32,7 +33,7 @@ def dynamic_int8() -> Pass:
     return Pass("dynamic_int8", _run, (FLOAT, SINGLE_PRECISION), (VALID, SAME_SIGNATURE, contains("MatMulInteger")))
 
 
-def _run(model: onnx.ModelProto, _: Material) -> onnx.ModelProto:
+def _run(model: onnx.ModelProto, material: Material) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     prepared = prepare(model)
@@ -46,7 +47,12 @@ def _run(model: onnx.ModelProto, _: Material) -> onnx.ModelProto:
         path = Path(folder, "dynamic.onnx")
         try:
             quantize_dynamic(
-                prepared, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
+                prepared,
+                path,
+                op_types_to_quantize=["MatMul"],
+                per_channel=True,
+                reduce_range=has_narrow_sums(material.target),
+                weight_type=QuantType.QInt8,
             )
         except Exception as error:  # the quantizer raises whatever its parts raise
             raise NotApplicableError(f"ONNX Runtime's quantizer failed: {first_line(error)}") from error

@@ -20,7 +20,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters.passes.contract import Material, NotApplicableError, Property
+from edge_rai_converters.passes.contract import Material, NotApplicableError, Property, Target
 from edge_rai_converters.passes.fuse import fuse_scalers
 from edge_rai_converters.passes.properties import nodes
 from edge_rai_converters.runner import Runner
@@ -176,6 +176,16 @@ def fresh(wanted: str, graph: onnx.GraphProto) -> str:
     while wanted in taken:
         wanted += "_"
     return wanted
+
+
+def has_narrow_sums(target: Target) -> bool:
+    """Whether products of u8 and s8 may be added in pairs in 16 bits, which is too few for those of two whole bytes.
+
+    x86 without VNNI does so (vpmaddubsw), and what overflows is clipped in silence: the digits CNN of the tests, on an
+    emulated Haswell, errs by 16 % of its answers' standard deviation where a CPU with VNNI errs by 1.3 %. With weights
+    of 7 bits nothing overflows, and every x86 gives the same 2.1 %.
+    """
+    return target == "x86"
 
 
 def first_line(error: Exception) -> str:

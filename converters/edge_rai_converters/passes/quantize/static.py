@@ -2,7 +2,7 @@
 
 Only layers with constant weights and what passes their results on are quantized, so that a scaler on raw features
 stays float: one scale for a whole row of unscaled features would erase the small ones. On x86 both of type s8 would
-make convolutions slower than float.
+make convolutions slower than float, and weights have 7 bits (``has_narrow_sums``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from edge_rai_converters.passes.quantize.prepare import (
     contains,
     finish,
     first_line,
+    has_narrow_sums,
     layers_of,
     note,
     prepare,
@@ -107,7 +108,7 @@ def to_qdq(prepared: onnx.ModelProto, ranges: Ranges, floats: Collection[str], t
             quantizer = QDQQuantizer(
                 model,
                 per_channel=True,
-                reduce_range=False,
+                reduce_range=has_narrow_sums(target),
                 weight_qType=QuantType.QInt8,
                 activation_qType=QuantType.QUInt8 if target == "x86" else QuantType.QInt8,
                 tensors_range=TensorsData(CalibrationMethod.MinMax, dict(ranges)),

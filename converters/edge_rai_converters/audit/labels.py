@@ -1,0 +1,192 @@
+"""Labels: whether their nearest rows share them, which are probably wrong, and whether there are enough of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from edge_rai_converters.audit.agreement import together
+from edge_rai_converters.audit.columns import Columns
+from edge_rai_converters.audit.material import Coded, Floats, Mask, Material, drawn_evenly, encode
+from edge_rai_converters.audit.neighbours import nearest
+from edge_rai_converters.audit.points import make_points
+from edge_rai_converters.audit.report import Finding, counted, graded, listed
+from edge_rai_converters.audit.slices import NEEDED, WIDTH
+from edge_rai_converters.data import Array, Index
+
+NEIGHBOURS = 10
+_FEWEST = 10
+_MOST_CLASSES = 1000
+_UNBALANCED = 10.0
+_SUSPECT, _SPOILT = 0.01, 0.1
+_TOLD = 1000
+
+
+def consensus(labels: Mapping[str, Array]) -> Coded | None:
+    """The label that most annotators gave each row, missing where two are given as often; None without labels.
+
+    Args:
+        labels: By annotator; see ``Material.labels``.
+    """
+    if not labels:
+        return None
+    coded = encode(together(labels))
+    if len(labels) == 1:
+        return coded
+    codes = coded.codes.reshape(len(labels), -1)
+    best, most, tied = np.full(codes.shape[1], -1, np.int64), np.zeros(codes.shape[1]), np.zeros(codes.shape[1], bool)
+    for code in range(len(coded.names)):
+        votes = (codes == code).sum(axis=0)
+        tied = np.where(votes > most, False, tied | ((votes == most) & (votes > 0)))
+        best = np.where(votes > most, code, best)
+        most = np.maximum(most, votes)
+    return Coded(np.where(tied, -1, best), coded.names, coded.values)
+
+
+def are_classes(labels: Coded) -> bool:
+    """Whether labels are classes: text or whole numbers, and not too many different ones."""
+    whole = labels.values is None or bool((labels.values == np.floor(labels.values)).all())
+    return whole and 0 < len(labels.names) <= _MOST_CLASSES
+
+
+def find_classes(material: Material, labels: Coded) -> Iterator[Finding]:
+    """Missing labels, an imbalance of classes, and classes that are too small."""
+    lost = np.flatnonzero(labels.codes < 0)
+    if lost.size:
+        told = material.name_rows(lost[:_TOLD])
+        yield Finding(
+            "missing_labels",
+            "warning",
+            f"rows without a label, or with two given as often: {counted(len(lost), len(material))}: "
+            f"{listed(told, of=len(lost))}",
+            "Label them, or leave them out: convert wants a class for every row",
+            {"rows": len(lost), "places": told},
+        )
+    counts = labels.counts()
+    if len(counts) == 1:
+        sentence = f"every label is {labels.names[0]}"
+        yield Finding("one_class", "error", sentence, "Give rows of the other classes, or leave labels out")
+        return
+    ratio = float(counts.max() / counts.min())
+    if ratio >= _UNBALANCED:
+        most, least = (f"{labels.names[place]} ({counts[place]:,})" for place in (counts.argmax(), counts.argmin()))
+        yield Finding(
+            "imbalance",
+            "warning",
+            f"the largest class has {ratio:.3g} times the rows of the smallest: {most} and {least}",
+            "Accuracy hides what happens to small classes: look at each class, or at balanced accuracy",
+            {"ratio": ratio, "counts": dict(zip(labels.names, counts.tolist(), strict=True))},
+        )
+    yield from _small(labels, counts, labels.codes[material.held_back])
+
+
+def _small(labels: Coded, counts: Index, held_back: Index) -> Iterator[Finding]:
+    tiny = np.flatnonzero(counts < _FEWEST)
+    if tiny.size:
+        shown = {labels.names[place]: int(counts[place]) for place in tiny}
+        yield Finding(
+            "small_classes",
+            "warning",
+            f"{len(tiny)} classes with fewer than {_FEWEST} rows: {_sizes(shown)}",
+            "Nothing can be said of them: add rows, or merge the classes",
+            {"counts": shown},
+        )
+    judged = np.bincount(held_back[held_back >= 0], minlength=len(counts))
+    unsure = [place for place in np.flatnonzero(judged < NEEDED) if counts[place] >= _FEWEST]
+    if unsure:
+        shown = {labels.names[place]: int(judged[place]) for place in unsure}
+        yield Finding(
+            "classes_too_small_to_judge",
+            "info",
+            f"{len(unsure)} of {len(counts)} classes with fewer than {NEEDED} held-back rows: {_sizes(shown)}",
+            f"The accuracy of one of them alone is not known to {WIDTH}; add rows, or judge all classes together",
+            {"held_back": shown, "needed": NEEDED},
+        )
+
+
+def _sizes(counts: Mapping[str, int]) -> str:
+    return listed(list(counts.items()), lambda entry: f"{entry[0]} ({entry[1]:,})")
+
+
+def find_suspects(material: Material, labels: Coded, measured: Columns, most_rows: int) -> tuple[list[Finding], int]:
+    """Labels that their nearest rows do not share, and those that are probably wrong; and how many were looked at."""
+    labelled = np.flatnonzero(labels.codes >= 0)
+    rows = labelled[drawn_evenly(len(labelled), most_rows)]
+    if len(rows) <= 2 * NEIGHBOURS or len(labels.names) < 2:
+        return [], 0
+    points = make_points(material, measured, rows)
+    if not points.shape[1]:
+        return [], 0
+    codes = labels.codes[rows]
+    shares = neighbour_shares(points, codes, len(labels.names))
+    own = shares[np.arange(len(rows)), codes]
+    alone, outvoted = int((own == 0).sum()), int((own < 0.5).sum())
+    findings = []
+    if outvoted:
+        findings.append(
+            Finding(
+                "label_disagreement",
+                "info",
+                f"labels that none of the {NEIGHBOURS} nearest rows has: {counted(alone, len(rows))}; that most of "
+                f"them have not: {counted(outvoted, len(rows))}",
+                "Where that is many, the columns tell the classes badly apart, or labels are noisy",
+                {"rows": len(rows), "alone": alone, "outvoted": outvoted, "neighbours": NEIGHBOURS},
+            )
+        )
+    likely = likely_labels(shares, codes)
+    wrong = np.flatnonzero(likely != codes)
+    if wrong.size:
+        margins = own[wrong] - shares[wrong, likely[wrong]]
+        findings.append(_suspects(material, labels, rows, wrong[np.argsort(margins, kind="stable")], likely))
+    return findings, len(rows)
+
+
+def _suspects(material: Material, labels: Coded, rows: Index, wrong: Index, likely: Index) -> Finding:
+    places = material.name_rows(rows[wrong[:_TOLD]])
+    told = [
+        f"{place} ({labels.names[labels.codes[rows[entry]]]}, probably {labels.names[likely[entry]]})"
+        for place, entry in zip(places, wrong[:_TOLD], strict=True)
+    ]
+    return Finding(
+        "suspect_labels",
+        graded(len(wrong) / len(rows), _SUSPECT, _SPOILT),
+        f"labels that are probably wrong: {counted(len(wrong), len(rows))}: {listed(told, of=len(wrong))}",
+        "Have them labelled again, the first ones first; not all of them are wrong",
+        {"rows": len(wrong), "share": len(wrong) / len(rows), "places": places},
+    )
+
+
+def neighbour_shares(points: Floats, codes: Index, classes: int) -> Floats:
+    """(n, classes) of each row the share of its nearest other rows that has each class: leave-one-out probabilities.
+
+    Args:
+        points: (n, f).
+        codes: (n,) classes.
+        classes: How many there are.
+    """
+    shares = np.zeros((len(points), classes))
+    found = codes[nearest(points, NEIGHBOURS)]
+    for place in range(NEIGHBOURS):
+        shares[np.arange(len(points)), found[:, place]] += 1 / NEIGHBOURS
+    return shares
+
+
+def likely_labels(shares: Floats, codes: Index) -> Index:
+    """(n,) the class that each row most probably has: its own, unless another one is confident.
+
+    Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels"):
+    a class is confident of a row when its probability there is at least its average over the rows that carry it, to
+    half a neighbour. Of several the most probable counts; a row that its own class is as sure of keeps it.
+
+    Args:
+        shares: (n, classes) probabilities that were found without the row's own label.
+        codes: (n,) the labels given.
+    """
+    carried = np.bincount(codes, minlength=shares.shape[1])
+    own = shares[np.arange(len(codes)), codes]
+    bars = np.bincount(codes, weights=own, minlength=shares.shape[1]) / np.maximum(carried, 1)
+    confident: Mask = (shares >= np.maximum(bars - 0.5 / NEIGHBOURS, 0.5 / NEIGHBOURS)) & (carried > 0)
+    held = np.where(confident, shares, -1.0)
+    best = held.argmax(axis=1).astype(np.int64)
+    return np.where(held[np.arange(len(codes)), best] > own, best, codes)

@@ -1,0 +1,52 @@
+"""``edge-rai audit``: what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+from edge_rai import cli
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    """Every row twice, one after the other."""
+    loaded = load_breast_cancer()
+    np.savez(tmp_path / "data.npz", X=np.repeat(loaded.data, 2, axis=0), y=np.repeat(loaded.target, 2))
+    return tmp_path / "data.npz"
+
+
+def test_findings_are_lines_the_gravest_first(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["audit", str(leaking), "--labels", "y"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("looked at all 1,138 rows; compared 569 with one another for near duplicates; held")
+    assert lines[1].startswith("error: rows with the same values as a row that calibrates: ")
+    assert [line.split(":")[0] for line in lines[1:]] == sorted(
+        (line.split(":")[0] for line in lines[1:]), key=["error", "warning", "info"].index
+    )
+
+
+def test_strict_exits_1_when_there_is_an_error(leaking: Path, tmp_path: Path) -> None:
+    assert cli.main(["audit", str(leaking), "--strict"]) == 1
+    np.savez(tmp_path / "sound.npz", X=load_breast_cancer().data)
+    assert cli.main(["audit", str(tmp_path / "sound.npz"), "--strict"]) == 0
+
+
+def test_json_has_every_finding(leaking: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["audit", str(leaking), "--labels", "y", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"data", "rows", "rows_looked_at", "rows_compared", "rows_with_neighbours", "findings"}
+    assert all(set(entry) == {"kind", "severity", "sentence", "advice", "numbers"} for entry in document["findings"])
+    assert document["rows"] == 1138
+
+
+def test_damaged_data_exit_1_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data.npz").write_bytes(b"PK\x03\x04 and no more")
+    assert cli.main(["audit", str(tmp_path / "data.npz")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "data.npz: not a .npz or .npy file of plain arrays" in printed.err
