@@ -67,8 +67,11 @@ BENCH_FLAGS := -std=c11 -O2 -I$(C_PREFIX)/include
 BENCH_LINK = $(shell ls $(C_PREFIX)/lib*/libedge_rai.a) -ldl -lm -lpthread
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
-# Both commands of the README in a fresh clone of the last commit: what is not committed is not there.
-proof:
+# The tests that take minutes, with the figures that they print, and both commands of the README in a fresh clone of the
+# last commit: what is not committed is not there.
+proof: .venv/.installed .venv/.test
+	$(call say,long tests)
+	@$(BIN)/pytest -s -o python_files='proof_*.py' tests
 	$(call say,make demo and make test in a fresh clone)
 	@rm -rf build/proof && git clone --quiet . build/proof
 	@$(MAKE) --no-print-directory -C build/proof demo && $(MAKE) --no-print-directory -C build/proof test

@@ -578,12 +578,13 @@ ERAI_API void erai_session_reset(erai_session *session);
 
 /* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the
  * model) in the spool, and another, "PATH.stopped", beside the bundle, hold `why`; a session opened while either is
- * there is stopped from the beginning. PATH is where the bundle was when it was opened, links followed. Where there is a
- * spool and the bundle's directory cannot be written, the file in the spool is all, and stops sessions with this spool
- * alone. Others of this model that are open already, here or in another process, go on until they are opened again. A
- * refused call's detail says when it was stopped, why and in which file. ERAI_E_SPOOL: this session is stopped, but the
- * file that would stop later ones could not be written. Resuming removes both files; `detail` receives, on success too,
- * the paths of those that were there. ERAI_E_SPOOL: it could not, and the session is still stopped. */
+ * there is stopped from the beginning. PATH is where the bundle was when it was opened, links followed. Where there is
+ * a spool and the bundle's directory cannot be written, the file in the spool is all, and stops sessions with this
+ * spool alone. Others of this model that are open already, here or in another process, go on until they are opened
+ * again. A refused call's detail says when it was stopped, why and in which file. ERAI_E_SPOOL: this session is
+ * stopped, but the file that would stop later ones could not be written. Resuming removes both files; `detail`
+ * receives, on success too, the paths of those that were there. ERAI_E_SPOOL: it could not, and the session is still
+ * stopped. */
 ERAI_API erai_status erai_session_stop(erai_session *session, const char *why, char *detail);
 ERAI_API erai_status erai_session_resume(erai_session *session, char *detail);
 ERAI_API int erai_session_stopped(const erai_session *session);

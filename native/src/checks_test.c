@@ -235,60 +235,6 @@ static void what_goes_back_is_refused_until_it_has_caught_up(void) {
     test_checks_close(&rig);
 }
 
-static void a_value_that_is_refused_is_not_the_value_before(void) {
-    erai_check_rule rules[] = {{.kind = ERAI_CHECK_MONOTONIC},
-                               {.kind = ERAI_CHECK_AGE, .low = -1, .high = 1000, .limit = 1},
-                               {.kind = ERAI_CHECK_STEP, .limit = 100}};
-    for (uint32_t verdict = ERAI_VERDICT_FLAG; verdict <= ERAI_VERDICT_REJECT; verdict++) {
-        rules[1].verdict = verdict;
-        test_checks rig = test_checks_open(column_of(ERAI_DTYPE_INT64, 0), rules, 2);
-        rig.row.unix_ns = 1000000000000;
-        ER_CHECK_INT(check_int64(&rig, 900), 0);
-        ER_CHECK_INT(check_int64(&rig, 1000000), 1);
-        ER_CHECK_INT(rig.answer->reasons[0].code, ERAI_REASON_AGE);
-        ER_CHECK_INT(check_int64(&rig, 901), 0);
-        test_checks_close(&rig);
-    }
-    rules[1] = rules[2];
-    test_checks rig = test_checks_open(column_of(ERAI_DTYPE_INT64, 0), rules, 2);
-    ER_CHECK_INT(check_int64(&rig, 900) + check_int64(&rig, 5000), 1);
-    ER_CHECK(reason_is(&rig, ERAI_REASON_STEP, 4100, 100, 1));
-    ER_CHECK_INT(check_int64(&rig, 901), 1); /* the step back, and nothing else */
-    ER_CHECK(reason_is(&rig, ERAI_REASON_STEP, 4099, 100, 1));
-    ER_CHECK_INT(check_int64(&rig, 902), 0);
-    test_checks_close(&rig);
-}
-
-static void a_row_that_anything_else_rejects_is_not_the_row_before(void) {
-    erai_check_rule rules[] = {{.kind = ERAI_CHECK_STUCK, .window = 3},
-                               {.kind = ERAI_CHECK_STEP, .limit = 1},
-                               {.kind = ERAI_CHECK_INTEGRAL}};
-    for (uint32_t verdict = ERAI_VERDICT_FLAG; verdict <= ERAI_VERDICT_REJECT; verdict++) {
-        rules[2].verdict = verdict;
-        test_checks rig = test_checks_open(column_of(ERAI_DTYPE_FLOAT32, 0), rules, 3);
-        ER_CHECK_INT(check_float(&rig, 4) + check_float(&rig, 4), 0);
-        ER_CHECK_INT(check_float(&rig, 50.5f), 2);
-        ER_CHECK_INT(check_float(&rig, 4), 1);
-        if (verdict == ERAI_VERDICT_REJECT)
-            ER_CHECK(reason_is(&rig, ERAI_REASON_STUCK, 3, 3, 1));
-        else
-            ER_CHECK(reason_is(&rig, ERAI_REASON_STEP, 46.5, 1, 1));
-        test_checks_close(&rig);
-    }
-    static const double mean[] = {0, 0, 0}, scale[] = {1, 1, 1};
-    erai_distance_rule distance = {.struct_size = sizeof distance, .mean = mean, .scale = scale, .rest = 1, .threshold = 5};
-    test_layout layout = column_of(ERAI_DTYPE_FLOAT32, ERAI_RULE_FINITE);
-    layout.distance = &distance;
-    for (distance.verdict = ERAI_VERDICT_FLAG; distance.verdict <= ERAI_VERDICT_REJECT; distance.verdict++) {
-        test_checks rig = test_checks_open(layout, rules + 1, 1);
-        const float near[] = {0, 0, 0}, far[] = {0, 9, 0};
-        ER_CHECK_INT(test_check(&rig, near), 0);
-        ER_CHECK_INT(test_check(&rig, far), 2);
-        ER_CHECK_INT(test_check(&rig, near), distance.verdict == ERAI_VERDICT_FLAG);
-        test_checks_close(&rig);
-    }
-}
-
 /* ---- The row as a whole ---- */
 
 static int close_to(double actual, double expected, double relative) {
@@ -535,8 +481,6 @@ int main(void) {
     ER_RUN(a_step_is_found_once_where_the_level_changed);
     ER_RUN(steps_within_a_row_count_too);
     ER_RUN(what_goes_back_is_refused_until_it_has_caught_up);
-    ER_RUN(a_value_that_is_refused_is_not_the_value_before);
-    ER_RUN(a_row_that_anything_else_rejects_is_not_the_row_before);
     ER_RUN(means_and_deviations_are_stable);
     ER_RUN(a_constant_channel_has_no_deviation_at_all);
     ER_RUN(the_share_of_clipped_values_is_counted);

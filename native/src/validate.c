@@ -293,10 +293,13 @@ ER_TWICE(narrow_sketch_waiting, (const er_pass *pass, const void *rows, size_t c
 ER_TWICE(wide_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
 ER_TWICE(wide_sketch_waiting, (const er_pass *pass, const void *rows, size_t count), (pass, rows, count))
 
+/* NULL, of a tensor without values, is not counted on from. */
+static const void *values_of(const erai_tensor *tensor) {
+    return tensor->data ? tensor->data : "";
+}
+
 er_row er_row_shape(const er_input *input, const erai_tensor *tensor, int batched) {
-    /* NULL, of a tensor without values, is not counted on from. */
-    const void *values = tensor->data ? tensor->data : "";
-    er_row row = {.input = input, .values = values, .outer = 1, .features = 1, .inner = 1};
+    er_row row = {.input = input, .values = values_of(tensor), .outer = 1, .features = 1, .inner = 1};
     for (uint32_t i = batched ? 1 : 0; i < tensor->rank; i++) {
         size_t extent = (size_t)tensor->shape[i];
         if ((int32_t)i < input->feature_axis)
@@ -392,7 +395,7 @@ void er_waiting_sketch(erai_answer *answer) {
 static void admit_input(erai_answer *answer, size_t index, int64_t unix_ns) {
     const er_pass *pass = &answer->passes[index];
     er_row row = answer->known[index].row;
-    row.values = answer->inputs[index].data;
+    row.values = values_of(&answer->inputs[index]);
     row.unix_ns = unix_ns;
     next_tag(answer);
     if (!pass->waiting) er_mutex_lock(&answer->lock);

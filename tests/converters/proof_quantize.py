@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -29,6 +32,14 @@ VARIANTS: dict[str, tuple[Pass, str]] = {
     "float16": (float16(), "x86"),
     "int4": (int4_weights(), "x86"),
 }
+# Prints nothing; the first output of the model at argv[1] for the rows at argv[2] goes to argv[3].
+ANSWER = """
+import sys, numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 4
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+numpy.save(sys.argv[3], session.run(None, {"x": numpy.load(sys.argv[2])})[0])
+"""
 WORST_LOSS = {"int4": 1.0}  # points; of the others
 LOSS = 0.6
 
@@ -84,3 +95,20 @@ def test_calibration_with_ten_thousand_images_stays_under_a_gibibyte(method: str
     most = peak_of_calibration(10_000, method)
     sys.stdout.write(f"{method}: {most} MiB resident at most\n")
     assert most < 1024
+
+
+@pytest.mark.parametrize("train", [digits_cnn, digits_mlp])
+def test_int8_answers_the_same_on_an_x86_without_vnni(train: Callable[[int], Digits], tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-x86_64")
+    if emulator is None:
+        pytest.skip("needs qemu-x86_64, of Debian's qemu-user")
+    digits = train(0)
+    onnx.save(apply([static_int8()], digits.model, material(digits.x_train[:CALIBRATION_ROWS])), tmp_path / "int8.onnx")
+    np.save(tmp_path / "rows.npy", digits.x_test)
+    found = []
+    for name, prefix in (("here", []), ("haswell", [emulator, "-cpu", "Haswell"])):
+        answer = tmp_path / f"{name}.npy"
+        arguments = [*prefix, sys.executable, "-c", ANSWER, tmp_path / "int8.onnx", tmp_path / "rows.npy", answer]
+        subprocess.run(arguments, check=True, capture_output=True)
+        found.append(np.load(answer))
+    assert np.abs(found[0] - found[1]).max() < 0.02 * found[0].std()

@@ -299,15 +299,63 @@ def test_conversion_audits_a_bounded_part_of_its_rows(tmp_path: Path) -> None:
     from edge_rai.types import TensorSpec
 
     digits = load_digits()
-    rows = np.tile(digits.data, (14, 1)).astype(np.float32)
-    path = save(tmp_path, X=rows, y=np.tile(digits.target, 14))
+    rows = np.tile(digits.data, (60, 1)).astype(np.float32)
+    path = save(tmp_path, X=rows, y=np.tile(digits.target, 60))
     dataset = data.load(path, (TensorSpec("X", "float32", (None, 64)),), "y")
     report = audit_dataset(dataset, *dataset.split())
-    assert (report.rows, report.rows_looked_at) == (25158, 20000)
+    assert (report.rows, report.rows_looked_at) == (107820, 100000)
     assert report.rows_with_neighbours == 4000
     leak = found(report, "leakage")
     assert leak.numbers["share"] > 0.99
-    assert report.sentences()[0].startswith("looked at 20,000 of 25,158 rows; compared ")
+    assert report.sentences()[0].startswith("looked at 100,000 of 107,820 rows; compared ")
     assert any(
         line.startswith("error: rows with the same values as a row that calibrates") for line in report.sentences()
     )
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_few_rows_are_no_fault_of_the_audit(tmp_path: Path, count: int) -> None:
+    wine = load_wine()
+    report = audit(save(tmp_path, X=wine.data[:count], y=wine.target[:count]), ["y"])
+    assert report.rows == count
+    assert "one_class" in kinds(report)
+
+
+def test_numbers_at_the_ends_of_their_type_break_nothing(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).choice([1.7e308, -1.7e308, 5e-324, 0.0, np.inf, np.nan], (200, 6))
+    labels = np.arange(200) % 2
+    report = audit(save(tmp_path, X=rows, y=labels), ["y"])
+    assert found(report, "non_finite").numbers["counts"]["X[0]"] == np.isinf(rows[:, 0]).sum()
+    assert report.rows_with_neighbours == 200
+
+
+def test_table_of_text_alone_is_audited(tmp_path: Path) -> None:
+    names = [f"{place % 7}{'abcdefg'[place % 5]}" for place in range(60)]
+    report = audit(csv(tmp_path, a=[name[0] for name in names], b=[name[1] for name in names], one=["x"] * 60))
+    assert found(report, "constant").numbers["columns"] == ["one"]
+    assert found(report, "exact_duplicates").numbers["rows"] == 60 - 35
+
+
+def test_wide_rows_are_folded_and_their_near_duplicates_found(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    signals = generator.normal(size=(400, 3000)).cumsum(axis=1)
+    signals[300:310] = signals[:10] + 0.001 * generator.normal(size=(10, 3000))
+    finding = found(audit(save(tmp_path, X=signals)), "near_duplicates")
+    assert finding.numbers["pairs"] == [f"row {place} ~ row {300 + place}" for place in range(10)]
+
+
+def test_annotator_who_left_rows_out_is_heard_where_there_is_a_label(tmp_path: Path) -> None:
+    wine = load_wine()
+    first, second = wine.target.astype(float), wine.target.astype(float)
+    first[:20], second[10:30] = np.nan, np.nan
+    report = audit(save(tmp_path, X=wine.data, first=first, second=second), ["first", "second"])
+    assert found(report, "missing_labels").numbers["rows"] == 10
+    assert found(report, "annotators").numbers["alpha_nominal"] == 1
+
+
+def test_labels_of_one_class_beside_another_that_nobody_agrees_on_are_one_class(tmp_path: Path) -> None:
+    wine = load_wine()
+    first, second = np.zeros(178), np.zeros(178)
+    second[:5] = 1
+    report = audit(save(tmp_path, X=wine.data, first=first, second=second), ["first", "second"])
+    assert found(report, "one_class").sentence == "every label is 0"

@@ -11,8 +11,23 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from edge_rai_converters.audit import AuditReport, Finding, audit
 from edge_rai_converters.errors import DataError
+from support.children import run_python
+from support.images import save_array
 
 SIDE = 96
+# Audits few pictures, then many; the peak is the kernel's of this process.
+AUDIT = """
+import sys
+from edge_rai_converters.audit import audit
+
+def peak():
+    return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+for data in sys.argv[1:]:
+    before = peak()
+    rows = audit(data).rows
+print(rows, peak() - before)
+"""
 
 
 def found(report: AuditReport, kind: str) -> Finding:
@@ -83,3 +98,27 @@ def test_labels_of_pictures_in_arrays_are_held_against_their_nearest(tmp_path: P
 def test_pictures_have_no_columns_to_make_slices_of(tmp_path: Path, tiles: list[Image.Image]) -> None:
     with pytest.raises(DataError, match="a folder of images has no column 'site'"):
         audit(saved(tmp_path, tiles), slices=["site"])
+
+
+def test_pictures_of_one_colour_are_alike_and_like_no_other(tmp_path: Path, tiles: list[Image.Image]) -> None:
+    folder = saved(tmp_path, tiles)
+    for place, colour in enumerate([(17, 3, 200), (250, 251, 1), (90, 90, 90)]):
+        Image.new("RGB", (SIDE, SIDE), colour).save(folder / "flower" / f"even{place}.png")
+    finding = found(audit(folder), "near_duplicates")
+    assert finding.numbers["rows"] == 3
+    assert all(pair.count("flower/even") == 2 for pair in finding.numbers["pairs"])
+
+
+def test_sub_folders_are_no_labels_when_none_are_asked_for(tmp_path: Path, tiles: list[Image.Image]) -> None:
+    folder = saved(tmp_path, tiles)
+    assert "classes_too_small_to_judge" in {finding.kind for finding in audit(folder).findings}
+    assert audit(folder, ["none"]).findings == ()
+
+
+def test_audit_of_ten_times_the_pictures_takes_no_more_memory(tmp_path: Path) -> None:
+    few, many = save_array(tmp_path / "few.npy", 30, np.uint8), save_array(tmp_path / "many.npy", 300, np.uint8)
+    child = run_python(AUDIT, few, many)
+    assert child.returncode == 0, child.stderr
+    rows, grown = map(int, child.stdout.split())
+    assert rows == 300
+    assert grown < many.stat().st_size / 4, "as bytes; as the doubles that are reckoned with it is eight times that"

@@ -15,7 +15,7 @@ from edge_rai.types import TensorSpec
 from edge_rai_converters.data import load
 from edge_rai_converters.errors import DataError
 
-ROUNDS = 120
+ROUNDS = 60
 VALUES = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
 

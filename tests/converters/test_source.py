@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -33,6 +34,23 @@ def test_every_truncation_is_refused(tumours: Path, tmp_path: Path) -> None:
         (tmp_path / "cut.onnx").write_bytes(whole[:size])
         with pytest.raises(BundleError, match=r"cut\.onnx"):
             read(tmp_path / "cut.onnx")
+
+
+def test_no_change_of_bytes_is_worse_than_one_sentence(tumours: Path, tmp_path: Path) -> None:
+    whole = np.frombuffer((tumours / "mlp.onnx").read_bytes(), np.uint8)
+    generator, path, messages = np.random.default_rng(0), tmp_path / "changed.onnx", []
+    for _ in range(300):
+        content = whole.copy()
+        # The weights lie in the middle; what can be wrong, around them.
+        places = generator.integers(-600, 600, generator.integers(1, 4))
+        content[places] = generator.integers(0, 256, len(places))
+        path.write_bytes(content.tobytes())
+        try:
+            read(path)
+        except (BundleError, UnsupportedModelError) as error:
+            messages.append(str(error))
+    assert 100 < len(messages) < 300
+    assert [message for message in messages if not message.startswith(f"{path}: ") or "\n" in message] == []
 
 
 def test_output_that_is_no_tensor_is_an_object_without_shape(tumours: Path) -> None:

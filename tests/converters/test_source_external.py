@@ -112,6 +112,14 @@ def test_place_that_is_no_file_is_refused(split: Path, location: str | None) -> 
         sources.read(moved(split, location=location))
 
 
+def test_place_that_is_no_text_is_refused(split: Path) -> None:
+    changed = split.read_bytes().replace(b"location\x12\x04bias", b"location\x12\x04bi\xffs")
+    assert changed != split.read_bytes()
+    split.write_bytes(changed)
+    with pytest.raises(BundleError, match=r"split\.onnx: the data of tensor 'bias' is to be in .*, which is no file"):
+        sources.read(split)
+
+
 @pytest.mark.parametrize(
     "entries",
     [{"offset": "4"}, {"length": "13"}, {"offset": "-4"}, {"length": "-1"}, {"offset": "9" * 30}, {"offset": "a"}],

@@ -24,6 +24,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor, VotingClassifier
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.model_selection import GridSearchCV
@@ -42,6 +43,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.svm import LinearSVC
 
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import TensorSpec
@@ -195,6 +197,25 @@ def test_columns_of_strings_and_numbers_with_holes_answer_as_scikit_learn() -> N
     result = check_lowered(source, feed)
     strings = [node for node in result.graph.node if node.domain]
     assert [node.op_type for node in strings] == ["OneHotEncoder", "OneHotEncoder"]
+
+
+def test_classifier_without_probabilities_and_one_of_two_targets_are_read() -> None:
+    rows = WINES.astype(np.float32)
+    margins = make_pipeline(StandardScaler(), LinearSVC(tol=1e-2)).fit(rows, CULTIVAR)
+    source = sources.read(margins, sample={"rows": rows[:9]})
+    label, scores = run(source.proto, {"rows": rows})
+    assert label.tolist() == margins.predict(rows).tolist()
+    np.testing.assert_allclose(scores, margins.decision_function(rows), atol=1e-4)
+    both = RandomForestClassifier(5, random_state=0).fit(rows, np.stack([CULTIVAR, CULTIVAR > 0], axis=1))
+    source = sources.read(both, sample={"rows": rows[:9]})
+    assert run(source.proto, {"rows": rows})[0].tolist() == both.predict(rows).tolist()
+
+
+def test_transformer_to_a_sparse_matrix_is_read() -> None:
+    counts = np.random.default_rng(0).integers(0, 5, (40, 6)).astype(np.float32)
+    model = TfidfTransformer().fit(counts)
+    (found,) = run(sources.read(model, sample={"counts": counts}).proto, {"counts": counts})
+    np.testing.assert_allclose(found, model.transform(counts).toarray(), atol=1e-5)
 
 
 def test_float64_of_a_sample_becomes_float32_as_a_device_has_it() -> None:

@@ -107,9 +107,11 @@ def _spread(values: Floats) -> tuple[float, float, float, float]:
     if inner.size >= _FEW_VALUES:
         low, high = np.quantile(inner, [_LOW, _HIGH])
         if high > low:
-            fence_low, fence_high = low - _TIMES * (high - low), high + _TIMES * (high - low)
+            with np.errstate(over="ignore"):  # then nothing is out of range
+                fence_low, fence_high = low - _TIMES * (high - low), high + _TIMES * (high - low)
     within = np.clip(values, fence_low, fence_high)
-    return fence_low, fence_high, float(np.median(values)), float(within.std())
+    largest = max(float(np.abs(within).max()), np.finfo(np.float64).tiny)
+    return fence_low, fence_high, float(values[values.size // 2]), float((within / largest).std() * largest)
 
 
 def find_columns(material: Material, measured: Columns) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_rai_converters.audit.agreement import together
 from edge_rai_converters.audit.columns import Columns
-from edge_rai_converters.audit.material import Coded, Floats, Mask, Material, drawn_evenly, encode
+from edge_rai_converters.audit.material import Coded, Material, drawn_evenly, encode
 from edge_rai_converters.audit.neighbours import nearest
 from edge_rai_converters.audit.points import make_points
 from edge_rai_converters.audit.report import Finding, counted, graded, listed
@@ -64,13 +64,16 @@ def find_classes(material: Material, labels: Coded) -> Iterator[Finding]:
             {"rows": len(lost), "places": told},
         )
     counts = labels.counts()
-    if len(counts) == 1:
-        sentence = f"every label is {labels.names[0]}"
+    there = np.flatnonzero(counts)
+    if len(there) < 2:
+        sentence = f"every label is {labels.names[there[0]]}" if there.size else "no row has a label"
         yield Finding("one_class", "error", sentence, "Give rows of the other classes, or leave labels out")
         return
-    ratio = float(counts.max() / counts.min())
+    ratio = float(counts.max() / counts[there].min())
     if ratio >= _UNBALANCED:
-        most, least = (f"{labels.names[place]} ({counts[place]:,})" for place in (counts.argmax(), counts.argmin()))
+        most, least = (
+            f"{labels.names[place]} ({counts[place]:,})" for place in (counts.argmax(), there[counts[there].argmin()])
+        )
         yield Finding(
             "imbalance",
             "warning",
@@ -119,9 +122,9 @@ def find_suspects(material: Material, labels: Coded, measured: Columns, most_row
     if not points.shape[1]:
         return [], 0
     codes = labels.codes[rows]
-    shares = neighbour_shares(points, codes, len(labels.names))
-    own = shares[np.arange(len(rows)), codes]
-    alone, outvoted = int((own == 0).sum()), int((own < 0.5).sum())
+    others = codes[nearest(points, NEIGHBOURS)]
+    shared = (others == codes[:, np.newaxis]).sum(axis=1)
+    alone, outvoted = int((shared == 0).sum()), int((2 * shared < NEIGHBOURS).sum())
     findings = []
     if outvoted:
         findings.append(
@@ -134,11 +137,11 @@ def find_suspects(material: Material, labels: Coded, measured: Columns, most_row
                 {"rows": len(rows), "alone": alone, "outvoted": outvoted, "neighbours": NEIGHBOURS},
             )
         )
-    likely = likely_labels(shares, codes)
+    likely = likely_labels(others, codes)
     wrong = np.flatnonzero(likely != codes)
     if wrong.size:
-        margins = own[wrong] - shares[wrong, likely[wrong]]
-        findings.append(_suspects(material, labels, rows, wrong[np.argsort(margins, kind="stable")], likely))
+        margins = shared - (others == likely[:, np.newaxis]).sum(axis=1)
+        findings.append(_suspects(material, labels, rows, wrong[np.argsort(margins[wrong], kind="stable")], likely))
     return findings, len(rows)
 
 
@@ -157,36 +160,24 @@ def _suspects(material: Material, labels: Coded, rows: Index, wrong: Index, like
     )
 
 
-def neighbour_shares(points: Floats, codes: Index, classes: int) -> Floats:
-    """(n, classes) of each row the share of its nearest other rows that has each class: leave-one-out probabilities.
-
-    Args:
-        points: (n, f).
-        codes: (n,) classes.
-        classes: How many there are.
-    """
-    shares = np.zeros((len(points), classes))
-    found = codes[nearest(points, NEIGHBOURS)]
-    for place in range(NEIGHBOURS):
-        shares[np.arange(len(points)), found[:, place]] += 1 / NEIGHBOURS
-    return shares
-
-
-def likely_labels(shares: Floats, codes: Index) -> Index:
+def likely_labels(others: Index, codes: Index) -> Index:
     """(n,) the class that each row most probably has: its own, unless another one is confident.
 
-    Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels"):
-    a class is confident of a row when its probability there is at least its average over the rows that carry it, to
-    half a neighbour. Of several the most probable counts; a row that its own class is as sure of keeps it.
+    Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in dataset labels"),
+    with the share of its nearest other rows that has a class as a row's leave-one-out probability of it: a class is
+    confident of a row when that is at least its average over the rows that carry the class, to half a neighbour. Of
+    several the most probable counts; a row that its own class is as sure of keeps it.
 
     Args:
-        shares: (n, classes) probabilities that were found without the row's own label.
+        others: (n, k) classes of the nearest rows of each.
         codes: (n,) the labels given.
     """
-    carried = np.bincount(codes, minlength=shares.shape[1])
-    own = shares[np.arange(len(codes)), codes]
-    bars = np.bincount(codes, weights=own, minlength=shares.shape[1]) / np.maximum(carried, 1)
-    confident: Mask = (shares >= np.maximum(bars - 0.5 / NEIGHBOURS, 0.5 / NEIGHBOURS)) & (carried > 0)
-    held = np.where(confident, shares, -1.0)
-    best = held.argmax(axis=1).astype(np.int64)
-    return np.where(held[np.arange(len(codes)), best] > own, best, codes)
+    k = others.shape[1]
+    own = (others == codes[:, np.newaxis]).sum(axis=1)
+    carried = np.bincount(codes)
+    bars = np.bincount(codes, weights=own) / np.maximum(carried, 1) - 0.5
+    votes = np.stack([(others == others[:, [place]]).sum(axis=1) for place in range(k)], axis=1)
+    confident = (votes >= bars[others]) & (votes > own[:, np.newaxis])
+    # Of classes with as many votes the lowest, whatever the order of the neighbours.
+    best = np.where(confident, votes * len(carried) - others, -1).argmax(axis=1)
+    return np.where(confident.any(axis=1), others[np.arange(len(codes)), best], codes)

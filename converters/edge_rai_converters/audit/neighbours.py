@@ -57,19 +57,20 @@ def typical_distance(points: Floats) -> float:
         return 0.0
     asked = drawn_evenly(len(points), _ASKED)
     squares = np.einsum("ij,ij->i", points, points)
-    distances = []
-    for start in range(0, len(asked), _BLOCK):
-        block = asked[start : start + _BLOCK]
-        found = squares - 2 * (points[block] @ points.T) + squares[block][:, np.newaxis]
-        distances.append(np.partition(found, _TYPICAL_PLACE, axis=1)[:, _TYPICAL_PLACE])  # the row itself is nearest
-    return float(np.sqrt(max(float(np.median(np.concatenate(distances))), 0.0)))
+    distances = np.empty(len(asked))
+    for place, row in enumerate(asked):
+        found = squares - 2 * (points @ points[row])
+        found.partition(_TYPICAL_PLACE)  # the row itself is nearest
+        distances[place] = found[_TYPICAL_PLACE] + squares[row]
+    return float(np.sqrt(max(float(np.median(distances)), 0.0)))
 
 
 def along_widest(points: Floats) -> tuple[Index, Floats]:
     """The order of rows along their first principal component, and their places on it in that order."""
     centred = points - points.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    places = centred @ vectors[:, -1]
+    widest = vectors[:, -1]
+    places = centred @ (widest * np.sign(widest[np.abs(widest).argmax()]))  # either sign is a solution
     order = np.argsort(places, kind="stable")
     return order, places[order]
 

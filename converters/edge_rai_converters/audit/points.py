@@ -12,6 +12,8 @@ MOST_WIDTH = 256
 # Text of more kinds than that shares places, so that some pairs of kinds count as equal.
 _MOST_KINDS = 32
 _SIDE, _WAVES = 32, 8
+# Of the strongest frequency: what an even picture has beyond is rounding.
+_DIGITS = 9
 
 
 def make_points(material: Material, measured: Columns, rows: Index) -> Floats:
@@ -30,8 +32,9 @@ def make_points(material: Material, measured: Columns, rows: Index) -> Floats:
     step = max(1, (1 << 19) // max(1, material.width + width))
     for start in range(0, len(rows), step):
         chosen = rows[start : start + step]
-        scaled = np.clip(material.read(chosen)[:, used], *_limits(measured, used)) - measured.centre[used]
-        parts = [np.nan_to_num(scaled / measured.scale[used])]
+        within = np.clip(material.read(chosen)[:, used], *_limits(measured, used))
+        # Divided first, as a difference of the largest numbers is infinite.
+        parts = [np.nan_to_num(within / measured.scale[used] - measured.centre[used] / measured.scale[used])]
         for name, many in kinds.items():
             codes = material.texts[name].codes[chosen]
             parts.append(((codes % many)[:, np.newaxis] == np.arange(many)) * (codes >= 0)[:, np.newaxis])
@@ -67,7 +70,7 @@ def frequencies(material: Material, rows: Index) -> Floats:
     step = max(1, (1 << 19) // material.width)
     for start in range(0, len(rows), step):
         chosen = rows[start : start + step]
-        pictures = np.nan_to_num(_channels_first(material.read(chosen), form))
+        pictures = np.nan_to_num(_channels_first(material.read(chosen), form), posinf=0, neginf=0)
         found[start : start + len(chosen)] = down @ pictures @ across.T
     return found
 
@@ -82,6 +85,7 @@ def hashes(waves: Floats) -> Floats:
         waves: (m, channels, 8, 8), see ``frequencies``.
     """
     grey = waves.mean(axis=1).reshape(len(waves), -1)
+    grey = np.round(grey / np.maximum(np.abs(grey).max(axis=1, keepdims=True), 1e-300), _DIGITS)
     return np.where(grey > np.median(grey, axis=1, keepdims=True), 1.0, -1.0)
 
 

@@ -22,6 +22,7 @@ from edge_rai_converters.data import (
     read_table,
 )
 from edge_rai_converters.data.arrays import open_arrays
+from edge_rai_converters.data.dataset import NO_LABELS
 from edge_rai_converters.data.images import read_images
 from edge_rai_converters.data.tables import SUFFIXES
 from edge_rai_converters.errors import DataError
@@ -37,7 +38,8 @@ def open_data(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -
 
     Args:
         path: .csv, .parquet, .npz, .npy, or a folder of images.
-        labels: Keys, columns or .npy files, one an annotator; a folder's own are the names of its sub-folders.
+        labels: Keys, columns or .npy files, one an annotator; a folder's own are the names of its sub-folders,
+            unless this says "none".
         slices: Keys or columns.
 
     Returns:
@@ -98,7 +100,7 @@ def _folder(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -> 
     if pictures.folders is not None and not labels:
         given = {"sub-folder": pictures.folders.astype(object)}
     count = len(pictures.names)
-    for label in labels:
+    for label in labels if list(map(str, labels)) != [NO_LABELS] else ():
         given[str(label)] = _flat(path, str(label), _label_file(path, label, ()), count)
     parts = (Numbers("image", pictures.rows),)
     index, held_back = _all_rows(count)
@@ -154,7 +156,11 @@ def _arrays(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -> 
     for label in map(str, labels):
         found = held.pop(label) if label in held else _label_file(path, label, tuple(held))
         given[label] = _flat(path, label, found, count)
-    left_out = tuple(name for name, rows in held.items() if not rows.ndim or len(rows) != count)
+    left_out = tuple(
+        name
+        for name, rows in held.items()
+        if not rows.ndim or len(rows) != count or (len(held) > 1 and rows.ndim == 1 and _numbers_rows(_plain(rows[:])))
+    )
     kept = {name: rows for name, rows in held.items() if name not in left_out}
     for name, rows in kept.items():
         if rows.dtype.kind not in "fiubU" or 0 in rows.shape:

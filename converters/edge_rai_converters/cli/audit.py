@@ -8,7 +8,7 @@ import json
 _DATA_HELP = ".csv, .parquet, .npz, .npy, or a folder of images; it is only read"
 _LABELS_HELP = (
     "class of each row: a column, a key of the .npz, or .npy files; several are the labels of several annotators "
-    "(images: the names of sub-folders, when nothing is given)"
+    "(images: the names of sub-folders, unless this says none)"
 )
 
 

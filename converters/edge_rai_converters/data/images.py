@@ -85,7 +85,10 @@ class _Form:
 
 
 def read_images(
-    folder: Path, inputs: Sequence[TensorSpec], options: ImageOptions, progress: Callable[[float], None]
+    folder: Path,
+    inputs: Sequence[TensorSpec],
+    options: ImageOptions,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Pictures:
     """Reads every image in a folder and below; hidden files, and those of other kinds, are left out.
 
@@ -157,23 +160,22 @@ def _scale(spec: TensorSpec, options: ImageOptions) -> Scale:
     return options.scale or ("0..1" if spec.dtype.startswith("float") else "0..255")
 
 
-def _change(folder: Path, spec: TensorSpec, options: ImageOptions, form: _Form) -> Any:
+def _change(folder: Path, spec: TensorSpec, options: ImageOptions, form: _Form) -> Callable[[Array], Array]:
     """From pixels (n, height, width, channels) to the input's values."""
     scale = _scale(spec, options)
     if scale not in _SCALES:
         raise DataError(f"{folder}: scale is {scale!r}; it can be {', '.join(_SCALES)}")
     for name, values in (("mean", options.mean), ("std", options.std)):
-        if values and (
-            len(values) != form.channels or not all(map(isfinite, values)) or (name == "std" and 0 in values)
-        ):
+        unfit = len(values) != form.channels or not all(map(isfinite, values))
+        if values and (unfit or (name == "std" and 0 in values)):
             raise DataError(
                 f"{folder}: {name} is {list(values)}; give {form.channels} numbers, one a channel"
                 + ", none of them 0" * (name == "std")
             )
-    changed = scale != "0..255" or options.mean or options.std
-    holds = spec.dtype != "string" and np.can_cast(np.uint8, spec.dtype)
-    if not holds or (changed and not spec.dtype.startswith("float")):
-        raise DataError(f"{folder}: input {spec.name!r} takes {spec.dtype}, which holds no such images; give .npz")
+    if spec.dtype == "string" or not np.can_cast(np.uint8, spec.dtype):
+        raise DataError(f"{folder}: input {spec.name!r} takes {spec.dtype}, which cannot hold 0 to 255: give .npz")
+    if not spec.dtype.startswith("float") and (scale != "0..255" or options.mean or options.std):
+        raise DataError(f"{folder}: input {spec.name!r} takes {spec.dtype}; leave scale, mean and std out")
     factor, shift = _SCALES[scale]
     std = np.array(options.std or [1.0] * form.channels)
     mean = np.array(options.mean or [0.0] * form.channels)

@@ -62,7 +62,8 @@ def _tensors(message: Message) -> Iterator[TensorProto]:
 def _located(path: Path, tensor: TensorProto) -> tuple[TensorProto, Path, int, int]:
     """The tensor with its file, the offset there, and its length in bytes."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
+    # Text that is no UTF-8 comes as bytes.
+    location = str(entries.get("location", ""))
     where = f"{path}: the data of tensor {tensor.name!r} is to be in {location!r}"
     try:
         folder = path.parent.resolve()

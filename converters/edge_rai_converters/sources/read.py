@@ -14,7 +14,7 @@ import onnx
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.sources import boosted, keras, parity, pytorch, scikit_learn
 from edge_rai_converters.sources import onnx as onnx_source
-from edge_rai_converters.sources.exported import Exported, Sample, tidied
+from edge_rai_converters.sources.exported import Exported, Sample, exporting, tidied
 from edge_rai_converters.sources.external import MAX_BYTES
 from edge_rai_converters.sources.onnx import Kind, SourceModel
 
@@ -69,7 +69,9 @@ def read(model: object, *, sample: Sample | None = None, name: str = "") -> Sour
         raise UnsupportedModelError(f"{name}: an object of {packages[0]!r} is no known model; known are {_KNOWN}")
     kind, export = _OBJECTS[known]
     exported = export(model, sample, name)
-    source = _checked(Path(name), tidied(exported.proto), kind)
+    with exporting(name, "onnx's version converter"):
+        proto = tidied(exported.proto)
+    source = _checked(Path(name), proto, kind)
     parity.check(exported, source.data, name)
     return source
 

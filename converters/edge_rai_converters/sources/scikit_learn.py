@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.sources import boosted
@@ -39,21 +42,37 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
     types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]
     boosted.register(model)
     with exporting(name, "skl2onnx"):
-        # A ZipMap would make a list of dicts of the probabilities, which no device wants.
-        classifies = imported("sklearn.base", EXTRA).is_classifier(model)
-        options = {id(model): {"zipmap": False}} if classifies else None
-        proto = skl2onnx.convert_sklearn(model, "model", types, options=options, target_opset=_OPSETS)
+        proto = _converted(skl2onnx, model, types)
         if sample is None:
             return Exported(proto)
         feed = fed(sample, given)
         return Exported(proto, feed, [answer(model, _as_fitted(model, feed))])
 
 
+def _converted(skl2onnx: Any, model: Any, types: list[tuple[str, Any]]) -> onnx.ModelProto:
+    convert: Callable[..., onnx.ModelProto] = partial(
+        skl2onnx.convert_sklearn, model, "model", types, target_opset=_OPSETS
+    )
+    if not imported("sklearn.base", EXTRA).is_classifier(model):
+        return convert()
+    try:
+        # A ZipMap would make a list of dicts of the probabilities, which no device wants.
+        return convert(options={id(model): {"zipmap": False}})
+    except NameError as error:
+        if "zipmap" not in str(error):
+            raise
+    # A classifier without probabilities has none; what is wanted of it instead has to be said.
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    return convert(options={id(last): {"raw_scores": True}})
+
+
 def answer(model: Any, rows: Any) -> Array:
     """What an estimator itself says of rows: probabilities, predictions or transformed rows."""
     for method in ("predict_proba", "predict", "transform"):
-        if hasattr(model, method):
-            return np.asarray(getattr(model, method)(rows))
+        said = getattr(model, method)(rows) if hasattr(model, method) else None
+        # Of several targets there is a list of probabilities, which no single output is.
+        if said is not None and not isinstance(said, list):
+            return np.asarray(said.toarray() if hasattr(said, "toarray") else said)
     raise UnsupportedModelError(f"{type(model).__name__} neither predicts nor transforms")
 
 

@@ -28,8 +28,8 @@ def prune(keep: float | Literal["auto"], importance: Importance = "best", max_dr
         keep: Share of the channels of each group that stays, in multiples of 8 and never fewer; "auto" finds one for
             each group by how much the answers mind.
         importance: Which of them stay: those with the greatest weights, those that their readers see most of, or those
-            that the others cannot stand in for; "best" tries all three and keeps the one whose answers are nearest to
-            the original's on calibration rows that nothing was fitted to.
+            that the others cannot stand in for; "best" tries all three, and goes on with the one whose answers are
+            nearest to the original's on calibration rows that nothing was fitted to.
         max_drop: Of "auto", the points of 100 by which the pruned model may disagree with the original on such rows.
         seed: Of the places of large images that are fitted to.
 
@@ -51,16 +51,10 @@ def prune(keep: float | Literal["auto"], importance: Importance = "best", max_dr
             shares = find_shares(attempts, first, max_drop, lambda share: material.progress(0.7 * share))
         else:
             shares = dict.fromkeys(attempts.prunable, keep)
-        result = attempts.finished(shares, _best(attempts, shares, measures))
+        result = attempts.finished(shares, measures)
         if len(result.SerializeToString()) >= len(model.SerializeToString()):
             raise NotApplicableError("what would go is no more than the refitted layers need")
         material.progress(1.0)
         return result
 
     return Pass("prune", run, requires=(FLOAT,), ensures=(VALID, SAME_SIGNATURE))
-
-
-def _best(attempts: Attempts, shares: dict[int, float], measures: tuple[Measure, ...]) -> Measure:
-    if len(measures) == 1:
-        return measures[0]
-    return max(measures, key=lambda measure: attempts.closeness(attempts.pruned(shares, measure)))

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edge_rai_converters.passes.prune.channels import Channels, Group, Layer
+from edge_rai_converters.passes.prune.channels import Channels, Group, Layer, narrowed
 from edge_rai_converters.passes.prune.layers import weight_of
 from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
-from edge_rai_converters.passes.prune.surgery import Kept, count_to_keep, keep_all, without
+from edge_rai_converters.passes.prune.surgery import Kept, without
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -33,13 +33,15 @@ class Evidence:
     """What the readers of each group's channels see on the fitted rows of the sample, as sums of products.
 
     Args:
-        model: The tidied model.
-        channels: Of it.
+        model: The tidied model, or what was cut of it.
+        channels: Of the tidied model.
+        kept: Those that this one has.
         sample: Rows to run.
     """
 
-    def __init__(self, model: onnx.ModelProto, channels: Channels, sample: Sample) -> None:
-        self._channels = channels
+    def __init__(self, model: onnx.ModelProto, channels: Channels, kept: Kept, sample: Sample) -> None:
+        channels = narrowed(channels, kept)
+        self._channels, self._kept = channels, kept
         self._nodes = [model.graph.node[layer.node] for layer in channels.layers]
         self._weights = [weight_of(model.graph, node) for node in self._nodes]
         self._seen: dict[tuple[int, int], Array] = {}
@@ -50,23 +52,23 @@ class Evidence:
                     self._seen[group, position] = places
         self._squares = self._accumulated(model, sample)
 
-    def keep(self, shares: Mapping[int, float], measure: Measure) -> Kept:
+    def keep(self, counts: Mapping[int, int], measure: Measure) -> Kept:
         """Decides, by channel, what stays.
 
         Args:
-            shares: Of each group, by its index, how much stays; all of one that is not there.
+            counts: Of each group, by its index, how many classes stay; all of one that is not there.
             measure: By what.
         """
-        groups, kept = self._channels.groups, keep_all(self._channels)
-        rank: Callable[[int, Kept, int], Array] = {
+        groups, kept = self._channels.groups, self._kept
+        choose: Callable[[int, Kept, int], Array] = {
             "magnitude": self._by_magnitude,
             "activation": self._by_activation,
             "redundancy": self._by_redundancy,
         }[measure]
         for index in reversed(range(len(groups))):
-            count = count_to_keep(groups[index], shares.get(index, 1.0))
+            count = counts.get(index, len(groups[index].classes))
             if count < len(groups[index].classes):
-                stays = rank(index, kept, count)
+                stays = choose(index, kept, count)
                 kept = without(self._channels, kept, groups[index].classes[~stays])
         return kept
 

@@ -9,7 +9,7 @@ on both sides is no error: such targets are moved to what the fit answers, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ _REPETITIONS = 3
 _MOST_FEATURES = 5120
 # Of the places of images some are enough: so many for each feature, and no fewer than that.
 _ROWS_A_FEATURE, _LEAST_ROWS = 16, 1 << 14
-# What is multiplied at once.
-_VALUES_AT_ONCE = 1 << 21
+# What is multiplied at once, and what is held so as not to be made again for each repetition.
+_VALUES_AT_ONCE, _VALUES_HELD = 1 << 21, 1 << 23
 
 
 def repair(
@@ -103,23 +103,34 @@ class _Fit:
         features = self._old.shape[1]
         if features > _MOST_FEATURES:
             return
+        low, high = _limits(self._graph, self._node)
+        pairs = self._held() if (low, high) != (-np.inf, np.inf) else self._pairs
         squares = np.zeros((self._groups, features, features))
         products, count = np.zeros(self._old.shape), 0
-        for read, made in self._pairs():
+        for read, made in pairs():
             squares += read.transpose(0, 2, 1) @ read
             products += read.transpose(0, 2, 1) @ made
             count += read.shape[1]
         fitted = self._solved(squares, products, count)
-        low, high = _limits(self._graph, self._node)
         for _ in range(_REPETITIONS if (low, high) != (-np.inf, np.inf) else 0):
             products[:] = 0
-            for read, made in self._pairs():
+            for read, made in pairs():
                 answer = read @ fitted
                 made = np.where(made <= low, np.minimum(answer, low), made)
                 made = np.where(made >= high, np.maximum(answer, high), made)
                 products += read.transpose(0, 2, 1) @ made
             fitted = self._solved(squares, products, count)
         set_matrix(self._graph, self._node, fitted)
+
+    def _held(self) -> Callable[[], Iterable[tuple[Floats, Floats]]]:
+        """What gives the pairs again: from memory, where they are few."""
+        held, values = [], 0
+        for pair in self._pairs():
+            held.append(pair)
+            values += pair[0].size
+            if values > _VALUES_HELD:
+                return self._pairs
+        return lambda: held
 
     def _pairs(self) -> Iterator[tuple[Floats, Floats]]:
         """What is read and what is to be made of it, (groups, rows, features + 1) and (groups, rows, channels)."""

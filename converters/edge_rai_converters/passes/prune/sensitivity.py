@@ -48,7 +48,7 @@ def find_shares(
     tried, most = 0, len(order).bit_length()
     while fails - passes > 1:
         middle = (passes + fails) // 2 if tried else len(order)
-        agreement, _ = attempts.closeness(attempts.pruned(_shares(order[:middle]), measure))
+        agreement, _ = attempts.closeness(attempts.at_once(_shares(order[:middle]), measure))
         passes, fails = (middle, fails) if agreement >= least else (passes, middle)
         tried += 1
         progress(0.6 + 0.4 * min(1.0, tried / (most + 1)))
@@ -79,7 +79,7 @@ def _steps(attempts: Attempts, group: int, measure: Measure) -> list[_Step]:
         left = count_to_keep(classes, share)
         if left == count:
             continue
-        model = attempts.sketched(group, share, measure)
+        model = attempts.alone(group, share, measure)
         now_saved, now_damage = whole - parameters(model), -attempts.closeness(model)[1]
         steps.append(_Step(group, share, now_saved - saved, max(now_damage - damage, _LEAST_DAMAGE)))
         count, saved, damage = left, now_saved, max(damage, now_damage)
