@@ -52,7 +52,7 @@ class Evidence:
     seed: int
 
     def candidates_json(self) -> bytes:
-        """Everything that was measured and decided."""
+        """Everything that was measured and decided of candidates."""
         front = pareto(self.forms.candidates)
         learned = self.learned
         document: dict[str, Any] = {

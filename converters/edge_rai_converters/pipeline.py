@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from edge_rai.bundle import (
 from edge_rai.policy import compile_policy, policy_to_toml
 from edge_rai_converters import card
 from edge_rai_converters import recipes as recipe_books
+from edge_rai_converters.audit import AuditReport, audit_dataset
 from edge_rai_converters.candidates import Candidate, Forms, make_candidates, with_costs
 from edge_rai_converters.choose import Budgets, Choice, choose
 from edge_rai_converters.data import ImageOptions
@@ -63,6 +65,7 @@ class ConversionReport:
         without_distance: By input, why it has none.
         fallback: The fallback model on the held-back rows.
         unrecorded: Outputs that are no tensors of numbers: they are not compared and have no golden vectors.
+        audit: Of the data.
     """
 
     output: Path
@@ -78,6 +81,7 @@ class ConversionReport:
     without_distance: Mapping[str, str]
     fallback: Fallback | None
     unrecorded: tuple[str, ...]
+    audit: AuditReport
 
     def as_json(self) -> dict[str, Any]:
         """For documents."""
@@ -95,6 +99,7 @@ class ConversionReport:
             "without_distance": dict(self.without_distance),
             "fallback": self.fallback.as_json() if self.fallback else None,
             "unrecorded": list(self.unrecorded),
+            "audit": self.audit.as_json(),
         }
 
     @property
@@ -214,6 +219,8 @@ class _Order:
 
 
 def _converted(learned: Learned, order: _Order, progress: Progress) -> ConversionReport:
+    progress("auditing the data")
+    audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back)
     forms = make_candidates(learned, order.books, order.defaults, order.target_cpu, progress)
     if not order.reproducible:
         progress("measuring what each candidate costs")
@@ -226,10 +233,11 @@ def _converted(learned: Learned, order: _Order, progress: Progress) -> Conversio
     verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
     evidence = Evidence(learned, forms, choice, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
+    made.files["evidence/audit.json"] = _json(audited.as_json())
     made.files["evidence/report.html"] = evidence.report_html(order.name)
     made.files["card.md"] = card.card(made.manifest, learned, forms, choice, fallback, verdicts)
     write_bundle(order.target, made.files, made.manifest)
-    return _report(order.target, learned, forms, choice, fallback, made.manifest, verdicts)
+    return _report(order.target, learned, forms, choice, fallback, made.manifest, verdicts, audited)
 
 
 def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None, reproducible: bool) -> Budgets:
@@ -259,6 +267,7 @@ def _report(
     fallback: Fallback | None,
     manifest: Manifest,
     verdicts: FalseRejections,
+    audited: AuditReport,
 ) -> ConversionReport:
     return ConversionReport(
         output=target,
@@ -274,6 +283,7 @@ def _report(
         without_distance=learned.without_distance,
         fallback=fallback,
         unrecorded=learned.unrecorded,
+        audit=audited,
     )
 
 
@@ -333,6 +343,10 @@ def _model_file(
 ) -> ModelFile:
     digest = hashlib.sha256(model).hexdigest()
     return ModelFile(role, path, "onnx", quantization, independent, digest, len(model), recipe)
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
 
 def _bundle_name(output: Path, name: str | None) -> str:

@@ -11,9 +11,7 @@ def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("stop", help="Have a bundle refuse to answer until resumed.", description=__doc__)
     parser.add_argument("model", help="a bundle, or an .onnx model")
-    parser.add_argument(
-        "--spool", help="the spool of the device's sessions, which exists; without one, stops beside the bundle"
-    )
+    parser.add_argument("--spool", help="the spool of sessions that cannot write beside the bundle; it exists")
     parser.add_argument("--why", required=True, help="for whoever finds it stopped")
     parser.set_defaults(run=run)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
+from edge_rai.types import TensorSpec
 from edge_rai_converters import data
 from edge_rai_converters.audit import AuditReport, Finding, audit, audit_dataset
 from edge_rai_converters.data import HELD_BACK_EVERY, drawn
@@ -296,8 +297,6 @@ def test_what_is_not_in_the_data_is_refused_in_a_sentence(
 
 
 def test_conversion_audits_a_bounded_part_of_its_rows(tmp_path: Path) -> None:
-    from edge_rai.types import TensorSpec
-
     digits = load_digits()
     rows = np.tile(digits.data, (60, 1)).astype(np.float32)
     path = save(tmp_path, X=rows, y=np.tile(digits.target, 60))
@@ -311,6 +310,26 @@ def test_conversion_audits_a_bounded_part_of_its_rows(tmp_path: Path) -> None:
     assert any(
         line.startswith("error: rows with the same values as a row that calibrates") for line in report.sentences()
     )
+
+
+def test_conversion_has_text_and_numbers_looked_at_and_states_passed_over(tmp_path: Path) -> None:
+    columns = {"age": [place % 50 for place in range(80)], "city": ["Ulm", "Bonn"] * 40, "ok": [1] * 80}
+    inputs = tuple(TensorSpec(name, dtype, (None, 1)) for name, dtype in (("age", "int64"), ("city", "string")))
+    state = (TensorSpec("ok", "float32", (None, 1)),)
+    dataset = data.load(csv(tmp_path, **columns), inputs + state)
+    report = audit_dataset(dataset, *dataset.split(), without=["ok"])
+    assert found(report, "exact_duplicates").numbers["rows"] == 30, "50 ages, and each with the same city"
+    assert "constant" not in kinds(report)
+    assert found(audit_dataset(dataset, *dataset.split()), "constant").numbers["columns"] == ["ok"]
+
+
+def test_columns_without_names_are_those_of_the_models_input(tmp_path: Path) -> None:
+    rows = load_wine().data
+    rows[:, 3] = 1
+    path = save(tmp_path, X=rows)
+    dataset = data.load(path, (TensorSpec("X", "float64", (None, 13)),))
+    for report in (audit(path), audit_dataset(dataset, *dataset.split())):
+        assert found(report, "constant").numbers["columns"] == ["X[3]"]
 
 
 @pytest.mark.parametrize("count", [1, 3, 30])

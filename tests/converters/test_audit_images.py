@@ -92,7 +92,7 @@ def test_labels_of_pictures_in_arrays_are_held_against_their_nearest(tmp_path: P
     right = len(suspects & {f"row {row}" for row in flipped})
     assert right >= 51
     assert len(suspects) <= right + 5
-    assert found(report, "constant").numbers["columns"] == ["image[0][0][0]", "image[0][4][0]", "image[0][4][7]"]
+    assert found(report, "constant").numbers["columns"] == ["image[0, 0, 0]", "image[0, 4, 0]", "image[0, 4, 7]"]
 
 
 def test_pictures_have_no_columns_to_make_slices_of(tmp_path: Path, tiles: list[Image.Image]) -> None:

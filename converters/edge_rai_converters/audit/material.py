@@ -44,11 +44,13 @@ class Numbers:
         name: Of the array; empty for the columns of a table.
         rows: (N, ...) all rows.
         columns: Names of the values of a row, where there are some.
+        call_axes: Axes of 1 behind axis 0 that a call of the model adds, and no name has.
     """
 
     name: str
     rows: StoredRows
     columns: tuple[str, ...] | None = None
+    call_axes: int = 0
 
     @property
     def width(self) -> int:
@@ -59,9 +61,9 @@ class Numbers:
         """What to call a value of a row."""
         if self.columns is not None:
             return self.columns[place]
-        shape = self.rows.shape[1:]
-        at = "".join(f"[{axis}]" for axis in np.unravel_index(place, shape)) if self.width > 1 else ""
-        return f"{self.name}{at}"
+        if self.width == 1:
+            return self.name
+        return f"{self.name}{list(map(int, np.unravel_index(place, self.rows.shape[1 + self.call_axes :])))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +64,17 @@ def audit(
         OSError: A file cannot be read.
     """
     progress("reading")
-    material, left_out = open_data(Path(data), labels, slices)
+    material, left_out = open_data(Path(data), labels, slices, lambda share: progress("reading", share))
     return _report(material, left_out, _THOROUGH, progress)
 
 
 def audit_dataset(
-    dataset: Dataset, calibration: Index, held_back: Index, *, progress: Progress = silent
+    dataset: Dataset,
+    calibration: Index,
+    held_back: Index,
+    *,
+    without: Collection[str] = (),
+    progress: Progress = silent,
 ) -> AuditReport:
     """Looks at a bounded part of a conversion's data: at most 100,000 rows and 64 million values, spread evenly.
 
@@ -79,9 +84,10 @@ def audit_dataset(
         dataset: Reference rows.
         calibration: Rows that calibrate, ascending.
         held_back: Rows for comparison, ascending; no row is both.
+        without: Inputs that hold no data, such as recurrent states.
         progress: Told of each stage.
     """
-    material = of_dataset(dataset, calibration, held_back, _QUICK_ROWS, _QUICK_VALUES)
+    material = of_dataset(dataset, calibration, held_back, without, _QUICK_ROWS, _QUICK_VALUES)
     return _report(material, (), _QUICK, progress)
 
 

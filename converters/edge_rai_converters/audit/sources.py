@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,9 @@ from edge_rai_converters.data import (
     Index,
     StoredRows,
     drawn,
+    open_arrays,
     read_table,
 )
-from edge_rai_converters.data.arrays import open_arrays
 from edge_rai_converters.data.dataset import NO_LABELS
 from edge_rai_converters.data.images import read_images
 from edge_rai_converters.data.tables import SUFFIXES
@@ -33,7 +33,12 @@ _LEAST_PICTURE = 8
 _FEW_ROWS = 32
 
 
-def open_data(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -> tuple[Material, tuple[str, ...]]:
+def open_data(
+    path: Path,
+    labels: Sequence[str | Path],
+    slices: Sequence[str],
+    progress: Callable[[float], None] = lambda _: None,
+) -> tuple[Material, tuple[str, ...]]:
     """Opens all rows of a file or folder.
 
     Args:
@@ -41,6 +46,7 @@ def open_data(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -
         labels: Keys, columns or .npy files, one an annotator; a folder's own are the names of its sub-folders,
             unless this says "none".
         slices: Keys or columns.
+        progress: Told the share of images that is read, 0 to 1.
 
     Returns:
         What to look at, and the names of what was left out: columns that number the rows, arrays of another length.
@@ -51,26 +57,30 @@ def open_data(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -
         OSError: It cannot be read.
     """
     if path.is_dir():
-        return _folder(path, labels, slices), ()
+        return _folder(path, labels, slices, progress), ()
     return _table(path, labels, slices) if path.suffix.lower() in SUFFIXES else _arrays(path, labels, slices)
 
 
-def of_dataset(data: Dataset, calibration: Index, held_back: Index, most_rows: int, most_values: int) -> Material:
+def of_dataset(
+    data: Dataset, calibration: Index, held_back: Index, without: Collection[str], most_rows: int, most_values: int
+) -> Material:
     """A bounded number of the rows of a conversion, spread evenly over them.
 
     Args:
         data: Reference rows.
         calibration: Rows that calibrate.
         held_back: Rows for comparison.
+        without: Inputs to pass over.
         most_rows: To look at.
         most_values: Of these together.
     """
-    numbers = [(name, rows) for name, rows in data.rows.items() if rows.dtype.kind in "fiub"]
-    words = [(name, rows) for name, rows in data.rows.items() if rows.dtype.kind in "UO"]
+    given = [(name, rows) for name, rows in data.rows.items() if name not in without]
+    numbers = [(name, rows) for name, rows in given if rows.dtype.kind in "fiub"]
+    words = [(name, rows) for name, rows in given if rows.dtype.kind in "UO"]
     width = sum(Numbers(name, rows).width for name, rows in numbers + words)
     used = np.sort(np.concatenate([calibration, held_back]))
     index = used[drawn_evenly(len(used), max(_FEW_ROWS, min(most_rows, most_values // max(1, width))))]
-    parts = tuple(Numbers(name, rows, _columns(data, rows)) for name, rows in numbers)
+    parts = tuple(Numbers(name, rows, _columns(data, rows), int(data.row_is_slice)) for name, rows in numbers)
     return Material(
         path="the data",
         count=len(data),
@@ -92,10 +102,12 @@ def _all_rows(count: int) -> tuple[Index, Mask]:
     return np.arange(count, dtype=np.int64), drawn(count, HELD_BACK_EVERY)
 
 
-def _folder(path: Path, labels: Sequence[str | Path], slices: Sequence[str]) -> Material:
+def _folder(
+    path: Path, labels: Sequence[str | Path], slices: Sequence[str], progress: Callable[[float], None]
+) -> Material:
     if slices:
         raise DataError(f"{path}: a folder of images has no column {slices[0]!r}; leave --slice out")
-    pictures = read_images(path, (_PICTURE,), ImageOptions())
+    pictures = read_images(path, (_PICTURE,), ImageOptions(), progress)
     given: dict[str, Array] = {}
     if pictures.folders is not None and not labels:
         given = {"sub-folder": pictures.folders.astype(object)}

@@ -38,9 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from edge_rai_converters.audit import audit
     from edge_rai_converters.cli.report import Stages
 
-    stages = Stages("audit")
-    report = audit(args.data, args.labels, args.slices, progress=stages)
-    stages.end()
+    with Stages("audit") as stages:
+        report = audit(args.data, args.labels, args.slices, progress=stages)
     if args.json:
         print(json.dumps(report.as_json(), sort_keys=True, indent=1, allow_nan=False))
     else:

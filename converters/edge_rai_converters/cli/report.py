@@ -60,6 +60,7 @@ class Stages:
 
 def print_report(report: ConversionReport) -> None:
     """The candidates, the choice and what the guard says of the held-back rows."""
+    _print_audit(report)
     _print_candidates(report)
     print(f"chosen: {report.choice.reason}.")
     cost = report.chosen.cost
@@ -78,6 +79,15 @@ def print_report(report: ConversionReport) -> None:
     _print_guard(report)
     batch = "rows are judged one by one" if report.batched else "a call is one row"
     print(f"wrote:  {report.output} ({report.features} features, {report.calibration_rows} calibration rows; {batch})")
+
+
+def _print_audit(report: ConversionReport) -> None:
+    grave = [finding for finding in report.audit.findings if finding.severity != "info"]
+    for finding in grave:
+        print(f"audit:  {finding.severity}: {finding.sentence}. {finding.advice}.")
+    rest = len(report.audit.findings) - len(grave)
+    more = f"; {rest} to know, see edge-rai audit" if rest else ""
+    print(f"audit:  {len(grave) or 'nothing'} found in the data{more}")
 
 
 def _print_candidates(report: ConversionReport) -> None:

@@ -28,8 +28,8 @@ def prune(keep: float | Literal["auto"], importance: Importance = "best", max_dr
         keep: Share of the channels of each group that stays, in multiples of 8 and never fewer; "auto" finds one for
             each group by how much the answers mind.
         importance: Which of them stay: those with the greatest weights, those that their readers see most of, or those
-            that the others cannot stand in for; "best" tries all three, and goes on with the one whose answers are
-            nearest to the original's on calibration rows that nothing was fitted to.
+            that the others cannot stand in for; "best" tries all three and keeps the one whose answers are nearest to
+            the original's on calibration rows that nothing was fitted to.
         max_drop: Of "auto", the points of 100 by which the pruned model may disagree with the original on such rows.
         seed: Of the places of large images that are fitted to.
 

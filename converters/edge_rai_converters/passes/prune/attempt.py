@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil, log
 
 import onnx
 
-from edge_rai_converters.passes.contract import Material, NotApplicableError
-from edge_rai_converters.passes.prune.channels import Channels, narrowed, trace
+from edge_rai_converters.passes.contract import Feed, Material, NotApplicableError
+from edge_rai_converters.passes.prune.channels import Channels, trace
 from edge_rai_converters.passes.prune.importance import Evidence, Measure
 from edge_rai_converters.passes.prune.judge import Judge
 from edge_rai_converters.passes.prune.reconstruct import repair
 from edge_rai_converters.passes.prune.sample import Sample
-from edge_rai_converters.passes.prune.surgery import Kept, count_to_keep, cut, keep_all
+from edge_rai_converters.passes.prune.surgery import count_to_keep, cut
 from edge_rai_converters.passes.prune.tidy import tidied
 
 _LEAST_ROWS = 16
 # A share so small that a group would keep as few channels as it may.
 _LEAST_SHARE = 1e-9
-# By what the width is divided in one step; what goes is chosen anew, on the refitted model, for the next.
-_STEP = 1.6
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Form:
-    """A model that has lost the channels that are not kept, and been refitted."""
-
-    model: onnx.ModelProto
-    kept: Kept
 
 
 class Attempts:
@@ -58,17 +46,16 @@ class Attempts:
         if not self.prunable:
             raise NotApplicableError(_why_nothing_goes(self.channels))
         self._sample = Sample(material, seed)
-        self._whole = Form(self.original, keep_all(self.channels))
-        self._evidence = Evidence(self.original, self.channels, self._whole.kept, self._sample)
+        self._evidence = Evidence(self.original, self.channels, self._sample)
         self._judge = Judge(model, self._sample)
 
     def closeness(self, model: onnx.ModelProto) -> tuple[float, float]:
         """To the original, on rows that only ``finished`` fits to; see Judge."""
         return self._judge.closeness(model)
 
-    def at_once(self, shares: Mapping[int, float], measure: Measure) -> onnx.ModelProto:
-        """Keeps these shares of groups."""
-        return self._narrower(self._whole, self._evidence, shares, measure).model
+    def made(self, shares: Mapping[int, float], measure: Measure) -> onnx.ModelProto:
+        """Keeps these shares of groups, and refits what is behind them."""
+        return self._made(shares, measure, self._sample.fitted)
 
     def alone(self, group: int, share: float, measure: Measure) -> onnx.ModelProto:
         """Prunes one group, and refits only the layers that read it."""
@@ -78,40 +65,27 @@ class Attempts:
             for index, layer in enumerate(self.channels.layers)
             if layer.sources is not None and classes.intersection(self.channels.roots[layer.sources].tolist())
         ]
-        return self._narrower(self._whole, self._evidence, {group: share}, measure, readers).model
+        return self._made({group: share}, measure, self._sample.fitted, readers)
 
     def finished(self, shares: Mapping[int, float], measures: Sequence[Measure]) -> onnx.ModelProto:
-        """Keeps these shares, step by step; each step by the measure that leaves the answers nearest to the original's.
+        """Keeps these shares, by the measure that leaves the answers nearest to the original's; fits on all rows."""
+        best = measures[0]
+        if len(measures) > 1:
+            best = max(measures, key=lambda measure: self.closeness(self.made(shares, measure)))
+        return self._made(shares, best, [*self._sample.fitted, *self._sample.apart])
 
-        Args:
-            shares: Of groups, by their index.
-            measures: To choose from.
-        """
-        form, evidence = self._whole, self._evidence
-        steps = max(1, ceil(log(1 / min(shares.values())) / log(_STEP)))
-        for step in range(1, steps + 1):
-            wanted = {group: share ** (step / steps) for group, share in shares.items()}
-            forms = [self._narrower(form, evidence, wanted, measure) for measure in measures]
-            form = max(forms, key=lambda form: self.closeness(form.model)) if len(forms) > 1 else forms[0]
-            if step < steps:
-                evidence = Evidence(form.model, self.channels, form.kept, self._sample)
-        rows = [*self._sample.fitted, *self._sample.apart]
-        repair(self.original, form.model, self.channels, form.kept, self._sample, rows)
-        return form.model
-
-    def _narrower(
+    def _made(
         self,
-        form: Form,
-        evidence: Evidence,
         shares: Mapping[int, float],
         measure: Measure,
+        rows: Sequence[Feed],
         layers: Sequence[int] | None = None,
-    ) -> Form:
+    ) -> onnx.ModelProto:
         counts = {group: count_to_keep(self.channels.groups[group], share) for group, share in shares.items()}
-        kept = evidence.keep(counts, measure)
-        result = cut(form.model, narrowed(self.channels, form.kept), kept)
-        repair(self.original, result, self.channels, kept, self._sample, self._sample.fitted, layers)
-        return Form(result, kept)
+        kept = self._evidence.keep(counts, measure)
+        result = cut(self.original, self.channels, kept)
+        repair(self.original, result, self.channels, kept, self._sample, rows, layers)
+        return result
 
 
 def _why_nothing_goes(channels: Channels) -> str:

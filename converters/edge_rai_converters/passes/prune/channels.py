@@ -8,7 +8,7 @@ the graph, are joined with FROZEN. What is left falls into groups: classes of ch
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -167,24 +167,6 @@ class Channels:
     layers: tuple[Layer, ...]
     groups: tuple[Group, ...]
     stops: frozenset[str]
-
-
-def narrowed(channels: Channels, kept: npt.NDArray[np.bool_]) -> Channels:
-    """Those of the model that the cut leaves; what stays keeps its number."""
-    return replace(
-        channels,
-        cuts=tuple(replace(one, ids=one.ids[kept[one.ids]]) for one in channels.cuts),
-        counts=tuple(replace(one, ids=one.ids[kept[one.ids]]) for one in channels.counts),
-        layers=tuple(
-            replace(
-                layer,
-                sources=None if layer.sources is None else layer.sources[kept[layer.sources]],
-                makes=layer.makes[kept[layer.makes]],
-            )
-            for layer in channels.layers
-        ),
-        groups=tuple(replace(group, classes=group.classes[kept[group.classes]]) for group in channels.groups),
-    )
 
 
 def trace(model: onnx.ModelProto) -> Channels:

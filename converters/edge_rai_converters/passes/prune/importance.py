@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edge_rai_converters.passes.prune.channels import Channels, Group, Layer, narrowed
+from edge_rai_converters.passes.prune.channels import Channels, Group, Layer
 from edge_rai_converters.passes.prune.layers import weight_of
 from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
-from edge_rai_converters.passes.prune.surgery import Kept, without
+from edge_rai_converters.passes.prune.surgery import Kept, keep_all, without
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -26,22 +26,20 @@ Measure = Literal["magnitude", "activation", "redundancy"]
 
 MEASURES: tuple[Measure, ...] = ("magnitude", "activation", "redundancy")
 # Share of the mean square that a channel is taken to vary by on top, so that no channel is exactly another's copy.
-_RIDGE = 1e-3
+_RIDGE = 1e-4
 
 
 class Evidence:
     """What the readers of each group's channels see on the fitted rows of the sample, as sums of products.
 
     Args:
-        model: The tidied model, or what was cut of it.
-        channels: Of the tidied model.
-        kept: Those that this one has.
+        model: The tidied model.
+        channels: Of it.
         sample: Rows to run.
     """
 
-    def __init__(self, model: onnx.ModelProto, channels: Channels, kept: Kept, sample: Sample) -> None:
-        channels = narrowed(channels, kept)
-        self._channels, self._kept = channels, kept
+    def __init__(self, model: onnx.ModelProto, channels: Channels, sample: Sample) -> None:
+        self._channels = channels
         self._nodes = [model.graph.node[layer.node] for layer in channels.layers]
         self._weights = [weight_of(model.graph, node) for node in self._nodes]
         self._seen: dict[tuple[int, int], Array] = {}
@@ -59,7 +57,7 @@ class Evidence:
             counts: Of each group, by its index, how many classes stay; all of one that is not there.
             measure: By what.
         """
-        groups, kept = self._channels.groups, self._kept
+        groups, kept = self._channels.groups, keep_all(self._channels)
         choose: Callable[[int, Kept, int], Array] = {
             "magnitude": self._by_magnitude,
             "activation": self._by_activation,

@@ -48,7 +48,7 @@ def find_shares(
     tried, most = 0, len(order).bit_length()
     while fails - passes > 1:
         middle = (passes + fails) // 2 if tried else len(order)
-        agreement, _ = attempts.closeness(attempts.at_once(_shares(order[:middle]), measure))
+        agreement, _ = attempts.closeness(attempts.made(_shares(order[:middle]), measure))
         passes, fails = (middle, fails) if agreement >= least else (passes, middle)
         tried += 1
         progress(0.6 + 0.4 * min(1.0, tried / (most + 1)))
