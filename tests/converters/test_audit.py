@@ -14,6 +14,10 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data
 from edge_rai_converters.audit import AuditReport, Finding, audit, audit_dataset
+from edge_rai_converters.audit.columns import measure
+from edge_rai_converters.audit.duplicates import find_near, group
+from edge_rai_converters.audit.points import make_points
+from edge_rai_converters.audit.sources import open_data
 from edge_rai_converters.data import HELD_BACK_EVERY, drawn
 from edge_rai_converters.errors import DataError
 
@@ -84,10 +88,6 @@ def test_near_duplicates_are_those_of_all_pairs(tmp_path: Path) -> None:
     copies = rows[:200] + 0.05 * rows.std(axis=0) * np.random.default_rng(1).random((200, 1))
     near = np.concatenate([rows, copies])
     path = save(tmp_path, X=near)
-    from edge_rai_converters.audit.columns import measure
-    from edge_rai_converters.audit.points import make_points
-    from edge_rai_converters.audit.sources import open_data
-
     material, _ = open_data(path, (), ())
     points = make_points(material, measure(material), material.index)
     distances = np.sqrt(np.square(points[:, None] - points).sum(axis=2))
@@ -330,6 +330,15 @@ def test_columns_without_names_are_those_of_the_models_input(tmp_path: Path) -> 
     dataset = data.load(path, (TensorSpec("X", "float64", (None, 13)),))
     for report in (audit(path), audit_dataset(dataset, *dataset.split())):
         assert found(report, "constant").numbers["columns"] == ["X[3]"]
+
+
+def test_comparison_for_near_duplicates_keeps_its_bounds_and_says_what_it_did(tmp_path: Path) -> None:
+    digits = load_digits()
+    material, _ = open_data(save(tmp_path, X=digits.data), (), ())
+    measured, groups = measure(material), group(material)
+    assert find_near(material, groups, measured, 32_000, 10**9)[1] == 32_000 // 61, "three of 64 columns are constant"
+    assert 400 < find_near(material, groups, measured, 1 << 24, 100_000)[1] < 1200
+    assert find_near(material, groups, measured, 1 << 24, 10**9)[1] == 1797
 
 
 @pytest.mark.parametrize("count", [1, 3, 30])

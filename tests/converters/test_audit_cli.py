@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import cohen_kappa_score
 
 from edge_rai import cli
+from edge_rai_converters.data import HELD_BACK_EVERY, drawn
 
 
 @pytest.fixture
@@ -50,3 +52,20 @@ def test_damaged_data_exit_1_with_one_sentence(tmp_path: Path, capsys: pytest.Ca
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "data.npz: not a .npz or .npy file of plain arrays" in printed.err
+    assert cli.main(["audit", str(tmp_path / "none.npz")]) == 4
+
+
+def test_annotators_and_slices_are_columns_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = load_breast_cancer()
+    lines = ["radius,texture,site,first,second"]
+    for place, (row, label) in enumerate(zip(loaded.data, loaded.target, strict=True)):
+        lines.append(f"{row[0]},{row[1]},{'Ulm' if place % 3 else 'Bonn'},{label},{label if place % 9 else 1 - label}")
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    arguments = ["audit", str(tmp_path / "data.csv"), "--labels", "first", "second", "--slice", "site", "--json"]
+    assert cli.main(arguments) == 0
+    numbers = {entry["kind"]: entry["numbers"] for entry in json.loads(capsys.readouterr().out)["findings"]}
+    held_back = drawn(569, HELD_BACK_EVERY)
+    small = {"Bonn": int(held_back[::3].sum()), "Ulm": int(held_back.sum() - held_back[::3].sum())}
+    assert numbers["slices_too_small"]["held_back"] == {name: rows for name, rows in small.items() if rows < 93}
+    first, second = loaded.target, np.where(np.arange(569) % 9, loaded.target, 1 - loaded.target)
+    assert numbers["annotators"]["cohen"] == pytest.approx(cohen_kappa_score(first, second))

@@ -112,7 +112,7 @@ def test_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise
     turned = upright.transpose(Image.Transpose.ROTATE_90)
-    assert np.array_equal(pixels_of(tmp_path, turned, "00.tiff", exif=exif), PIXELS[0])
+    assert np.array_equal(pixels_of(tmp_path, turned, exif=exif), PIXELS[0])
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "CMYK", "1", "LA"])
