@@ -220,7 +220,8 @@ class _Order:
 
 def _converted(learned: Learned, order: _Order, progress: Progress) -> ConversionReport:
     progress("auditing the data")
-    audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back)
+    states = [state.input for state in learned.policy.states]
+    audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back, without=states)
     forms = make_candidates(learned, order.books, order.defaults, order.target_cpu, progress)
     if not order.reproducible:
         progress("measuring what each candidate costs")

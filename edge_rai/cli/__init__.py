@@ -26,7 +26,11 @@ from edge_rai.errors import (
 
 _ENTRY_POINTS = "edge_rai.commands"
 # Commands of the other distribution, which registers them in the group above.
-_CONVERTER_COMMANDS = {"convert": "Convert a trained model into a bundle.", "profile": "Learn a policy from data."}
+_CONVERTER_COMMANDS = {
+    "audit": "Look for what is wrong with data.",
+    "convert": "Convert a trained model into a bundle.",
+    "profile": "Learn a policy from data.",
+}
 
 
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (

@@ -105,7 +105,7 @@ def textures(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def residual(rng: np.random.Generator) -> Layer:
-    """Three stages of plain residual blocks, 1.1 million parameters."""
+    """Three stages of plain residual blocks, 850 thousand parameters."""
     layers: list[Layer] = [Conv(rng, 3, 48, 3, 2), BatchNorm(48), Relu()]
     for width, wider in ((48, 96), (96, 160)):
         inner = (Conv(rng, width, width, 3), BatchNorm(width), Relu(), Conv(rng, width, width, 3), BatchNorm(width))

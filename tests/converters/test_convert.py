@@ -306,7 +306,8 @@ def test_convert_command_prints_a_table_and_keeps_progress_off_stdout(
     ]
     assert command(convert_command, *arguments) == 0
     printed = capsys.readouterr()
-    table = printed.out.splitlines()
+    assert printed.out.startswith("audit:  ")
+    table = [line for line in printed.out.splitlines() if not line.startswith("audit:  ")]
     assert table[0].split()[:3] == ["candidate", "bytes", "accuracy"]
     assert table[1].split()[0] == "float"
     assert sum(line.startswith("*") for line in table) == sum(line.startswith("chosen: ") for line in table) == 1

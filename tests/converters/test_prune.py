@@ -161,6 +161,16 @@ def test_a_model_without_layers_is_not_pruned() -> None:
         apply([prune(0.5)], model, material(np.zeros((64, 3), np.float32)))
 
 
+def test_weights_that_old_models_list_as_inputs_are_cut_too() -> None:
+    model = network(0, ["residual"])
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    model.ir_version = 3
+    pruned = apply([prune(0.5, "magnitude")], model, material(ROWS))
+    assert [value.name for value in pruned.graph.input] == ["x"]
+    np.testing.assert_allclose(answers(pruned, ROWS), answers(model, ROWS), rtol=0, atol=1e-3)
+
+
 def test_a_handful_of_rows_is_too_few() -> None:
     with pytest.raises(NotApplicableError, match="16 calibration rows are the least .* there are 3"):
         apply([prune(0.5)], network(0, []), material(ROWS[:3]))

@@ -51,7 +51,7 @@ class Graph:
 
     def constant(self, value: Array) -> str:
         name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:

@@ -71,7 +71,8 @@ class Attempts:
         """Keeps these shares, by the measure that leaves the answers nearest to the original's; fits on all rows."""
         best = measures[0]
         if len(measures) > 1:
-            best = max(measures, key=lambda measure: self.closeness(self.made(shares, measure)))
+            # Not by rows of the same class: on few rows that is a coarse measure, and chance decides.
+            best = max(measures, key=lambda measure: self.closeness(self.made(shares, measure))[1])
         return self._made(shares, best, [*self._sample.fitted, *self._sample.apart])
 
     def _made(
@@ -90,6 +91,6 @@ class Attempts:
 
 def _why_nothing_goes(channels: Channels) -> str:
     if not channels.layers:
-        return "it has no Conv, Gemm or MatMul with constant weights"
+        return "it has no Conv, Gemm or MatMul with constant float32 weights that reads a tensor of known rank"
     through = f", or through {', '.join(sorted(channels.stops))}" if channels.stops else ""
     return f"it has no layer of more than 8 channels but those that lead to an output{through}"

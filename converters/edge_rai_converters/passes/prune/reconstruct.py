@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 # Share of the mean square of the features.
-_RIDGE = 1e-3
+_RIDGE = 1e-4
 _REPETITIONS = 3
 # Above it sums of products would not fit in memory: those of 5,120 take 210 MB.
 _MOST_FEATURES = 5120

@@ -70,7 +70,7 @@ def replace(graph: onnx.GraphProto, node: onnx.NodeProto, index: int, values: Ar
         name += "_"
     node.input.extend([""] * (index + 1 - len(node.input)))
     node.input[index] = name
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
 
 
 def drop_dead_constants(graph: onnx.GraphProto) -> None:
