@@ -13,14 +13,14 @@
 typedef struct feature_pass {
     er_feature_row of;
     erai_answer *answer;
-    uint64_t kinds; /* bit i: the feature has a check of kind i */
-    uint64_t found; /* bit i: that check has its reason */
+    uint64_t kinds;    /* bit i: the feature has a check of kind i */
+    uint64_t found;    /* bit i: that check has its reason */
     uint64_t rejected; /* bit i: and rejects the row */
-    size_t present; /* values looked at */
-    size_t clipped; /* of these */
-    double shift;   /* the first of these, from which the mean is counted: it has its digits for what varies */
-    double mean;    /* of these */
-    double squares; /* the sum of their squared deviations from it */
+    size_t present;    /* values looked at */
+    size_t clipped;    /* of these */
+    double shift;      /* the first of these, from which the mean is counted: it has its digits for what varies */
+    double mean;       /* of these */
+    double squares;    /* the sum of their squared deviations from it */
     er_memory_slot step, top; /* of STEP and MONOTONIC, as of the value before */
 } feature_pass;
 
@@ -250,8 +250,7 @@ static void check_numbers(feature_pass *pass) {
     for (uint32_t i = 0; pass->present && i < feature->check_count; i++) finish(pass, &feature->checks[i]);
     /* A value with which anything is wrong may be too great, and have all that come after it found. */
     for (uint32_t i = 0; pass->found && i < feature->check_count; i++)
-        if (feature->checks[i].rule.kind == ERAI_CHECK_MONOTONIC)
-            leave(pass, &feature->checks[i], (er_memory_slot){0});
+        if (feature->checks[i].rule.kind == ERAI_CHECK_MONOTONIC) leave(pass, &feature->checks[i], (er_memory_slot){0});
 }
 
 /* ---- Strings ---- */
@@ -345,8 +344,8 @@ void er_check_row(erai_answer *answer, const er_row *row) {
     if (size == 0) return;
     for (uint32_t i = 0; i < input->checked; i++) {
         uint32_t place = input->checked_features[i];
-        feature_pass pass = {
-            .of = {.row = row, .feature = &features[place], .place = place, .size = size}, .answer = answer};
+        feature_pass pass = {.of = {.row = row, .feature = &features[place], .place = place, .size = size},
+                             .answer = answer};
         if (input->width == ER_TEXT)
             check_strings(&pass);
         else

@@ -26,7 +26,7 @@ struct er_runner {
     er_worker *worker; /* NULL: not started */
     er_job *job;
     uint64_t process; /* in which the worker was started */
-    int left;        /* the last run was left, and told to end */
+    int left;         /* the last run was left, and told to end */
 };
 
 static void do_run(void *context) {

@@ -8,7 +8,7 @@
 #define ER_MOST_PROBES 64 /* at a time, whatever the rule */
 
 typedef struct er_gate {
-    er_mutex lock; /* what follows; moments only */
+    er_mutex lock;    /* what follows; moments only */
     uint64_t full_ns; /* when the bucket was full last, */
     uint64_t taken;   /* and tokens taken since */
     erai_breaker breaker;
