@@ -85,7 +85,7 @@ static void tenths_of_seconds_make_whole_tokens(void) {
             for (int i = 0; i < 4; i++) {
                 clock.monotonic_ns += steps[i] * (SECOND / 10);
                 tenths = tenths + steps[i] < 20 ? tenths + steps[i] : 20;
-                size_t rows = i ? 1 : 2, granted = tenths / 10 < rows ? tenths / 10 : rows;
+                size_t rows = i ? 1 : 2, whole = (size_t)(tenths / 10), granted = whole < rows ? whole : rows;
                 ER_CHECK_INT(call(session, answer, rows, good), granted);
                 tenths -= 10 * granted;
             }
