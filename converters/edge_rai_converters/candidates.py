@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from edge_rai.bundle import Quantization
@@ -15,6 +17,7 @@ from edge_rai_converters.compare import Comparison, compare, find_decision
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.measure import Cost
 from edge_rai_converters.passes.contract import Material, NotApplicableError, Target, apply
+from edge_rai_converters.passes.properties import quantization_of
 from edge_rai_converters.progress import Progress
 from edge_rai_converters.recipes import FLOAT, Recipe
 from edge_rai_converters.refit import Rethreshold, make_refitter
@@ -23,6 +26,7 @@ from edge_rai_converters.sources import refusal
 
 # Passes leave what is worth knowing of their work in the model, under keys that begin so.
 NOTE = "edge_rai."
+_LESS_THAN_GUESSING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +85,14 @@ def make_candidates(
         ValueError: A recipe is not valid; or there are labels, and the model answers no class.
     """
     scale = _Scale(learned)
-    original = scale.candidate(FLOAT, "none", learned.source.data, learned.runner)
+    original = scale.original()
     models, candidates, failed = {FLOAT: learned.source.data}, [original], {}
     trees = refusal(learned.source.proto)
     for recipe in recipes:
         if recipe.name == FLOAT:
             continue
         if trees:
-            failed[recipe.name] = f"is not to be had: {trees}"
+            failed[recipe.name] = f"cannot be made: {trees}"
             continue
         stage = f"making {recipe.name}: {recipe.summary}"
         progress(stage)
@@ -96,7 +100,7 @@ def make_candidates(
             model = _made(recipe, learned, defaults, target, lambda share, stage=stage: progress(stage, share))
             entry = scale.candidate(recipe.name, recipe.quantization, model, _runner(model))
         except NotApplicableError as reason:
-            failed[recipe.name] = f"is not to be had: {reason}"
+            failed[recipe.name] = f"cannot be made: {reason}"
             continue
         twin = next((name for name, other in models.items() if other == model), None)
         if twin:
@@ -127,6 +131,9 @@ def _made(recipe: Recipe, learned: Learned, defaults: Mapping[str, Any], target:
         progress=progress,
     )
     made = apply(recipe.passes(defaults), learned.source.proto, material)
+    found = quantization_of(made)
+    if found != recipe.quantization:
+        raise ValueError(f"recipe {recipe.name!r} says its result is {recipe.quantization}, but it is {found}")
     return bytes(made.SerializeToString(deterministic=True))
 
 
@@ -135,6 +142,11 @@ def _runner(model: bytes) -> Runner:
         return Runner(model, "the result")
     except UnsupportedModelError as error:
         raise NotApplicableError(f"what was written does not load: {error}") from error
+
+
+def _few(values: npt.NDArray[np.int64]) -> str:
+    shown = ", ".join(str(value) for value in values[:4])
+    return f"{shown} and {len(values) - 4} more" if len(values) > 4 else shown
 
 
 class _Scale:
@@ -146,6 +158,25 @@ class _Scale:
         self._labels = None if labels is None else labels[learned.held_back]
         self._decision = find_decision(learned.answers, self._labels)
         self._refit = make_refitter(learned)
+
+    def original(self) -> Candidate:
+        """The float model.
+
+        Raises:
+            ValueError: It is right less often than half of what guessing would be: labels are numbered otherwise.
+        """
+        entry = self.candidate(FLOAT, "none", self._learned.source.data, self._learned.runner)
+        accuracy = entry.comparison.accuracy
+        if self._labels is not None and self._decision is not None and accuracy is not None:
+            classes = max(self._decision.classes, len(np.unique(self._labels)))
+            if accuracy < _LESS_THAN_GUESSING / classes:
+                answered = np.unique(self._decision.of(self._learned.answers))
+                raise ValueError(
+                    f"the float model has the class of the label in {100 * accuracy:.1f} % of the held-back rows, less "
+                    f"than by guessing; it answers {_few(answered)}, the labels are {_few(np.unique(self._labels))}: "
+                    "number the labels as the model numbers its classes, or leave them out"
+                )
+        return entry
 
     def candidate(self, recipe: str, quantization: Quantization, model: bytes, runner: Runner) -> Candidate:
         learned, batched = self._learned, self._learned.policy.batched

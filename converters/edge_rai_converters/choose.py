@@ -71,6 +71,9 @@ def choose(
     said = {name: why for name, why in {**objections, **failed}.items() if why}
     if not kept:
         raise _nothing(said, asked, wish, free=free, made=any(name not in failed for name in asked))
+    if free:
+        kept, slower = _without_slower(original, kept)
+        said |= slower
     smallest = min(entry.size for entry in kept)
     equals = [entry for entry in kept if entry.size <= (1 + _EQUAL_SIZE) * smallest]
     best = _fastest(equals)
@@ -89,18 +92,32 @@ def _objection(original: Candidate, entry: Candidate, budgets: Budgets, free: bo
         return ""
     if drop is not None and drop > budgets.max_drop:
         return f"loses {drop:.2f} points of accuracy on the held-back rows, more than the {budgets.max_drop:g} allowed"
-    if not free:
-        return ""
-    if not entry.rows_independent and original.rows_independent:
-        return "makes a row's answer depend on the other rows of its batch"
     if drop is None and measured.agreement is not None:
         other, most = 100 * (1 - measured.agreement), budgets.max_drop + _MORE_DISAGREEMENT
         if other > most:
             return f"gives another class in {other:.1f} % of the held-back rows, more than the {most:g} allowed"
+    if not free:
+        return ""
+    if not entry.rows_independent and original.rows_independent:
+        return "makes a row's answer depend on the other rows of its batch"
     if measured.agreement is None and not measured.relative_difference <= MAX_RELATIVE_DIFFERENCE:
         share, most = 100 * measured.relative_difference, 100 * MAX_RELATIVE_DIFFERENCE
         return f"differs by up to {share:.1f} % of an output's range, more than the {most:.0f} allowed"
     return _no_gain(original, entry)
+
+
+def _without_slower(original: Candidate, kept: Sequence[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
+    """Candidates slower than the float model beyond doubt go, where one that is not saves bytes as well."""
+    good = [entry for entry in kept if not (entry.cost and entry.cost.slower)]
+    instead = next((entry for entry in good if entry is not original), None)
+    if instead is None:
+        return list(kept), {}
+    slower = {
+        entry.recipe: f"is slower than float ({_speed_up(entry.cost)}), and {instead.recipe} is not"
+        for entry in kept
+        if entry.cost and entry.cost.slower
+    }
+    return good, slower
 
 
 def _no_gain(original: Candidate, entry: Candidate) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.errors import EdgeRaiError
+
 Data = str | Path | npt.NDArray[Any] | Mapping[str, Any]
 Labels = str | Path | npt.NDArray[Any] | None
 
@@ -28,7 +30,12 @@ def on_disk(data: Data, labels: Labels) -> Iterator[tuple[str | Path, str | Path
         TypeError: It is none of these, or holds Python objects.
     """
     with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
-        yield _data(data, Path(folder)), _labels(labels, Path(folder))
+        try:
+            yield _data(data, Path(folder)), _labels(labels, Path(folder))
+        except (EdgeRaiError, ValueError) as error:
+            # What the caller gave has no path; a sentence about it names the thing.
+            error.args = tuple(str(part).replace(f"{folder}/", "the given ") for part in error.args)
+            raise
 
 
 def _data(data: Any, folder: Path) -> str | Path:
@@ -59,5 +66,6 @@ def _array(values: Any, what: str) -> npt.NDArray[Any]:
     if array.dtype == object and all(isinstance(item, str) for item in array.ravel()):
         array = array.astype(np.str_)
     if array.dtype == object:
-        raise TypeError(f"{what} is {type(values).__name__}; expected a path, or an array of numbers or strings")
+        known = "a path, an array of numbers or strings, arrays by name, or a data frame"
+        raise TypeError(f"{what} is {type(values).__name__}; expected {known}")
     return array

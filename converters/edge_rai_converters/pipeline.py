@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -173,16 +174,20 @@ def convert(
     """
     target = Path(output)
     check_replaceable(target)
+    _check_writable(target)
     budgets = _budgets(max_drop, budget_ms, budget_bytes, reproducible)
     if target_cpu not in get_args(Target):
         raise ValueError(f"target_cpu is {target_cpu!r}; expected one of {', '.join(get_args(Target))}")
-    books = [*recipe_books.chosen(recipe_books.built_in(), prune, quantize), *map(recipe_books.read, recipes)]
+    books = _all_books(prune, quantize, recipes)
     keep = prune if isinstance(prune, str) else 1 - prune
+    defaults = {"max_drop": max(0.0, max_drop), "seed": seed, "keep": keep}
+    for book in books:
+        book.passes(defaults)  # refuses what no pass takes, before anything is made
     order = _Order(
         target=target,
         name=_bundle_name(target, name),
         books=books,
-        defaults={"max_drop": max_drop, "seed": seed, "keep": keep},
+        defaults=defaults,
         target_cpu=target_cpu,
         budgets=budgets,
         wish=_wish(prune, quantize),
@@ -251,6 +256,26 @@ def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None,
     if budget_bytes is not None and budget_bytes <= 0:
         raise ValueError(f"budget_bytes is {budget_bytes}; expected a number of bytes above 0")
     return Budgets(max_drop, budget_ms, budget_bytes)
+
+
+def _all_books(prune: Prune, quantize: Quantize, users: Sequence[str | Path]) -> list[Recipe]:
+    built_in = recipe_books.built_in()
+    names = {book.name for book in built_in}
+    books = recipe_books.chosen(built_in, prune, quantize)
+    for path in users:
+        book = recipe_books.read(path)
+        if book.name in names:
+            raise ValueError(f"{path}: there is another recipe {book.name!r}; give this one a name of its own")
+        names.add(book.name)
+        books.append(book)
+    return books
+
+
+def _check_writable(target: Path) -> None:
+    """Early, because what is written comes after minutes of work."""
+    there = next(parent for parent in target.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{target} cannot be written: {there} is not a directory that may be written to")
 
 
 def _wish(prune: Prune, quantize: Quantize) -> str:

@@ -37,6 +37,8 @@ def read_rows(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
 def _load(path: Path, name_of_one: str) -> dict[str, Any]:
     import numpy as np
 
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(f"{path}: rows are read from .npz or .npy files; save them with numpy.savez or numpy.save")
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)

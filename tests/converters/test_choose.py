@@ -44,8 +44,8 @@ def test_float_is_kept_when_a_candidate_does_not_pay(changes: dict[str, object],
 
 
 def test_reason_says_why_a_recipe_gave_no_candidate() -> None:
-    choice = choose([FLOAT], {"int8": "is not to be had: it has no layers"}, ["float", "int8"], BUDGETS, "float")
-    assert choice.reason == "float is kept because int8 is not to be had: it has no layers"
+    choice = choose([FLOAT], {"int8": "cannot be made: it has no layers"}, ["float", "int8"], BUDGETS, "float")
+    assert choice.reason == "float is kept because int8 cannot be made: it has no layers"
 
 
 def test_smaller_candidate_that_keeps_the_budgets_is_taken() -> None:
@@ -82,10 +82,26 @@ def test_budgets_of_size_and_latency_exclude_the_float_model_too() -> None:
         choose([original, entry], {}, ["float", "int8"], Budgets(1.0, size=10), "float")
 
 
+def test_candidate_slower_than_float_is_dropped_where_another_saves_bytes_and_is_not() -> None:
+    asked = ["float", "pruned", "int8"]
+    original, good = replace(FLOAT, cost=cost(1, 1, 1)), replace(PRUNED, size=700, cost=cost(0.98, 1.01, 1.05))
+    slow = replace(INT8, cost=cost(0.7, 0.8, 0.9))
+    choice = choose([original, good, slow], {}, asked, BUDGETS, "float")
+    assert choice.recipe == "pruned"
+    assert choice.objections["int8"] == "is slower than float (0.80 times as fast, 0.70 to 0.90), and pruned is not"
+    assert choose([original, slow], {}, asked, BUDGETS, "float").recipe == "int8"
+
+
+def test_without_labels_agreement_is_held_to_the_budget_of_what_is_insisted_on_too() -> None:
+    nobody_knows = replace(INT8, comparison=replace(INT8.comparison, accuracy=None, agreement=0.9))
+    with pytest.raises(AccuracyDropError, match=r"int8 gives another class in 10\.0 % .* more than the 1 allowed"):
+        choose([FLOAT, nobody_knows], {}, ["int8"], Budgets(0.0), "int8")
+
+
 def test_insisting_overrides_everything_but_accuracy_and_budgets() -> None:
     worse = replace(INT8, size=2000, rows_independent=False, comparison=replace(INT8.comparison, agreement=0.5))
     assert choose([FLOAT, worse], {}, ["int8"], BUDGETS, "int8").recipe == "int8"
     with pytest.raises(AccuracyDropError, match=r"int8 loses 0\.50 points of accuracy .* more than the 0\.1 allowed"):
         choose([FLOAT, INT8], {}, ["int8"], Budgets(0.1), "int8")
-    with pytest.raises(AccuracyDropError, match="int8 was asked for, but int8 is not to be had: no layers"):
-        choose([FLOAT], {"int8": "is not to be had: no layers"}, ["int8"], BUDGETS, "int8")
+    with pytest.raises(AccuracyDropError, match="int8 was asked for, but int8 cannot be made: no layers"):
+        choose([FLOAT], {"int8": "cannot be made: no layers"}, ["int8"], BUDGETS, "int8")

@@ -212,7 +212,7 @@ def test_models_and_rows_of_a_notebook_make_the_same_bundle_as_files(tumours: Pa
     first, second = (bundle.read(tmp_path / name).files for name in ("mapping", "array"))
     assert first["guard.bin"] == second["guard.bin"]
     assert first["policy.toml"] == second["policy.toml"]
-    with pytest.raises(TypeError, match="data is object; expected a path, or an array"):
+    with pytest.raises(TypeError, match="data is object; expected a path, an array of numbers"):
         convert(proto, object(), tmp_path / "m")  # type: ignore[arg-type]
 
 
@@ -235,3 +235,43 @@ def test_interrupted_conversion_leaves_nothing(tumours: Path, tmp_path: Path) ->
 def _models(path: Path) -> list[bytes]:
     found = bundle.read(path)
     return [found.files[found.manifest.primary.path]]
+
+
+def test_labels_that_are_numbered_otherwise_than_the_classes_are_refused(tumours: Path, tmp_path: Path) -> None:
+    labels = 1 - np.load(tumours / "data.npz")["y"]
+    with pytest.raises(
+        ValueError, match="less than by guessing; it answers 0, 1, the labels are 0, 1: number the labels"
+    ):
+        convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels=labels)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recipe_that_says_another_result_than_it_has_is_refused(tumours: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.toml").write_text(HALF.replace('quantization = "none"', 'quantization = "float16"'))
+    with pytest.raises(ValueError, match="recipe 'half' says its result is float16, but it is none"):
+        convert(
+            tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", recipes=[tmp_path / "half.toml"]
+        )  # fmt: skip
+    (tmp_path / "half.toml").write_text(HALF.replace('name = "half"', 'name = "int8"'))
+    with pytest.raises(ValueError, match="there is another recipe 'int8'"):
+        convert(
+            tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", recipes=[tmp_path / "half.toml"]
+        )  # fmt: skip
+
+
+def test_place_that_cannot_be_written_to_is_found_before_the_work(tumours: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    seen: list[str] = []
+    with pytest.raises(PermissionError, match="is not a directory that may be written to"):
+        convert(
+            tumours / "mlp.onnx",
+            tumours / "data.npz",
+            tmp_path / "file/m.erai",
+            progress=lambda stage, _share=0.0: seen.append(stage),
+        )
+    assert not seen
+
+
+def test_sentence_about_rows_in_memory_names_no_temporary_file(tumours: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^the given data.npy: 3 rows; at least 32 are needed"):
+        convert(tumours / "mlp.onnx", np.zeros((3, 30), np.float32), tmp_path / "m.erai")

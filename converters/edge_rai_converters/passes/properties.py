@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import onnx
 
+from edge_rai.bundle import Quantization
 from edge_rai.errors import EdgeRaiError
 from edge_rai_converters.passes.contract import Material, Property
 from edge_rai_converters.runner import Runner, is_numeric
@@ -118,3 +119,16 @@ SAME_SIGNATURE = Property("inputs and outputs are the same", _same_signature)
 FLOAT = Property("it is not quantized", _float)
 SINGLE_PRECISION = Property("its weights are not of half precision", _single_precision)
 EXACT = same_answers(rtol=1e-4, atol=1e-5)
+
+
+def quantization_of(model: onnx.ModelProto) -> Quantization:
+    """How the weights of a model are stored, as a manifest says it."""
+    operators = {node.op_type for node in nodes(model.graph)}
+    if "MatMulNBits" in operators:
+        return "int4_weights"
+    if operators & {"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}:
+        return "dynamic_int8"
+    if "QuantizeLinear" in operators:
+        return "static_int8_qdq"
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "float16" if halves else "none"
