@@ -15,6 +15,7 @@ Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Key = str | bytes | int
 Columns = Mapping[str, Column]
 
+_WITHOUT_MISSING = Column(0, None)
 _KEY_BYTES = 64  # ERAI_KEY_SIZE
 _SHOWN = 20
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -51,12 +52,17 @@ def in_order(
             return [_table(given, known, specs[0])]
         also = f", or the columns {_listed(known)}" if known else ""
         raise ValueError(f"{what}s by name: {_difference(given, names)}; the model has: {_listed(names)}{also}")
-    arrays = [given[name] for name in names]
-    for spec, values in zip(specs, arrays, strict=True):
-        if not isinstance(values, np.ndarray):
-            came = type(values).__name__
-            raise TypeError(f"{what} '{spec.name}': expected a numpy array of {spec.dtype}, got {came}")
-    return [_plain(values, f"{what} '{spec.name}'") for spec, values in zip(specs, arrays, strict=True)]
+    return [_named(given[spec.name], spec, what) for spec in specs]
+
+
+def _named(values: Any, spec: TensorSpec, what: str) -> Array:
+    """An input of several; one that is a single column takes a value, or one a row, as columns of a table do."""
+    if isinstance(values, np.ndarray):
+        return _plain(values, f"{what} '{spec.name}'")
+    if len(spec.shape) == 2 and spec.shape[1] == 1 and not isinstance(values, Mapping):
+        column = _column(spec.name, values, _WITHOUT_MISSING, numpy_dtype(spec.dtype))
+        return np.atleast_1d(column)[:, np.newaxis]
+    raise TypeError(f"{what} '{spec.name}': expected a numpy array of {spec.dtype}, got {type(values).__name__}")
 
 
 def _plain(values: Array, what: str) -> Array:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -290,3 +291,25 @@ def test_keys_of_a_call_whose_shape_is_refused_are_no_error(keyed: Session) -> N
     for shape in ((3, 2), (2, 3, 1), (3,)):
         answer = keyed.predict(np.ones(shape, np.float32), key=["a", "b", "c"][: shape[0]])
         assert answer.verdict is Verdict.REJECT
+
+
+def test_inputs_of_one_column_each_take_values_by_name(tmp_path: Path) -> None:
+    given = [
+        helper.make_tensor_value_info("city", TensorProto.STRING, ["N", 1]),
+        helper.make_tensor_value_info("age", TensorProto.FLOAT, ["N", 1]),
+    ]
+    gives = [
+        helper.make_tensor_value_info("place", TensorProto.STRING, ["N", 1]),
+        helper.make_tensor_value_info("years", TensorProto.FLOAT, ["N", 1]),
+    ]
+    nodes = [helper.make_node("Identity", ["city"], ["place"]), helper.make_node("Identity", ["age"], ["years"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", given, gives), ir_version=8)
+    model.opset_import[0].version = 17
+    onnx.save(model, tmp_path / "m.onnx")
+    with load(tmp_path / "m.onnx") as session:
+        answer = session.predict({"age": 40, "city": "Graz"})
+        assert (answer.outputs["place"].tolist(), answer.outputs["years"].tolist()) == ([["Graz"]], [[40.0]])
+        answer = session.predict({"age": [40, 41.5], "city": ["Graz", "Wien"]})
+        assert answer.outputs["years"].tolist() == [[40.0], [41.5]]
+        with pytest.raises(TypeError, match="column 'age': expected float32, got 'old'"):
+            session.predict({"age": "old", "city": "Graz"})
