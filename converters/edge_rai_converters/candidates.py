@@ -62,11 +62,12 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Forms:
-    """The candidates by recipe, the float model first, and why other recipes gave none."""
+    """The candidates by recipe, the float model first; why others were not made; why labels were left aside, or ""."""
 
     models: Mapping[str, bytes]
     candidates: tuple[Candidate, ...]
     failed: Mapping[str, str]
+    doubt: str
 
 
 def make_candidates(
@@ -85,7 +86,7 @@ def make_candidates(
         ValueError: A recipe is not valid; or there are labels, and the model answers no class.
     """
     scale = _Scale(learned)
-    original = scale.original()
+    original = scale.candidate(FLOAT, "none", learned.source.data, learned.runner)
     models, candidates, failed = {FLOAT: learned.source.data}, [original], {}
     trees = refusal(learned.source.proto)
     for recipe in recipes:
@@ -108,7 +109,7 @@ def make_candidates(
             continue
         models[recipe.name] = model
         candidates.append(entry)
-    return Forms(models, tuple(candidates), failed)
+    return Forms(models, tuple(candidates), failed, scale.doubt)
 
 
 def with_costs(forms: Forms, learned: Learned) -> Forms:
@@ -157,26 +158,24 @@ class _Scale:
         labels = learned.dataset.labels
         self._labels = None if labels is None else labels[learned.held_back]
         self._decision = find_decision(learned.answers, self._labels)
-        self._refit = make_refitter(learned)
+        self.doubt = self._doubt()
+        if self.doubt:
+            self._labels = None
+        self._refit = None if self.doubt else make_refitter(learned)
 
-    def original(self) -> Candidate:
-        """The float model.
-
-        Raises:
-            ValueError: It is right less often than half of what guessing would be: labels are numbered otherwise.
-        """
-        entry = self.candidate(FLOAT, "none", self._learned.source.data, self._learned.runner)
-        accuracy = entry.comparison.accuracy
-        if self._labels is not None and self._decision is not None and accuracy is not None:
-            classes = max(self._decision.classes, len(np.unique(self._labels)))
-            if accuracy < _LESS_THAN_GUESSING / classes:
-                answered = np.unique(self._decision.of(self._learned.answers))
-                raise ValueError(
-                    f"the float model has the class of the label in {100 * accuracy:.1f} % of the held-back rows, less "
-                    f"than by guessing; it answers {_few(answered)}, the labels are {_few(np.unique(self._labels))}: "
-                    "number the labels as the model numbers its classes, or leave them out"
-                )
-        return entry
+    def _doubt(self) -> str:
+        """Why labels are left aside: by them the float model is right less than half as often as by guessing."""
+        if self._labels is None or self._decision is None:
+            return ""
+        answered = self._decision.of(self._learned.answers)
+        right = float(np.mean(answered == self._labels))
+        if right >= _LESS_THAN_GUESSING / max(self._decision.classes, len(np.unique(self._labels))):
+            return ""
+        return (
+            f"the float model has the class of the label in {100 * right:.1f} % of the held-back rows, less than by "
+            f"guessing: it answers {_few(np.unique(answered))}, the labels are {_few(np.unique(self._labels))}; "
+            "they are left aside"
+        )
 
     def candidate(self, recipe: str, quantization: Quantization, model: bytes, runner: Runner) -> Candidate:
         learned, batched = self._learned, self._learned.policy.batched

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,7 +26,7 @@ from edge_rai.bundle import (
 from edge_rai.policy import compile_policy, policy_to_toml
 from edge_rai_converters import card
 from edge_rai_converters import recipes as recipe_books
-from edge_rai_converters.audit import AuditReport, audit_dataset
+from edge_rai_converters.audit import AuditReport, Finding, audit_dataset
 from edge_rai_converters.candidates import Candidate, Forms, make_candidates, with_costs
 from edge_rai_converters.choose import Budgets, Choice, choose
 from edge_rai_converters.data import ImageOptions
@@ -228,6 +228,10 @@ def _converted(learned: Learned, order: _Order, progress: Progress) -> Conversio
     states = [state.input for state in learned.policy.states]
     audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back, without=states)
     forms = make_candidates(learned, order.books, order.defaults, order.target_cpu, progress)
+    if forms.doubt:
+        advice = "Number the labels as the model numbers its classes, or give none"
+        doubt = Finding("labels_unlike_answers", "error", forms.doubt, advice)
+        audited = replace(audited, findings=(doubt, *audited.findings))
     if not order.reproducible:
         progress("measuring what each candidate costs")
         forms = with_costs(forms, learned)

@@ -237,13 +237,15 @@ def _models(path: Path) -> list[bytes]:
     return [found.files[found.manifest.primary.path]]
 
 
-def test_labels_that_are_numbered_otherwise_than_the_classes_are_refused(tumours: Path, tmp_path: Path) -> None:
+def test_labels_that_are_numbered_otherwise_are_left_aside_and_said_so(tumours: Path, tmp_path: Path) -> None:
     labels = 1 - np.load(tumours / "data.npz")["y"]
-    with pytest.raises(
-        ValueError, match="less than by guessing; it answers 0, 1, the labels are 0, 1: number the labels"
-    ):
-        convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels=labels)
-    assert not list(tmp_path.iterdir())
+    report = convert(
+        tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels=labels, prune="none", reproducible=True
+    )
+    assert all(entry.comparison.accuracy is None for entry in report.candidates)
+    finding = report.audit.findings[0]
+    assert (finding.kind, finding.severity) == ("labels_unlike_answers", "error")
+    assert "less than by guessing: it answers 0, 1, the labels are 0, 1; they are left aside" in finding.sentence
 
 
 def test_recipe_that_says_another_result_than_it_has_is_refused(tumours: Path, tmp_path: Path) -> None:
