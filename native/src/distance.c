@@ -18,36 +18,65 @@
 typedef float lanes __attribute__((vector_size(32), may_alias));
 typedef float half __attribute__((vector_size(16), may_alias));
 typedef double wide __attribute__((vector_size(32), may_alias));
+typedef int32_t mask __attribute__((vector_size(32), may_alias));
 
 #define BLOCKS (ER_MAX_DIRECTIONS / 8)
 #define CHUNK 256u /* features at a time; a multiple of RUN */
 #define RUN 16u    /* features whose products are added in float32 where they may cancel */
 #define WIDE(narrow) __builtin_convertvector(narrow, wide)
 
-/* z of `count` features from `first` on, and zeros up to the next multiple of 8. In loops apart, each of which the
- * compiler takes several features at a time. */
-ER_INLINE void standardize(const er_input *input, const void *values, size_t first, size_t count, float *z) {
+/* Eight values of z: NaN becomes 0, and what is beyond the clip the clip. */
+ER_INLINE void clip(lanes *z) {
+    const lanes most = {1e6f, 1e6f, 1e6f, 1e6f, 1e6f, 1e6f, 1e6f, 1e6f};
+    mask kept = *z == *z;
+    *z = (lanes)((mask)*z & kept);
+    kept = *z < most;
+    *z = (lanes)(((mask)*z & kept) | ((mask)most & ~kept));
+    kept = *z > -most;
+    *z = (lanes)(((mask)*z & kept) | ((mask)-most & ~kept));
+}
+
+/* z of `count` features from `first` on, and zeros up to the next multiple of 8, as means and scales end in zeros. */
+ER_INLINE void standardize_narrow(const er_input *input, const void *values, size_t first, size_t count, lanes *z) {
     const double *mean = input->distance->mean + first, *scale = input->distance->scale + first;
     const char *from = (const char *)values + first * erai_dtype_size(input->dtype);
-    if (input->width == ER_NARROW) {
-        float chunk[CHUNK];
-        const float *x = chunk;
-        if (input->dtype == ERAI_DTYPE_FLOAT32)
-            x = (const float *)(const void *)from;
-        else
-            er_read_narrow(from, input->dtype, count, chunk);
-        for (size_t f = 0; f < count; f++) z[f] = (float)(((double)x[f] - mean[f]) * scale[f]);
-    } else {
-        double x[CHUNK];
-        er_read_wide(from, input->dtype, count, x);
-        for (size_t f = 0; f < count; f++) z[f] = (float)((x[f] - mean[f]) * scale[f]);
+    float chunk[CHUNK];
+    const float *x = chunk;
+    if (input->dtype == ERAI_DTYPE_FLOAT32)
+        x = (const float *)(const void *)from;
+    else
+        er_read_narrow(from, input->dtype, count, chunk);
+    for (size_t f = 0; f < count; f += 8) {
+        float last[8] = {0};
+        const float *eight = x + f;
+        if (count - f < 8) {
+#pragma GCC unroll 1
+            for (size_t i = 0; i < count - f; i++) last[i] = eight[i];
+            eight = last;
+        }
+        float *next = (float *)&z[f / 8];
+        for (size_t i = 0; i < 8; i++) next[i] = (float)(((double)eight[i] - mean[f + i]) * scale[f + i]);
+        clip(&z[f / 8]);
     }
-    for (; count % 8; count++) z[count] = 0.0f;
-    for (size_t f = 0; f < count; f++) z[f] = z[f] == z[f] ? z[f] : 0.0f;
-    for (size_t f = 0; f < count; f++) {
-        z[f] = z[f] < 1e6f ? z[f] : 1e6f;
-        z[f] = z[f] > -1e6f ? z[f] : -1e6f;
+}
+
+ER_INLINE void standardize_wide(const er_input *input, const void *values, size_t first, size_t count, lanes *z) {
+    const double *mean = input->distance->mean + first, *scale = input->distance->scale + first;
+    double x[CHUNK];
+    er_read_wide((const char *)values + first * erai_dtype_size(input->dtype), input->dtype, count, x);
+    for (size_t padded = count; padded % 8; padded++) x[padded] = 0;
+    for (size_t f = 0; f < count; f += 8) {
+        float *next = (float *)&z[f / 8];
+        for (size_t i = 0; i < 8; i++) next[i] = (float)((x[f + i] - mean[f + i]) * scale[f + i]);
+        clip(&z[f / 8]);
     }
+}
+
+ER_INLINE void standardize(const er_input *input, const void *values, size_t first, size_t count, lanes *z) {
+    if (input->width == ER_NARROW)
+        standardize_narrow(input, values, first, count, z);
+    else
+        standardize_wide(input, values, first, count, z);
 }
 
 static void forget_missing(const er_input *input, const er_feature *features, const void *values, size_t first,
@@ -58,16 +87,17 @@ static void forget_missing(const er_input *input, const er_feature *features, co
     }
 }
 
-/* Adds the products of a block's directions with z, over `count` features. */
+/* Adds the products of a block's directions with z, over `count` features, a multiple of 4. */
 ER_INLINE void project(const float *factors, const float *z, size_t count, lanes *sum) {
     const lanes *factor = (const lanes *)(const void *)factors;
     lanes even = {0}, odd = {0};
-#pragma GCC unroll 4
-    for (size_t f = 0; f + 1 < count; f += 2) {
+#pragma GCC unroll 1
+    for (size_t f = 0; f < count; f += 4) {
         even += factor[f] * z[f];
         odd += factor[f + 1] * z[f + 1];
+        even += factor[f + 2] * z[f + 2];
+        odd += factor[f + 3] * z[f + 3];
     }
-    if (count % 2) even += factor[count - 1] * z[count - 1];
     *sum += even + odd;
 }
 
@@ -78,9 +108,10 @@ ER_INLINE void squared_body(const er_input *input, const er_feature *features, c
     for (size_t first = 0; first < distance->features; first += CHUNK) {
         size_t rest = distance->features - first, count = rest < CHUNK ? rest : CHUNK;
         lanes z[CHUNK / 8];
-        standardize(input, values, first, count, (float *)z);
+        standardize(input, values, first, count, (lanes *)z);
         if (input->sentinels) forget_missing(input, features, values, first, count, (float *)z);
-        for (size_t i = 0; i < (count + 7) / 8; i++) total += z[i] * z[i];
+        if (distance->rest != 0.0f)
+            for (size_t i = 0; i < (count + 7) / 8; i++) total += z[i] * z[i];
         for (size_t b = 0; b < distance->blocks; b++) {
             size_t extent = distance->extents[b] > first ? distance->extents[b] - first : 0;
             project(distance->factors[b] + 8 * first, (float *)z, extent < count ? extent : count, &sums[b]);
@@ -128,7 +159,7 @@ ER_INLINE void closely_body(const er_input *input, const er_feature *features, c
     for (size_t first = 0; first < distance->features; first += CHUNK) {
         size_t rest = distance->features - first, count = rest < CHUNK ? rest : CHUNK;
         half z[CHUNK / 4] __attribute__((aligned(sizeof(lanes))));
-        standardize(input, values, first, count, (float *)z);
+        standardize(input, values, first, count, (lanes *)z);
         if (input->sentinels) forget_missing(input, features, values, first, count, (float *)z);
         for (size_t i = 0; i < (count + 7) / 8 * 2; i++) total += WIDE(z[i]) * WIDE(z[i]);
         for (size_t b = 0; b < distance->blocks; b++) {

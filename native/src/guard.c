@@ -374,6 +374,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
     if (!status) status = check_names_differ(guard, detail);
     for (size_t i = 0; !status && i < guard->input_count; i++)
         if (!er_lay_out_input(guard, &guard->inputs[i])) status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    for (size_t i = 0; !status && i < guard->output_count; i++) er_lay_out_output(&guard->outputs[i]);
     return status;
 }
 

@@ -65,7 +65,8 @@ typedef struct er_feature {
 } er_feature;
 
 /* Directions in blocks of 8. Block b reads the first extents[b] features: those after them have no part in any of its
- * directions, as in a triangular factor. factors[b] holds 8 factors, one a direction, for each of those features. */
+ * directions, as in a triangular factor. factors[b] holds 8 factors, one a direction, for each of those features.
+ * Extents are rounded up to multiples of 4, with factors of zero. */
 typedef struct er_distance {
     uint32_t verdict;
     uint32_t features, directions, blocks;
@@ -101,6 +102,15 @@ static inline int er_rank_fits(const er_input *input, uint32_t rank) {
     return input->flags & ERAI_RULE_ANY_RANK ? rank <= ERAI_MAX_RANK : rank == input->rank;
 }
 
+/* What is certainly in order of a float32 output, whatever its checks are: what judge.c asks first. */
+typedef struct er_glance {
+    int usable;                            /* the checks can be summed up like this */
+    int of_shares;                         /* some are of the values along the last axis, and not of one value alone */
+    double low, high;                      /* of each value */
+    double sum_low, sum_high;              /* of shares */
+    double least_confidence, least_margin; /* of two shares or more */
+} er_glance;
+
 typedef struct er_output {
     const char *name;
     int is_state;     /* the next value of one: judged as a state, and nobody's answer */
@@ -111,6 +121,7 @@ typedef struct er_output {
     const double *default_row;
     uint32_t check_count;
     er_check *checks;
+    er_glance glance;
 } er_output;
 
 typedef struct er_fallback {
@@ -187,6 +198,7 @@ erai_status er_check_decision(const erai_decision_rule *rule, char *detail);
 
 /* guard_layout.c: what the hot path reads, made from what was read. 0 when out of memory. */
 int er_lay_out_input(erai_guard *guard, er_input *input);
+void er_lay_out_output(er_output *output);
 int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_rule *rule);
 /* Zeroed memory that lives as long as the guard; NULL when there is none. */
 void *er_guard_keep(erai_guard *guard, size_t count, size_t size);

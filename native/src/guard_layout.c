@@ -107,13 +107,49 @@ int er_lay_out_input(erai_guard *guard, er_input *input) {
                                      : 1;
 }
 
+static double greater(double one, double other) {
+    return one > other ? one : other;
+}
+
+static double lesser(double one, double other) {
+    return one < other ? one : other;
+}
+
+void er_lay_out_output(er_output *output) {
+    er_glance *glance = &output->glance;
+    *glance = (er_glance){.usable = output->dtype == ERAI_DTYPE_FLOAT32 && !(output->flags & ERAI_RULE_LOGITS),
+                          .low = -(double)INFINITY,
+                          .high = (double)INFINITY,
+                          .sum_low = -(double)INFINITY,
+                          .sum_high = (double)INFINITY,
+                          .least_confidence = -(double)INFINITY,
+                          .least_margin = -(double)INFINITY};
+    for (uint32_t i = 0; i < output->check_count; i++) {
+        const erai_check_rule *rule = &output->checks[i].rule;
+        glance->of_shares |= rule->kind != ERAI_CHECK_RANGE;
+        switch (rule->kind) {
+        case ERAI_CHECK_RANGE: /* compared in float32 (er_is_below) */
+            glance->low = greater(glance->low, (double)(float)rule->low);
+            glance->high = lesser(glance->high, (double)(float)rule->high);
+            break;
+        case ERAI_CHECK_SUM:
+            glance->sum_low = greater(glance->sum_low, rule->low);
+            glance->sum_high = lesser(glance->sum_high, rule->high);
+            break;
+        case ERAI_CHECK_CONFIDENCE: glance->least_confidence = greater(glance->least_confidence, rule->low); break;
+        case ERAI_CHECK_MARGIN: glance->least_margin = greater(glance->least_margin, rule->low); break;
+        default: glance->usable = 0;
+        }
+    }
+}
+
 /* How many features from the first have a part in any of the block's directions. */
 static uint32_t extent_of(const erai_distance_rule *rule, uint32_t features, uint32_t block) {
     uint32_t extent = 0;
     for (uint32_t k = 8 * block; k < rule->directions && k < 8 * block + 8; k++)
         for (uint32_t f = extent; f < features; f++)
             if (rule->projection[(size_t)k * features + f] != 0.0f) extent = f + 1;
-    return extent;
+    return (extent + 3) / 4 * 4;
 }
 
 int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_rule *rule) {
@@ -136,15 +172,16 @@ int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_
     memcpy(distance->mean, rule->mean, features * sizeof(double));
     memcpy(distance->scale, rule->scale, features * sizeof(double));
     for (uint32_t k = 0; k < rule->directions; k++) distance->weights[k] = rule->weights[k];
+    size_t count = 0;
+    for (uint32_t b = 0; b < blocks; b++) count += distance->extents[b] = extent_of(rule, features, b);
+    float *factors = er_guard_keep(guard, 8 * count, sizeof(float)); /* all in a row: a row of a call reads them all */
+    if (!factors) return 0;
     for (uint32_t b = 0; b < blocks; b++) {
-        uint32_t extent = extent_of(rule, features, b);
-        float *factors = er_guard_keep(guard, 8 * (size_t)extent, sizeof(float));
-        if (!factors) return 0;
-        for (uint32_t k = 0; k < 8 && 8 * b + k < rule->directions; k++)
-            for (uint32_t f = 0; f < extent; f++)
-                factors[8 * (size_t)f + k] = rule->projection[(size_t)(8 * b + k) * features + f];
         distance->factors[b] = factors;
-        distance->extents[b] = extent;
+        for (uint32_t k = 0; k < 8 && 8 * b + k < rule->directions; k++)
+            for (uint32_t f = 0; f < distance->extents[b] && f < features; f++)
+                factors[8 * (size_t)f + k] = rule->projection[(size_t)(8 * b + k) * features + f];
+        factors += 8 * (size_t)distance->extents[b];
     }
     input->distance = distance;
     return 1;

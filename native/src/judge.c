@@ -355,12 +355,65 @@ static void judge_whole(erai_answer *answer, size_t index, const layout *of, int
         judge_part(&it);
 }
 
+/* ---- At a glance ---- */
+
+static int fits_at_a_glance(const er_output *output, const er_buffer *buffer, int64_t rows, int batched) {
+    if (!(output->flags & ERAI_RULE_SHAPE)) return 1;
+    if (buffer->rank != output->rank) return 0;
+    for (uint32_t i = 0; i < buffer->rank; i++) {
+        int64_t expected = batched && i == 0 ? rows : output->shape[i];
+        if (expected >= 0 && buffer->shape[i] != expected) return 0;
+    }
+    return 1;
+}
+
+/* Whether `count` values, which are shares if the checks are of any, pass all checks. A sum is finite only of values
+ * that are, and NaN is within no limit. */
+static int pass_at_a_glance(const er_glance *glance, const float *values, size_t count) {
+    double least = (double)INFINITY, most = -least, second = most, sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        double x = (double)values[i];
+        sum += x;
+        second = x > most ? most : x > second ? x : second;
+        most = x > most ? x : most;
+        least = x < least ? x : least;
+    }
+    return isfinite(sum) && least >= glance->low && most <= glance->high && sum >= glance->sum_low &&
+           sum <= glance->sum_high && most >= glance->least_confidence && most - second >= glance->least_margin;
+}
+
+/* Whether an output is what nearly every output is: in order, all of it, and nothing to be found. If not, that is no
+ * finding yet. */
+static int is_fine(const erai_answer *answer, size_t index) {
+    const er_output *output = &answer->guard->outputs[index];
+    const er_buffer *buffer = &answer->outputs[index];
+    const er_glance *glance = &output->glance;
+    int batched = answer->guard->batched;
+    if (!buffer->dtype || !fits_at_a_glance(output, buffer, (int64_t)answer->rows, batched)) return 0;
+    size_t elements = er_elements(buffer->shape, buffer->rank), count = elements;
+    if (!output->check_count)
+        return !(output->flags & ERAI_RULE_FINITE) || first_not_finite(buffer->data, buffer->dtype, 0, count) == count;
+    if (!glance->usable || buffer->dtype != ERAI_DTYPE_FLOAT32) return 0;
+    if (glance->of_shares) {
+        if (buffer->rank < 1u + (uint32_t)batched) return 0; /* a single share: the sigmoid's, and its complement */
+        count = (size_t)buffer->shape[buffer->rank - 1];
+        if (count < 2) return 0;
+    }
+    const float *values = buffer->data;
+    for (size_t at = 0; at < elements; at += count)
+        if (!pass_at_a_glance(glance, values + at, count)) return 0;
+    return 1;
+}
+
 /* Row by row first, and all outputs of a row before the next: what rejects every row would hide which rows were
  * rejected before, and one output what is wrong with another. */
 void er_judge(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     if (answer->rejected == answer->rows) return;
     int mixed = answer->rejected > 0, any = 0;
+    size_t fine = 0;
+    while (!mixed && fine < guard->output_count && (guard->outputs[fine].is_state || is_fine(answer, fine))) fine++;
+    if (fine == guard->output_count) return;
     layout layouts[ER_MAX_OUTPUTS];
     uint8_t suspects[ER_MAX_OUTPUTS];
     for (size_t i = 0; i < guard->output_count; i++) {

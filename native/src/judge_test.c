@@ -174,6 +174,42 @@ static void rows_rejected_at_the_input_are_not_judged_and_all_outputs_of_the_oth
     erai_session_close(session);
 }
 
+/* Beside a rejected row every check is made, alone what is fine is seen at a glance. The rows of an output of one
+ * column and of three, made of values at and around each limit, one check after another added. */
+static void a_row_seen_at_a_glance_is_judged_like_one_looked_at_closely(void) {
+    static const float values[] = {0,    0.1f, 0.3f,   0.33333334f, 0.4f,     0.5f, 0.6f,
+                                   0.7f, 1,    -1e-9f, 1.0000001f,  INFINITY, NAN};
+    enum { VALUES = sizeof values / sizeof *values };
+    const erai_check_rule checks[] = {check(ERAI_CHECK_RANGE, 0.1, 0.7), check(ERAI_CHECK_SUM, 0.9, 1.1),
+                                      check(ERAI_CHECK_CONFIDENCE, 0.5, INFINITY),
+                                      check(ERAI_CHECK_MARGIN, 0.1, INFINITY), check(ERAI_CHECK_ENTROPY, -INFINITY, 1)};
+    int passed = 0, failed = 0;
+    for (size_t count = 0; count <= sizeof checks / sizeof *checks; count++)
+        for (int64_t width = 1; width <= 3; width += 2) {
+            const int64_t shape[] = {-1, width};
+            erai_output_rule output = {.shape = shape, .rank = 2, .flags = ERAI_RULE_SHAPE};
+            erai_session *session = open_session(output, checks, count);
+            erai_answer *answer = test_answer(session);
+            for (int i = 0; i < VALUES * VALUES * VALUES; i++) {
+                const float three[] = {values[i % VALUES], values[i / VALUES % VALUES], values[i / VALUES / VALUES]};
+                float y[6] = {0};
+                memcpy(y, three, (size_t)width * sizeof *y);
+                test_call_floats(session, answer, zeros, 1, y, (size_t)width);
+                erai_verdict alone = erai_answer_verdict(answer);
+                size_t reasons = erai_answer_reasons(answer, NULL);
+                const uint8_t *verdicts;
+                test_call_floats(session, answer, (const float[]){0, NAN}, 2, y, (size_t)width);
+                erai_answer_rows(answer, &verdicts, NULL);
+                ER_CHECK_INT(alone, verdicts[0]);
+                ER_CHECK_INT(reasons + 1, erai_answer_reasons(answer, NULL));
+                *(alone == ERAI_VERDICT_ACCEPT ? &passed : &failed) += 1;
+            }
+            erai_answer_close(answer);
+            erai_session_close(session);
+        }
+    ER_CHECK(passed > 1000 && failed > 1000);
+}
+
 /* float16: 1, infinity, NaN, the greatest number; bfloat16 likewise. */
 static void halves_are_read_as_the_numbers_they_are(void) {
     static const int64_t shape[] = {-1, 2};
@@ -378,6 +414,7 @@ int main(void) {
     ER_RUN(nan_passes_no_check);
     ER_RUN(every_position_is_judged_and_the_first_bad_one_named);
     ER_RUN(rows_rejected_at_the_input_are_not_judged_and_all_outputs_of_the_others_are);
+    ER_RUN(a_row_seen_at_a_glance_is_judged_like_one_looked_at_closely);
     ER_RUN(halves_are_read_as_the_numbers_they_are);
     ER_RUN(a_value_that_is_not_finite_is_found_wherever_it_stands);
     ER_RUN(integers_have_ranges_too);
