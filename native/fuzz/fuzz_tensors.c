@@ -360,6 +360,24 @@ static const fuzz_program programs[] = {
                   .checks = of_scores}},
      .decision = &memory,
      .fallbacks = chains},
+    /* whatever shape comes, also none and that of no value; an output that says as little */
+    {.batched = 0,
+     .inputs = {{.rule = {.name = "anything",
+                          .shape = SHAPE(0),
+                          .max_shape = SHAPE(0),
+                          .dtype = ERAI_DTYPE_FLOAT32,
+                          .flags = ERAI_RULE_FINITE | ERAI_RULE_EMPTY | ERAI_RULE_ANY_RANK,
+                          .feature_axis = -1,
+                          .sketch_stride = 2}},
+                {.rule = {.name = "something",
+                          .shape = SHAPE(0),
+                          .max_shape = SHAPE(0),
+                          .dtype = ERAI_DTYPE_INT64,
+                          .flags = ERAI_RULE_ANY_RANK,
+                          .feature_axis = -1,
+                          .sketch_stride = 1}}},
+     .outputs =
+         {{.rule = {.name = "back", .dtype = ERAI_DTYPE_FLOAT32, .shape = SHAPE(0), .flags = ERAI_RULE_FINITE}}}},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -91,10 +91,13 @@ static void *fill_strings(fuzz_bytes *bytes, size_t count) {
 /* Whether the rule's type, rank and extents are those of the tensor, so that its values may be read. */
 static int fits_rule(const erai_input_rule *rule, const erai_tensor *tensor) {
     int64_t least = rule->flags & ERAI_RULE_EMPTY ? 0 : 1;
-    if (tensor->dtype != rule->dtype || tensor->rank != rule->rank) return 0;
-    for (uint32_t i = 0; i < rule->rank; i++) {
+    int any = rule->flags & ERAI_RULE_ANY_RANK ? 1 : 0;
+    if (tensor->dtype != rule->dtype || (any ? tensor->rank > ERAI_MAX_RANK : tensor->rank != rule->rank)) return 0;
+    for (uint32_t i = 0; i < tensor->rank; i++) {
         int64_t extent = tensor->shape[i];
-        if (rule->shape[i] < 0 ? extent < least || extent > rule->max_shape[i] : extent != rule->shape[i]) return 0;
+        int is_free = any || rule->shape[i] < 0;
+        int64_t most = any ? INT32_MAX : rule->max_shape[i];
+        if (is_free ? extent < least || extent > most : extent != rule->shape[i]) return 0;
     }
     return 1;
 }
@@ -130,9 +133,15 @@ int tensor_set_inputs(const erai_guard *guard, fuzz_bytes *bytes, int64_t rows, 
         size_t size;
         must(erai_guard_input(guard, i, &rule) == ERAI_OK);
         if (fuzz_is_state(guard, i)) continue;
-        shape_tensor(bytes, set, rule.shape, rule.rank, rule.dtype, rows);
+        uint32_t rank = rule.flags & ERAI_RULE_ANY_RANK ? fuzz_take(bytes, ERAI_MAX_RANK + 1) : rule.rank;
+        shape_tensor(bytes, set, rule.shape, rank, rule.dtype, rows);
         const erai_tensor *tensor = &set->tensors[set->count];
         int fits = fits_rule(&rule, tensor), held = claimed(tensor, &size);
+        if (!held && rule.flags & ERAI_RULE_ANY_RANK) { /* which allows more than FUZZ_MOST_BYTES: no such tensor */
+            set->shapes[set->count][0] = 0;
+            fits = fits_rule(&rule, tensor);
+            held = claimed(tensor, &size);
+        }
         must(held || !fits); /* else the program allows more than FUZZ_MOST_BYTES */
         give_values(bytes, set, rule.dtype, held ? size : 0);
         all_fit = all_fit && fits && (rows < 0 || tensor->shape[0] == set->tensors[0].shape[0]);
