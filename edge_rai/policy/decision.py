@@ -90,7 +90,8 @@ class CircuitBreaker:
     """Stops asking a failing model.
 
     Attributes:
-        on: What is a failure: the runtime's errors, missed deadlines, calls whose every row the judge rejected.
+        on: What is a failure: the runtime's errors, missed deadlines, calls whose every row was rejected, at least one
+            of them for what the model answered. A call counts once, however many rows it has.
         window: The last calls looked at, at most 64.
         failures: So many among them open it.
         cooldown_s: Open so long, then half open.
