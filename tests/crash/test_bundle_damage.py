@@ -123,7 +123,7 @@ def linear_policy_with(**changes: object) -> Policy:
 
 
 OTHERS = {
-    "the guard program's input 'z' stands where the model has 'x'": linear_policy_with(
+    "the model has no input 'z', which the guard program has": linear_policy_with(
         inputs=(InputRule("z", "float32", (-1, 3), (9, 3)),)
     ),
     "input 'x': the guard program says 4 on axis 1, the model 3": linear_policy_with(
@@ -132,7 +132,7 @@ OTHERS = {
     "input 'x': the guard program says rank 3": linear_policy_with(
         inputs=(InputRule("x", "float32", (-1, 3, 1), (9, 3, 1)),)
     ),
-    "the guard program's output 'p' stands where the model has 'y'": linear_policy_with(
+    "the model has no output 'p', which the guard program has": linear_policy_with(
         outputs=(OutputRule("p", "float32", (-1, 2)),)
     ),
     "output 'y': the guard program says int64, the model float32": linear_policy_with(

@@ -1,0 +1,98 @@
+/* The schema of .tflite files, and the slots of the fields that are read. SPDX-License-Identifier: Apache-2.0 */
+#ifndef ER_TFLITE_SCHEMA_H
+#define ER_TFLITE_SCHEMA_H
+
+#include "flatbuffer.h"
+
+extern const er_flat_schema er_tflite_schema;
+
+enum er_model_slot {
+    ER_MODEL_VERSION = 0,
+    ER_MODEL_OPERATOR_CODES = 1,
+    ER_MODEL_SUBGRAPHS = 2,
+    ER_MODEL_BUFFERS = 4,
+    ER_MODEL_METADATA_BUFFER = 5,
+    ER_MODEL_METADATA = 6,
+    ER_MODEL_SIGNATURES = 7,
+    ER_MODEL_EXTERNAL_BUFFERS = 9
+};
+enum er_code_slot { ER_CODE_DEPRECATED = 0, ER_CODE_CUSTOM = 1, ER_CODE_VERSION = 2, ER_CODE_BUILTIN = 3 };
+enum er_subgraph_slot {
+    ER_SUBGRAPH_TENSORS = 0,
+    ER_SUBGRAPH_INPUTS = 1,
+    ER_SUBGRAPH_OUTPUTS = 2,
+    ER_SUBGRAPH_OPERATORS = 3
+};
+enum er_tensor_slot {
+    ER_TENSOR_SHAPE = 0,
+    ER_TENSOR_TYPE = 1,
+    ER_TENSOR_BUFFER = 2,
+    ER_TENSOR_NAME = 3,
+    ER_TENSOR_QUANTIZATION = 4,
+    ER_TENSOR_IS_VARIABLE = 5,
+    ER_TENSOR_SPARSITY = 6,
+    ER_TENSOR_SIGNATURE = 7,
+    ER_TENSOR_EXTERNAL = 10
+};
+enum er_quantization_slot {
+    ER_QUANTIZATION_SCALE = 2,
+    ER_QUANTIZATION_ZERO_POINT = 3,
+    ER_QUANTIZATION_DETAILS_TYPE = 4,
+    ER_QUANTIZATION_DETAILS = 5,
+    ER_QUANTIZATION_DIMENSION = 6
+};
+enum er_sparsity_slot { ER_SPARSITY_ORDER = 0, ER_SPARSITY_BLOCK_MAP = 1, ER_SPARSITY_DIMENSIONS = 2 };
+enum er_dimension_slot {
+    ER_DIMENSION_FORMAT = 0,
+    ER_DIMENSION_DENSE_SIZE = 1,
+    ER_DIMENSION_SEGMENTS_TYPE = 2,
+    ER_DIMENSION_SEGMENTS = 3,
+    ER_DIMENSION_INDICES_TYPE = 4,
+    ER_DIMENSION_INDICES = 5
+};
+enum er_operator_slot {
+    ER_OPERATOR_CODE = 0,
+    ER_OPERATOR_INPUTS = 1,
+    ER_OPERATOR_OUTPUTS = 2,
+    ER_OPERATOR_OPTIONS_TYPE = 3,
+    ER_OPERATOR_OPTIONS = 4,
+    ER_OPERATOR_CUSTOM_OPTIONS = 5,
+    ER_OPERATOR_INTERMEDIATES = 8,
+    ER_OPERATOR_LARGE_OFFSET = 9,
+    ER_OPERATOR_LARGE_SIZE = 10,
+    ER_OPERATOR_OPTIONS2_TYPE = 11,
+    ER_OPERATOR_OPTIONS2 = 12
+};
+enum er_buffer_slot { ER_BUFFER_DATA = 0, ER_BUFFER_OFFSET = 1, ER_BUFFER_SIZE = 2 };
+enum er_metadata_slot { ER_METADATA_NAME = 0, ER_METADATA_BUFFER = 1 };
+enum er_map_slot { ER_MAP_NAME = 0, ER_MAP_TENSOR = 1 };
+enum er_signature_slot {
+    ER_SIGNATURE_INPUTS = 0,
+    ER_SIGNATURE_OUTPUTS = 1,
+    ER_SIGNATURE_KEY = 2,
+    ER_SIGNATURE_SUBGRAPH = 4
+};
+
+/* TensorType. */
+enum er_tensor_type {
+    ER_TYPE_FLOAT32 = 0,
+    ER_TYPE_FLOAT16 = 1,
+    ER_TYPE_INT32 = 2,
+    ER_TYPE_UINT8 = 3,
+    ER_TYPE_INT64 = 4,
+    ER_TYPE_STRING = 5,
+    ER_TYPE_BOOL = 6,
+    ER_TYPE_INT16 = 7,
+    ER_TYPE_INT8 = 9,
+    ER_TYPE_FLOAT64 = 10,
+    ER_TYPE_UINT64 = 12,
+    ER_TYPE_RESOURCE = 13,
+    ER_TYPE_VARIANT = 14,
+    ER_TYPE_UINT32 = 15,
+    ER_TYPE_UINT16 = 16,
+    ER_TYPE_INT4 = 17,
+    ER_TYPE_BFLOAT16 = 18,
+    ER_TYPES = 23
+};
+
+#endif
