@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_rai import arguments
 from edge_rai._native import Call, Column, ManualClock, Predictor, ready, usual_call_first
-from edge_rai.backends import onnx
+from edge_rai.backends.opening import FORMATS, open_session, runtime_of
 from edge_rai.errors import InputRejectedError
 from edge_rai.inputs import Key, encode_keys, in_order, rows_of
 from edge_rai.telemetry.drift import feature_drift
@@ -26,6 +26,7 @@ Path = str | os.PathLike[str]
 def load(
     path: Path,
     *,
+    runtime: str | None = None,
     spool: Path | None = None,
     threads: int = 0,
     clock: ManualClock | None = None,
@@ -33,34 +34,38 @@ def load(
     provider_path: Path | None = None,
     cache_bytes: int = 0,
 ) -> Session:
-    """Opens a bundle, or a bare .onnx model with the default policy: data type, shape, finite.
+    """Opens a bundle, or a bare .onnx or .tflite model with the default policy: data type, shape, finite.
 
     Of a bundle every digest is verified and the golden vectors are replayed before the first answer.
 
     Args:
-        path: A ``.erai`` file, a bundle directory, or an ``.onnx`` file.
+        path: A ``.erai`` file, a bundle directory, or an ``.onnx`` or ``.tflite`` file.
+        runtime: "onnxruntime" or "litert", for a bundle with models for both; None: what is installed, the first of
+            them if both are.
         spool: Directory for batch files, made when missing. Without one, ``flush`` raises.
-        threads: Threads within an operator; 0 leaves the choice to ONNX Runtime.
+        threads: Threads within an operator; 0 leaves the choice to the runtime.
         clock: That every rule and count goes by; None: the system's. A deadline is always the system's.
-        provider: Execution provider that must run the whole model; None: the policy's, or the CPU's.
-        provider_path: Library that brings it, a plug-in; None: ONNX Runtime has it.
+        provider: Execution provider that must run the whole model, for LiteRT a delegate ("XNNPACK", or with a library
+            any name); None: the policy's, or the CPU's.
+        provider_path: Library that brings it, a plug-in; None: the runtime has it.
         cache_bytes: For answers to inputs seen before, to the bit; 0: none.
 
     Raises:
         BundleError: The file is not usable; names it. IntegrityError and UnsupportedModelError are kinds of it.
-        RuntimeMissingError: No ONNX Runtime library was found, or (ProviderError) not the execution provider.
+        RuntimeMissingError: The model's runtime was not found, or (ProviderError) not the execution provider.
         SpoolError: The spool directory cannot be written.
         TypeError: An argument of another type; names it.
-        ValueError: A number out of range, a text that is empty, or a cache for a model whose rows depend on their
-            batch mates, or that has states.
+        ValueError: A number out of range, a text that is empty, a runtime that there is no model for, or a cache for a
+            model whose rows depend on their batch mates, or that has states.
     """
     if clock is not None and not isinstance(clock, ManualClock):
         raise arguments.wrong_type("clock", clock, "an edge_rai.ManualClock, or None for the system's clock")
     most_threads = 2**31 - 1
     return Session(
         arguments.path("path", path),
+        runtime=_unless_none("runtime", runtime, _known_runtime),
         spool=_unless_none("spool", spool, arguments.path),
-        threads=arguments.within("threads", threads, 0, most_threads, f"0 (ONNX Runtime's choice) to {most_threads}"),
+        threads=arguments.within("threads", threads, 0, most_threads, f"0 (the runtime's choice) to {most_threads}"),
         clock=clock,
         provider=_unless_none("provider", provider, arguments.text),
         provider_path=_unless_none("provider_path", provider_path, arguments.path),
@@ -77,6 +82,13 @@ def _unless_none(name: str, given: Any, check: Callable[[str, Any], str]) -> str
     return value
 
 
+def _known_runtime(name: str, given: Any) -> str:
+    value = arguments.text(name, given)
+    if value not in FORMATS:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, FORMATS))}, or None")
+    return value
+
+
 @usual_call_first
 class Session(Predictor):
     """A guarded model, made by ``load``. Any thread may call it; a context manager.
@@ -88,13 +100,15 @@ class Session(Predictor):
         features: What the guard knows of each feature.
         batched: Whether axis 0 of inputs and outputs counts rows that are judged one by one.
         rows_independent: Whether a row's answer does not depend on its batch mates: the bundle's manifest says so; of
-            a bare model it is assumed, unless the model quantizes dynamically.
+            a bare model it is assumed, unless the model quantizes dynamically or keeps state.
+        runtime: What runs the model, "onnxruntime" or "litert".
     """
 
     def __init__(
         self,
         path: str,
         *,
+        runtime: str | None = None,
         spool: str | None = None,
         threads: int = 0,
         clock: ManualClock | None = None,
@@ -102,8 +116,9 @@ class Session(Predictor):
         provider_path: str | None = None,
         cache_bytes: int = 0,
     ) -> None:
-        self._native = onnx.open_session(
+        self._native = open_session(
             path,
+            runtime=runtime,
             spool=spool,
             threads=threads,
             clock=clock,
@@ -117,6 +132,7 @@ class Session(Predictor):
         self.features: tuple[Feature, ...] = self._native.features
         self.batched: bool = self._native.batched
         self.rows_independent: bool = self._native.rows_independent
+        self.runtime: str = runtime_of(self._native.file_format)
         self._single = len(self.inputs) == 1
         self._add(self._native.calls[0])
 
@@ -139,7 +155,7 @@ class Session(Predictor):
             TypeError: Not a numpy array, or one with a mask or of another type; says how to convert it.
             ValueError: A name is missing or unknown, a key is too long, or the session is closed.
             InputRejectedError: With ``strict`` only.
-            InferenceError: ONNX Runtime failed, and the policy has no fallback chain.
+            InferenceError: The runtime failed, and the policy has no fallback chain.
             StoppedError: Somebody stopped the session.
         """
         arrays = in_order(inputs, self.inputs, self._columns)
@@ -151,7 +167,7 @@ class Session(Predictor):
         return answer
 
     def reset(self) -> None:
-        """Forgets the recurrent states, and what rules remember of earlier rows."""
+        """Forgets the recurrent states, those that a model keeps itself, and what rules remember of earlier rows."""
         self._native.reset()
 
     def stop(self, reason: str) -> None:

@@ -6,19 +6,26 @@ from edge_rai._native.files import read_bundle, read_snapshot
 from edge_rai._native.given import Column
 from edge_rai._native.library import psi, sha256, version
 from edge_rai._native.programs import GuardProgram, PolicyBuilder
+from edge_rai._native.runtimes import ModelSource, Runtime, Stream, place
 from edge_rai._native.session import NativeSession, usual_call_first
 from edge_rai._native.tensors import numpy_dtype, ready
-from edge_rai._predict import Predictor
+from edge_rai._native.tflite import check_tflite
+from edge_rai._predict import Predictor, wait_for_runs
 
 __all__ = [
     "Call",
     "Column",
     "GuardProgram",
     "ManualClock",
+    "ModelSource",
     "NativeSession",
     "PolicyBuilder",
     "Predictor",
+    "Runtime",
+    "Stream",
+    "check_tflite",
     "numpy_dtype",
+    "place",
     "psi",
     "read_bundle",
     "read_snapshot",
@@ -26,4 +33,5 @@ __all__ = [
     "sha256",
     "usual_call_first",
     "version",
+    "wait_for_runs",
 ]

@@ -17,6 +17,7 @@ from edge_rai._native.files import take_snapshot
 from edge_rai._native.given import Column, read_columns, read_most_rows, read_states
 from edge_rai._native.library import Detail, text
 from edge_rai._native.programs import read_rules
+from edge_rai._native.runtimes import Runtime
 from edge_rai._native.tensors import Array, Tensors, copy
 from edge_rai._predict import Predictor, method
 from edge_rai.errors import UnsupportedModelError
@@ -29,10 +30,12 @@ class NativeSession:
     """A model with its guard, statistics and spool, as C holds them. Any thread.
 
     Args:
-        path: A bundle or a bare .onnx model.
+        path: A bundle or a bare model.
         runtime_path: The ONNX Runtime library; None: $ERAI_ONNXRUNTIME, then the loader's own search.
+        runtime: For models of another format.
+        file_format: Of a model that the bundle has in two; None: ONNX, or the other where no ONNX Runtime is found.
         spool_path: Directory for batch files; None: flush is an error.
-        threads: Within an operator; 0: ONNX Runtime's choice.
+        threads: Within an operator; 0: the runtime's choice.
         clock: That rules and counts go by; None: the system's.
         provider: Execution provider to ask for; None: the policy's, or the CPU's.
         provider_path: Library that brings it; None: ONNX Runtime has it.
@@ -43,6 +46,7 @@ class NativeSession:
         states: Inputs that the session carries from call to call.
         most_rows: The most that one call may have.
         rows_independent: Whether rows of a batch are answered as if each were alone.
+        file_format: Of the model that answers.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class NativeSession:
         path: str,
         *,
         runtime_path: str | None,
+        runtime: Runtime,
+        file_format: str | None,
         spool_path: str | None,
         threads: int,
         clock: ManualClock | None,
@@ -60,9 +66,11 @@ class NativeSession:
         self.closed = True  # until everything below stands
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
-        given = (runtime_path, spool_path, provider, provider_path)
+        given = (runtime_path, spool_path, provider, provider_path, file_format)
         strings = [ffi.new("char[]", os.fsencode(value)) if value else ffi.NULL for value in given]
-        config.runtime_path, config.spool_path, config.provider, config.provider_path = strings
+        config.runtime_path, config.spool_path, config.provider, config.provider_path, config.format = strings
+        self._runtime = runtime  # which C calls as long as the session is open
+        config.runtime = runtime.struct
         config.threads, config.cache_bytes = threads, cache_bytes
         self._clock = clock  # which C reads as long as the session is open
         if clock is not None:
@@ -80,6 +88,7 @@ class NativeSession:
         self.decided = tuple(spec for spec in self.outputs if spec.name not in carried.values())
         self.most_rows = read_most_rows(guard, carried)
         self.rows_independent = bool(lib.erai_session_rows_independent(self.handle))
+        self.file_format = text(lib.erai_session_format(self.handle))
         self.subjects = _subjects(guard)
         self._lock = threading.Lock()
         self._review_lock = threading.Lock()

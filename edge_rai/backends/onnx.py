@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
-from edge_rai._native import ManualClock, NativeSession
-
 # Official builds report use to their maker unless this says otherwise (edge_rai.h, erai_session_open). C sets it too;
 # here it comes before converters and bench import onnxruntime itself, which looks once.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -28,26 +26,3 @@ def runtime_path() -> str | None:
             if name.startswith("libonnxruntime.so"):
                 return os.path.join(folder, name)
     return None
-
-
-def open_session(
-    path: str,
-    *,
-    spool: str | None,
-    threads: int,
-    clock: ManualClock | None,
-    provider: str | None,
-    provider_path: str | None,
-    cache_bytes: int,
-) -> NativeSession:
-    """Opens a bundle or a bare .onnx model."""
-    return NativeSession(
-        path,
-        runtime_path=runtime_path(),
-        spool_path=spool,
-        threads=threads,
-        clock=clock,
-        provider=provider,
-        provider_path=provider_path,
-        cache_bytes=cache_bytes,
-    )

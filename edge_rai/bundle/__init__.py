@@ -9,7 +9,15 @@ from edge_rai.bundle.golden import (
     golden_dtype,
     largest_finite,
 )
-from edge_rai.bundle.manifest import FORMAT_VERSION, Manifest, ModelFile, Provenance, Quantization, parse_manifest
+from edge_rai.bundle.manifest import (
+    FORMAT_VERSION,
+    Format,
+    Manifest,
+    ModelFile,
+    Provenance,
+    Quantization,
+    parse_manifest,
+)
 from edge_rai.bundle.read import Bundle, read
 from edge_rai.bundle.write import SUFFIX, check_replaceable, stored_zip, write_bundle
 
@@ -18,6 +26,7 @@ __all__ = [
     "SMALLEST_ATOL",
     "SUFFIX",
     "Bundle",
+    "Format",
     "Golden",
     "GoldenTensor",
     "Manifest",

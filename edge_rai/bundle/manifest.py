@@ -20,7 +20,11 @@ _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)
 _MAX_PATH_BYTES, _MAX_DEPTH = 255, 8
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-Quantization = Literal["none", "static_int8_qdq", "dynamic_int8", "float16", "int4_weights"]
+Format = Literal["onnx", "tflite"]
+Role = Literal["primary", "fallback"]
+Quantization = Literal[
+    "none", "static_int8_qdq", "static_int8", "static_int16", "dynamic_int8", "float16", "int4_weights"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,19 @@ class ModelFile:
         sha256: Of the file, hex.
         size: Of the file, bytes.
         recipe: By which the converter made it; empty when it is not known.
+        golden: Its own golden vectors, of a primary model that answers otherwise than the manifest's say; None: they
+            are its own too.
     """
 
-    role: Literal["primary", "fallback"]
+    role: Role
     path: str
-    format: Literal["onnx"]
+    format: Format
     quantization: Quantization
     rows_independent: bool
     sha256: str
     size: int
     recipe: str = ""
+    golden: Golden | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +87,12 @@ class Manifest:
     files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        roles = [model.role for model in self.models]
-        if roles.count("primary") != 1 or roles.count("fallback") > 1:
-            raise ValueError("models must hold exactly one of role 'primary' and at most one of role 'fallback'")
+        kinds = [(model.role, model.format) for model in self.models]
+        if not any(role == "primary" for role, _ in kinds):
+            raise ValueError("models must hold one of role 'primary'")
+        twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+        if twice:
+            raise ValueError(f"models hold more than one of role {twice[0]!r} and format {twice[1]!r}")
         for path in self.files:
             if not is_path(path):
                 raise ValueError(f"files has {path!r}, which is not a path of letters, digits, '.', '_' and '-'")
@@ -90,20 +100,28 @@ class Manifest:
             if not _DIGEST.fullmatch(digest):
                 raise ValueError(f"{digest!r} is not a sha256 of 64 lower-case hexadecimal digits")
 
+    def of_role(self, role: Role) -> tuple[ModelFile, ...]:
+        """The same model in each of its formats, in the order in which a session prefers them: ONNX first."""
+        return tuple(sorted((model for model in self.models if model.role == role), key=lambda model: model.format))
+
     @property
     def primary(self) -> ModelFile:
-        """The model that answers."""
-        return next(model for model in self.models if model.role == "primary")
+        """The model that answers, in its preferred format."""
+        return self.of_role("primary")[0]
 
     @property
     def fallback(self) -> ModelFile | None:
         """The model that answers where the primary must not; None when the bundle has none."""
-        return next((model for model in self.models if model.role == "fallback"), None)
+        return next(iter(self.of_role("fallback")), None)
 
     def as_dict(self) -> dict[str, Any]:
         """What its JSON holds: plain dicts, lists, strings and numbers."""
         tensors = {key: [spec._asdict() for spec in getattr(self, key)] for key in ("inputs", "outputs")}
-        return {**asdict(self), **tensors}
+        described = {**asdict(self), **tensors}
+        for model in described["models"]:
+            if model["golden"] is None:
+                del model["golden"]
+        return described
 
     def to_json(self) -> bytes:
         """Sorted keys, ASCII, no time stamps: equal manifests give equal bytes."""
@@ -145,4 +163,6 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             raise BundleError(f"{model.path}: manifest.json gives two digests for it")
     if "guard.bin" not in files:
         raise BundleError("guard.bin: missing from the bundle")
-    check_golden(manifest.golden, files)
+    for golden in (manifest.golden, *(model.golden for model in manifest.models)):
+        if golden is not None:
+            check_golden(golden, files)

@@ -50,8 +50,10 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; anything raised on purpose becomes one line on stderr."""
-    arguments = _parser().parse_args(argv)
     try:
+        if getattr(signal.getsignal(signal.SIGINT), "__module__", "") == "edge_rai":  # of the imports; see there
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        arguments = _parser().parse_args(argv)
         code = int(arguments.run(arguments))
         if sys.stdout is not None:  # None: it was closed before we began
             sys.stdout.flush()
@@ -60,10 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
+        print("edge-rai: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except tuple(kind for kind, _ in _EXIT_CODES) as error:
-        print(f"edge-rai: {error or type(error).__name__}", file=sys.stderr)
+        print(f"edge-rai: {_said(error)}", file=sys.stderr)
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,10 +16,11 @@ _PERCENTILES = (50, 90, 99)
 def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("bench", help="Measure guarded predict against the bare runtime.", description=__doc__)
-    parser.add_argument("model", help="a bundle, or an .onnx model with the default policy")
+    parser.add_argument("model", help="a bundle, or an .onnx or .tflite model with the default policy")
     parser.add_argument("--data", help="rows to measure with (.npz or .npy; default: the bundle's golden inputs)")
     parser.add_argument("--threads", type=int, default=1, help="threads within an operator (default: 1)")
     parser.add_argument("--rounds", type=int, default=200, help="rounds of 50 calls each (default: 200)")
+    parser.add_argument("--runtime", help="onnxruntime or litert, for a bundle with models for both")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
@@ -37,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
         with load(arguments.model) as session:
             inputs = session.inputs
         rows = read_rows(Path(arguments.data), inputs)
-    cost = guard_cost(arguments.model, rows, threads=arguments.threads, rounds=arguments.rounds)
+    cost = guard_cost(
+        arguments.model, rows, threads=arguments.threads, rounds=arguments.rounds, runtime=arguments.runtime
+    )
     print(json.dumps(_as_json(cost))) if arguments.json else _print(cost)
     return 0
 

@@ -163,7 +163,8 @@ def _contents(manifest: Manifest) -> Table:
     rows = []
     for model in manifest.models:
         mates = "rows do not depend on their batch" if model.rows_independent else "rows depend on their batch"
-        form = "float" if model.quantization == "none" else model.quantization
+        form: str = "float" if model.quantization == "none" else model.quantization
+        form = form if model.format == "onnx" else f"{model.format}, {form}"
         role = "the model" if model.role == "primary" else "fallback model"
         rows.append((role, f"{model.path}: {form}, {model.size:,} bytes; {mates}"))
     source = manifest.provenance

@@ -40,6 +40,8 @@ def _load(path: Path, name_of_one: str) -> dict[str, Any]:
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: rows are read from .npz or .npy files; save them with numpy.savez or numpy.save")
     try:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: there is no such file; expected rows as .npz or .npy")
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):

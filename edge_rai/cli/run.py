@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("run", help="Answer the rows of a file, guarded.", description=__doc__)
-    parser.add_argument("model", help="a bundle, or an .onnx model with the default policy")
+    parser.add_argument("model", help="a bundle, or an .onnx or .tflite model with the default policy")
     parser.add_argument("--data", required=True, help=".npz with one array per input, or .npy for a single input")
     parser.add_argument("--spool", help="directory to write what was counted to, as one batch file")
     parser.add_argument(
         "--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)"
     )
+    parser.add_argument("--runtime", help="onnxruntime or litert, for a bundle with models for both")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from edge_rai import Verdict, load
     from edge_rai.cli.rows import read_rows
 
-    with load(arguments.model, spool=arguments.spool, threads=arguments.threads) as session:
+    with load(arguments.model, runtime=arguments.runtime, spool=arguments.spool, threads=arguments.threads) as session:
         answer = session.predict(read_rows(Path(arguments.data), session.inputs))
         batch = session.flush() if arguments.spool else None
     if arguments.json:
@@ -84,14 +85,14 @@ def _print(answer: Answer, batch: str | None) -> None:
     verdicts, sources = answer.row_verdicts.tolist(), answer.row_sources.tolist()
     judged = ", ".join(f"{verdicts.count(verdict)} {verdict.name.lower()}" for verdict in Verdict)
     answered = [(sources.count(source), source.name.lower()) for source in Source]
-    print(f"{len(verdicts)} rows: {judged}")
+    print(f"{len(verdicts)} row{'s' * (len(verdicts) != 1)}: {judged}")
     print(f"answered by: {', '.join(f'{name} {count}' for count, name in answered if count) or 'nobody'}")
     for name, values in answer.outputs.items():
         _print_output(name, values)
     for reason in answer.reasons[:20]:
         print(f"  {reason}")
     if len(answer.reasons) > 20:
-        print(f"  … and {len(answer.reasons) - 20} more reasons")
+        print(f"  … and {len(answer.reasons) - 20} more")
     if batch:
         print(f"counted in {batch}")
 

@@ -7,11 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_BARE = (".onnx", ".tflite")
+
 
 def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("verify", help="Check a bundle from its digests to its answers.", description=__doc__)
-    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle (NAME.erai or a directory), or an .onnx model")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle (NAME.erai or a directory) or a bare model")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
@@ -40,10 +42,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checks(path: str) -> Iterator[tuple[str, Callable[[], str]]]:
-    if not path.endswith(".onnx"):
-        yield "files", lambda: _files(path)
-        yield "policy", lambda: _policy(path)
-    yield "session", lambda: _session(path)
+    if path.endswith(_BARE):
+        yield "session", lambda: _session(path)
+        return
+    yield "files", lambda: _files(path)
+    yield "policy", lambda: _policy(path)
+    runtimes = _runtimes(path)
+    if len(runtimes) == 1:
+        yield "session", lambda: _session(path)
+        return
+    for runtime in runtimes:  # the same model in several formats, each of which has to answer
+        yield "session", lambda: f"{runtime}: {_session(path, runtime)}"  # noqa: B023  called before the next
 
 
 def _files(path: str) -> str:
@@ -64,11 +73,18 @@ def _policy(path: str) -> str:
     return "guard.bin is what policy.toml and the reference compile to"
 
 
-def _session(path: str) -> str:
+def _runtimes(path: str) -> list[str]:
+    from edge_rai import bundle
+    from edge_rai.backends.opening import runtime_of
+
+    return [runtime_of(model.format) for model in bundle.read(path).manifest.of_role("primary")]
+
+
+def _session(path: str, runtime: str | None = None) -> str:
     from edge_rai import load
 
-    with load(path) as session:
+    with load(path, runtime=runtime) as session:
         rules = f"{len(session.inputs)} inputs, {len(session.outputs)} outputs, {len(session.features)} features"
-    if path.endswith(".onnx"):
+    if path.endswith(_BARE):
         return f"a bare model opens with the default policy ({rules}); there are no digests or golden vectors to check"
     return f"opens ({rules}), and the golden vectors gave the same answers"

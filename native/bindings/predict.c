@@ -11,8 +11,9 @@
  * guard. `prepare` first compares both with what a known array is, and where they are not as expected no call is usual.
  *
  * Everything here runs with the interpreter's lock held, but for the prediction itself and the copying of its outputs.
+ * runner.c, in the same module, is the way back, for models that Python objects run.
  */
-#include "Python.h"
+#include "runner.h"
 
 #include "edge_rai.h"
 
@@ -384,7 +385,7 @@ static PyObject *prepare(PyObject *self, PyObject *arguments) {
     return PyBool_FromLong(as_expected);
 }
 
-static PyObject *make_type(const char *name, size_t size, destructor destroy, PyMethodDef *methods) {
+PyObject *make_type(const char *name, size_t size, destructor destroy, PyMethodDef *methods) {
     PyType_Slot slots[] = {{Py_tp_dealloc, (void *)destroy}, {Py_tp_methods, methods}, {0, NULL}};
     PyType_Spec spec = {.name = name, .basicsize = (int)size, .flags = Py_TPFLAGS_BASETYPE, .slots = slots};
     return PyType_FromSpec(&spec);
@@ -412,7 +413,7 @@ PyMODINIT_FUNC PyInit__predict(void) {
     name_of_outputs = PyUnicode_InternFromString("outputs");
     if (module && call_type && predictor_type && no_arguments && name_of_rows && name_of_outputs &&
         PyModule_AddObjectRef(module, "UsualCall", call_type) == 0 &&
-        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0)
+        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0 && add_runner(module) == 0)
         return module;
     Py_DecRef(module);
     return NULL;

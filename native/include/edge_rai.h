@@ -1,6 +1,6 @@
 /* edge_rai: guarded inference for edge devices. SPDX-License-Identifier: Apache-2.0
  *
- * One call per inference: admit (validate the input and add it to the drift sketches), infer (ONNX Runtime), judge
+ * One call per inference: admit (validate the input and add it to the drift sketches), infer (ask the model), judge
  * (check the output), decide (answer rejected rows from the fallback chain), record (counters and latency).
  *
  *     #include <edge_rai.h>
@@ -42,7 +42,7 @@
  *     bundles, models, guard programs, batch files  no        a status and a detail; digests find damage, not malice
  *     the spool's directory and its files           no        a status; what was counted is kept
  *     the clock of the machine                      no        order is by epoch and sequence, never by wall clock
- *     the ONNX Runtime and provider libraries       yes       they run in this process
+ *     ONNX Runtime, providers, an erai_runtime      yes       they run in this process
  *
  * Every length, offset and count from a side that is not trusted is bounded before it is used.
  *
@@ -127,9 +127,9 @@ typedef enum erai_status {
     ERAI_E_BATCH_FORMAT = 41, /* a batch file is malformed or corrupt */
     ERAI_E_BATCH_NEWER = 42,  /* a batch file is newer than this build understands */
 
-    ERAI_E_RUNTIME_MISSING = 50, /* no ONNX Runtime library was found */
+    ERAI_E_RUNTIME_MISSING = 50, /* no ONNX Runtime library was found, or no runtime for the model's format */
     ERAI_E_RUNTIME_OLD = 51,     /* the ONNX Runtime library found is too old */
-    ERAI_E_INFERENCE = 52,       /* ONNX Runtime failed during a run */
+    ERAI_E_INFERENCE = 52,       /* the inference runtime failed during a run */
     ERAI_E_PROVIDER = 53,        /* a required execution provider is absent, or part of the model falls back from it */
 
     ERAI_E_INTERNAL = 90 /* a fault of this library; please report it */
@@ -416,7 +416,7 @@ typedef struct erai_fallback_rule {
 #define ERAI_DECISION_SHARED 1u            /* LAST_GOOD: calls without a key share one last answer */
 #define ERAI_DECISION_BREAK_ON_ERROR 2u    /* the inference runtime failed */
 #define ERAI_DECISION_BREAK_ON_DEADLINE 4u /* it missed the deadline */
-#define ERAI_DECISION_BREAK_ON_REJECT 8u   /* every row of the call was rejected by the judge */
+#define ERAI_DECISION_BREAK_ON_REJECT 8u   /* every row of the call was rejected, one by the judge */
 
 /* When the model is asked, and for how long. Zero switches each of them off. */
 typedef struct erai_decision_rule {
@@ -507,6 +507,80 @@ ERAI_API erai_status erai_bundle_file(const erai_bundle *bundle, size_t index, c
 /* SHA-256 (FIPS 180-4) of size bytes. Any thread. */
 ERAI_API void erai_sha256(const void *data, size_t size, uint8_t digest[ERAI_DIGEST_SIZE]);
 
+/* ---- A runtime of the application's own ---------------------------------------------------------------------------
+ * What runs models of a format that this library does not run itself: TFLite, through TensorFlow Lite for C, its Micro
+ * form or LiteRT. A session that is opened with one asks it where it would have asked ONNX Runtime; all the rest of a
+ * call is as ever, stand-ins, cache, deadline, fallback chain and golden vectors among it. */
+
+/* One input or output of a model, as the model has it. */
+typedef struct erai_edge {
+    const char *name;             /* the policy knows it by that; no two inputs, and no two outputs, share one */
+    int64_t shape[ERAI_MAX_RANK]; /* -1: free */
+    uint32_t rank;
+    uint32_t dtype; /* no strings */
+    double scale;   /* of int8, uint8 and int16: what is stored is value / scale + zero_point, to the nearest. Where */
+    int32_t zero_point; /* the policy says float32 this library converts. 0: stored as it is */
+    uint32_t reserved;
+} erai_edge;
+
+typedef struct erai_model_source {
+    const char *name;    /* the file's, for details */
+    const uint8_t *data; /* until `open` returns */
+    size_t size;
+    const char *provider;      /* that must run the whole model, as policy or configuration say; NULL: none */
+    const char *provider_path; /* library that brings it; NULL: none */
+    uint32_t threads;          /* 0: the runtime's choice */
+    uint32_t reserved;
+} erai_model_source;
+
+/* What `open` says of a model; it lives until `close`. Of a .tflite file inputs and outputs may be left out: they are
+ * then read from the file, in its order, with the names of its first signature or, where it has none, of its tensors.
+ */
+typedef struct erai_model_info {
+    void *model; /* for `start` and `close` */
+    const erai_edge *inputs, *outputs;
+    size_t input_count, output_count;
+    const char *version;  /* of the runtime, "2.3.0"; NULL: a bundle's requirements are not asked about it */
+    uint32_t keeps_state; /* not 0: an answer depends on the calls before; of a .tflite file it is set beforehand. Then
+                           * every call of a session goes through one stream, one at a time, and erai_session_reset
+                           * begins another */
+    uint32_t free_ones;   /* not 0: an extent of 1 that is read from the file is no declaration and may be any */
+} erai_model_info;
+
+/* Where axis 0 of every input and output is 1, and a call comes with more rows, `run` is asked row by row.
+ *
+ * `detail` has ERAI_DETAIL_SIZE bytes for what a failure is to say; it is never NULL. The functions must not call back
+ * into the session. */
+typedef struct erai_runtime {
+    size_t struct_size;
+    const char *format;        /* of the models: "tflite", whose files erai_tflite_check sees first */
+    const char *name;          /* for details: "LiteRT" */
+    const char *const *custom; /* names of the custom operators that it has */
+    size_t custom_count;
+    void *user;
+    /* ERAI_E_RUNTIME_MISSING, _MODEL_UNSUPPORTED and _PROVIDER are what it may have to say. */
+    erai_status (*open)(void *user, const erai_model_source *source, erai_model_info *info, char *detail);
+    void (*close)(void *user, void *model);
+    /* A stream of runs, one after the other, each perhaps on another thread: begun with the first of them. One for an
+     * answer, one more for its runs with a deadline. */
+    erai_status (*start)(void *user, void *model, void **stream, char *detail);
+    void (*end)(void *user, void *stream);
+    /* Inputs stand in the model's order, of the model's types. `outputs` receives where each output is, its shape and
+     * its type, until this stream's next run. */
+    erai_status (*run)(void *stream, const erai_tensor *inputs, erai_tensor *outputs, char *detail);
+} erai_runtime;
+
+/* ---- TFLite models -----------------------------------------------------------------------------------------------
+ * LiteRT follows the references of a .tflite file without looking where they lead, and a damaged one ends the process.
+ */
+
+/* Whether a .tflite file may be given to LiteRT: every reference leads into it, and operators, tensors, buffers,
+ * subgraphs and signatures are what they say of each other. ERAI_E_MODEL_UNSUPPORTED when not; the detail names the
+ * part, its index and the value, and not the file. `custom` holds the names of the custom operators that the runtime
+ * has beside LiteRT's own; others are refused. The bytes may have any alignment and are not kept. Any thread. */
+ERAI_API erai_status erai_tflite_check(const void *bytes, size_t size, const char *const *custom, size_t custom_count,
+                                       char *detail);
+
 /* ---- Session -----------------------------------------------------------------------------------------------------
  * A model with its guard, its statistics and, when asked for, its spool. */
 
@@ -530,12 +604,15 @@ typedef struct erai_session_config {
     size_t cache_bytes;        /* for answers to inputs seen before, to the bit; 0: none. Neither rate limit nor
                                 * breaker is asked about them. Refused where rows depend on their batch mates and where
                                 * the model has states */
-    uint32_t threads;          /* within an operator; 0: ONNX Runtime's choice */
+    uint32_t threads;          /* within an operator; 0: the runtime's choice */
     uint32_t reserved;
+    const erai_runtime *runtime; /* of the application's own, while the session is open; NULL: none */
+    const char *format;          /* of a model that the bundle has in two: "onnx" or the runtime's; NULL: ONNX, and the
+                                  * other where no ONNX Runtime is found */
 } erai_session_config;
 
-/* Opens a bundle, or a bare .onnx model with the default policy: data type, shape, finite. A bundle's golden vectors
- * are replayed. config may be NULL.
+/* Opens a bundle, or a bare model, .onnx or of the format of the configuration's runtime, with the default policy: data
+ * type, shape, finite. A bundle's golden vectors are replayed. config may be NULL.
  *
  * Official builds of ONNX Runtime from 1.29 on report use to their maker. Unless ORT_DISABLE_TELEMETRY is set when a
  * session is opened, it is set to 1, which keeps them from it; with 0, they do as they are built. An application whose
@@ -556,6 +633,9 @@ ERAI_API const erai_guard *erai_session_guard(const erai_session *session);
  * quantize dynamically. Of other bare models it is assumed that it does not. */
 ERAI_API int erai_session_rows_independent(const erai_session *session);
 
+/* Of the model that answers: "onnx", or that of the application's runtime; NULL without a model. */
+ERAI_API const char *erai_session_format(const erai_session *session);
+
 /* An answer is the result memory and the statistics of one thread of calls; open one a thread and use it again. */
 ERAI_API erai_status erai_answer_open(erai_session *session, erai_answer **answer);
 /* Its statistics pass to the session. Waits for a run that was left at its deadline. */
@@ -573,7 +653,7 @@ ERAI_API erai_status erai_session_predict(erai_session *session, const erai_tens
  * The keys are copied. */
 ERAI_API erai_status erai_answer_set_keys(erai_answer *answer, const erai_string *keys, size_t count);
 
-/* Forgets the recurrent states and what STUCK, STEP and MONOTONIC remember. */
+/* Forgets the recurrent states, those that a model keeps itself, and what STUCK, STEP and MONOTONIC remember. */
 ERAI_API void erai_session_reset(erai_session *session);
 
 /* Stops the session: every call ends in ERAI_E_STOPPED. This outlasts the process: a file "stopped-DIGEST" (of the

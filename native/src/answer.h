@@ -3,8 +3,8 @@
 #define ER_ANSWER_H
 
 #include "guard.h"
+#include "model.h"
 #include "nest.h"
-#include "ort.h"
 #include "platform/platform.h"
 #include "statistics.h"
 
@@ -54,6 +54,8 @@ typedef struct er_waiting {
     uint32_t fresh;    /* rows of the present call, after `to` */
     uint32_t room;     /* at least as many more fit */
 } er_waiting;
+
+typedef struct er_runner er_runner; /* deadline.h */
 
 struct erai_answer {
     erai_session *session;

@@ -32,23 +32,35 @@ typedef struct er_golden {
     uint32_t dtype; /* erai_dtype */
 } er_golden;
 
+typedef struct er_golden_set {
+    er_golden *inputs, *outputs;
+    size_t input_count, output_count;
+    double atol;
+} er_golden_set;
+
 typedef struct er_manifest_model {
-    const char *name; /* its path in the bundle; NULL: there is no such model */
+    const char *name; /* its path in the bundle */
     const char *format;
     const uint8_t *data;
     size_t size;
     uint8_t digest[ERAI_DIGEST_SIZE];
     bool rows_independent; /* a row's answer does not depend on the other rows of its batch */
+    er_golden_set golden;  /* its own; without inputs: the manifest's are this model's too */
 } er_manifest_model;
+
+/* The same model in several formats. */
+#define ER_MAX_FORMATS 4
+typedef struct er_manifest_role {
+    er_manifest_model models[ER_MAX_FORMATS];
+    size_t count;
+} er_manifest_role;
 
 /* What a device needs of the manifest. Everything in it lives as long as the bundle. */
 typedef struct er_manifest {
-    er_manifest_model primary, fallback;
+    er_manifest_role primary, fallback; /* at least one primary */
     const uint8_t *guard;
     size_t guard_size;
-    er_golden *golden_inputs, *golden_outputs;
-    size_t golden_input_count, golden_output_count;
-    double golden_atol;
+    er_golden_set golden;
     const er_json_value *requirements; /* an object, its known names with sound versions; NULL without */
 } er_manifest;
 

@@ -20,7 +20,7 @@ static void check_contents(const erai_bundle *bundle, const test_bundle *expecte
         ER_CHECK_STR(name, expected->files[i].name);
         ER_CHECK(size == expected->files[i].size && memcmp(data, expected->files[i].data, size) == 0);
     }
-    ER_CHECK_STR(er_bundle_manifest(bundle)->primary.name, "models/m.onnx");
+    ER_CHECK_STR(er_bundle_manifest(bundle)->primary.models[0].name, "models/m.onnx");
 }
 
 typedef struct directory {

@@ -23,17 +23,18 @@ static void check_contents(const erai_bundle *bundle, const test_bundle *expecte
     ER_CHECK_INT(erai_bundle_file(bundle, expected->count, &name, &data, &size), ERAI_E_ARGUMENT);
 
     const er_manifest *manifest = er_bundle_manifest(bundle);
-    ER_CHECK_STR(manifest->primary.name, "models/m.onnx");
-    ER_CHECK_STR(manifest->primary.format, "onnx");
-    ER_CHECK(manifest->primary.size == 12 && memcmp(manifest->primary.data, "not a model\n", 12) == 0);
+    ER_CHECK_STR(manifest->primary.models[0].name, "models/m.onnx");
+    ER_CHECK_STR(manifest->primary.models[0].format, "onnx");
+    ER_CHECK(manifest->primary.models[0].size == 12 &&
+             memcmp(manifest->primary.models[0].data, "not a model\n", 12) == 0);
     uint8_t digest[ERAI_DIGEST_SIZE];
     erai_sha256("not a model\n", 12, digest);
-    ER_CHECK(memcmp(manifest->primary.digest, digest, sizeof digest) == 0);
+    ER_CHECK(memcmp(manifest->primary.models[0].digest, digest, sizeof digest) == 0);
     ER_CHECK(manifest->guard_size == 19 && memcmp(manifest->guard, "not a guard program", 19) == 0);
-    ER_CHECK(manifest->golden_atol == 1e-05);
-    ER_CHECK_INT(manifest->golden_input_count, 1);
-    ER_CHECK_INT(manifest->golden_output_count, 1);
-    const er_golden *input = manifest->golden_inputs, *output = manifest->golden_outputs;
+    ER_CHECK(manifest->golden.atol == 1e-05);
+    ER_CHECK_INT(manifest->golden.input_count, 1);
+    ER_CHECK_INT(manifest->golden.output_count, 1);
+    const er_golden *input = manifest->golden.inputs, *output = manifest->golden.outputs;
     ER_CHECK_STR(input->name, "x");
     ER_CHECK(input->dtype == ERAI_DTYPE_FLOAT32 && input->rank == 2 && input->shape[0] == 2 && input->shape[1] == 3);
     ER_CHECK(input->size == 24 && (uintptr_t)input->data % 8 == 0 && memcmp(input->data, "\0\0\x80\x3f", 4) == 0);

@@ -5,8 +5,9 @@
 #ifndef ER_DEADLINE_H
 #define ER_DEADLINE_H
 
-#include "ort.h"
+#include "model.h"
 
+typedef struct er_runner er_runner;
 struct er_buffer;
 
 /* The thread starts with the first run. A forked child has none of its parent's threads: its first run leaves to

@@ -4,15 +4,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int has_free_rows(const er_tensor_spec *spec) {
     return spec->rank > 0 && spec->shape[0] < 0;
 }
 
 /* Whether axis 0 of everything is free, of the inputs under one name, and so, it is assumed, counts rows. A sequence of
- * maps has no axis, and one map a row (ZipMap). */
+ * maps has no axis, and one map a row (ZipMap). Rows that are run one by one count as such in any case. */
 static int looks_batched(const er_model *model) {
-    int batched = 1;
+    if (model->one_row) return 1;
+    int batched = !model->keeps_state;
     uint32_t symbol = 0;
     for (size_t i = 0; i < er_model_inputs(model); i++) {
         const er_tensor_spec *spec = er_model_input(model, i);
@@ -27,11 +29,18 @@ static int looks_batched(const er_model *model) {
     return batched;
 }
 
-static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, int empty, char *detail) {
-    int64_t most[ERAI_MAX_RANK];
+/* The extents that callers see. */
+static void open_rows(const er_tensor_spec *spec, int one_row, int64_t shape[ERAI_MAX_RANK]) {
+    memcpy(shape, spec->shape, sizeof spec->shape);
+    if (one_row) shape[0] = -1;
+}
+
+static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, int one_row, int empty, char *detail) {
+    int64_t shape[ERAI_MAX_RANK], most[ERAI_MAX_RANK];
+    open_rows(spec, one_row, shape);
     erai_input_rule input = {.struct_size = sizeof input,
                              .name = spec->name,
-                             .shape = spec->shape,
+                             .shape = shape,
                              .max_shape = most,
                              .rank = spec->rank,
                              .dtype = spec->dtype,
@@ -41,17 +50,19 @@ static erai_status add_input(erai_policy *policy, const er_tensor_spec *spec, in
     erai_feature_rule feature = {.struct_size = sizeof feature, .name = spec->name, .low = -INFINITY, .high = INFINITY};
     if (spec->any_rank) input.flags |= ERAI_RULE_ANY_RANK;
     for (uint32_t i = 0; i < spec->rank; i++) {
-        most[i] = spec->shape[i] < 0 ? INT32_MAX : spec->shape[i];
-        if (spec->shape[i] == 0) input.flags |= ERAI_RULE_EMPTY; /* the model itself says so */
+        most[i] = shape[i] < 0 ? INT32_MAX : shape[i];
+        if (shape[i] == 0) input.flags |= ERAI_RULE_EMPTY; /* the model itself says so */
     }
     erai_status status = erai_policy_add_input(policy, &input, detail);
     return status ? status : erai_policy_add_feature(policy, &feature, detail);
 }
 
-static erai_status add_output(erai_policy *policy, const er_tensor_spec *spec, char *detail) {
+static erai_status add_output(erai_policy *policy, const er_tensor_spec *spec, int one_row, char *detail) {
+    int64_t shape[ERAI_MAX_RANK];
+    open_rows(spec, one_row, shape);
     erai_output_rule output = {.struct_size = sizeof output,
                                .name = spec->name,
-                               .shape = spec->shape,
+                               .shape = shape,
                                .rank = spec->rank,
                                .dtype = spec->dtype,
                                .flags = ERAI_RULE_FINITE};
@@ -78,9 +89,9 @@ erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **
     int batched = looks_batched(model);
     erai_status status = erai_policy_open(batched, &policy);
     for (size_t i = 0; !status && i < er_model_inputs(model); i++)
-        status = add_input(policy, er_model_input(model, i), !batched && !recurrent, detail);
+        status = add_input(policy, er_model_input(model, i), model->one_row, !batched && !recurrent, detail);
     for (size_t i = 0; !status && i < er_model_outputs(model); i++)
-        status = add_output(policy, er_model_output(model, i), detail);
+        status = add_output(policy, er_model_output(model, i), model->one_row, detail);
     if (!status) status = write_guard(policy, guard, detail);
     erai_policy_close(policy);
     /* A signature that no rule can describe is a model this version does not take. */

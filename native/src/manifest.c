@@ -91,65 +91,6 @@ static const char *get_text(const er_json_value *object, const char *key) {
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-/* The one model with the role; `found` stays NULL when there is none. */
-static erai_status find_role(const erai_bundle *bundle, const er_json_value *models, const char *role,
-                             const er_json_value **found, char *detail) {
-    for (const er_json_value *model = er_json_first(models); model != NULL; model = er_json_next(models, model)) {
-        const char *name = get_text(model, "role");
-        if (name == NULL) return malformed(bundle, "expected every model to have a \"role\"", detail);
-        if (strcmp(name, role) != 0) continue;
-        if (*found != NULL)
-            return er_fail(detail, ERAI_E_BUNDLE_FORMAT, MANIFEST ": more than one model has the role \"%s\" (in %s)",
-                           role, bundle->label);
-        *found = model;
-    }
-    return ERAI_OK;
-}
-
-static erai_status read_model(const erai_bundle *bundle, const er_json_value *model, const char *role,
-                              er_manifest_model *into, char *detail) {
-    const char *path = get_text(model, "path"), *format = get_text(model, "format");
-    if (path == NULL || format == NULL)
-        return er_fail(detail, ERAI_E_BUNDLE_FORMAT,
-                       MANIFEST ": expected the %s model to have a \"path\" and a \"format\" (in %s)", role,
-                       bundle->label);
-    const er_json_value *independent = er_json_get(model, "rows_independent");
-    into->rows_independent = er_json_is(independent, ER_JSON_TRUE);
-    if (independent != NULL && !into->rows_independent && !er_json_is(independent, ER_JSON_FALSE))
-        return malformed(bundle, "expected \"rows_independent\" to be true or false", detail);
-    const er_bundle_file *file = er_bundle_find(bundle, path);
-    if (file == NULL)
-        return er_fail(detail, ERAI_E_BUNDLE_INTEGRITY,
-                       "%s: the file of the %s model is missing; copy the bundle again (%s)", path, role,
-                       bundle->label);
-    into->name = file->name;
-    into->format = format;
-    into->data = file->data;
-    into->size = file->size;
-    memcpy(into->digest, file->digest, sizeof into->digest);
-    return ERAI_OK;
-}
-
-static erai_status read_models(erai_bundle *bundle, const er_json_value *root, char *detail) {
-    er_manifest *manifest = &bundle->manifest;
-    const er_json_value *models = er_json_get(root, "models"), *primary = NULL, *fallback = NULL;
-    if (!er_json_is(models, ER_JSON_ARRAY) || models->count == 0 || models->count > MAX_LIST)
-        return malformed(bundle, "expected \"models\" to be an array of 1 to 64 models", detail);
-    erai_status status = find_role(bundle, models, "primary", &primary, detail);
-    if (status == ERAI_OK) status = find_role(bundle, models, "fallback", &fallback, detail);
-    if (status != ERAI_OK) return status;
-    if (primary == NULL) return malformed(bundle, "no model has the role \"primary\"", detail);
-    status = read_model(bundle, primary, "primary", &manifest->primary, detail);
-    if (status == ERAI_OK && fallback != NULL)
-        status = read_model(bundle, fallback, "fallback", &manifest->fallback, detail);
-    if (status != ERAI_OK) return status;
-    const er_bundle_file *guard = er_bundle_find(bundle, GUARD);
-    if (guard == NULL) return damaged(bundle, GUARD, "the file is missing", detail);
-    manifest->guard = guard->data;
-    manifest->guard_size = guard->size;
-    return ERAI_OK;
-}
-
 /* The erai_dtype with numpy's name (of bfloat16, ml_dtypes'), 0 when there is none. */
 static uint32_t dtype_named(const char *name) {
     static const struct {
@@ -254,11 +195,10 @@ static erai_status read_golden_list(const erai_bundle *bundle, const er_json_val
 }
 
 /* A tolerance beyond what the model answers at all would accept any answer. */
-static erai_status check_tolerance(const erai_bundle *bundle, char *detail) {
-    const er_manifest *manifest = &bundle->manifest;
+static erai_status check_tolerance(const erai_bundle *bundle, const er_golden_set *set, char *detail) {
     double largest = ATOL_NEAR_ZERO;
-    for (size_t i = 0; i < manifest->golden_output_count; i++) {
-        const er_golden *golden = &manifest->golden_outputs[i];
+    for (size_t i = 0; i < set->output_count; i++) {
+        const er_golden *golden = &set->outputs[i];
         if (golden->dtype == ERAI_DTYPE_STRING) continue;
         size_t count = golden->size / erai_dtype_size(golden->dtype);
         for (size_t at = 0; at < count; at++) {
@@ -266,32 +206,94 @@ static erai_status check_tolerance(const erai_bundle *bundle, char *detail) {
             if (isfinite(value) && value > largest) largest = value;
         }
     }
-    if (manifest->golden_atol <= largest) return ERAI_OK;
+    if (set->atol <= largest) return ERAI_OK;
     return er_fail(detail, ERAI_E_BUNDLE_FORMAT,
                    MANIFEST ": golden \"atol\" is %g; expected at most %g, the largest golden output value or %g where "
                             "that is less (in %s)",
-                   manifest->golden_atol, largest, ATOL_NEAR_ZERO, bundle->label);
+                   set->atol, largest, ATOL_NEAR_ZERO, bundle->label);
 }
 
-static erai_status read_golden_vectors(erai_bundle *bundle, const er_json_value *root, char *detail) {
-    er_manifest *manifest = &bundle->manifest;
-    const er_json_value *golden = er_json_get(root, "golden");
-    if (!er_json_double(er_json_get(golden, "atol"), &manifest->golden_atol) || manifest->golden_atol < 0)
+static erai_status read_golden_set(const erai_bundle *bundle, const er_json_value *golden, er_golden_set *set,
+                                   char *detail) {
+    if (!er_json_double(er_json_get(golden, "atol"), &set->atol) || set->atol < 0)
         return malformed(bundle, "expected \"golden\" with an \"atol\" of at least 0", detail);
-    erai_status status = read_golden_list(bundle, er_json_get(golden, "inputs"), 1, &manifest->golden_inputs,
-                                          &manifest->golden_input_count, detail);
+    erai_status status =
+        read_golden_list(bundle, er_json_get(golden, "inputs"), 1, &set->inputs, &set->input_count, detail);
+    if (status == ERAI_OK)
+        status = read_golden_list(bundle, er_json_get(golden, "outputs"), 0, &set->outputs, &set->output_count, detail);
+    return status == ERAI_OK ? check_tolerance(bundle, set, detail) : status;
+}
+
+static erai_status read_model(const erai_bundle *bundle, const er_json_value *model, const char *role,
+                              er_manifest_model *into, char *detail) {
+    const char *path = get_text(model, "path"), *format = get_text(model, "format");
+    if (path == NULL || format == NULL)
+        return er_fail(detail, ERAI_E_BUNDLE_FORMAT,
+                       MANIFEST ": expected the %s model to have a \"path\" and a \"format\" (in %s)", role,
+                       bundle->label);
+    const er_json_value *independent = er_json_get(model, "rows_independent");
+    into->rows_independent = er_json_is(independent, ER_JSON_TRUE);
+    if (independent != NULL && !into->rows_independent && !er_json_is(independent, ER_JSON_FALSE))
+        return malformed(bundle, "expected \"rows_independent\" to be true or false", detail);
+    const er_bundle_file *file = er_bundle_find(bundle, path);
+    if (file == NULL)
+        return er_fail(detail, ERAI_E_BUNDLE_INTEGRITY,
+                       "%s: the file of the %s model is missing; copy the bundle again (%s)", path, role,
+                       bundle->label);
+    into->name = file->name;
+    into->format = format;
+    into->data = file->data;
+    into->size = file->size;
+    memcpy(into->digest, file->digest, sizeof into->digest);
+    const er_json_value *golden = er_json_get(model, "golden");
+    return golden == NULL || er_json_is(golden, ER_JSON_NULL) ? ERAI_OK
+                                                              : read_golden_set(bundle, golden, &into->golden, detail);
+}
+
+/* The models with the role, each of a format of its own. */
+static erai_status read_role(const erai_bundle *bundle, const er_json_value *models, const char *role,
+                             er_manifest_role *into, char *detail) {
+    for (const er_json_value *model = er_json_first(models); model != NULL; model = er_json_next(models, model)) {
+        const char *name = get_text(model, "role");
+        if (name == NULL) return malformed(bundle, "expected every model to have a \"role\"", detail);
+        if (strcmp(name, role) != 0) continue;
+        if (into->count == ER_MAX_FORMATS)
+            return er_fail(detail, ERAI_E_BUNDLE_FORMAT, MANIFEST ": more than %d models have the role \"%s\" (in %s)",
+                           ER_MAX_FORMATS, role, bundle->label);
+        er_manifest_model *read = &into->models[into->count++];
+        erai_status status = read_model(bundle, model, role, read, detail);
+        if (status != ERAI_OK) return status;
+        for (const er_manifest_model *other = into->models; other < read; other++)
+            if (strcmp(other->format, read->format) == 0)
+                return er_fail(detail, ERAI_E_BUNDLE_FORMAT,
+                               MANIFEST ": more than one %s model has the role \"%s\" (in %s)", read->format, role,
+                               bundle->label);
+    }
+    return ERAI_OK;
+}
+
+static erai_status read_models(erai_bundle *bundle, const er_json_value *root, char *detail) {
+    er_manifest *manifest = &bundle->manifest;
+    const er_json_value *models = er_json_get(root, "models");
+    if (!er_json_is(models, ER_JSON_ARRAY) || models->count == 0 || models->count > MAX_LIST)
+        return malformed(bundle, "expected \"models\" to be an array of 1 to 64 models", detail);
+    erai_status status = read_role(bundle, models, "primary", &manifest->primary, detail);
+    if (status == ERAI_OK) status = read_role(bundle, models, "fallback", &manifest->fallback, detail);
     if (status != ERAI_OK) return status;
-    status = read_golden_list(bundle, er_json_get(golden, "outputs"), 0, &manifest->golden_outputs,
-                              &manifest->golden_output_count, detail);
-    return status == ERAI_OK ? check_tolerance(bundle, detail) : status;
+    if (manifest->primary.count == 0) return malformed(bundle, "no model has the role \"primary\"", detail);
+    const er_bundle_file *guard = er_bundle_find(bundle, GUARD);
+    if (guard == NULL) return damaged(bundle, GUARD, "the file is missing", detail);
+    manifest->guard = guard->data;
+    manifest->guard_size = guard->size;
+    return ERAI_OK;
 }
 
 static erai_status read_requirements(erai_bundle *bundle, const er_json_value *root, char *detail) {
     const er_json_value *requirements = er_json_get(root, "requirements");
     if (requirements != NULL && !er_requirements_valid(requirements))
         return malformed(bundle,
-                         "expected \"requirements\" to be an object and those of edge_rai and onnxruntime to be like "
-                         "\">=1.17\"",
+                         "expected \"requirements\" to be an object and those of edge_rai, onnxruntime and litert to "
+                         "be like \">=1.17\"",
                          detail);
     bundle->manifest.requirements = requirements;
     return ERAI_OK;
@@ -310,7 +312,8 @@ erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
     if (status == ERAI_OK) status = verify_files(bundle, root, detail);
     if (status == ERAI_OK) status = read_requirements(bundle, root, detail);
     if (status == ERAI_OK) status = read_models(bundle, root, detail);
-    if (status == ERAI_OK) status = read_golden_vectors(bundle, root, detail);
+    if (status == ERAI_OK)
+        status = read_golden_set(bundle, er_json_get(root, "golden"), &bundle->manifest.golden, detail);
     return status;
 }
 
@@ -319,7 +322,13 @@ static void clear_golden(er_golden *golden, size_t count) {
     free(golden);
 }
 
+static void clear_set(er_golden_set *set) {
+    clear_golden(set->inputs, set->input_count);
+    clear_golden(set->outputs, set->output_count);
+}
+
 void er_manifest_clear(er_manifest *manifest) {
-    clear_golden(manifest->golden_inputs, manifest->golden_input_count);
-    clear_golden(manifest->golden_outputs, manifest->golden_output_count);
+    clear_set(&manifest->golden);
+    for (size_t i = 0; i < manifest->primary.count; i++) clear_set(&manifest->primary.models[i].golden);
+    for (size_t i = 0; i < manifest->fallback.count; i++) clear_set(&manifest->fallback.models[i].golden);
 }

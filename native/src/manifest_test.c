@@ -12,6 +12,8 @@ typedef struct manifest_case {
     const char *detail;
 } manifest_case;
 
+#define OTHER(format) "{\"role\":\"primary\",\"path\":\"models/m.onnx\",\"format\":\"" format "\"},"
+
 static const manifest_case manifest_cases[] = {
     {"\"format_version\":1", "\"format_version\":2", ERAI_E_BUNDLE_NEWER, "version 2 and this build reads up to 1"},
     {"\"format_version\":1", "\"format_version\":0", ERAI_E_BUNDLE_FORMAT, "format_version"},
@@ -30,11 +32,16 @@ static const manifest_case manifest_cases[] = {
     {"\"models\":[", "\"models\":{},\"x\":[", ERAI_E_BUNDLE_FORMAT, "\"models\""},
     {"\"models\":[", "\"models\":[],\"x\":[", ERAI_E_BUNDLE_FORMAT, "\"models\""},
     {"\"models\":[", "\"models\":[0,", ERAI_E_BUNDLE_FORMAT, "\"role\""},
-    {"\"models\":[", "\"models\":[{\"role\":\"primary\"},", ERAI_E_BUNDLE_FORMAT, "more than one model"},
+    {"\"models\":[", "\"models\":[{\"role\":\"primary\",\"path\":\"models/m.onnx\",\"format\":\"onnx\"},",
+     ERAI_E_BUNDLE_FORMAT, "more than one onnx model has the role \"primary\""},
+    {"\"models\":[", "\"models\":[{\"role\":\"primary\",\"path\":\"models/m.onnx\",\"format\":\"tflite\"},", ERAI_OK,
+     ""},
+    {"\"models\":[", "\"models\":[" OTHER("a") OTHER("b") OTHER("c") OTHER("d"), ERAI_E_BUNDLE_FORMAT,
+     "more than 4 models have the role \"primary\""},
+    {"\"rows_independent\":true", "\"golden\":1", ERAI_E_BUNDLE_FORMAT, "\"golden\""},
+    {"\"rows_independent\":true", "\"golden\":null", ERAI_OK, ""},
     {"\"role\":\"primary\"", "\"role\":\"fallback\"", ERAI_E_BUNDLE_FORMAT, "no model"},
     {"\"models\":[", "\"models\":[{\"role\":\"fallback\"},", ERAI_E_BUNDLE_FORMAT, "expected the fallback model"},
-    {"\"models\":[", "\"models\":[{\"role\":\"fallback\"},{\"role\":\"fallback\"},", ERAI_E_BUNDLE_FORMAT,
-     "more than one model has the role \"fallback\""},
     {"\"models\":[", "\"models\":[{\"role\":\"fallback\",\"path\":\"no.onnx\",\"format\":\"onnx\"},",
      ERAI_E_BUNDLE_INTEGRITY, "no.onnx: the file of the fallback model"},
     {"\"models\":[", "\"models\":[{\"role\":\"fallback\",\"path\":\"models/m.onnx\",\"format\":\"onnx\"},", ERAI_OK,
@@ -125,11 +132,11 @@ static void a_fallback_model_is_found_beside_the_primary_one(void) {
                                                     "\"format\":\"tiny\",\"rows_independent\":false},");
     if (bundle == NULL) return;
     const er_manifest *manifest = er_bundle_manifest(bundle);
-    ER_CHECK_STR(manifest->fallback.name, "models/m.onnx");
-    ER_CHECK_STR(manifest->fallback.format, "tiny");
-    ER_CHECK_INT(manifest->fallback.size, manifest->primary.size);
-    ER_CHECK(manifest->primary.rows_independent && !manifest->fallback.rows_independent);
-    ER_CHECK_STR(manifest->primary.format, "onnx");
+    ER_CHECK_STR(manifest->fallback.models[0].name, "models/m.onnx");
+    ER_CHECK_STR(manifest->fallback.models[0].format, "tiny");
+    ER_CHECK_INT(manifest->fallback.models[0].size, manifest->primary.models[0].size);
+    ER_CHECK(manifest->primary.models[0].rows_independent && !manifest->fallback.models[0].rows_independent);
+    ER_CHECK_STR(manifest->primary.models[0].format, "onnx");
     erai_bundle_close(bundle);
 }
 
@@ -138,8 +145,8 @@ static void rows_are_independent_only_where_the_manifest_says_so(void) {
     for (size_t i = 0; i < 2; i++) {
         erai_bundle *bundle = open_with("\"rows_independent\":true", other[i]);
         if (bundle == NULL) return;
-        ER_CHECK(!er_bundle_manifest(bundle)->primary.rows_independent);
-        ER_CHECK(er_bundle_manifest(bundle)->fallback.name == NULL);
+        ER_CHECK(!er_bundle_manifest(bundle)->primary.models[0].rows_independent);
+        ER_CHECK(er_bundle_manifest(bundle)->fallback.count == 0);
         erai_bundle_close(bundle);
     }
 }
@@ -214,7 +221,7 @@ static void golden_strings_have_their_size_before_them(void) {
     erai_bundle *bundle = make_golden("string", "\2\0\0\0a\0\0\0\0\0", 10, "1e-6", &status, detail);
     ER_CHECK_INT(status, ERAI_OK);
     if (bundle == NULL) return;
-    const er_golden *golden = er_bundle_manifest(bundle)->golden_outputs;
+    const er_golden *golden = er_bundle_manifest(bundle)->golden.outputs;
     const erai_string *strings = golden->data;
     ER_CHECK_INT(golden->dtype, ERAI_DTYPE_STRING);
     ER_CHECK_INT(golden->size, 2 * sizeof(erai_string));

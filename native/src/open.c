@@ -1,6 +1,8 @@
 /* Opening a session: from a bundle, a bare model, or a guard program alone. */
 #include "manifest.h"
+#include "ort.h"
 #include "requirements.h"
+#include "runtime.h"
 #include "session.h"
 #include "sha256.h"
 #include "spool.h"
@@ -11,6 +13,8 @@
 #include <string.h>
 
 #define MAX_MODEL_SIZE ((size_t)INT32_MAX)
+#define ONNX "onnx"
+#define TFLITE "tflite"
 
 static const erai_session_config no_config = {.struct_size = sizeof(erai_session_config)};
 
@@ -19,111 +23,7 @@ static erai_status take_config(const erai_session_config **config, char *detail)
     if ((*config)->struct_size != sizeof no_config)
         return er_fail(detail, ERAI_E_STRUCT, "erai_session_config: struct_size is %zu, this build knows %zu",
                        (*config)->struct_size, sizeof no_config);
-    return ERAI_OK;
-}
-
-/* ---- Guard and models belong together ---- */
-
-static const char *type_name(uint32_t dtype) {
-    return dtype ? er_dtype_name(dtype) : "a sequence, map or optional";
-}
-
-/* Holds a model's input or output against the rule with its name. */
-static erai_status match(const char *side, const char *name, uint32_t dtype, uint32_t rank, const int64_t *shape,
-                         const er_tensor_spec *spec, char *detail) {
-    if (dtype != spec->dtype)
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "%s '%s': the guard program says %s, the model %s", side, name,
-                       type_name(dtype), type_name(spec->dtype));
-    for (uint32_t i = 0; i < rank && i < spec->rank; i++)
-        if (shape[i] > 0 && spec->shape[i] > 0 && shape[i] != spec->shape[i])
-            return er_fail(detail, ERAI_E_GUARD_MISMATCH,
-                           "%s '%s': the guard program says %lld on axis %u, the model %lld", side, name,
-                           (long long)shape[i], i, (long long)spec->shape[i]);
-    return ERAI_OK;
-}
-
-static erai_status match_input(const er_input *input, const er_tensor_spec *spec, char *detail) {
-    erai_status status = match("input", input->name, input->dtype, input->rank, input->shape, spec, detail);
-    if (!status && input->rank != spec->rank && !spec->any_rank)
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH, "input '%s': the guard program says rank %u, the model %u",
-                       input->name, input->rank, spec->rank);
-    return status;
-}
-
-/* An output's declared rank may lie, the model's own and so the policy's. */
-static erai_status match_output(const er_output *output, const er_tensor_spec *spec, char *detail) {
-    return match("output", output->name, output->dtype, output->rank, output->shape, spec, detail);
-}
-
-static erai_status misplaced(const char *side, const char *name, const er_tensor_spec *spec, char *detail) {
-    return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the guard program's %s '%s' stands where the model has '%s'", side,
-                   name, spec->name);
-}
-
-static erai_status match_model(const erai_guard *guard, const er_model *model, char *detail) {
-    if (guard->input_count != er_model_inputs(model) || guard->output_count != er_model_outputs(model))
-        return er_fail(detail, ERAI_E_GUARD_MISMATCH,
-                       "the guard program has %zu inputs and %zu outputs, the model %zu and %zu", guard->input_count,
-                       guard->output_count, er_model_inputs(model), er_model_outputs(model));
-    erai_status status = ERAI_OK;
-    for (size_t i = 0; !status && i < guard->input_count; i++) {
-        const er_tensor_spec *spec = er_model_input(model, i);
-        const er_input *input = &guard->inputs[i];
-        status = strcmp(input->name, spec->name) == 0 ? match_input(input, spec, detail)
-                                                      : misplaced("input", input->name, spec, detail);
-    }
-    for (size_t i = 0; !status && i < guard->output_count; i++) {
-        const er_tensor_spec *spec = er_model_output(model, i);
-        const er_output *output = &guard->outputs[i];
-        status = strcmp(output->name, spec->name) == 0 ? match_output(output, spec, detail)
-                                                       : misplaced("output", output->name, spec, detail);
-    }
-    return status;
-}
-
-/* ---- The fallback model takes what the primary takes, and answers what it answers ---- */
-
-static const er_tensor_spec *find_spec(const er_tensor_spec *(*spec_of)(const er_model *, size_t),
-                                       const er_model *model, size_t count, const char *name) {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(spec_of(model, i)->name, name) == 0) return spec_of(model, i);
-    return NULL;
-}
-
-static erai_status lacks(const char *side, const char *name, char *detail) {
-    return er_fail(detail, ERAI_E_GUARD_MISMATCH, "the fallback model has no %s '%s', which the primary has", side,
-                   name);
-}
-
-/* In any order; without the states, or with them. */
-static erai_status match_fallback(const erai_guard *guard, const er_model *primary, er_model *fallback, char *detail) {
-    size_t inputs = er_model_inputs(fallback), outputs = er_model_outputs(fallback);
-    erai_status status = ERAI_OK;
-    for (size_t i = 0; !status && i < guard->input_count; i++) {
-        const er_input *input = &guard->inputs[i];
-        const er_tensor_spec *spec = find_spec(er_model_input, fallback, inputs, input->name);
-        if (spec)
-            status = match_input(input, spec, detail);
-        else if (!input->is_state)
-            status = lacks("input", input->name, detail);
-    }
-    for (size_t i = 0; !status && i < guard->output_count; i++) {
-        const er_output *output = &guard->outputs[i];
-        const er_tensor_spec *spec = find_spec(er_model_output, fallback, outputs, output->name);
-        if (!spec) {
-            if (!output->is_state) status = lacks("output", output->name, detail);
-            continue;
-        }
-        status = match_output(output, spec, detail);
-        if (!status && spec->rank != er_model_output(primary, i)->rank)
-            status =
-                er_fail(detail, ERAI_E_GUARD_MISMATCH, "output '%s': the fallback model says rank %u, the primary %u",
-                        output->name, spec->rank, er_model_output(primary, i)->rank);
-    }
-    if (!status && !er_model_align(fallback, primary))
-        status = er_fail(detail, ERAI_E_GUARD_MISMATCH,
-                         "the fallback model has an input or output that the primary does not have");
-    return status;
+    return er_runtime_check((*config)->runtime, detail);
 }
 
 /* ---- Composition ---- */
@@ -171,10 +71,11 @@ static int open_locked(erai_session *session) {
 }
 
 static erai_status open_cache(erai_session *session, size_t bytes, char *detail) {
-    const char *why = !session->model                   ? "has no model"
-                      : session->rows_depend            ? "has a model whose rows depend on their batch mates"
-                      : session->guard->state_count > 0 ? "has a model with states"
-                                                        : NULL;
+    int keeps_state = session->model && (session->model->keeps_state || session->guard->state_count > 0);
+    const char *why = !session->model        ? "has no model"
+                      : keeps_state          ? "has a model with states"
+                      : session->rows_depend ? "has a model whose rows depend on their batch mates"
+                                             : NULL;
     if (why)
         return er_fail(detail, ERAI_E_ARGUMENT, "cache_bytes is %zu, and this session %s: leave cache_bytes 0", bytes,
                        why);
@@ -262,68 +163,149 @@ void erai_session_close(erai_session *session) {
     free(session);
 }
 
-/* ---- From a bundle ---- */
+/* ---- Models ---- */
+
+/* A model to be opened: of a bundle, or a bare one. */
+typedef struct er_file {
+    const char *name, *format;
+    const uint8_t *data;
+    size_t size;
+    const erai_bundle *bundle; /* NULL: the name is its path */
+    const char *provider;
+} er_file;
 
 /* The provider that the policy requires and the one asked for. */
-static erai_status take_provider(const erai_guard *guard, const erai_session_config *config, er_model_options *options,
+static erai_status take_provider(const erai_guard *guard, const erai_session_config *config, const char **provider,
                                  char *detail) {
     const char *required = guard->decision.provider;
     if (required && config->provider && strcmp(required, config->provider) != 0)
         return er_fail(detail, ERAI_E_PROVIDER, "the policy requires %s and %s was asked for: ask for what it requires",
                        required, config->provider);
-    options->provider = required ? required : config->provider;
+    *provider = required ? required : config->provider;
     return ERAI_OK;
 }
 
 /* The files beside a model, by their names relative to it: it may have weights there. */
-static size_t find_model_files(const erai_bundle *bundle, const char *model, er_model_file files[ER_MAX_MODEL_FILES]) {
+static size_t find_files(const erai_bundle *bundle, const char *model, er_ort_file files[ER_MAX_ORT_FILES]) {
     const char *slash = strrchr(model, '/');
     size_t directory = slash ? (size_t)(slash + 1 - model) : 0, count = 0;
-    for (size_t i = 0; i < bundle->count && count < ER_MAX_MODEL_FILES; i++) {
+    for (size_t i = 0; i < bundle->count && count < ER_MAX_ORT_FILES; i++) {
         const er_bundle_file *file = &bundle->files[i];
         if (strncmp(file->name, model, directory) != 0 || strcmp(file->name, model) == 0) continue;
-        files[count++] = (er_model_file){.name = file->name + directory, .data = file->data, .size = file->size};
+        files[count++] = (er_ort_file){.name = file->name + directory, .data = file->data, .size = file->size};
     }
     return count;
 }
 
-static erai_status open_bundle_model(const erai_bundle *bundle, const er_manifest_model *source,
-                                     er_model_options options, er_model **model, char *detail) {
-    er_model_file files[ER_MAX_MODEL_FILES];
-    options.files = files;
-    options.file_count = find_model_files(bundle, source->name, files);
-    return er_model_open(&options, source->name, source->data, source->size, model, detail);
-}
-
-static erai_status check_format(const er_manifest_model *source, char *detail) {
-    if (!source->name || strcmp(source->format, "onnx") == 0) return ERAI_OK;
-    return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s: model format '%s'; this version runs onnx", source->name,
-                   source->format);
-}
-
-static er_model_options options_of(const erai_session_config *config) {
-    return (er_model_options){.runtime_path = config->runtime_path,
-                              .provider = config->provider,
+/* A bare model by path, so that weights in files beside it are found. */
+static erai_status open_onnx(const er_file *file, const erai_session_config *config, er_model **model, char *detail) {
+    er_ort_file files[ER_MAX_ORT_FILES];
+    er_ort_options options = {.runtime_path = config->runtime_path,
+                              .provider = file->provider,
                               .provider_path = config->provider_path,
                               .threads = config->threads};
+    if (!file->bundle) return er_ort_open(&options, file->name, NULL, 0, model, detail);
+    options.files = files;
+    options.file_count = find_files(file->bundle, file->name, files);
+    return er_ort_open(&options, file->name, file->data, file->size, model, detail);
+}
+
+static erai_status open_file(const er_file *file, const erai_session_config *config, er_model **model, char *detail) {
+    if (strcmp(file->format, ONNX) == 0) return open_onnx(file, config, model, detail);
+    if (!config->runtime || strcmp(file->format, config->runtime->format) != 0)
+        return er_fail(detail, ERAI_E_RUNTIME_MISSING,
+                       "%s: model format '%s'; this build runs onnx, and other formats through a runtime of the "
+                       "application's own (edge_rai.h, erai_runtime)",
+                       file->name, file->format);
+    const erai_model_source source = {.name = file->name,
+                                      .data = file->data,
+                                      .size = file->size,
+                                      .provider = file->provider,
+                                      .provider_path = config->provider_path,
+                                      .threads = config->threads};
+    return er_runtime_open(config->runtime, &source, model, detail);
+}
+
+/* ---- From a bundle ---- */
+
+/* Of a role's models the one that is to be tried at `turn`: that of the format asked for and no other, or else ONNX
+ * first. NULL: there is no more. */
+static const er_manifest_model *next_model(const er_manifest_role *role, const char *format, size_t turn) {
+    const char *first = format ? format : ONNX;
+    size_t at = 0;
+    while (at < role->count && strcmp(role->models[at].format, first) != 0) at++;
+    if (at < role->count && format) return turn ? NULL : &role->models[at];
+    if (at == role->count) return turn < role->count ? &role->models[turn] : NULL;
+    if (turn == 0) return &role->models[at];
+    return turn < role->count ? &role->models[turn - (turn <= at)] : NULL;
+}
+
+/* The role's model in the first format that there is a runtime for. */
+static erai_status open_role(const erai_bundle *bundle, const er_manifest_role *role, const char *provider,
+                             const erai_session_config *config, er_model **model, const er_manifest_model **taken,
+                             char *detail) {
+    erai_status status = ERAI_E_RUNTIME_MISSING;
+    for (size_t turn = 0; status == ERAI_E_RUNTIME_MISSING || status == ERAI_E_RUNTIME_OLD; turn++) {
+        const er_manifest_model *next = next_model(role, config->format, turn);
+        if (!next) break;
+        const er_file file = {.name = next->name,
+                              .format = next->format,
+                              .data = next->data,
+                              .size = next->size,
+                              .bundle = bundle,
+                              .provider = provider};
+        status = open_file(&file, config, model, detail);
+        *taken = next;
+    }
+    return status;
+}
+
+static erai_status check_format(const erai_bundle *bundle, const char *format, char *detail) {
+    const er_manifest_role *role = &er_bundle_manifest(bundle)->primary;
+    for (size_t i = 0; format && i <= role->count; i++) {
+        if (i == role->count)
+            return er_fail(detail, ERAI_E_ARGUMENT, "%s was asked for, and %s has its model as %s", format,
+                           bundle->label, role->models[0].format);
+        if (strcmp(role->models[i].format, format) == 0) break;
+    }
+    return ERAI_OK;
+}
+
+static erai_status open_primary(const erai_bundle *bundle, const char *provider, const erai_session_config *config,
+                                er_parts *parts, char *detail) {
+    const er_manifest *manifest = er_bundle_manifest(bundle);
+    const er_manifest_model *taken = NULL;
+    erai_status status = open_role(bundle, &manifest->primary, provider, config, &parts->model, &taken, detail);
+    if (!status) status = er_requirements_check_model(bundle, parts->model, detail);
+    if (!status) status = er_match_model(parts->guard, parts->model, detail);
+    if (status) return status;
+    parts->model_digest = taken->digest;
+    parts->rows_depend = !taken->rows_independent || parts->model->keeps_state;
+    return er_replay_golden(parts->model, taken->golden.inputs ? &taken->golden : &manifest->golden, detail);
+}
+
+static erai_status open_fallback(const erai_bundle *bundle, const char *provider, const erai_session_config *config,
+                                 er_parts *parts, char *detail) {
+    const er_manifest *manifest = er_bundle_manifest(bundle);
+    const er_manifest_model *taken = NULL;
+    if (!manifest->fallback.count) return ERAI_OK;
+    erai_status status = open_role(bundle, &manifest->fallback, provider, config, &parts->fallback, &taken, detail);
+    if (!status) status = er_requirements_check_model(bundle, parts->fallback, detail);
+    if (status) return status;
+    parts->rows_depend |= !taken->rows_independent || parts->fallback->keeps_state;
+    return er_match_fallback(parts->guard, parts->model, parts->fallback, detail);
 }
 
 static erai_status open_bundle_parts(const erai_bundle *bundle, const erai_session_config *config, er_parts *parts,
                                      char *detail) {
     const er_manifest *manifest = er_bundle_manifest(bundle);
-    er_model_options options = options_of(config);
-    erai_status status = check_format(&manifest->primary, detail);
-    if (!status) status = check_format(&manifest->fallback, detail);
+    const char *provider = NULL;
+    erai_status status = check_format(bundle, config->format, detail);
     if (!status) status = er_requirements_check_build(bundle, detail);
     if (!status) status = erai_guard_open(manifest->guard, manifest->guard_size, &parts->guard, detail);
-    if (!status) status = take_provider(parts->guard, config, &options, detail);
-    if (!status) status = open_bundle_model(bundle, &manifest->primary, options, &parts->model, detail);
-    if (!status) status = er_requirements_check_runtime(bundle, er_model_runtime_version(parts->model), detail);
-    if (!status) status = match_model(parts->guard, parts->model, detail);
-    if (!status) status = er_replay_golden(parts->model, manifest, detail);
-    if (status || !manifest->fallback.name) return status;
-    status = open_bundle_model(bundle, &manifest->fallback, options, &parts->fallback, detail);
-    return status ? status : match_fallback(parts->guard, parts->model, parts->fallback, detail);
+    if (!status) status = take_provider(parts->guard, config, &provider, detail);
+    if (!status) status = open_primary(bundle, provider, config, parts, detail);
+    return status ? status : open_fallback(bundle, provider, config, parts, detail);
 }
 
 erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_session_config *config,
@@ -331,10 +313,7 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
     if (!bundle || !session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_open_bundle: NULL");
     erai_status status = take_config(&config, detail);
     if (status) return status;
-    const er_manifest *manifest = er_bundle_manifest(bundle);
-    er_parts parts = {.model_digest = manifest->primary.digest, .path = bundle->path};
-    parts.rows_depend = !manifest->primary.rows_independent;
-    if (manifest->fallback.name) parts.rows_depend |= !manifest->fallback.rows_independent;
+    er_parts parts = {.path = bundle->path};
     status = open_bundle_parts(bundle, config, &parts, detail);
     if (!status) return compose(&parts, config, session, detail);
     close_parts(&parts);
@@ -343,53 +322,67 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
 
 /* ---- From a model, or from a guard program ---- */
 
-/* What the bytes of a model say; they are not kept, as the runtime reads the file itself. */
-typedef struct er_seen {
-    uint8_t digest[ERAI_DIGEST_SIZE];
-    int recurrent, mixes_rows; /* er_model_may_be_recurrent, er_model_may_mix_rows */
-} er_seen;
-
-static erai_status look_at_model(const char *path, er_seen *seen, char *detail) {
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    erai_status status = er_file_read(path, MAX_MODEL_SIZE, &bytes, &size, detail);
-    if (status) return status;
-    erai_sha256(bytes, size, seen->digest);
-    if (er_model_points_into_memory(bytes, size))
-        status = er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
-                         "%s takes its weights from addresses in memory, not from files", path);
-    seen->recurrent = er_model_may_be_recurrent(bytes, size);
-    seen->mixes_rows = er_model_may_mix_rows(bytes, size);
-    free(bytes);
-    return status;
+/* What the bytes of a model say beside its digest. */
+static erai_status look_at_model(const er_file *file, er_parts *parts, int *recurrent, char *detail) {
+    int is_onnx = strcmp(file->format, ONNX) == 0;
+    if (is_onnx && er_model_points_into_memory(file->data, file->size))
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
+                       "%s takes its weights from addresses in memory, not from files", file->name);
+    *recurrent = !is_onnx || er_model_may_be_recurrent(file->data, file->size);
+    parts->rows_depend = is_onnx && er_model_may_mix_rows(file->data, file->size);
+    return ERAI_OK;
 }
 
-static erai_status open_model(const char *path, const erai_session_config *config, erai_session **session,
-                              char *detail) {
-    er_seen seen;
+static erai_status open_bare_parts(const er_file *file, int recurrent, const erai_session_config *config,
+                                   er_parts *parts, char *detail) {
+    erai_status status = open_file(file, config, &parts->model, detail);
+    if (!status) status = er_default_guard(parts->model, recurrent, &parts->guard, detail);
+    if (!status) status = er_match_model(parts->guard, parts->model, detail);
+    if (status) return status;
+    parts->rows_depend = (parts->guard->batched && parts->rows_depend) || parts->model->keeps_state;
+    parts->rows_assumed = parts->guard->batched && !parts->rows_depend && !parts->model->one_row;
+    return ERAI_OK;
+}
+
+static erai_status open_model(const char *path, const char *format, const erai_session_config *config,
+                              erai_session **session, char *detail) {
+    uint8_t digest[ERAI_DIGEST_SIZE], *bytes = NULL;
     char *resolved = NULL;
-    er_parts parts = {.model_digest = seen.digest};
-    er_model_options options = options_of(config);
-    erai_status status = look_at_model(path, &seen, detail);
+    er_file file = {.name = path, .format = format, .provider = config->provider};
+    er_parts parts = {.model_digest = digest};
+    if (config->format && strcmp(config->format, format) != 0)
+        return er_fail(detail, ERAI_E_ARGUMENT, "%s was asked for, and %s is a model of format %s", config->format,
+                       path, format);
+    int recurrent = 0;
+    erai_status status = er_file_read(path, MAX_MODEL_SIZE, &bytes, &file.size, detail);
     if (!status) status = er_path_resolve(path, &resolved, detail);
-    parts.path = resolved;
-    /* By path, so that weights in files beside the model are found. */
-    if (!status) status = er_model_open(&options, path, NULL, 0, &parts.model, detail);
-    if (!status) status = er_default_guard(parts.model, seen.recurrent, &parts.guard, detail);
     if (!status) {
-        parts.rows_depend = parts.guard->batched && seen.mixes_rows;
-        parts.rows_assumed = parts.guard->batched && !seen.mixes_rows;
-        status = compose(&parts, config, session, detail);
-    } else {
-        close_parts(&parts);
+        parts.path = resolved;
+        file.data = bytes;
+        erai_sha256(bytes, file.size, digest);
+        status = look_at_model(&file, &parts, &recurrent, detail);
     }
+    /* ONNX Runtime reads the file itself, and a large one is not to be in memory twice. */
+    if (strcmp(format, ONNX) == 0) {
+        free(bytes);
+        file.data = bytes = NULL;
+    }
+    if (!status) status = open_bare_parts(&file, recurrent, config, &parts, detail);
+    free(bytes);
+    if (status)
+        close_parts(&parts);
+    else
+        status = compose(&parts, config, session, detail);
     free(resolved);
     return status;
 }
 
-static int has_suffix(const char *text, const char *suffix) {
-    size_t length = strlen(text), end = strlen(suffix);
-    return length >= end && strcmp(text + length - end, suffix) == 0;
+/* The format that a file's name ends in; NULL: none that a model has. */
+static const char *format_of(const char *path, const erai_session_config *config) {
+    const char *dot = strrchr(path, '.'), *formats[] = {ONNX, TFLITE, config->runtime ? config->runtime->format : ONNX};
+    for (size_t i = 0; dot && i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(dot + 1, formats[i]) == 0) return formats[i];
+    return NULL;
 }
 
 erai_status erai_session_open(const char *path, const erai_session_config *config, erai_session **session,
@@ -397,10 +390,8 @@ erai_status erai_session_open(const char *path, const erai_session_config *confi
     if (!path || !session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_open: NULL");
     erai_status status = take_config(&config, detail);
     if (status) return status;
-    if (has_suffix(path, ".onnx") && er_path_look(path) != ER_PATH_DIRECTORY)
-        return open_model(path, config, session, detail);
-    if (has_suffix(path, ".tflite") && er_path_look(path) == ER_PATH_FILE)
-        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s is a TFLite model; this version runs ONNX models", path);
+    const char *format = format_of(path, config);
+    if (format && er_path_look(path) != ER_PATH_DIRECTORY) return open_model(path, format, config, session, detail);
     erai_bundle *bundle = NULL;
     status = erai_bundle_open(path, &bundle, detail);
     if (!status) status = erai_session_open_bundle(bundle, config, session, detail);
@@ -423,4 +414,8 @@ const erai_guard *erai_session_guard(const erai_session *session) {
 
 int erai_session_rows_independent(const erai_session *session) {
     return !session->rows_depend;
+}
+
+const char *erai_session_format(const erai_session *session) {
+    return session->model ? session->model->format : NULL;
 }

@@ -21,8 +21,9 @@ typedef struct er_view {
     uint32_t dtype;
 } er_view;
 
-struct er_binding {
-    er_model *model;
+typedef struct er_ort_binding {
+    er_binding head;
+    er_ort *model;
     er_view *inputs;
     er_view *outputs;
     OrtHandle *io;      /* the runtime's binding of those values */
@@ -31,20 +32,37 @@ struct er_binding {
     int loose;          /* some output is not bound */
     int learned;        /* `outputs` hold for the input shapes in `inputs` */
     int dynamic;        /* output shapes depend on the data: never pass values */
-};
+} er_ort_binding;
 
 static int is_loose(const er_tensor_spec *spec) {
     return spec->kind != ERAI_VALUE_TENSOR || spec->dtype == ERAI_DTYPE_STRING;
 }
 
-erai_status er_binding_open(er_model *model, er_binding **out) {
-    er_binding *binding = calloc(1, sizeof *binding);
+static void close_binding(er_binding *closed) {
+    er_ort_binding *binding = (er_ort_binding *)closed;
+    const er_ort *model = binding->model;
+    er_ort_release(model, RELEASE_IO_BINDING, binding->io);
+    er_ort_release(model, RELEASE_RUN_OPTIONS, binding->options);
+    for (size_t i = 0; binding->inputs && i < model->head.input_count; i++)
+        er_ort_release(model, RELEASE_VALUE, binding->inputs[i].value);
+    for (size_t i = 0; binding->outputs && i < model->head.output_count; i++)
+        er_ort_release(model, RELEASE_VALUE, binding->outputs[i].value);
+    free(binding->inputs);
+    free(binding->outputs);
+    free(binding->values);
+    free(binding);
+}
+
+static erai_status open_binding(er_model *bound, er_binding **out) {
+    er_ort *model = (er_ort *)bound;
+    er_ort_binding *binding = calloc(1, sizeof *binding);
     if (!binding) return ERAI_E_MEMORY;
+    binding->head.model = bound;
     binding->model = model;
-    binding->inputs = calloc(model->input_count, sizeof *binding->inputs);
-    binding->outputs = calloc(model->output_count, sizeof *binding->outputs);
-    binding->values = calloc(model->input_count + model->output_count, sizeof *binding->values);
-    for (size_t i = 0; i < model->output_count; i++) binding->loose |= is_loose(&model->outputs[i]);
+    binding->inputs = calloc(bound->input_count, sizeof *binding->inputs);
+    binding->outputs = calloc(bound->output_count, sizeof *binding->outputs);
+    binding->values = calloc(bound->input_count + bound->output_count, sizeof *binding->values);
+    for (size_t i = 0; i < bound->output_count; i++) binding->loose |= is_loose(&bound->outputs[i]);
     typedef OrtStatus *(*create_fn)(OrtHandle *, OrtHandle **);
     typedef OrtStatus *(*create_options_fn)(OrtHandle **);
     OrtStatus *error = NULL;
@@ -53,32 +71,18 @@ erai_status er_binding_open(er_model *model, er_binding **out) {
     if (!error && binding->io) error = CALL(model, CREATE_RUN_OPTIONS, create_options_fn)(&binding->options);
     er_ort_release(model, RELEASE_STATUS, error);
     if (!binding->options) {
-        er_binding_close(binding);
+        close_binding(&binding->head);
         return ERAI_E_MEMORY;
     }
-    *out = binding;
+    *out = &binding->head;
     return ERAI_OK;
 }
 
-void er_binding_close(er_binding *binding) {
-    if (!binding) return;
-    const er_model *model = binding->model;
-    er_ort_release(model, RELEASE_IO_BINDING, binding->io);
-    er_ort_release(model, RELEASE_RUN_OPTIONS, binding->options);
-    for (size_t i = 0; binding->inputs && i < model->input_count; i++)
-        er_ort_release(model, RELEASE_VALUE, binding->inputs[i].value);
-    for (size_t i = 0; binding->outputs && i < model->output_count; i++)
-        er_ort_release(model, RELEASE_VALUE, binding->outputs[i].value);
-    free(binding->inputs);
-    free(binding->outputs);
-    free(binding->values);
-    free(binding);
-}
-
-void er_binding_terminate(er_binding *binding, int terminate) {
+static void terminate(er_binding *ended, int yes) {
     typedef OrtStatus *(*terminate_fn)(OrtHandle *);
-    const er_model *model = binding->model;
-    enum slot slot = terminate ? RUN_OPTIONS_SET_TERMINATE : RUN_OPTIONS_UNSET_TERMINATE;
+    const er_ort_binding *binding = (const er_ort_binding *)ended;
+    const er_ort *model = binding->model;
+    enum slot slot = yes ? RUN_OPTIONS_SET_TERMINATE : RUN_OPTIONS_UNSET_TERMINATE;
     er_ort_release(model, RELEASE_STATUS, CALL(model, slot, terminate_fn)(binding->options));
 }
 
@@ -86,12 +90,12 @@ void er_binding_terminate(er_binding *binding, int terminate) {
 
 /* Makes a value of the runtime for a tensor, over its memory or, of strings, with memory of the runtime's, and binds it
  * to an input or output. */
-static erai_status make_view(er_binding *binding, er_view *view, enum slot slot, const char *name,
+static erai_status make_view(er_ort_binding *binding, er_view *view, enum slot slot, const char *name,
                              const erai_tensor *tensor, char *detail) {
     typedef OrtStatus *(*own_fn)(OrtHandle *, const int64_t *, size_t, int, OrtValue **);
     typedef OrtStatus *(*over_fn)(const OrtHandle *, void *, size_t, const int64_t *, size_t, int, OrtValue **);
     typedef OrtStatus *(*bind_fn)(OrtHandle *, const char *, const OrtValue *);
-    const er_model *model = binding->model;
+    const er_ort *model = binding->model;
     er_ort_release(model, RELEASE_VALUE, view->value);
     view->value = NULL;
     view->data = tensor->data;
@@ -116,11 +120,11 @@ static int same_shape(const er_view *view, const erai_tensor *tensor) {
     return 1;
 }
 
-static erai_status bind_inputs(er_binding *binding, const erai_tensor *inputs, char *detail) {
-    const er_model *model = binding->model;
+static erai_status bind_inputs(er_ort_binding *binding, const erai_tensor *inputs, char *detail) {
+    const er_ort *model = binding->model;
     erai_status status = ERAI_OK;
-    for (size_t i = 0; !status && i < model->input_count; i++) {
-        const erai_tensor *input = &inputs[model->input_places[i]];
+    for (size_t i = 0; !status && i < model->head.input_count; i++) {
+        const erai_tensor *input = &inputs[model->head.input_places[i]];
         er_view *view = &binding->inputs[i];
         int same = same_shape(view, input), is_text = input->dtype == ERAI_DTYPE_STRING;
         if (!same) binding->learned = 0;
@@ -132,10 +136,11 @@ static erai_status bind_inputs(er_binding *binding, const erai_tensor *inputs, c
 }
 
 /* Whether the bound outputs are still where the answer's buffers are. */
-static int outputs_bound(const er_binding *binding, const er_buffer *outputs) {
-    const er_model *model = binding->model;
-    for (size_t i = 0; i < model->output_count; i++)
-        if (!is_loose(&model->outputs[i]) && binding->outputs[i].data != outputs[model->output_places[i]].data)
+static int outputs_bound(const er_ort_binding *binding, const er_buffer *outputs) {
+    const er_ort *model = binding->model;
+    for (size_t i = 0; i < model->head.output_count; i++)
+        if (!is_loose(&model->head.outputs[i]) &&
+            binding->outputs[i].data != outputs[model->head.output_places[i]].data)
             return 0;
     return 1;
 }
@@ -143,58 +148,59 @@ static int outputs_bound(const er_binding *binding, const er_buffer *outputs) {
 /* ---- Runs ---- */
 
 /* A run with the values that are bound, and one that makes its own for those that are not. */
-static erai_status run_values(er_binding *binding, er_buffer *outputs, char *detail) {
+static erai_status run_values(er_ort_binding *binding, er_buffer *outputs, char *detail) {
     typedef OrtStatus *(*run_fn)(OrtHandle *, const OrtHandle *, const char *const *, const OrtValue *const *, size_t,
                                  const char *const *, size_t, OrtValue **);
-    er_model *model = binding->model;
-    OrtValue **values = binding->values + model->input_count;
-    for (size_t i = 0; i < model->input_count; i++) binding->values[i] = binding->inputs[i].value;
-    for (size_t i = 0; i < model->output_count; i++)
-        values[i] = binding->learned && !is_loose(&model->outputs[i]) ? binding->outputs[i].value : NULL;
+    er_ort *model = binding->model;
+    OrtValue **values = binding->values + model->head.input_count;
+    for (size_t i = 0; i < model->head.input_count; i++) binding->values[i] = binding->inputs[i].value;
+    for (size_t i = 0; i < model->head.output_count; i++)
+        values[i] = binding->learned && !is_loose(&model->head.outputs[i]) ? binding->outputs[i].value : NULL;
     OrtStatus *error = CALL(model, RUN, run_fn)(model->session, binding->options, model->input_names,
-                                                (const OrtValue *const *)binding->values, model->input_count,
-                                                model->output_names, model->output_count, values);
+                                                (const OrtValue *const *)binding->values, model->head.input_count,
+                                                model->output_names, model->head.output_count, values);
     if (error) return er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail);
     erai_status status = ERAI_OK;
-    for (size_t i = 0; i < model->output_count; i++) {
+    for (size_t i = 0; i < model->head.output_count; i++) {
         if (values[i] == binding->outputs[i].value) continue;
-        if (!status) status = er_value_take(model, i, values[i], &outputs[model->output_places[i]], detail);
+        if (!status) status = er_value_take(model, i, values[i], &outputs[model->head.output_places[i]], detail);
         er_ort_release(model, RELEASE_VALUE, values[i]);
     }
     return status;
 }
 
-static erai_status run_bound(er_binding *binding, char *detail) {
+static erai_status run_bound(er_ort_binding *binding, char *detail) {
     typedef OrtStatus *(*run_fn)(OrtHandle *, const OrtHandle *, const OrtHandle *);
-    er_model *model = binding->model;
+    er_ort *model = binding->model;
     OrtStatus *error = CALL(model, RUN_WITH_BINDING, run_fn)(model->session, binding->options, binding->io);
     return error ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail) : ERAI_OK;
 }
 
-static erai_status run_and_learn(er_binding *binding, er_buffer *outputs, char *detail) {
-    er_model *model = binding->model;
+static erai_status run_and_learn(er_ort_binding *binding, er_buffer *outputs, char *detail) {
+    er_ort *model = binding->model;
     binding->learned = 0;
     erai_status status = run_values(binding, outputs, detail);
     if (status || binding->dynamic) return status;
-    for (size_t i = 0; !status && i < model->output_count; i++) {
-        if (is_loose(&model->outputs[i])) continue;
-        erai_tensor tensor = er_buffer_tensor(&outputs[model->output_places[i]]);
+    for (size_t i = 0; !status && i < model->head.output_count; i++) {
+        if (is_loose(&model->head.outputs[i])) continue;
+        erai_tensor tensor = er_buffer_tensor(&outputs[model->head.output_places[i]]);
         status = make_view(binding, &binding->outputs[i], BIND_OUTPUT, model->output_names[i], &tensor, detail);
     }
     binding->learned = !status;
     return status;
 }
 
-erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, er_buffer *outputs, char *detail) {
-    er_model *model = binding->model;
+static erai_status run(er_binding *asked, const erai_tensor *inputs, er_buffer *outputs, char *detail) {
+    er_ort_binding *binding = (er_ort_binding *)asked;
+    er_ort *model = binding->model;
     erai_status status = bind_inputs(binding, inputs, detail);
     if (status) return status;
     if (!binding->learned || !outputs_bound(binding, outputs)) return run_and_learn(binding, outputs, detail);
     status = binding->loose ? run_values(binding, outputs, NULL) : run_bound(binding, NULL);
     if (!status) {
-        for (size_t i = 0; i < model->output_count; i++) {
-            if (is_loose(&model->outputs[i])) continue;
-            er_buffer *output = &outputs[model->output_places[i]];
+        for (size_t i = 0; i < model->head.output_count; i++) {
+            if (is_loose(&model->head.outputs[i])) continue;
+            er_buffer *output = &outputs[model->head.output_places[i]];
             output->rank = binding->outputs[i].rank;
             output->dtype = binding->outputs[i].dtype;
             memcpy(output->shape, binding->outputs[i].shape, sizeof output->shape);
@@ -207,3 +213,11 @@ erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, er_bu
     if (status) binding->dynamic = 0;
     return status;
 }
+
+const er_engine er_ort_engine = {.requirement = "onnxruntime",
+                                 .update = "ONNX Runtime (pip install --upgrade onnxruntime)",
+                                 .close = er_ort_close,
+                                 .bind = open_binding,
+                                 .unbind = close_binding,
+                                 .run = run,
+                                 .terminate = terminate};

@@ -7,6 +7,7 @@
 #define ER_ORT_API_H
 
 #include "answer.h"
+#include "ort.h"
 #include "platform/platform.h"
 
 typedef struct OrtStatus OrtStatus;
@@ -107,41 +108,42 @@ enum onnx_type {
     ONNX_OPTIONAL = 6
 };
 
-struct er_model {
+typedef struct er_ort {
+    er_model head;
     const void *const *api;
     uint32_t version; /* of the interface that `api` has */
     er_library *library;
-    const char *runtime_version;
     OrtHandle *env, *session, *memory_info, *allocator;
-    er_tensor_spec *inputs, *outputs;
     const char **input_names, **output_names;
-    uint32_t *input_places, *output_places; /* of each, among what a binding is given: see er_model_align */
-    size_t input_count, output_count;
-    size_t input_place_count, output_place_count;
-};
+} er_ort;
 
 /* Calling slot s of model m with the C type of that function. */
 #define CALL(m, s, type) ((type)(uintptr_t)(m)->api[s])
 
 typedef void (*release_fn)(void *);
 
+/* ort.c: the functions of a model that ONNX Runtime runs. */
+extern const er_engine er_ort_engine;
+
+/* ort_session.c: what remains of a model that is closed. */
+void er_ort_close(er_model *model);
 /* ort_session.c: takes the runtime's error object: its message goes to detail, and it is released. Returns status. */
-erai_status er_ort_error(const er_model *model, OrtStatus *error, erai_status status, const char *what, char *detail);
-void er_ort_release(const er_model *model, enum slot slot, void *object); /* NULL is allowed */
+erai_status er_ort_error(const er_ort *model, OrtStatus *error, erai_status status, const char *what, char *detail);
+void er_ort_release(const er_ort *model, enum slot slot, void *object); /* NULL is allowed */
 
 /* ort_provider.c: makes the session that these options will open run on the provider asked for, all of it. */
-erai_status er_provider_append(const er_model *model, const er_model_options *asked, OrtHandle *options, char *detail);
+erai_status er_provider_append(const er_ort *model, const er_ort_options *asked, OrtHandle *options, char *detail);
 
 /* ort_signature.c: names, kinds, types and shapes of the inputs and outputs. */
-erai_status er_signature_read(er_model *model, char *detail);
-void er_signature_free(er_model *model);
+erai_status er_signature_read(er_ort *model, char *detail);
+void er_signature_free(er_ort *model);
 /* ort_signature.c: type and shape of a tensor, from an OrtTensorTypeAndShapeInfo. */
-OrtStatus *er_shape_read(const er_model *model, const OrtInfo *info, int64_t *shape, uint32_t *rank, uint32_t *dtype,
+OrtStatus *er_shape_read(const er_ort *model, const OrtInfo *info, int64_t *shape, uint32_t *rank, uint32_t *dtype,
                          size_t *true_rank);
 
 /* ort_values.c: what came out of a run, as the output `index`: into the buffer's memory, or its nest. */
-erai_status er_value_take(const er_model *model, size_t index, OrtValue *value, er_buffer *buffer, char *detail);
+erai_status er_value_take(const er_ort *model, size_t index, OrtValue *value, er_buffer *buffer, char *detail);
 /* ort_values.c: the strings of an input, into a string tensor of its shape. */
-erai_status er_value_fill(const er_model *model, const erai_tensor *tensor, OrtValue *value, char *detail);
+erai_status er_value_fill(const er_ort *model, const erai_tensor *tensor, OrtValue *value, char *detail);
 
 #endif

@@ -13,7 +13,7 @@ int er_provider_is_cpu(const char *provider) {
     return !provider || strcmp(provider, CPU_PROVIDER) == 0;
 }
 
-static erai_status set_up_failed(const er_model *model, OrtStatus *error, const char *provider, char *detail) {
+static erai_status set_up_failed(const er_ort *model, OrtStatus *error, const char *provider, char *detail) {
     char what[ERAI_DETAIL_SIZE / 2];
     er_fail(what, ERAI_E_PROVIDER, "%s could not be set up; see to its driver and libraries on this device", provider);
     return er_ort_error(model, error, ERAI_E_PROVIDER, what, detail);
@@ -21,7 +21,7 @@ static erai_status set_up_failed(const er_model *model, OrtStatus *error, const 
 
 /* ---- Providers that the runtime was built with ---- */
 
-static erai_status find_available(const er_model *model, const char *provider, char *detail) {
+static erai_status find_available(const er_ort *model, const char *provider, char *detail) {
     typedef OrtStatus *(*list_fn)(char ***, int *);
     typedef OrtStatus *(*release_list_fn)(char **, int);
     char **names = NULL, list[ERAI_DETAIL_SIZE / 2] = "";
@@ -40,7 +40,7 @@ static erai_status find_available(const er_model *model, const char *provider, c
     return er_fail(detail, ERAI_E_PROVIDER,
                    "%s was asked for and this ONNX Runtime (%s) has %s; install a build that has it, name the library "
                    "that brings it, or ask for another",
-                   provider, model->runtime_version, list);
+                   provider, model->head.version, list);
 }
 
 /* Providers with options of a type of their own, which stay as they are made. */
@@ -49,7 +49,7 @@ typedef struct typed_provider {
     enum slot create, append, release;
 } typed_provider;
 
-static OrtStatus *append_typed(const er_model *model, const typed_provider *typed, OrtHandle *options) {
+static OrtStatus *append_typed(const er_ort *model, const typed_provider *typed, OrtHandle *options) {
     typedef OrtStatus *(*create_fn)(OrtHandle **);
     typedef OrtStatus *(*append_fn)(OrtHandle *, const OrtHandle *);
     OrtHandle *own = NULL;
@@ -72,7 +72,7 @@ static const char *short_name(const char *provider) {
     return provider;
 }
 
-static erai_status append_built_in(const er_model *model, const char *provider, OrtHandle *options, char *detail) {
+static erai_status append_built_in(const er_ort *model, const char *provider, OrtHandle *options, char *detail) {
     typedef OrtStatus *(*append_fn)(OrtHandle *, const char *, const char *const *, const char *const *, size_t);
     static const typed_provider typed[] = {
         {"CUDAExecutionProvider", CREATE_CUDA_OPTIONS, APPEND_CUDA, RELEASE_CUDA_OPTIONS},
@@ -88,7 +88,7 @@ static erai_status append_built_in(const er_model *model, const char *provider, 
     }
     if (model->version < NAMED_PROVIDERS)
         return er_fail(detail, ERAI_E_PROVIDER, "%s needs ONNX Runtime 1.%d or newer, and %s is here", provider,
-                       NAMED_PROVIDERS, model->runtime_version);
+                       NAMED_PROVIDERS, model->head.version);
     error = CALL(model, APPEND_PROVIDER, append_fn)(options, short_name(provider), NULL, NULL, 0);
     return error ? set_up_failed(model, error, provider, detail) : ERAI_OK;
 }
@@ -96,7 +96,7 @@ static erai_status append_built_in(const er_model *model, const char *provider, 
 /* ---- Providers that a library of their own brings ---- */
 
 /* The first device that the provider can run on; NULL when it is not registered, or finds none. */
-static OrtStatus *find_device(const er_model *model, const char *provider, const OrtHandle **device) {
+static OrtStatus *find_device(const er_ort *model, const char *provider, const OrtHandle **device) {
     typedef OrtStatus *(*devices_fn)(const OrtHandle *, const OrtHandle *const **, size_t *);
     typedef const char *(*name_fn)(const OrtHandle *);
     const OrtHandle *const *devices = NULL;
@@ -108,15 +108,14 @@ static OrtStatus *find_device(const er_model *model, const char *provider, const
     return error;
 }
 
-static erai_status append_library(const er_model *model, const er_model_options *asked, OrtHandle *options,
-                                  char *detail) {
+static erai_status append_library(const er_ort *model, const er_ort_options *asked, OrtHandle *options, char *detail) {
     typedef OrtStatus *(*register_fn)(OrtHandle *, const char *, const char *);
     typedef OrtStatus *(*append_fn)(OrtHandle *, OrtHandle *, const OrtHandle *const *, size_t, const char *const *,
                                     const char *const *, size_t);
     if (model->version < PROVIDER_LIBRARIES)
         return er_fail(detail, ERAI_E_PROVIDER,
                        "%s from %s: ONNX Runtime 1.%d or newer takes providers from libraries, and %s is here",
-                       asked->provider, asked->provider_path, PROVIDER_LIBRARIES, model->runtime_version);
+                       asked->provider, asked->provider_path, PROVIDER_LIBRARIES, model->head.version);
     const OrtHandle *device = NULL;
     OrtStatus *refused = NULL, *error = find_device(model, asked->provider, &device);
     if (!error && !device) {
@@ -139,7 +138,7 @@ static erai_status append_library(const er_model *model, const er_model_options 
                    asked->provider_path, asked->provider);
 }
 
-erai_status er_provider_append(const er_model *model, const er_model_options *asked, OrtHandle *options, char *detail) {
+erai_status er_provider_append(const er_ort *model, const er_ort_options *asked, OrtHandle *options, char *detail) {
     typedef OrtStatus *(*config_fn)(OrtHandle *, const char *, const char *);
     if (er_provider_is_cpu(asked->provider)) return ERAI_OK;
     OrtStatus *error = CALL(model, ADD_SESSION_CONFIG, config_fn)(options, NO_FALLBACK, "1");

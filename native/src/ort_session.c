@@ -20,14 +20,14 @@ typedef struct OrtApiBase {
     const char *(*get_version)(void);
 } OrtApiBase;
 
-erai_status er_ort_error(const er_model *model, OrtStatus *error, erai_status status, const char *what, char *detail) {
+erai_status er_ort_error(const er_ort *model, OrtStatus *error, erai_status status, const char *what, char *detail) {
     typedef const char *(*message_fn)(const OrtStatus *);
     er_fail(detail, status, "%s: %s", what, CALL(model, GET_ERROR_MESSAGE, message_fn)(error));
     CALL(model, RELEASE_STATUS, release_fn)(error);
     return status;
 }
 
-void er_ort_release(const er_model *model, enum slot slot, void *object) {
+void er_ort_release(const er_ort *model, enum slot slot, void *object) {
     if (object) CALL(model, slot, release_fn)(object);
 }
 
@@ -41,7 +41,7 @@ static uint32_t common_version(const char *runtime_version) {
     return major == 1 && minor >= OLDEST_API ? (uint32_t)minor : 0;
 }
 
-static erai_status load_runtime(const char *runtime_path, er_model *model, char *detail) {
+static erai_status load_runtime(const char *runtime_path, er_ort *model, char *detail) {
     static const char *const names[] = {"libonnxruntime.so.1", "libonnxruntime.so"};
     const char *path = runtime_path ? runtime_path : getenv("ERAI_ONNXRUNTIME");
     char why[ERAI_DETAIL_SIZE / 2] = "";
@@ -60,12 +60,12 @@ static erai_status load_runtime(const char *runtime_path, er_model *model, char 
     if (!base)
         return er_fail(detail, ERAI_E_RUNTIME_MISSING, "%s is not an ONNX Runtime library: it has no OrtGetApiBase",
                        path ? path : names[0]);
-    model->runtime_version = base()->get_version();
-    model->version = common_version(model->runtime_version);
+    model->head.version = base()->get_version();
+    model->version = common_version(model->head.version);
     if (model->version) model->api = base()->get_api(model->version);
     if (!model->api)
         return er_fail(detail, ERAI_E_RUNTIME_OLD, "ONNX Runtime %s is too old: version 1.%d or newer is needed",
-                       model->runtime_version, OLDEST_API);
+                       model->head.version, OLDEST_API);
     return ERAI_OK;
 }
 
@@ -91,8 +91,8 @@ static int names_files(const void *bytes, size_t size) {
 #define NO_DIRECTORY "/dev/null"
 
 /* The model, which an unknown name is not found in, and the files that it may have weights in. */
-static erai_status add_files(const er_model *model, const er_model_options *asked, OrtHandle *options,
-                             const er_model_file *self, char *detail) {
+static erai_status add_files(const er_ort *model, const er_ort_options *asked, OrtHandle *options,
+                             const er_ort_file *self, char *detail) {
     typedef OrtStatus *(*config_fn)(OrtHandle *, const char *, const char *);
     typedef OrtStatus *(*files_fn)(OrtHandle *, const char *const *, char *const *, const size_t *, size_t);
     if (model->version < FILES_IN_MEMORY) {
@@ -100,11 +100,11 @@ static erai_status add_files(const er_model *model, const er_model_options *aske
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
                        "%s has weights in other files, which a bundle can have with ONNX Runtime 1.%d or newer, and %s "
                        "is here",
-                       self->name, FILES_IN_MEMORY, model->runtime_version);
+                       self->name, FILES_IN_MEMORY, model->head.version);
     }
-    const char *names[1 + ER_MAX_MODEL_FILES] = {self->name};
-    char *data[1 + ER_MAX_MODEL_FILES] = {(char *)(uintptr_t)self->data}; /* only read, and only while it opens */
-    size_t sizes[1 + ER_MAX_MODEL_FILES] = {self->size};
+    const char *names[1 + ER_MAX_ORT_FILES] = {self->name};
+    char *data[1 + ER_MAX_ORT_FILES] = {(char *)(uintptr_t)self->data}; /* only read, and only while it opens */
+    size_t sizes[1 + ER_MAX_ORT_FILES] = {self->size};
     for (size_t i = 0; i < asked->file_count; i++) {
         names[1 + i] = asked->files[i].name;
         data[1 + i] = (char *)(uintptr_t)asked->files[i].data;
@@ -120,7 +120,7 @@ static erai_status add_files(const er_model *model, const er_model_options *aske
  * variable. Who has set the variable has decided. */
 #define TELEMETRY_SWITCH "ORT_DISABLE_TELEMETRY"
 
-static OrtStatus *set_up(er_model *model, const er_model_options *asked, OrtHandle **options) {
+static OrtStatus *set_up(er_ort *model, const er_ort_options *asked, OrtHandle **options) {
     typedef OrtStatus *(*env_fn)(int, const char *, OrtHandle **);
     typedef OrtStatus *(*memory_fn)(int, int, OrtHandle **);
     typedef OrtStatus *(*make_fn)(OrtHandle **);
@@ -139,7 +139,7 @@ static OrtStatus *set_up(er_model *model, const er_model_options *asked, OrtHand
 }
 
 /* Whose fault it is that the session could not be made. */
-static erai_status refuse(const er_model *model, OrtStatus *error, const er_model_options *asked, const char *path,
+static erai_status refuse(const er_ort *model, OrtStatus *error, const er_ort_options *asked, const char *path,
                           char *detail) {
     typedef int (*code_fn)(const OrtStatus *);
     int code = CALL(model, GET_ERROR_CODE, code_fn)(error);
@@ -153,7 +153,7 @@ static erai_status refuse(const er_model *model, OrtStatus *error, const er_mode
     return er_ort_error(model, error, ERAI_E_PROVIDER, what, detail);
 }
 
-static erai_status create_session(er_model *model, const er_model_options *asked, const char *path, const void *bytes,
+static erai_status create_session(er_ort *model, const er_ort_options *asked, const char *path, const void *bytes,
                                   size_t size, char *detail) {
     typedef OrtStatus *(*session_fn)(const OrtHandle *, const char *, const OrtHandle *, OrtHandle **);
     typedef OrtStatus *(*array_fn)(const OrtHandle *, const void *, size_t, const OrtHandle *, OrtHandle **);
@@ -162,7 +162,7 @@ static erai_status create_session(er_model *model, const er_model_options *asked
     erai_status status = error
                              ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime could not be set up", detail)
                              : er_provider_append(model, asked, options, detail);
-    if (!status && bytes) status = add_files(model, asked, options, &(er_model_file){path, bytes, size}, detail);
+    if (!status && bytes) status = add_files(model, asked, options, &(er_ort_file){path, bytes, size}, detail);
     if (!status) {
         error =
             bytes ? CALL(model, CREATE_SESSION_FROM_ARRAY, array_fn)(model->env, bytes, size, options, &model->session)
@@ -173,23 +173,24 @@ static erai_status create_session(er_model *model, const er_model_options *asked
     return status;
 }
 
-erai_status er_model_open(const er_model_options *options, const char *path, const void *bytes, size_t size,
-                          er_model **out, char *detail) {
-    er_model *model = calloc(1, sizeof *model);
+erai_status er_ort_open(const er_ort_options *options, const char *path, const void *bytes, size_t size, er_model **out,
+                        char *detail) {
+    er_ort *model = calloc(1, sizeof *model);
     if (!model) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    model->head = (er_model){.engine = &er_ort_engine, .format = "onnx", .runtime = "ONNX Runtime"};
     erai_status status = load_runtime(options->runtime_path, model, detail);
     if (!status) status = create_session(model, options, path, bytes, size, detail);
     if (!status) status = er_signature_read(model, detail);
     if (status) {
-        er_model_close(model);
+        er_ort_close(&model->head);
         return status;
     }
-    *out = model;
+    *out = &model->head;
     return ERAI_OK;
 }
 
-void er_model_close(er_model *model) {
-    if (!model) return;
+void er_ort_close(er_model *closed) {
+    er_ort *model = (er_ort *)closed;
     er_signature_free(model);
     if (model->api) {
         er_ort_release(model, RELEASE_SESSION, model->session);
@@ -199,8 +200,4 @@ void er_model_close(er_model *model) {
     /* The library stays loaded: its thread pools and registries do not survive being unloaded. */
     free(model->library);
     free(model);
-}
-
-const char *er_model_runtime_version(const er_model *model) {
-    return model->runtime_version;
 }

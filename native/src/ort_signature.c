@@ -11,7 +11,7 @@
 typedef OrtStatus *(*type_fn)(const OrtInfo *, int *);
 typedef OrtStatus *(*cast_fn)(const OrtInfo *, const OrtInfo **);
 
-OrtStatus *er_shape_read(const er_model *model, const OrtInfo *info, int64_t *shape, uint32_t *rank, uint32_t *dtype,
+OrtStatus *er_shape_read(const er_ort *model, const OrtInfo *info, int64_t *shape, uint32_t *rank, uint32_t *dtype,
                          size_t *true_rank) {
     typedef OrtStatus *(*count_fn)(const OrtInfo *, size_t *);
     typedef OrtStatus *(*dims_fn)(const OrtInfo *, int64_t *, size_t);
@@ -25,7 +25,7 @@ OrtStatus *er_shape_read(const er_model *model, const OrtInfo *info, int64_t *sh
 }
 
 /* The name of axis 0. Exporters that know none make one up. */
-static OrtStatus *read_rows_symbol(const er_model *model, const OrtInfo *info, er_tensor_spec *spec) {
+static OrtStatus *read_rows_symbol(const er_ort *model, const OrtInfo *info, er_tensor_spec *spec) {
     typedef OrtStatus *(*symbols_fn)(const OrtInfo *, const char **, size_t);
     const char *names[ERAI_MAX_RANK] = {NULL};
     if (spec->rank == 0 || spec->shape[0] >= 0) return NULL;
@@ -36,7 +36,7 @@ static OrtStatus *read_rows_symbol(const er_model *model, const OrtInfo *info, e
 }
 
 /* An older runtime says rank 0 of a scalar and of what has no shape: then any rank will do for both. */
-static int declares_no_shape(const er_model *model, const OrtInfo *info, size_t true_rank) {
+static int declares_no_shape(const er_ort *model, const OrtInfo *info, size_t true_rank) {
     typedef bool (*has_fn)(const OrtInfo *);
     return !true_rank && (model->version < SHAPES_TOLD || !CALL(model, HAS_SHAPE, has_fn)(info));
 }
@@ -61,7 +61,7 @@ static const char *type_name(int onnx_type) {
 }
 
 /* The kind of a sequence's elements. */
-static OrtStatus *read_item_kind(const er_model *model, const OrtInfo *type, uint32_t *item_kind) {
+static OrtStatus *read_item_kind(const er_ort *model, const OrtInfo *type, uint32_t *item_kind) {
     typedef OrtStatus *(*element_fn)(const OrtInfo *, OrtInfo **);
     const OrtInfo *sequence = NULL;
     OrtInfo *element = NULL;
@@ -74,7 +74,7 @@ static OrtStatus *read_item_kind(const er_model *model, const OrtInfo *type, uin
     return error;
 }
 
-static OrtStatus *read_type(const er_model *model, int output, size_t index, er_tensor_spec *spec, int *onnx_type,
+static OrtStatus *read_type(const er_ort *model, int output, size_t index, er_tensor_spec *spec, int *onnx_type,
                             size_t *true_rank) {
     typedef OrtStatus *(*name_fn)(const OrtHandle *, size_t, OrtHandle *, char **);
     typedef OrtStatus *(*info_fn)(const OrtHandle *, size_t, OrtInfo **);
@@ -99,7 +99,7 @@ static OrtStatus *read_type(const er_model *model, int output, size_t index, er_
     return error;
 }
 
-static erai_status read_spec(const er_model *model, int output, size_t index, er_tensor_spec *spec, char *detail) {
+static erai_status read_spec(const er_ort *model, int output, size_t index, er_tensor_spec *spec, char *detail) {
     int onnx_type = 0;
     size_t true_rank = 0;
     OrtStatus *error = read_type(model, output, index, spec, &onnx_type, &true_rank);
@@ -122,11 +122,11 @@ static erai_status read_spec(const er_model *model, int output, size_t index, er
     if (!output && spec->dtype == ERAI_DTYPE_STRING && model->version < STRING_BUFFERS)
         return er_fail(detail, ERAI_E_RUNTIME_OLD,
                        "input '%s' is of strings, which needs ONNX Runtime 1.%d or newer, and %s is here", spec->name,
-                       STRING_BUFFERS, model->runtime_version);
+                       STRING_BUFFERS, model->head.version);
     return ERAI_OK;
 }
 
-static erai_status read_side(er_model *model, int output, char *detail) {
+static erai_status read_side(er_ort *model, int output, char *detail) {
     typedef OrtStatus *(*count_fn)(const OrtHandle *, size_t *);
     size_t count = 0, most = output ? ER_MAX_OUTPUTS : ER_MAX_INPUTS;
     OrtStatus *error =
@@ -135,73 +135,34 @@ static erai_status read_side(er_model *model, int output, char *detail) {
     if (count < 1 || count > most)
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "the model has %zu %s; expected 1 to %zu", count,
                        output ? "outputs" : "inputs", most);
-    er_tensor_spec *specs = calloc(count, sizeof *specs);
     const char **names = calloc(count, sizeof *names);
-    uint32_t *places = calloc(count, sizeof *places);
-    *(output ? &model->outputs : &model->inputs) = specs;
     *(output ? &model->output_names : &model->input_names) = names;
-    *(output ? &model->output_places : &model->input_places) = places;
-    if (!specs || !names || !places) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    *(output ? &model->output_count : &model->input_count) = count;
-    *(output ? &model->output_place_count : &model->input_place_count) = count;
+    if (!names || !er_model_make_side(&model->head, output, count))
+        return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    er_tensor_spec *specs = output ? model->head.outputs : model->head.inputs;
     for (size_t i = 0; i < count; i++) {
         erai_status status = read_spec(model, output, i, &specs[i], detail);
         names[i] = specs[i].name;
-        places[i] = (uint32_t)i;
         if (status) return status;
     }
     return ERAI_OK;
 }
 
-erai_status er_signature_read(er_model *model, char *detail) {
+erai_status er_signature_read(er_ort *model, char *detail) {
     erai_status status = read_side(model, 0, detail);
     return status ? status : read_side(model, 1, detail);
 }
 
-static void free_specs(er_model *model, er_tensor_spec *specs, size_t count) {
+static void free_names(er_ort *model, const er_tensor_spec *specs, size_t count) {
     typedef OrtStatus *(*free_fn)(OrtHandle *, void *);
     for (size_t i = 0; i < count; i++)
         if (specs[i].name) CALL(model, ALLOCATOR_FREE, free_fn)(model->allocator, (void *)(uintptr_t)specs[i].name);
-    free(specs);
 }
 
-void er_signature_free(er_model *model) {
-    free_specs(model, model->inputs, model->input_count);
-    free_specs(model, model->outputs, model->output_count);
+void er_signature_free(er_ort *model) {
+    free_names(model, model->head.inputs, model->head.input_count);
+    free_names(model, model->head.outputs, model->head.output_count);
     free(model->input_names);
     free(model->output_names);
-    free(model->input_places);
-    free(model->output_places);
-}
-
-static int align(const char *const *names, uint32_t *places, size_t count, const char *const *like, size_t like_count) {
-    for (size_t i = 0; i < count; i++) {
-        size_t at = 0;
-        while (at < like_count && strcmp(names[i], like[at]) != 0) at++;
-        if (at == like_count) return 0;
-        places[i] = (uint32_t)at;
-    }
-    return 1;
-}
-
-int er_model_align(er_model *model, const er_model *like) {
-    if (!align(model->input_names, model->input_places, model->input_count, like->input_names, like->input_count) ||
-        !align(model->output_names, model->output_places, model->output_count, like->output_names, like->output_count))
-        return 0;
-    model->input_place_count = like->input_count;
-    model->output_place_count = like->output_count;
-    return 1;
-}
-
-size_t er_model_inputs(const er_model *model) {
-    return model->input_place_count;
-}
-size_t er_model_outputs(const er_model *model) {
-    return model->output_place_count;
-}
-const er_tensor_spec *er_model_input(const er_model *model, size_t index) {
-    return &model->inputs[index];
-}
-const er_tensor_spec *er_model_output(const er_model *model, size_t index) {
-    return &model->outputs[index];
+    er_model_clear(&model->head);
 }

@@ -15,7 +15,7 @@ typedef struct er_form {
     size_t elements;
 } er_form;
 
-static erai_status failed(const er_model *model, OrtStatus *error, char *detail) {
+static erai_status failed(const er_ort *model, OrtStatus *error, char *detail) {
     return er_ort_error(model, error, ERAI_E_INFERENCE, "reading an output", detail);
 }
 
@@ -23,7 +23,7 @@ static erai_status out_of_memory(char *detail) {
     return er_fail(detail, ERAI_E_MEMORY, "out of memory");
 }
 
-static erai_status read_form(const er_model *model, const OrtValue *value, const char *name, er_form *form,
+static erai_status read_form(const er_ort *model, const OrtValue *value, const char *name, er_form *form,
                              char *detail) {
     typedef OrtStatus *(*info_fn)(const OrtValue *, OrtInfo **);
     OrtInfo *info = NULL;
@@ -39,7 +39,7 @@ static erai_status read_form(const er_model *model, const OrtValue *value, const
     return ERAI_OK;
 }
 
-static erai_status copy_data(const er_model *model, OrtValue *value, const er_form *form, void *to, char *detail) {
+static erai_status copy_data(const er_ort *model, OrtValue *value, const er_form *form, void *to, char *detail) {
     typedef OrtStatus *(*data_fn)(OrtValue *, void **);
     void *data = NULL;
     OrtStatus *error = CALL(model, TENSOR_DATA, data_fn)(value, &data);
@@ -51,13 +51,13 @@ static erai_status copy_data(const er_model *model, OrtValue *value, const er_fo
 
 /* ---- Strings ---- */
 
-static erai_status text_size(const er_model *model, const OrtValue *value, size_t *size, char *detail) {
+static erai_status text_size(const er_ort *model, const OrtValue *value, size_t *size, char *detail) {
     OrtStatus *error = CALL(model, STRING_DATA_LENGTH, length_fn)(value, size);
     return error ? failed(model, error, detail) : ERAI_OK;
 }
 
 /* Points `elements` at their bytes in `text`, which has room for `size`. */
-static erai_status copy_strings(const er_model *model, const OrtValue *value, size_t count, erai_string *elements,
+static erai_status copy_strings(const er_ort *model, const OrtValue *value, size_t count, erai_string *elements,
                                 char *text, size_t size, char *detail) {
     typedef OrtStatus *(*content_fn)(const OrtValue *, void *, size_t, size_t *, size_t);
     if (!count) return ERAI_OK;
@@ -83,7 +83,7 @@ static int reserve_text(er_buffer *buffer, size_t size) {
     return 1;
 }
 
-erai_status er_value_fill(const er_model *model, const erai_tensor *tensor, OrtValue *value, char *detail) {
+erai_status er_value_fill(const er_ort *model, const erai_tensor *tensor, OrtValue *value, char *detail) {
     typedef OrtStatus *(*resize_fn)(OrtValue *, size_t, size_t, char **);
     const erai_string *strings = tensor->data;
     size_t count = er_elements(tensor->shape, tensor->rank);
@@ -99,14 +99,14 @@ erai_status er_value_fill(const er_model *model, const erai_tensor *tensor, OrtV
 /* ---- Sequences, maps, optionals ---- */
 
 typedef struct er_reading {
-    const er_model *model;
+    const er_ort *model;
     const char *name; /* of the output */
     er_nest *nest;
     char *detail;
 } er_reading;
 
 static erai_status read_tensor(const er_reading *reading, OrtValue *value, erai_value *out) {
-    const er_model *model = reading->model;
+    const er_ort *model = reading->model;
     er_form form;
     erai_status status = read_form(model, value, reading->name, &form, reading->detail);
     if (status) return status;
@@ -133,7 +133,7 @@ static erai_status read_value(const er_reading *reading, OrtValue *value, erai_v
 /* A sequence's elements; a map's keys and values. Types are finite, so this ends. */
 static erai_status read_items(const er_reading *reading, const OrtValue *value, erai_value *out) {
     typedef OrtStatus *(*item_fn)(const OrtValue *, int, OrtHandle *, OrtValue **);
-    const er_model *model = reading->model;
+    const er_ort *model = reading->model;
     size_t count = 0;
     OrtStatus *error = CALL(model, GET_VALUE_COUNT, length_fn)(value, &count);
     if (error) return failed(model, error, reading->detail);
@@ -155,7 +155,7 @@ static erai_status read_items(const er_reading *reading, const OrtValue *value, 
 
 static erai_status read_value(const er_reading *reading, OrtValue *value, erai_value *out) {
     typedef OrtStatus *(*int_fn)(const OrtValue *, int *);
-    const er_model *model = reading->model;
+    const er_ort *model = reading->model;
     int has_value = 0, onnx_type = 0;
     OrtStatus *error = CALL(model, HAS_VALUE, int_fn)(value, &has_value);
     if (!error && !has_value) return ERAI_OK; /* an optional that holds nothing: `out` is NONE */
@@ -171,8 +171,8 @@ static erai_status read_value(const er_reading *reading, OrtValue *value, erai_v
     }
 }
 
-erai_status er_value_take(const er_model *model, size_t index, OrtValue *value, er_buffer *buffer, char *detail) {
-    const er_tensor_spec *spec = &model->outputs[index];
+erai_status er_value_take(const er_ort *model, size_t index, OrtValue *value, er_buffer *buffer, char *detail) {
+    const er_tensor_spec *spec = &model->head.outputs[index];
     er_nest_clear(&buffer->nest);
     buffer->dtype = 0;
     buffer->rank = 0;

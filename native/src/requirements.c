@@ -8,7 +8,8 @@
 #include "status.h"
 
 #define BUILD "edge_rai"
-#define RUNTIME "onnxruntime"
+#define ORT "onnxruntime"
+#define LITERT "litert"
 #define PARTS 3
 #define MAX_DIGITS 9 /* so that a number fits in 32 bits */
 
@@ -46,11 +47,15 @@ static bool has_name(const er_json_value *key, const char *name) {
     return text != NULL && strcmp(text, name) == 0;
 }
 
+static bool is_known(const er_json_value *key) {
+    return has_name(key, BUILD) || has_name(key, ORT) || has_name(key, LITERT);
+}
+
 bool er_requirements_valid(const er_json_value *requirements) {
     if (!er_json_is(requirements, ER_JSON_OBJECT)) return false;
     for (const er_json_value *key = er_json_first(requirements); key != NULL; key = er_json_next(requirements, key)) {
         const char *wanted = er_json_text(key + 1);
-        if (!has_name(key, BUILD) && !has_name(key, RUNTIME)) continue;
+        if (!is_known(key)) continue;
         if (wanted == NULL || !er_requirement_valid(wanted)) return false;
     }
     return true;
@@ -60,22 +65,22 @@ static erai_status check(const erai_bundle *bundle, const char *name, const char
                          char *detail) {
     const char *wanted = er_json_text(er_json_get(bundle->manifest.requirements, name));
     if (wanted == NULL || er_requirement_met(wanted, version)) return ERAI_OK;
-    return er_fail(detail, ERAI_E_BUNDLE_NEWER, "%s requires %s %s and %s is here; %s", bundle->label, name, wanted,
-                   version, update);
+    return er_fail(detail, ERAI_E_BUNDLE_NEWER, "%s requires %s %s and %s is here; update %s on this device",
+                   bundle->label, name, wanted, version, update);
 }
 
 erai_status er_requirements_check_build(const erai_bundle *bundle, char *detail) {
     const er_json_value *list = bundle->manifest.requirements;
     if (list == NULL) return ERAI_OK;
     for (const er_json_value *key = er_json_first(list); key != NULL; key = er_json_next(list, key))
-        if (!has_name(key, BUILD) && !has_name(key, RUNTIME))
+        if (!is_known(key))
             return er_fail(detail, ERAI_E_BUNDLE_NEWER,
                            "%s requires %s, which this build does not know; update edge-rai on this device",
                            bundle->label, key->text);
-    return check(bundle, BUILD, erai_version(), "update edge-rai on this device", detail);
+    return check(bundle, BUILD, erai_version(), "edge-rai", detail);
 }
 
-erai_status er_requirements_check_runtime(const erai_bundle *bundle, const char *version, char *detail) {
-    return check(bundle, RUNTIME, version, "update ONNX Runtime on this device (pip install --upgrade onnxruntime)",
-                 detail);
+erai_status er_requirements_check_model(const erai_bundle *bundle, const er_model *model, char *detail) {
+    if (!model->version) return ERAI_OK;
+    return check(bundle, model->engine->requirement, model->version, model->engine->update, detail);
 }

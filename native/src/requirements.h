@@ -1,8 +1,10 @@
-/* Which versions a bundle requires of this library and of ONNX Runtime. SPDX-License-Identifier: Apache-2.0 */
+/* Which versions a bundle requires of this library and of the inference runtimes. SPDX-License-Identifier: Apache-2.0
+ */
 #ifndef ER_REQUIREMENTS_H
 #define ER_REQUIREMENTS_H
 
 #include "bundle.h"
+#include "model.h"
 
 /* Whether `text` is ">=X", ">=X.Y" or ">=X.Y.Z", each number of 1 to 9 digits. */
 bool er_requirement_valid(const char *text);
@@ -19,7 +21,7 @@ bool er_requirements_valid(const er_json_value *requirements);
  * Apart from the next, so that the answer comes before a model that this build may not be able to open. */
 erai_status er_requirements_check_build(const erai_bundle *bundle, char *detail);
 
-/* ERAI_E_BUNDLE_NEWER when the bundle requires a newer ONNX Runtime than `version`. */
-erai_status er_requirements_check_runtime(const erai_bundle *bundle, const char *version, char *detail);
+/* ERAI_E_BUNDLE_NEWER when the bundle requires a newer runtime than the one that has opened the model. */
+erai_status er_requirements_check_model(const erai_bundle *bundle, const er_model *model, char *detail);
 
 #endif

@@ -48,14 +48,17 @@ static void versions_are_compared_number_by_number(void) {
             ER_FAILED("%s with %s: expected %d", cases[i].requirement, cases[i].version, cases[i].met);
 }
 
-/* A bundle of which there is only what the manifest requires. */
+static const er_engine engine = {.requirement = "onnxruntime", .update = "ONNX Runtime"};
+
+/* A bundle of which there is only what the manifest requires, held against this build or a runtime's version. */
 static erai_status check(const char *requirements, const char *runtime, char *detail) {
+    const er_model model = {.engine = &engine, .version = runtime};
     char label[] = "small.erai";
     erai_bundle bundle = {.label = label};
     ER_CHECK_INT(er_json_open(requirements, strlen(requirements), &bundle.json, detail), ERAI_OK);
     bundle.manifest.requirements = er_json_root(bundle.json);
     ER_CHECK(er_requirements_valid(bundle.manifest.requirements));
-    erai_status status = runtime != NULL ? er_requirements_check_runtime(&bundle, runtime, detail)
+    erai_status status = runtime != NULL ? er_requirements_check_model(&bundle, &model, detail)
                                          : er_requirements_check_build(&bundle, detail);
     er_json_close(bundle.json);
     return status;
@@ -70,7 +73,9 @@ static void a_bundle_whose_requirements_are_met_passes(void) {
     ER_CHECK_INT(check("{}", "1.11.0", detail), ERAI_OK);
     const erai_bundle without = {.label = NULL};
     ER_CHECK_INT(er_requirements_check_build(&without, detail), ERAI_OK);
-    ER_CHECK_INT(er_requirements_check_runtime(&without, "1.11.0", detail), ERAI_OK);
+    ER_CHECK_INT(er_requirements_check_model(&without, &(er_model){.engine = &engine, .version = "1.11.0"}, detail),
+                 ERAI_OK);
+    ER_CHECK_INT(er_requirements_check_model(&without, &(er_model){.engine = &engine}, detail), ERAI_OK);
     ER_CHECK_STR(detail, "untouched");
 }
 

@@ -305,6 +305,8 @@ erai_status erai_judge(erai_session *session, const erai_tensor *outputs, size_t
 
 void erai_session_reset(erai_session *session) {
     er_memory_reset(&session->memory, session->guard);
+    er_model_reset(session->model);
+    er_model_reset(session->fallback);
     if (!session->recurrent) return;
     er_mutex_lock(&session->call_lock);
     er_recurrent_reset(session->recurrent);

@@ -63,8 +63,13 @@ static inline int64_t er_session_unix_ns(const erai_session *session) {
 /* default_guard.c: of a bare model. One without recurrent layers may have empty axes, as long as they count no rows. */
 erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **guard, char *detail);
 
+/* match.c: guard and model belong together, and from now on the model takes and gives in the guard's places. The
+ * fallback model takes what the primary takes, without the states or with them, and answers what it answers. */
+erai_status er_match_model(const erai_guard *guard, er_model *model, char *detail);
+erai_status er_match_fallback(const erai_guard *guard, const er_model *primary, er_model *fallback, char *detail);
+
 /* golden.c: the golden vectors of a bundle give the answers they gave when it was made. */
-erai_status er_replay_golden(er_model *model, const er_manifest *manifest, char *detail);
+erai_status er_replay_golden(er_model *model, const er_golden_set *set, char *detail);
 
 /* stop.c: whether a file says that the session is stopped; ERAI_E_STOPPED, with what the file says in the detail. */
 int er_stop_found(const erai_session *session);

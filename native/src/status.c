@@ -28,7 +28,7 @@ const char *erai_strerror(erai_status status) {
     case ERAI_E_SPOOL: return "the spool directory cannot be read or written";
     case ERAI_E_BATCH_FORMAT: return "the batch file is malformed or corrupt";
     case ERAI_E_BATCH_NEWER: return "the batch file is newer than this build understands";
-    case ERAI_E_RUNTIME_MISSING: return "no ONNX Runtime library was found";
+    case ERAI_E_RUNTIME_MISSING: return "no runtime for the model was found";
     case ERAI_E_RUNTIME_OLD: return "the ONNX Runtime library is too old";
     case ERAI_E_INFERENCE: return "ONNX Runtime failed during a run";
     case ERAI_E_PROVIDER: return "a required execution provider does not run the whole model";

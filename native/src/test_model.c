@@ -1,6 +1,8 @@
 /* See test_model.h. SPDX-License-Identifier: Apache-2.0 */
 #include "test_model.h"
 
+#include "ort.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,8 +92,8 @@ static er_model *open_model(test_model model, int sequence) {
     put_message(&out, 7, &graph);
     er_model *opened = NULL;
     char detail[ERAI_DETAIL_SIZE];
-    const er_model_options options = {.threads = 1};
-    erai_status status = er_model_open(&options, "test.onnx", out.data, out.size, &opened, detail);
+    const er_ort_options options = {.threads = 1};
+    erai_status status = er_ort_open(&options, "test.onnx", out.data, out.size, &opened, detail);
     free(out.data);
     if (!status || status == ERAI_E_RUNTIME_MISSING) return opened;
     fprintf(stderr, "%s\n", detail);

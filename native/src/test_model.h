@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ort.h"
+#include "model.h"
 
 typedef struct test_node {
     const char *op;

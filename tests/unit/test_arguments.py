@@ -27,7 +27,7 @@ def session(linear_bundle: Path) -> Session:
         ("clock", time.time, r"clock is <built-in function time> .*; expected an edge_rai.ManualClock, or None"),
         ("clock", ManualClock, r"clock is <class .*; expected an edge_rai.ManualClock, or None"),
         ("clock", 3, r"clock is 3 \(int\); expected an edge_rai.ManualClock"),
-        ("threads", "2", r"threads is '2' \(str\); expected an integer: 0 \(ONNX Runtime's choice\) to 2147483647"),
+        ("threads", "2", r"threads is '2' \(str\); expected an integer: 0 \(the runtime's choice\) to 2147483647"),
         ("threads", 2.0, r"threads is 2.0 \(float\); expected an integer"),
         ("threads", None, r"threads is None \(NoneType\); expected an integer"),
         ("cache_bytes", "1 MB", r"cache_bytes is '1 MB' \(str\); expected an integer: 0 \(no cache\) to \d+$"),

@@ -167,7 +167,7 @@ def test_fallback_model_that_takes_or_gives_something_else_is_refused(tmp_path: 
 
 
 def test_second_fallback_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match='more than one model has the role "fallback"'):
+    with pytest.raises(BundleError, match='more than one onnx model has the role "fallback"'):
         load(with_fallback(tmp_path, [A, B], [Y], SUM, count=2))
 
 

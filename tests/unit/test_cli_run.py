@@ -96,7 +96,7 @@ def test_other_numbers_are_converted_and_a_lone_array_needs_no_name(run: Run, li
 def test_long_answers_are_cut(run: Run, linear_bundle: Path) -> None:
     _, out, _ = run(linear_bundle, np.full((30, 3), 99, np.float32))
     assert "  … and 22 more\n" in out
-    assert out.endswith("  … and 70 more reasons\n")
+    assert out.endswith("  … and 70 more\n")
 
 
 def test_spool_gets_one_batch(run: Run, linear_bundle: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_spool_gets_one_batch(run: Run, linear_bundle: Path, tmp_path: Path) -> 
 def test_output_of_rank_0_is_printed(run: Run, tmp_path: Path) -> None:
     model = save_identities(tmp_path / "m.onnx", [0])
     code, out, _ = run(model, np.array(2.5, np.float32))
-    assert (code, out) == (0, "1 rows: 1 accept, 0 flag, 0 reject\nanswered by: primary 1\ny0 float32[]\n  2.5\n")
+    assert (code, out) == (0, "1 row: 1 accept, 0 flag, 0 reject\nanswered by: primary 1\ny0 float32[]\n  2.5\n")
 
 
 def test_sequence_of_maps_is_printed_row_by_row_and_is_json(run: Run, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_manifest_text_reads_back_and_is_canonical() -> None:
         (("format_version",), 2, r"format_version is 2: .*1"),
         (("models", 0, "size"), "18", r"models\[0\]\.size is '18': .*integer"),
         (("models", 0, "role"), "second", r"models\[0\]\.role is 'second': .*'primary' or 'fallback'"),
-        (("models", 0, "role"), "fallback", r"exactly one of role 'primary'"),
+        (("models", 0, "role"), "fallback", r"one of role 'primary'"),
         (("models", 0, "sha256"), "0" * 63, r"is not a sha256"),
         (("golden", "atol"), -1e-9, r"atol is -1e-09; it must be a finite number of 0 or more"),
         (("golden", "atol"), float("inf"), r"atol is inf"),
@@ -249,8 +249,30 @@ def test_fallback_model_is_found_wherever_it_stands(tmp_path: Path) -> None:
     assert found.primary.path == "models/m.onnx"
     assert found.fallback is not None
     assert found.fallback.path == "models/second.onnx"
-    with pytest.raises(ValueError, match="at most one of role 'fallback'"):
+    with pytest.raises(ValueError, match="more than one of role 'fallback' and format 'onnx'"):
         replace(described, models=(second, second, described.primary))
+
+
+def test_one_model_may_stand_in_two_formats_each_with_golden_vectors_of_its_own(tmp_path: Path) -> None:
+    described = manifest()
+    golden = replace(described.golden, atol=described.golden.atol / 2)
+    other = replace(described.primary, format="tflite", path="models/m.tflite", golden=golden)
+    described = replace(described, models=(other, described.primary))
+    bundle.write_bundle(tmp_path / "m.erai", {**FILES, other.path: MODEL}, described)
+    found = bundle.read(tmp_path / "m.erai").manifest
+    assert [model.path for model in found.of_role("primary")] == ["models/m.onnx", "models/m.tflite"]
+    assert found.primary.format == "onnx"
+    assert found.primary.golden is None
+    assert found.of_role("primary")[1].golden == golden
+
+
+def test_golden_vectors_of_one_model_are_held_against_their_files(tmp_path: Path) -> None:
+    described = manifest()
+    loose = replace(described.golden, atol=1e9)
+    with pytest.raises(BundleError, match="atol"):
+        bundle.write_bundle(
+            tmp_path / "m.erai", FILES, replace(described, models=(replace(described.primary, golden=loose),))
+        )
 
 
 def test_changed_missing_and_extra_files_are_named(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-/* The part of CPython's stable ABI that cffi's generated code and predict.c use. SPDX-License-Identifier: Apache-2.0
+/* The part of CPython's stable ABI that cffi's generated code, predict.c and runner.c use. SPDX-License-Identifier:
+ * Apache-2.0
  *
  * The stable ABI (PEP 384, PEP 652; docs.python.org/3/c-api/stable.html) is frozen, so its functions may be declared
  * here as well as in an interpreter's own headers. Declaring them here lets the extension be built where python3-dev is
@@ -76,6 +77,15 @@ PyObject *PyErr_NoMemory(void);
 int PyCapsule_IsValid(PyObject *capsule, const char *name);
 void *PyCapsule_GetPointer(PyObject *capsule, const char *name);
 
+/* ---- Of runner.c ---- */
+
+int PyGILState_Ensure(void); /* an enumeration of two */
+void PyGILState_Release(int state);
+PyObject *PyObject_CallNoArgs(PyObject *callable);
+PyObject *PyObject_Str(PyObject *object);
+int PyObject_IsTrue(PyObject *object);
+void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **trace);
+
 /* Structures whose layout is part of the stable ABI. */
 typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
 typedef struct PyMethodDef {
@@ -136,6 +146,7 @@ typedef struct PyModuleDef {
 #define PYTHON_ABI_VERSION 3
 PyObject *PyModule_Create2(PyModuleDef *definition, int abi_version);
 int PyModule_AddObjectRef(PyObject *module, const char *name, PyObject *value);
+int PyModule_AddFunctions(PyObject *module, PyMethodDef *functions);
 
 #define PyMODINIT_FUNC __attribute__((visibility("default"))) PyObject *
 

@@ -1,0 +1,40 @@
+"""Opening a session on whatever runtimes are installed."""
+
+from __future__ import annotations
+
+from edge_rai._native import ManualClock, NativeSession
+from edge_rai.backends import litert, onnx
+
+# What callers call a runtime, and the format of its models.
+FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
+
+
+def open_session(
+    path: str,
+    *,
+    runtime: str | None,
+    spool: str | None,
+    threads: int,
+    clock: ManualClock | None,
+    provider: str | None,
+    provider_path: str | None,
+    cache_bytes: int,
+) -> NativeSession:
+    """Opens a bundle or a bare model; ``runtime`` is one of FORMATS, or None for what is installed, ONNX first."""
+    return NativeSession(
+        path,
+        runtime_path=onnx.runtime_path(),
+        runtime=litert.runtime(),
+        file_format=None if runtime is None else FORMATS[runtime],
+        spool_path=spool,
+        threads=threads,
+        clock=clock,
+        provider=provider,
+        provider_path=provider_path,
+        cache_bytes=cache_bytes,
+    )
+
+
+def runtime_of(file_format: str) -> str:
+    """What runs models of a format."""
+    return next(name for name, known in FORMATS.items() if known == file_format)
