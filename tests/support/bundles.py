@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +22,53 @@ Tree = dict[str, bytes]
 
 def write_bundle(
     path: Path,
-    model: Path,
+    model: Path | Sequence[Path],
     policy: Policy,
     golden_inputs: Mapping[str, npt.NDArray[Any]],
     reference: Reference | None = None,
     *,
     golden_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
-    fallback: Path | None = None,
+    fallback: Path | Sequence[Path] | None = None,
     rows_independent: bool = True,
+    atol: float = 1e-6,
+    requirements: Mapping[str, str] | None = None,
 ) -> Path:
-    """A sound bundle, whose golden outputs are the bare runtime's unless given; sequences and maps have none."""
-    answers = reference_run(model, golden_inputs) if golden_outputs is None else golden_outputs
+    """A sound bundle, whose golden outputs are the bare runtime's unless given; sequences and maps have none.
+
+    A model is one file, or one in each of several formats.
+    """
+    sources = {
+        (role, path.suffix): path
+        for role, given in (("primary", model), ("fallback", fallback))
+        for path in ([given] if isinstance(given, Path) else given or ())
+    }
+    first = next(iter(sources.values()))
+    answers = reference_run(first, golden_inputs) if golden_outputs is None else golden_outputs
     outputs = {name: values for name, values in answers.items() if isinstance(values, np.ndarray)}
-    models = {"primary": model} if fallback is None else {"primary": model, "fallback": fallback}
-    contents = {role: path.read_bytes() for role, path in models.items()}
-    paths = {"primary": "models/model.onnx", "fallback": "models/fallback.onnx"}
+    contents = {key: source.read_bytes() for key, source in sources.items()}
+    stems = {"primary": "models/model", "fallback": "models/fallback"}
+    paths = {(role, suffix): stems[role] + suffix for role, suffix in sources}
     files = {
         "card.md": b"# A small model\n",
         "guard.bin": compile_policy(policy, reference),
-        **{paths[role]: content for role, content in contents.items()},
-        **{
-            f"reference/golden/{name}.bin": bundle.golden_bytes(values)
-            for name, values in {**golden_inputs, **outputs}.items()
-        },
+        **{paths[key]: content for key, content in contents.items()},
+        **{_golden_path(name): bundle.golden_bytes(values) for name, values in {**golden_inputs, **outputs}.items()},
     }
-    digests = {role: hashlib.sha256(content).hexdigest() for role, content in contents.items()}
+    digests = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
     manifest = bundle.Manifest(
         format_version=bundle.FORMAT_VERSION,
         name="small",
         models=tuple(
             bundle.ModelFile(  # type: ignore[arg-type]
-                role, paths[role], "onnx", "none", rows_independent, digests[role], len(content)
+                key[0], paths[key], key[1].removeprefix("."), "none", rows_independent, digests[key], len(content)
             )
-            for role, content in contents.items()
+            for key, content in contents.items()
         ),
         inputs=tuple(_spec(rule) for rule in policy.inputs),
         outputs=tuple(_spec(rule) for rule in policy.outputs),
-        golden=bundle.Golden(1e-6, _golden(golden_inputs), _golden(outputs)),
-        provenance=bundle.Provenance(model.name, digests["primary"], "0" * 64, {}),
-        requirements={},
+        golden=bundle.Golden(atol, _golden(golden_inputs), _golden(outputs)),
+        provenance=bundle.Provenance(first.name, digests["primary", first.suffix], "0" * 64, {}),
+        requirements=dict(requirements or {}),
     )
     bundle.write_bundle(path, files, manifest)
     return path
@@ -69,9 +78,13 @@ def _spec(rule: Any) -> TensorSpec:
     return TensorSpec(rule.name, rule.dtype, tuple(None if extent < 0 else extent for extent in rule.shape))
 
 
+def _golden_path(name: str) -> str:
+    return f"reference/golden/{re.sub('[^A-Za-z0-9_]', '_', name)}.bin"
+
+
 def _golden(tensors: Mapping[str, npt.NDArray[np.generic]]) -> tuple[bundle.GoldenTensor, ...]:
     return tuple(
-        bundle.GoldenTensor(name, f"reference/golden/{name}.bin", bundle.golden_dtype(values), values.shape)
+        bundle.GoldenTensor(name, _golden_path(name), bundle.golden_dtype(values), values.shape)
         for name, values in tensors.items()
     )
 

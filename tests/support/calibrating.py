@@ -23,6 +23,8 @@ import sys
 import numpy as np
 from edge_rai_converters.passes.contract import Material, apply
 from edge_rai_converters.passes.quantize import static_int8
+from edge_rai_converters.targets.tflite import write
+from edge_rai_converters.targets.tflite.quantize import measure_ranges
 from support.calibrating import two_convolutions
 
 images, method = int(sys.argv[1]), sys.argv[2]
@@ -32,7 +34,11 @@ def calibration():
     for start in range(0, images, 16):
         yield {"x": rng.random((min(16, images - start), 3, 224, 224), np.float32)}
 
-apply([static_int8(method)], two_convolutions(224, 16), Material(calibration, images, True))
+model, material = two_convolutions(224, 16), Material(calibration, images, True)
+if method == "tflite":
+    measure_ranges(write(model).model, material)
+else:
+    apply([static_int8(method)], model, material)
 print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) >> 10)
 """
 
@@ -76,6 +82,32 @@ def graph_model(
     return model
 
 
+def delicate(classes: int = 8) -> onnx.ModelProto:
+    """Three Gemms, of which "wide" has two inputs a million times as great as the other sixteen, and cancels them.
+
+    One scale for its whole input leaves nothing of the rest, so in int8 every answer is noise.
+    """
+    rng = np.random.default_rng(1)
+    into = np.zeros((16, 18), np.float32)
+    into[:, :16] = rng.normal(size=(16, 16)) / 4
+    into[:, 16] = into[:, 17] = 3e4
+    out = np.zeros((18, 16), np.float32)
+    out[:16] = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    out[16], out[17] = 1, -1
+    head = rng.normal(size=(16, classes)).astype(np.float32)
+    return graph_model(
+        [
+            helper.make_node("Gemm", ["x", "into"], ["a"], "into"),
+            helper.make_node("Gemm", ["a", "out"], ["b"], "wide"),
+            helper.make_node("Relu", ["b"], ["c"]),
+            helper.make_node("Gemm", ["c", "head"], ["y"], "head"),
+        ],
+        {"into": into, "out": out, "head": head},
+        ["N", 16],
+        ["N", classes],
+    )
+
+
 def two_convolutions(side: int = 16, channels: int = 8) -> onnx.ModelProto:
     """Random: "x" (N, 3, side, side), Conv "first", Relu, strided Conv "second", mean, Gemm "last", "y" (N, 4)."""
     rng = np.random.default_rng(0)
@@ -96,7 +128,12 @@ def two_convolutions(side: int = 16, channels: int = 8) -> onnx.ModelProto:
 
 
 def peak_of_calibration(images: int, method: str) -> int:
-    """Peak resident memory of a process of its own that calibrates with images of 224x224, MiB."""
+    """Peak resident memory of a process of its own that calibrates with images of 224x224, MiB.
+
+    Args:
+        images: How many.
+        method: Of ONNX; or "tflite".
+    """
     done = subprocess.run(
         [sys.executable, "-c", _CALIBRATION, str(images), method],
         cwd=Path(__file__).parents[1],

@@ -290,6 +290,11 @@ def digits_cnn(seed: int) -> Digits:
     return _copied(_digits_cnn(seed))
 
 
+def digits_separable(seed: int) -> Digits:
+    """17 thousand parameters: "x" (N, 1, 8, 8), a convolution, three depthwise with a 1x1 each (DS-CNN's), "scores"."""
+    return _copied(_digits_separable(seed))
+
+
 def digits_mlp(seed: int) -> Digits:
     """85 thousand parameters: "x" (N, 64), two hidden layers of 256, "scores"."""
     return _copied(_digits_mlp(seed))
@@ -306,6 +311,23 @@ def _digits_cnn(seed: int) -> Digits:
         *(Conv(rng, 64, 128, 1), BatchNorm(128), Relu()),
         *(Mean(), Linear(rng, 128, 64), Relu(), Linear(rng, 64, 10)),
     )
+    x_train, x_test, y_train, y_test = _split(seed)
+    train(network, x_train.reshape(-1, 8, 8, 1), y_train, epochs=20, seed=seed)
+    graph = Graph()
+    model = graph.model((1, 8, 8), network.write(graph, "x"), 10)
+    return Digits(model, x_train.reshape(-1, 1, 8, 8), y_train, x_test.reshape(-1, 1, 8, 8), y_test)
+
+
+@cache
+def _digits_separable(seed: int) -> Digits:
+    rng = np.random.default_rng(seed)
+    blocks = [
+        layer
+        for _ in range(3)
+        for depthwise in (True, False)
+        for layer in (Conv(rng, 64, 64, 3 if depthwise else 1, depthwise=depthwise), BatchNorm(64), Relu())
+    ]
+    network = Chain(Conv(rng, 1, 64, 3, 2), BatchNorm(64), Relu(), *blocks, Mean(), Linear(rng, 64, 10))
     x_train, x_test, y_train, y_test = _split(seed)
     train(network, x_train.reshape(-1, 8, 8, 1), y_train, epochs=20, seed=seed)
     graph = Graph()

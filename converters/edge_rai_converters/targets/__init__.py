@@ -1,0 +1,1 @@
+"""What a conversion can be written as beside ONNX: a package a format."""

@@ -1,0 +1,253 @@
+"""LSTM, GRU and RNN, unrolled over their time axis in matrix products and activations.
+
+TFLite has an operator for a whole LSTM, which is not used: its state is a variable that the next call starts from, so
+an answer would depend on the calls before it. Unrolled, each call starts from the state that the model says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_rai_converters.passes.lower.sketch import Array
+from edge_rai_converters.targets.tflite.lower.draft import Draft, Rules
+
+# About a dozen operators a step: more of them take longer to load and to plan than to run.
+MOST_STEPS = 512
+_ACTIVATIONS = frozenset({"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Softsign", "Tanh"})
+_DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_REVERSED = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+# Where its hidden state, and what else is remembered, are among a layer's inputs.
+_HIDDEN, _CELL, _PEEPHOLES = 5, 6, 7
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Names of (rows, hidden size) each; "" stands for zeros.
+
+    Attributes:
+        hidden: What the layer answers.
+        cell: What an LSTM remembers beside it.
+    """
+
+    hidden: str = ""
+    cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """One pass of a layer.
+
+    Attributes:
+        draft: Where it is written.
+        weights: (gates x hidden, inputs) and (gates x hidden, hidden).
+        biases: Of both, (gates x hidden,) each.
+        peepholes: Of an LSTM: (3 x hidden,) or none.
+        activations: In the order of the specification.
+        hidden: Size of the state.
+        names: Of weights and biases of some gates, which every step takes.
+    """
+
+    draft: Draft
+    weights: tuple[Array, Array]
+    biases: tuple[Array, Array]
+    peepholes: Array | None
+    activations: tuple[str, ...]
+    hidden: int
+    names: dict[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
+
+    def activated(self, which: int, values: str) -> str:
+        """A gate's values, limited where the layer says so."""
+        limit = self.draft.attribute("clip")
+        if limit:
+            values = self.draft.op("Clip", values, self.draft.scalar(-limit), self.draft.scalar(limit))
+        return self.draft.op(self.activations[which], values)
+
+    def product(self, values: str, which: int, gates: slice, bias: Array | None = None) -> str:
+        """Of the weights of some gates; 0 are those of the inputs and 1 those of the state."""
+        key = which, gates.start, gates.stop
+        if key not in self.names:
+            rows = slice(gates.start * self.hidden, gates.stop * self.hidden)
+            weights = self.weights[which][rows]
+            added = np.zeros(len(weights), weights.dtype) if bias is None else bias[rows]
+            self.names[key] = self.draft.held(weights), self.draft.held(added)
+        return self.draft.op("Gemm", values, *self.names[key], transB=1)
+
+    def gates(self, values: str, count: int) -> list[str]:
+        """Gates that lie beside each other."""
+        return self.draft.split(values, 1, [self.hidden] * count)
+
+    def gate(self, values: str, which: int) -> str:
+        """One of them, where not all are asked for: an output that nothing reads has no memory in LiteRT."""
+        return self.draft.slice(values, 1, which * self.hidden, (which + 1) * self.hidden)
+
+
+_Step = Callable[[_Direction, str, _State], _State]
+
+
+def _lstm_step(layer: _Direction, given: str, state: _State) -> _State:
+    draft = layer.draft
+    total = draft.op("Add", given, layer.product(state.hidden, 1, slice(0, 4))) if state.hidden else given
+    forgets = state.cell != "" and not draft.attribute("input_forget", 0)
+    if forgets:
+        into, out, forget, candidate = layer.gates(total, 4)
+    else:
+        into, out, candidate = (layer.gate(total, which) for which in (0, 1, 3))
+    into = layer.activated(0, _seen(layer, into, state.cell, 0))
+    fresh = draft.op("Mul", into, layer.activated(1, candidate))
+    cell = fresh
+    if state.cell:
+        if forgets:
+            kept = layer.activated(0, _seen(layer, forget, state.cell, 2))
+        else:
+            kept = draft.op("Sub", draft.scalar(1), into)
+        cell = draft.op("Add", draft.op("Mul", kept, state.cell), fresh)
+    out = layer.activated(0, _seen(layer, out, cell, 1))
+    return _State(draft.op("Mul", out, draft.op(layer.activations[2], cell)), cell)
+
+
+def _seen(layer: _Direction, gate: str, cell: str, which: int) -> str:
+    """A gate that looks at the cell too, where the layer has peepholes."""
+    if layer.peepholes is None or not cell:
+        return gate
+    factors = layer.peepholes[which * layer.hidden : (which + 1) * layer.hidden]
+    return layer.draft.op("Add", gate, layer.draft.op("Mul", cell, factors))
+
+
+def _gru_step(layer: _Direction, given: str, state: _State) -> _State:
+    draft, before = layer.draft, state.hidden
+    if not before:
+        update, candidate = layer.activated(0, layer.gate(given, 0)), layer.gate(given, 2)
+        if draft.attribute("linear_before_reset", 0) and layer.biases[1].any():
+            reset = layer.activated(0, layer.gate(given, 1))
+            candidate = draft.op("Add", candidate, draft.op("Mul", reset, layer.biases[1][2 * layer.hidden :]))
+        proposed = layer.activated(1, candidate)
+        return _State(draft.op("Sub", proposed, draft.op("Mul", update, proposed)))
+    update, reset, candidate = layer.gates(given, 3)
+    both = layer.gates(layer.product(before, 1, slice(0, 2)), 2)
+    update, reset = (
+        layer.activated(0, draft.op("Add", mine, theirs)) for mine, theirs in zip((update, reset), both, strict=True)
+    )
+    if draft.attribute("linear_before_reset", 0):
+        inner = draft.op("Mul", reset, layer.product(before, 1, slice(2, 3), layer.biases[1]))
+    else:
+        inner = layer.product(draft.op("Mul", reset, before), 1, slice(2, 3))
+    proposed = layer.activated(1, draft.op("Add", candidate, inner))
+    return _State(draft.op("Add", proposed, draft.op("Mul", update, draft.op("Sub", before, proposed))))
+
+
+def _rnn_step(layer: _Direction, given: str, state: _State) -> _State:
+    if state.hidden:
+        given = layer.draft.op("Add", given, layer.product(state.hidden, 1, slice(0, 1)))
+    return _State(layer.activated(0, given))
+
+
+_STEPS: dict[str, _Step] = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN": _rnn_step}
+
+
+def _recurrent(draft: Draft) -> bool:
+    by_row = bool(draft.attribute("layout", 0))
+    given, shape = draft.node.input[0], list(draft.shape())
+    if by_row:
+        given = draft.op("Transpose", given, perm=[1, 0, 2])
+        shape[:2] = shape[1::-1]
+    steps, rows, width = shape
+    _refuse(draft, steps, rows)
+    flat = draft.reshape(given, [steps * rows, width])
+    sequences, states = [], []
+    for index, backwards in enumerate(_REVERSED[draft.attribute("direction", "forward")]):
+        layer = _direction(draft, index)
+        answers, last = _unrolled(layer, flat, (steps, rows), _initial(draft, index, rows), backwards)
+        sequences.append(draft.reshape(draft.op("Concat", *answers, axis=0), [steps, 1, rows, layer.hidden]))
+        states.append(last)
+    _give(draft, 0, draft.op("Concat", *sequences, axis=1), [2, 0, 1, 3] if by_row else [])
+    for output, part in ((1, "hidden"), (2, "cell")):
+        lasting = [draft.reshape(getattr(state, part), [1, rows, -1]) for state in states if getattr(state, part)]
+        if lasting:
+            _give(draft, output, draft.op("Concat", *lasting, axis=0), [1, 0, 2] if by_row else [])
+    return True
+
+
+def _give(draft: Draft, output: int, values: str, order: list[int]) -> None:
+    if draft.wants(output):
+        draft.op("Transpose" if order else "Identity", values, named=draft.node.output[output], **_perm(order))
+
+
+def _perm(order: list[int]) -> dict[str, list[int]]:
+    return {"perm": order} if order else {}
+
+
+def _refuse(draft: Draft, steps: int, rows: int) -> None:
+    if steps > MOST_STEPS:
+        raise draft.refusal(
+            f"it takes {steps} steps, and no more than {MOST_STEPS} are written one after the other",
+            "give it shorter sequences, or put a strided convolution or pool before it",
+        )
+    lengths = draft.value(4)
+    if draft.has(4) and (lengths is None or not np.array_equal(lengths, np.full(rows, steps))):
+        raise draft.refusal("its sequence_lens are not the whole length", "leave sequence_lens away")
+    if draft.has(3) and draft.value(3) is None:
+        raise draft.refusal("its input 'B' is computed", "make it constant")
+    if draft.attribute("activation_alpha") or draft.attribute("activation_beta"):
+        raise draft.refusal("its activations have factors of their own", "leave activation_alpha and _beta away")
+
+
+def _direction(draft: Draft, index: int) -> _Direction:
+    operator = draft.node.op_type
+    weights = draft.constant(1, "W")[index], draft.constant(2, "R")[index]
+    hidden = weights[1].shape[1]
+    size = _GATES[operator] * hidden
+    bias = draft.value(3)
+    both = np.zeros(2 * size, np.float32) if bias is None else bias[index]
+    peepholes = draft.constant(_PEEPHOLES, "P") if operator == "LSTM" and draft.has(_PEEPHOLES) else None
+    names = [name.decode() for name in draft.attribute("activations", [])] or list(_DEFAULTS[operator]) * (index + 1)
+    count = len(_DEFAULTS[operator])
+    chosen = tuple(_spelled(draft, name) for name in names[index * count : (index + 1) * count])
+    own = None if peepholes is None else peepholes[index]
+    return _Direction(draft, weights, (both[:size], both[size:]), own, chosen, hidden)
+
+
+def _spelled(draft: Draft, name: str) -> str:
+    """An activation as its operator is spelled; the attribute may be written in any case."""
+    found = next((known for known in _ACTIVATIONS if known.lower() == name.lower()), None)
+    if found is None:
+        raise draft.refusal(f"its activation is {name}", f"one of {', '.join(sorted(_ACTIVATIONS))}")
+    return found
+
+
+def _initial(draft: Draft, index: int, rows: int) -> _State:
+    """What the pass starts from."""
+    return _State(*(_taken(draft, which, index, rows) for which in (_HIDDEN, _CELL)))
+
+
+def _taken(draft: Draft, which: int, index: int, rows: int) -> str:
+    value = draft.value(which)
+    if not draft.has(which) or (value is not None and not value.any()):
+        return ""
+    axis = 1 if draft.attribute("layout", 0) else 0
+    piece = draft.slice(draft.node.input[which], axis, index, index + 1)
+    return draft.reshape(piece, [rows, draft.shape(which)[2]])
+
+
+def _unrolled(
+    layer: _Direction, flat: str, extents: tuple[int, int], state: _State, backwards: bool
+) -> tuple[Sequence[str], _State]:
+    """The state after each step, in the order of the sequence, and after the last one."""
+    steps, rows = extents
+    operator = layer.draft.node.op_type
+    bias = layer.biases[0] + layer.biases[1]
+    if operator == "GRU" and layer.draft.attribute("linear_before_reset", 0):
+        bias[2 * layer.hidden :] = layer.biases[0][2 * layer.hidden :]
+    total = layer.product(flat, 0, slice(0, _GATES[operator]), bias)
+    given = layer.draft.split(total, 0, [rows] * steps) if steps > 1 else [total]
+    answers = [""] * steps
+    for at in reversed(range(steps)) if backwards else range(steps):
+        state = _STEPS[operator](layer, given[at], state)
+        answers[at] = state.hidden
+    return answers, state
+
+
+RULES: Rules = dict.fromkeys(_STEPS, _recurrent)
