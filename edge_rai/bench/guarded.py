@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.backends.opening import FORMATS
+from edge_rai.bench.bare import litert_contender, onnxruntime_contender
 from edge_rai.bench.interleave import Ratio, Timing, interleave, ratio
 from edge_rai.bundle import golden_array, read
 from edge_rai.session import load
@@ -21,7 +23,8 @@ class GuardCost:
     """Timings of one-row calls.
 
     Attributes:
-        timings: "guarded" (Session.predict), "bare" (onnxruntime.InferenceSession.run) and "empty" (the harness alone).
+        timings: "guarded" (Session.predict), "bare" (onnxruntime.InferenceSession.run, or an Interpreter's set_tensor,
+            invoke and get_tensor) and "empty" (the harness alone).
         ratio: guarded over bare.
         rejected: Calls of "guarded" that were rejected and so skipped the model; a fair run has none.
     """
@@ -37,38 +40,35 @@ def guard_cost(
     *,
     threads: int = 1,
     rounds: int = 200,
+    runtime: str | None = None,
 ) -> GuardCost:
-    """Measures a bundle, or an .onnx model with the default policy, with one row a call.
+    """Measures a bundle, or an .onnx or .tflite model with the default policy, with one row a call.
 
     Args:
         path: The bundle or model.
         rows: (n, ...) arrays by input name, used in turn; None: the bundle's golden inputs.
         threads: Threads within an operator, for both.
         rounds: See interleave.
+        runtime: See load.
 
     Raises:
         ValueError: A bare model was given without rows.
     """
-    import onnxruntime
-
-    model, golden = _model_and_golden(Path(path))
-    if rows is None:
-        rows = golden
-    if not rows:
-        raise ValueError(f"{path}: a bare model has no golden inputs; give rows to measure with")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    bare = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    with load(path, threads=threads) as session:
+    with load(path, threads=threads, runtime=runtime) as session:
+        model, golden = _model_and_golden(Path(path), FORMATS[session.runtime])
+        rows = golden if rows is None else rows
+        if not rows:
+            raise ValueError(f"{path}: a bare model has no golden inputs; give rows to measure with")
         feeds = _single_rows(rows) if session.batched else [dict(rows)]
         single = session.inputs[0].name if len(session.inputs) == 1 else None
         given = [spec.name for spec in session.inputs]  # without recurrent states, which the session gives
         calls = [feed[single] if single else {name: feed[name] for name in given} for feed in feeds]
+        bare = onnxruntime_contender if session.runtime == "onnxruntime" else litert_contender
         count = len(feeds)
         timings = interleave(
             {
                 "guarded": lambda i: session.predict(calls[i % count]),
-                "bare": lambda i: bare.run(None, feeds[i % count]),
+                "bare": bare(model, threads, feeds),
                 "empty": lambda _: None,
             },
             rounds=rounds,
@@ -82,10 +82,13 @@ def _single_rows(rows: Mapping[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
     return [{name: np.ascontiguousarray(values[i : i + 1]) for name, values in rows.items()} for i in range(count)]
 
 
-def _model_and_golden(path: Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
+def _model_and_golden(path: Path, file_format: str) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     """What the bare runtime loads, and the golden inputs where there are any."""
     if path.suffix == ".onnx":
-        return str(path), {}
+        return str(path), {}  # which may have weights in files beside it
+    if path.suffix == ".tflite":
+        return path.read_bytes(), {}
     bundle = read(path)
     golden = {tensor.name: golden_array(tensor, bundle.files[tensor.path]) for tensor in bundle.manifest.golden.inputs}
-    return bundle.files[bundle.manifest.primary.path], golden
+    model = next(model for model in bundle.manifest.of_role("primary") if model.format == file_format)
+    return bundle.files[model.path], golden

@@ -1,4 +1,4 @@
-"""Times contenders in turn within one process, so that whatever else the machine does befalls them all."""
+"""Times contenders in turn for a given number of rounds, for who needs no scenario."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_rai.bench.closed_loop import timed_calls
 
 Contender = Callable[[int], object]
 
@@ -50,17 +52,11 @@ def interleave(contenders: Mapping[str, Contender], *, rounds: int = 200, block:
     names = list(contenders)
     warm_up = max(1, rounds // 10)
     samples = {name: np.empty((warm_up + rounds, block), np.int64) for name in names}
-    clock = time.perf_counter_ns
     for turn in range(warm_up + rounds):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
-            call = contenders[name]
-            taken = [0] * block
-            for i in range(block):
-                start = clock()
-                call(i)
-                taken[i] = clock() - start
-            samples[name][turn] = taken
+            began, ended = timed_calls(contenders[name], 0, block, time.perf_counter_ns)
+            samples[name][turn] = ended - began
     return {name: Timing(kept[warm_up:]) for name, kept in samples.items()}
 
 

@@ -1,0 +1,76 @@
+"""A scenario measured by several fresh processes in turn, whose spread says how far to trust it.
+
+Where a process's memory happens to lie speeds a model up or slows it down by some percent for as long as the process
+lives (Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong!, 2009; Georges et al.,
+Statistically Rigorous Java Performance Evaluation, 2007). However long one process measures, it cannot see that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+
+from edge_rai.bench.closed_loop import Run, Watch
+from edge_rai.bench.result import WarmUp
+from edge_rai.bench.series import Series
+
+
+def in_processes(measure: Callable[[int], Run], processes: int, watch: Watch | None = None) -> Run:
+    """Calls a function in new processes, one after the other, and joins what they recorded.
+
+    Args:
+        measure: What pickle can send; given the number of the process, from 0.
+        processes: How many, at least 1.
+        watch: Given what there is after each process.
+
+    Raises:
+        BrokenProcessPool: A process was killed.
+        Exception: What `measure` raised.
+    """
+    runs: list[Run] = []
+    for number in range(processes):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            runs.append(fresh.submit(measure, number).result())
+        if watch is not None:
+            watch(pooled(runs))
+    return pooled(runs)
+
+
+def pooled(runs: Sequence[Run]) -> Run:
+    """Runs of the same subjects, one after the other, as one. Time passes in their rounds alone."""
+    rounds, times, parts = [0], [0], []
+    for run in runs:
+        parts.append([_later(series, rounds[-1], times[-1]) for series in run.series])
+        ran = [series for series in run.series if len(series.block)]
+        rounds.append(rounds[-1] + max((int(series.block[-1]) + 1 for series in ran), default=0))
+        times.append(times[-1] + max((int(series.ended_ns[-1]) for series in ran), default=0))
+    warm_ups = [run.warm_up for run in runs]
+    warm_up = WarmUp(
+        sum(one.seconds for one in warm_ups), sum(one.rounds for one in warm_ups), all(one.steady for one in warm_ups)
+    )
+    return Run([_joined(of_subject) for of_subject in zip(*parts, strict=True)], warm_up, tuple(rounds[:-1]))
+
+
+def _later(series: Series, rounds: int, time_ns: int) -> Series:
+    return replace(
+        series,
+        block=series.block + np.int32(rounds),
+        scheduled_ns=series.scheduled_ns + time_ns,
+        began_ns=series.began_ns + time_ns,
+        ended_ns=series.ended_ns + time_ns,
+    )
+
+
+def _joined(parts: Sequence[Series]) -> Series:
+    return Series(
+        parts[0].subject,
+        parts[0].rows,
+        np.concatenate([part.block for part in parts]),
+        np.concatenate([part.scheduled_ns for part in parts]),
+        np.concatenate([part.began_ns for part in parts]),
+        np.concatenate([part.ended_ns for part in parts]),
+    )

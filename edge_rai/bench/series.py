@@ -1,0 +1,92 @@
+"""Systems under test, and what is recorded of their calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Nanoseconds = npt.NDArray[np.int64]
+
+# The subject that every run has beside what it measures: the same fixed work in every run on a machine, so that two
+# runs at different clock speeds can be compared through it.
+YARDSTICK = "yardstick"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A system under test.
+
+    Attributes:
+        name: Unique within a run, but for `offline`, where subjects of one name differ in their rows.
+        call: Answers one query; given the query's number, to choose an input by. Scenario `server` with several threads
+            calls it from all of them.
+        rows: Rows of data that one call answers.
+    """
+
+    name: str
+    call: Callable[[int], object]
+    rows: int = 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Series:
+    """The calls of one subject that count, in the order in which they began; warm-up is not among them.
+
+    Attributes:
+        subject: Its name.
+        rows: Rows a call.
+        block: (n,) The round, or the trial of `server`, that a call belongs to; never falls. A round is one block of
+            each subject.
+        scheduled_ns: (n,) When the call was due, nanoseconds from the beginning of the scenario. But for `server`, the
+            next is due when the one before has ended, so that this is when it began.
+        began_ns: (n,) When it began.
+        ended_ns: (n,) When it ended.
+    """
+
+    subject: str
+    rows: int
+    block: npt.NDArray[np.int32]
+    scheduled_ns: Nanoseconds
+    began_ns: Nanoseconds
+    ended_ns: Nanoseconds
+
+    @property
+    def latency_ns(self) -> Nanoseconds:
+        """(n,) From when a call was due to its end: waiting counts."""
+        return self.ended_ns - self.scheduled_ns
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Blocks:
+    """Median latencies of a series' blocks.
+
+    Attributes:
+        block: (b,) Number of the round; rising.
+        began_ns: (b,) When its first call was due.
+        median_ns: (b,) Median latency.
+    """
+
+    block: npt.NDArray[np.int32]
+    began_ns: Nanoseconds
+    median_ns: npt.NDArray[np.float64]
+
+    def only(self, chosen: npt.NDArray[np.intp]) -> Blocks:
+        """Some of them."""
+        return Blocks(self.block[chosen], self.began_ns[chosen], self.median_ns[chosen])
+
+
+def same_rounds(ours: Blocks, theirs: Blocks) -> tuple[Blocks, Blocks]:
+    """The blocks of two series of one run that ran in the same rounds."""
+    _, mine, others = np.intersect1d(ours.block, theirs.block, assume_unique=True, return_indices=True)
+    return ours.only(mine), theirs.only(others)
+
+
+def blocks_of(series: Series) -> Blocks:
+    """The medians of the blocks: they are hardly moved by stalls, and a ratio of two of one round cancels the clock."""
+    numbers, first = np.unique(series.block, return_index=True)
+    parts = np.split(series.latency_ns, first[1:]) if len(numbers) else []
+    medians = np.array([np.median(part) for part in parts], dtype=np.float64)
+    return Blocks(numbers, series.scheduled_ns[first], medians)

@@ -1,0 +1,70 @@
+"""A scenario measured by several processes, and what their spread adds to an interval."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_rai.bench.closed_loop import Run, closed_loop
+from edge_rai.bench.processes import in_processes, pooled
+from edge_rai.bench.ratios import ratio_of
+from edge_rai.bench.series import Subject
+from support.bench_runs import failing, own_process
+from support.simulated_machine import SimulatedMachine, jittered, worker
+
+
+def recorded(number: int, factor: float) -> Run:
+    """In simulated time, 2 s of two subjects; the second takes `factor` times as long."""
+    machine = SimulatedMachine(number)
+    subjects = [
+        Subject("a", worker(machine, jittered(1e6), 2 * number)),
+        Subject("b", worker(machine, jittered(1e6 * factor), 2 * number + 1)),
+    ]
+    return closed_loop(subjects, machine, duration_s=2, seed=number)
+
+
+def test_each_part_is_measured_in_a_new_process() -> None:
+    seen: list[tuple[int, ...]] = []
+    run = in_processes(partial(own_process, seconds=0.5), 3, lambda so_far: seen.append(so_far.processes))
+    pids = np.diff(run.series[0].ended_ns, prepend=0).tolist()
+    assert len(set(pids)) == 3
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert run.processes == (0, 1, 2)
+    assert seen == [(0,), (0, 1), (0, 1, 2)]
+    assert (run.warm_up.seconds, run.warm_up.rounds, run.warm_up.steady) == (1.5, 6, True)
+
+
+def test_what_a_process_raised_is_raised_here() -> None:
+    with pytest.raises(RuntimeError, match="no model in process 0"):
+        in_processes(failing, 2)
+
+
+def test_runs_joined_follow_one_another_in_time_and_in_rounds() -> None:
+    parts = [recorded(number, 1.5) for number in range(3)]
+    run = pooled(parts)
+    assert len(run.series[1].block) == sum(len(part.series[1].block) for part in parts)
+    for series in run.series:
+        assert (np.diff(series.block) >= 0).all()
+        assert (np.diff(series.began_ns) > 0).all()
+    assert (np.concatenate([part.series[0].latency_ns for part in parts]) == run.series[0].latency_ns).all()
+    ends = np.cumsum([len(part.series[0].block) for part in parts]).tolist()
+    assert np.searchsorted(run.series[0].block, run.processes).tolist() == [0, *ends[:-1]]
+
+
+def test_an_interval_is_as_wide_as_processes_differ() -> None:
+    factors = [1.004**number for number in range(6)]
+    run = pooled([recorded(number, factor) for number, factor in enumerate(factors)])
+    blind, seeing = (ratio_of(run.series[1], run.series[0], processes) for processes in ((0,), run.processes))
+    assert blind.verdict == "slower"
+    assert seeing.high_99 - seeing.low_99 > 2 * (blind.high_99 - blind.low_99)
+    assert seeing.low_95 < math.prod(factors) ** (1 / 6) < seeing.high_95
+
+
+def test_processes_that_agree_leave_the_verdict_as_it_was() -> None:
+    same, faster = (pooled([recorded(number, factor) for number in range(6)]) for factor in (1.0, 0.95))
+    assert ratio_of(same.series[1], same.series[0], same.processes).verdict == "cannot tell"
+    assert ratio_of(faster.series[1], faster.series[0], faster.processes).verdict == "faster"
