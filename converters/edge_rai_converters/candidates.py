@@ -1,31 +1,35 @@
-"""The candidates for a bundle: the float model and what each recipe makes of it, measured on the held-back rows."""
+"""The candidates for a bundle: the float model and what each recipe makes of it, measured on the held-back rows.
+
+Each target has candidates of its own, of which the first is the float model in its format. All of them are held against
+the answers of the float model as it came.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
-from edge_rai.bundle import Quantization
+from edge_rai.bundle import Format, Quantization
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters import measure
 from edge_rai_converters.compare import Comparison, compare, find_decision
+from edge_rai_converters.gentler import gentle_enough
 from edge_rai_converters.learning import Learned
+from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.measure import Cost
-from edge_rai_converters.passes.contract import Material, NotApplicableError, Target, apply
-from edge_rai_converters.passes.properties import quantization_of
+from edge_rai_converters.passes.contract import NotApplicableError, Target
 from edge_rai_converters.progress import Progress
-from edge_rai_converters.recipes import FLOAT, Recipe
+from edge_rai_converters.recipes import FLOAT, FLOATS, Recipe
 from edge_rai_converters.refit import Rethreshold, make_refitter
-from edge_rai_converters.runner import Runner, feeds, rows_are_independent
+from edge_rai_converters.runner import Runner, Running, feeds, rows_are_independent
 from edge_rai_converters.sources import refusal
+from edge_rai_converters.workshop import Made, Workshop
 
-# Passes leave what is worth knowing of their work in the model, under keys that begin so.
-NOTE = "edge_rai."
 _LESS_THAN_GUESSING = 0.5
 
 
@@ -42,6 +46,7 @@ class Candidate:
         notes: What the passes say of their work, by topic.
         threshold: Re-fitted, for two classes; None where there are other ones, or no labels, and of the float model.
         cost: On this machine; None when nobody measured it.
+        target: The format of the file.
     """
 
     recipe: str
@@ -52,6 +57,7 @@ class Candidate:
     notes: Mapping[str, str]
     threshold: Rethreshold | None = None
     cost: Cost | None = None
+    target: Format = "onnx"
 
     def as_json(self) -> dict[str, Any]:
         """For documents, all in one object."""
@@ -62,16 +68,43 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Forms:
-    """The candidates by recipe, the float model first; why others were not made; why labels were left aside, or ""."""
+    """The candidates.
+
+    Attributes:
+        models: Files by recipe.
+        candidates: The float model first.
+        failed: Why others were not made, by recipe.
+        doubt: Why labels were left aside, or "".
+        compared: How far one form's answers to the held-back rows are from another's.
+    """
 
     models: Mapping[str, bytes]
     candidates: tuple[Candidate, ...]
     failed: Mapping[str, str]
     doubt: str
+    compared: Callable[[Running, Running], Comparison]
+
+    def of(self, target: Format) -> tuple[Candidate, ...]:
+        """The candidates for a target, its float model first."""
+        return tuple(entry for entry in self.candidates if entry.target == target)
+
+    def running(self, recipe: str) -> Running:
+        """A candidate's model, opened."""
+        target = next(entry.target for entry in self.candidates if entry.recipe == recipe)
+        return opened(self.models[recipe], target, recipe)
+
+
+def opened(model: bytes, target: Format, where: str) -> Running:
+    """A model in its runtime.
+
+    Raises:
+        UnsupportedModelError: The runtime cannot open it.
+    """
+    return LiteRTRunner(model, where) if target == "tflite" else Runner(model, where)
 
 
 def make_candidates(
-    learned: Learned, recipes: Sequence[Recipe], defaults: Mapping[str, Any], target: Target, progress: Progress
+    learned: Learned, recipes: Sequence[Recipe], defaults: Mapping[str, Any], cpu: Target, progress: Progress
 ) -> Forms:
     """Follows the recipes and compares what comes out with the float model.
 
@@ -79,14 +112,15 @@ def make_candidates(
         learned: The float model, its data and its answers.
         recipes: To follow; the float model's own needs none.
         defaults: Parameters of passes where recipes are silent.
-        target: The CPU the candidates are for.
+        cpu: What the candidates are for.
         progress: Told what happens.
 
     Raises:
+        UnsupportedModelError: The model as it came has no form in a recipe's format.
         ValueError: A recipe is not valid; or there are labels, and the model answers no class.
     """
-    scale = _Scale(learned)
-    original = scale.candidate(FLOAT, "none", learned.source.data, learned.runner)
+    scale, workshop = _Scale(learned), Workshop(learned, defaults, cpu)
+    original = scale.candidate(FLOAT, "none", Made(learned.source.data, {}), learned.runner)
     models, candidates, failed = {FLOAT: learned.source.data}, [original], {}
     trees = refusal(learned.source.proto)
     for recipe in recipes:
@@ -98,49 +132,45 @@ def make_candidates(
         stage = f"making {recipe.name}: {recipe.summary}"
         progress(stage)
         try:
-            model = _made(recipe, learned, defaults, target, lambda share, stage=stage: progress(stage, share))
-            entry = scale.candidate(recipe.name, recipe.quantization, model, _runner(model))
-        except NotApplicableError as reason:
+            tell = partial(progress, stage)
+            made, entry = gentle_enough(partial(_tried, workshop, scale, recipe, tell), original, recipe, defaults)
+        except (NotApplicableError, UnsupportedModelError) as reason:
+            if recipe.name in FLOATS.values():
+                raise UnsupportedModelError(f"the target {recipe.target} cannot be met: {reason}") from reason
             failed[recipe.name] = f"cannot be made: {reason}"
             continue
-        twin = next((name for name, other in models.items() if other == model), None)
+        twin = next((name for name, other in models.items() if other == made.model), None)
         if twin:
             failed[recipe.name] = f"came out as {twin}"
             continue
-        models[recipe.name] = model
+        models[recipe.name] = made.model
         candidates.append(entry)
-    return Forms(models, tuple(candidates), failed, scale.doubt)
+    return Forms(models, tuple(candidates), failed, scale.doubt, scale.apart)
 
 
 def with_costs(forms: Forms, learned: Learned) -> Forms:
     """The same, measured on this machine."""
-    runners = {name: _runner(model) for name, model in forms.models.items()}
     one_call = next(feeds(learned.shown, learned.held_back[:1], batched=learned.policy.batched))
-    costs = measure.measure(forms.models, runners, one_call)
+    contestants = [
+        measure.Contestant(
+            entry.recipe, entry.target, forms.models[entry.recipe], forms.running(entry.recipe), FLOATS[entry.target]
+        )
+        for entry in forms.candidates
+    ]
+    costs = measure.measure(contestants, one_call)
     return replace(forms, candidates=tuple(replace(entry, cost=costs[entry.recipe]) for entry in forms.candidates))
 
 
-def _made(recipe: Recipe, learned: Learned, defaults: Mapping[str, Any], target: Target, progress: Any) -> bytes:
-    if not learned.answers:
-        raise NotApplicableError("the model answers no numbers by which another form could be compared with it")
-    material = Material(
-        calibration=lambda: feeds(learned.shown, learned.calibration, batched=learned.policy.batched),
-        rows=len(learned.calibration),
-        batched=learned.policy.batched,
-        target=target,
-        seed=defaults["seed"],
-        progress=progress,
-    )
-    made = apply(recipe.passes(defaults), learned.source.proto, material)
-    found = quantization_of(made)
-    if found != recipe.quantization:
-        raise ValueError(f"recipe {recipe.name!r} says its result is {recipe.quantization}, but it is {found}")
-    return bytes(made.SerializeToString(deterministic=True))
+def _tried(
+    workshop: Workshop, scale: _Scale, recipe: Recipe, progress: Callable[[float], None], part: float
+) -> tuple[Made, Candidate]:
+    made = workshop.made(recipe, progress, part)
+    return made, scale.candidate(recipe.name, recipe.quantization, made, _opened(made.model, recipe.target))
 
 
-def _runner(model: bytes) -> Runner:
+def _opened(model: bytes, target: Format) -> Running:
     try:
-        return Runner(model, "the result")
+        return opened(model, target, "the result")
     except UnsupportedModelError as error:
         raise NotApplicableError(f"what was written does not load: {error}") from error
 
@@ -157,7 +187,7 @@ class _Scale:
         self._learned = learned
         labels = learned.dataset.labels
         self._labels = None if labels is None else labels[learned.held_back]
-        self._decision = find_decision(learned.answers, self._labels)
+        self._decision = find_decision(learned.answers.outputs, self._labels)
         self.doubt = self._doubt()
         if self.doubt:
             self._labels = None
@@ -167,7 +197,7 @@ class _Scale:
         """Why labels are left aside: by them the float model is right less than half as often as by guessing."""
         if self._labels is None or self._decision is None:
             return ""
-        answered = self._decision.of(self._learned.answers)
+        answered = self._learned.answers.decided(self._decision)
         right = float(np.mean(answered == self._labels))
         if right >= _LESS_THAN_GUESSING / max(self._decision.classes, len(np.unique(self._labels))):
             return ""
@@ -177,17 +207,24 @@ class _Scale:
             "they are left aside"
         )
 
-    def candidate(self, recipe: str, quantization: Quantization, model: bytes, runner: Runner) -> Candidate:
+    def apart(self, mine: Running, theirs: Running) -> Comparison:
+        """How far the answers of one form to the held-back rows are from another's."""
+        reference = self._learned.answers.by(theirs)
+        pairs = reference.by(mine).beside(reference)
+        return compare(pairs, reference.outputs, self._decision, self._labels)
+
+    def candidate(self, recipe: str, quantization: Quantization, made: Made, running: Running) -> Candidate:
         learned, batched = self._learned, self._learned.policy.batched
-        original = recipe == FLOAT
-        answers = learned.answers if original else runner.answers(learned.shown, learned.held_back, batched=batched)
-        properties = onnx.load_model_from_string(model).metadata_props
+        reference = learned.answers
+        answers = reference.by(running)
+        tflite = isinstance(running, LiteRTRunner)
         return Candidate(
             recipe=recipe,
             quantization=quantization,
-            size=len(model),
-            rows_independent=batched and rows_are_independent(runner, learned.shown, batched=True),
-            comparison=compare(answers, learned.answers, self._decision, self._labels),
-            notes={entry.key.removeprefix(NOTE): entry.value for entry in properties if entry.key.startswith(NOTE)},
-            threshold=self._refit(runner, answers) if self._refit and not original else None,
+            size=len(made.model),
+            rows_independent=batched and (tflite or rows_are_independent(running, learned.shown, batched=True)),
+            comparison=compare(answers.beside(reference), reference.outputs, self._decision, self._labels),
+            notes=made.notes,
+            threshold=self._refit(running, answers) if self._refit and recipe != FLOAT else None,
+            target="tflite" if tflite else "onnx",
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edge_rai.bundle import Manifest
+from edge_rai.bundle import Format, Manifest
 from edge_rai.policy import VERDICTS, Measured, Policy, policy_tables
+from edge_rai_converters.audit import AuditReport
 from edge_rai_converters.candidates import Forms
 from edge_rai_converters.choose import Choice
 from edge_rai_converters.compare import Comparison
@@ -14,18 +15,22 @@ from edge_rai_converters.data import HELD_BACK_EVERY
 from edge_rai_converters.distance import DistanceReport
 from edge_rai_converters.fallback import Fallback
 from edge_rai_converters.learning import Learned
+from edge_rai_converters.maps import PREPARATION, Columns
 from edge_rai_converters.rehearsal import FalseRejections
 
 _LISTED = 128
+_NAMES: Mapping[Format, str] = {"onnx": "ONNX", "tflite": "TFLite"}
 
 
 def card(
     manifest: Manifest,
     learned: Learned,
     forms: Forms,
-    choice: Choice,
+    choices: Mapping[Format, Choice],
+    apart: Comparison | None,
     fallback: Fallback | None,
     verdicts: FalseRejections,
+    audited: AuditReport,
 ) -> bytes:
     """The card as Markdown in UTF-8.
 
@@ -33,27 +38,33 @@ def card(
         manifest: Of the bundle.
         learned: Model, data, policy.
         forms: What was compared.
-        choice: What was chosen.
+        choices: What was chosen, by target.
+        apart: How far the TFLite model's answers are from the ONNX model's; None where there is one of them.
         fallback: The fallback model.
         verdicts: Of the guard on the held-back rows.
+        audited: What was found in the data.
     """
     held_back, rejected = verdicts.rows, verdicts.rejected
     lines = [
         f"# {manifest.name}",
         "",
         f"Made from `{manifest.provenance.source_name}` (sha256 `{manifest.provenance.source_sha256}`).",
-        f"The model inside is `{manifest.primary.path}`: {choice.reason}.",
+        *_models(manifest, choices),
         "",
+        *(line for choice in choices.values() for line in _slower(forms, choice)),
+        *_errors(audited),
         *_preparation(learned.dataset.preparation),
+        *_columns(learned.columns),
         "## What was compared",
         "",
         f"On {held_back} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated a",
         "candidate nor set a limit.",
         "",
         *_comparison({entry.recipe: (entry.size, entry.comparison) for entry in forms.candidates}),
-        *_objections(choice),
+        *(line for choice in choices.values() for line in _objections(choice)),
         "",
-        *_threshold(forms, choice),
+        *_apart(apart),
+        *(line for choice in choices.values() for line in _threshold(forms, choice)),
         *_unrecorded(learned.unrecorded),
         f"The guard rejects {rejected} of these {held_back} rows ({100 * rejected / held_back:.1f} %).",
         *_left_out(verdicts.left_out),
@@ -81,12 +92,57 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
+def _slower(forms: Forms, choice: Choice) -> Iterator[str]:
+    cost = next(entry.cost for entry in forms.candidates if entry.recipe == choice.recipe)
+    if cost and cost.slower:
+        yield f"`{choice.recipe}` is slower than the float model: a call takes {1 / cost.speed_up:.2f} times as"
+        yield "long, where the bundle was made."
+        yield ""
+
+
+def _errors(audited: AuditReport) -> Iterator[str]:
+    errors = [finding for finding in audited.findings if finding.severity == "error"]
+    if errors:
+        yield "## What is wrong with the data"
+        yield ""
+        yield "All figures here come of these data, and cannot be better than they are (all findings:"
+        yield "`evidence/audit.json`):"
+        yield ""
+        yield from (f"- {finding.sentence}. {finding.advice}." for finding in errors)
+        yield ""
+
+
+def _models(manifest: Manifest, choices: Mapping[Format, Choice]) -> Iterator[str]:
+    several = len(choices) > 1
+    for model in manifest.models:
+        if model.role == "primary":
+            which = f"The {_NAMES[model.format]} model" if several else "The model"
+            yield f"{which} inside is `{model.path}`: {choices[model.format].reason}."
+
+
+def _apart(apart: Comparison | None) -> Iterator[str]:
+    if apart is None:
+        return
+    same = "" if apart.agreement is None else f"; they have the same class in {percent(apart.agreement)} of them"
+    yield "The answers of the TFLite model to these rows differ from those of the ONNX model by"
+    yield f"{apart.largest_difference:.3g} at most and {apart.mean_difference:.3g} on average{same}."
+    yield ""
+
+
 def _preparation(preparation: Mapping[str, Any]) -> Iterator[str]:
-    if preparation:
+    given = {key: value for key, value in preparation.items() if key != PREPARATION}
+    if given:
         yield "## What the model is to be given"
         yield ""
-        for key, value in preparation.items():
+        for key, value in given.items():
             yield f"- {key.replace('_', ' ')}: {value}"
+        yield ""
+
+
+def _columns(columns: Columns) -> Iterator[str]:
+    for name, keys in columns.items():
+        yield f"Output `{name}` of the trained model is a map a row (a ZipMap). Here it is a matrix of the same"
+        yield f"numbers, a column a class: {', '.join(f'`{key}`' for key in keys)}."
         yield ""
 
 
@@ -111,8 +167,8 @@ def _threshold(forms: Forms, choice: Choice) -> Iterator[str]:
     chosen = next(entry for entry in forms.candidates if entry.recipe == choice.recipe)
     if chosen.threshold and chosen.threshold.refit.kept:
         limit = chosen.threshold.refit.threshold
-        yield f"Decide by `{chosen.threshold.output}` above {limit:g} (of two columns: the second"
-        yield f"less the first): {chosen.threshold.refit}. Of the held-back rows, which had no part in that,"
+        yield f"With `{chosen.recipe}`, decide by `{chosen.threshold.output}` above {limit:g} (of two columns:"
+        yield f"the second less the first): {chosen.threshold.refit}. Of the held-back rows, which had no part in that,"
         yield f"{percent(chosen.threshold.accuracy)} are right with it."
         yield ""
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from edge_rai_converters.candidates import Candidate
 from edge_rai_converters.compare import MAX_RELATIVE_DIFFERENCE
 from edge_rai_converters.errors import AccuracyDropError, BudgetError
 from edge_rai_converters.measure import Cost
 
+if TYPE_CHECKING:
+    from edge_rai_converters.candidates import Candidate
+
+# Topic of a candidate's note: what was tried of less pruning.
+GENTLER = "gentler"
 # Without labels nobody knows which of two different classes is right: some more may differ than be wrong.
 _MORE_DISAGREEMENT = 1.0
 _MIN_SAVING = 0.10
+# Points: 0.91 - 0.90 is a little more than 0.01.
+_ROUNDING = 1e-9
 # Sizes that differ by less are the same for a device.
 _EQUAL_SIZE = 0.05
 
@@ -40,7 +47,7 @@ class Choice:
     Attributes:
         recipe: Of the chosen candidate.
         reason: Why it.
-        objections: Why none of the others that were made; those that are only less cheap have none.
+        objections: Why none of the others.
     """
 
     recipe: str
@@ -54,7 +61,7 @@ def choose(
     """Decides. Only a budget of latency, and a tie in size, look at times; all else is the same whenever it is asked.
 
     Args:
-        candidates: The float model first.
+        candidates: Of one target, the float model first.
         failed: Why recipes gave no candidate, by name.
         asked: Recipes that may be chosen.
         budgets: What must be kept.
@@ -77,33 +84,50 @@ def choose(
     smallest = min(entry.size for entry in kept)
     equals = [entry for entry in kept if entry.size <= (1 + _EQUAL_SIZE) * smallest]
     best = _fastest(equals)
-    return Choice(best.recipe, _reason(original, best, said, asked, wish, free), said)
+    reason = _reason(original, best, said, asked, wish, free)
+    passed_over = {entry.recipe: _second_to(best, entry) for entry in kept if entry is not best}
+    return Choice(best.recipe, reason, {**passed_over, **said})
 
 
 def _objection(original: Candidate, entry: Candidate, budgets: Budgets, free: bool) -> str:
     """Why a candidate cannot be chosen, a phrase after its name; "" when it can."""
     measured = entry.comparison
-    drop = _drop(original, entry)
     if budgets.size is not None and entry.size > budgets.size:
         return f"is {entry.size:,} bytes, more than the {budgets.size:,} allowed"
     if budgets.latency_ms is not None and entry.cost and entry.cost.p50_ns > 1e6 * budgets.latency_ms:
         return f"takes {entry.cost.p50_ns / 1e6:.3g} ms a call, more than the {budgets.latency_ms:g} allowed"
     if entry is original:
         return ""
-    if drop is not None and drop > budgets.max_drop:
-        return f"loses {drop:.2f} points of accuracy on the held-back rows, more than the {budgets.max_drop:g} allowed"
-    if drop is None and measured.agreement is not None:
-        other, most = 100 * (1 - measured.agreement), budgets.max_drop + _MORE_DISAGREEMENT
-        if other > most:
-            return f"gives another class in {other:.1f} % of the held-back rows, more than the {most:g} allowed"
+    lost = too_much_lost(original, entry, budgets.max_drop)
+    if lost and (free or measured.agreement is not None):
+        return "; ".join(filter(None, (lost, entry.notes.get(GENTLER))))
     if not free:
         return ""
     if not entry.rows_independent and original.rows_independent:
         return "makes a row's answer depend on the other rows of its batch"
-    if measured.agreement is None and not measured.relative_difference <= MAX_RELATIVE_DIFFERENCE:
-        share, most = 100 * measured.relative_difference, 100 * MAX_RELATIVE_DIFFERENCE
-        return f"differs by up to {share:.1f} % of an output's range, more than the {most:.0f} allowed"
     return _no_gain(original, entry)
+
+
+def too_much_lost(original: Candidate, entry: Candidate, max_drop: float) -> str:
+    """Why the answers to the held-back rows are not good enough, a phrase after the candidate's name; "" if they are.
+
+    Args:
+        original: The float model.
+        entry: Another form of it.
+        max_drop: See ``Budgets``.
+    """
+    measured, drop = entry.comparison, _drop(original, entry)
+    if drop is not None:
+        lost = f"loses {drop:.2f} points of accuracy on the held-back rows, more than the {max_drop:g} allowed"
+        return lost if drop > max_drop + _ROUNDING else ""
+    if measured.agreement is not None:
+        other, most = 100 * (1 - measured.agreement), max_drop + _MORE_DISAGREEMENT
+        lost = f"gives another class in {other:.1f} % of the held-back rows, more than the {most:g} allowed"
+        return lost if other > most + _ROUNDING else ""
+    if measured.relative_difference <= MAX_RELATIVE_DIFFERENCE:
+        return ""
+    share, most = 100 * measured.relative_difference, 100 * MAX_RELATIVE_DIFFERENCE
+    return f"differs by up to {share:.1f} % of an output's range, more than the {most:.0f} allowed"
 
 
 def _without_slower(original: Candidate, kept: Sequence[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
@@ -113,7 +137,7 @@ def _without_slower(original: Candidate, kept: Sequence[Candidate]) -> tuple[lis
     if instead is None:
         return list(kept), {}
     slower = {
-        entry.recipe: f"is slower than float ({_speed_up(entry.cost)}), and {instead.recipe} is not"
+        entry.recipe: f"is slower than {original.recipe} ({_speed_up(entry.cost)}), and {instead.recipe} is not"
         for entry in kept
         if entry.cost and entry.cost.slower
     }
@@ -148,6 +172,15 @@ def _fastest(equals: Sequence[Candidate]) -> Candidate:
     return best
 
 
+def _second_to(best: Candidate, entry: Candidate) -> str:
+    """Why one that keeps all budgets was not taken."""
+    if entry.size > (1 + _EQUAL_SIZE) * best.size:
+        return f"keeps the budgets, but {best.recipe} is {100 * (1 - best.size / entry.size):.0f} % smaller"
+    if entry.cost and best.cost and best.cost.speed_up_low > entry.cost.speed_up_high:
+        return f"keeps the budgets, but {best.recipe} is about as small and faster"
+    return f"keeps the budgets, but {best.recipe} is about as small and simpler"
+
+
 def _once(said: Mapping[str, str], asked: Sequence[str]) -> list[str]:
     """Each reason with the first candidate that it holds for: what a step cannot do, no recipe with it can."""
     first: dict[str, str] = {}
@@ -170,7 +203,7 @@ def _reason(
 ) -> str:
     if best is original:
         others = _once(said, asked)
-        return f"float is kept because {'; '.join(others)}" if others else f"{wish} was asked for"
+        return f"{original.recipe} is kept because {'; '.join(others)}" if others else f"{wish} was asked for"
     saving = 100 * (1 - best.size / original.size)
     gain = f"{saving:.0f} % smaller" if saving > 0 else f"{-saving:.0f} % larger"
     if best.cost and best.cost.faster:

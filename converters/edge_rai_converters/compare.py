@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -70,20 +71,68 @@ class Decision:
         return np.asarray(decided, dtype=np.int64)
 
 
-def find_decision(reference: Answers, labels: npt.NDArray[np.int64] | None) -> Decision | None:
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is known of one output of the float model.
+
+    Attributes:
+        kind: Of its numbers, as numpy has it: "f" and so on.
+        shape: Of one row.
+        low: The least finite number; inf without one.
+        high: The greatest; minus inf without one.
+        finite: All numbers are.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    finite: bool
+
+    @property
+    def floating(self) -> bool:
+        """Its numbers are floats."""
+        return self.kind == "f"
+
+    @property
+    def whole(self) -> bool:
+        """Its numbers are integers."""
+        return self.kind in "iu"
+
+    @property
+    def size(self) -> int:
+        """Values a row."""
+        return prod(self.shape)
+
+    @property
+    def span(self) -> float:
+        """The range of its numbers, which differences are held against; 1 where it has none."""
+        return self.high - self.low if self.high > self.low else 1.0
+
+
+def summarize(parts: Iterable[Answers]) -> dict[str, Output]:
+    """What is known of the outputs that all parts have, from (n, ...) of some rows after the others."""
+    found: dict[str, Output] | None = None
+    for part in parts:
+        seen = {name: _output(array) for name, array in part.items()}
+        found = seen if found is None else {name: _both(found[name], seen[name]) for name in found if name in seen}
+    return found or {}
+
+
+def find_decision(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] | None) -> Decision | None:
     """How this model answers with a class, None when it does not.
 
     An integer output of one value a row is the class; else the first float output whose row is one vector has it at
     its greatest value; else, only when labels of 0 and 1 were given, a float output of one value a row is a score.
 
     Args:
-        reference: Answers of the float model, (N, ...) each.
+        outputs: Of the float model.
         labels: (N,) classes, when known.
 
     Raises:
         ValueError: Labels were given, and the model answers no class or could never answer one of them.
     """
-    decision = _find(reference, labels)
+    decision = _find(outputs, labels)
     if labels is None:
         return decision
     if decision is None:
@@ -97,62 +146,87 @@ def find_decision(reference: Answers, labels: npt.NDArray[np.int64] | None) -> D
 
 
 def compare(
-    answers: Answers,
-    reference: Answers,
+    pairs: Iterable[tuple[Answers, Answers]],
+    outputs: Mapping[str, Output],
     decision: Decision | None,
     labels: npt.NDArray[np.int64] | None,
 ) -> Comparison:
-    """Compares a form's answers with the float model's; all arrays are (N, ...)."""
-    differences = [_difference(answers[name], reference[name]) for name in reference if _floating(reference[name])]
-    values = sum(len(flat) for flat, _ in differences)
-    accuracy = agreement = None
-    if decision is not None:
-        decided = decision.of(answers)
-        agreement = float(np.mean(decided == decision.of(reference)))
-        accuracy = None if labels is None else float(np.mean(decided == labels))
+    """Compares a form's answers with the float model's, part by part.
+
+    Args:
+        pairs: Of some rows after the others, the form's answers and the float model's to the same, (n, ...) each.
+        outputs: Of the float model, of all these rows.
+        decision: How a class is read from the answers, where there is one.
+        labels: (N,) of all rows, when known.
+    """
+    tallies = {name: _Tally(output.span) for name, output in outputs.items() if output.floating}
+    rows = same = right = 0
+    for mine, theirs in pairs:
+        for name, tally in tallies.items():
+            tally.add(mine[name], theirs[name])
+        if decision is not None:
+            decided, count = decision.of(mine), len(theirs[decision.output])
+            same += int(np.count_nonzero(decided == decision.of(theirs)))
+            right += 0 if labels is None else int(np.count_nonzero(decided == labels[rows : rows + count]))
+            rows += count
+    values = sum(tally.values for tally in tallies.values())
+    total, within = (sum(getattr(tally, what) for tally in tallies.values()) for what in ("total", "within"))
     return Comparison(
-        accuracy=accuracy,
-        agreement=agreement,
-        share_within=_share_within(differences) if decision is None and values else None,
-        largest_difference=max((float(flat.max()) for flat, _ in differences), default=0.0),
-        mean_difference=float(sum(flat.sum() for flat, _ in differences) / values) if values else 0.0,
-        relative_difference=max((float(flat.max()) / span for flat, span in differences), default=0.0),
+        accuracy=right / rows if decision is not None and labels is not None else None,
+        agreement=same / rows if decision is not None else None,
+        share_within=within / values if decision is None and values else None,
+        largest_difference=max((tally.largest for tally in tallies.values()), default=0.0),
+        mean_difference=total / values if values else 0.0,
+        relative_difference=max((tally.largest / tally.span for tally in tallies.values()), default=0.0),
     )
 
 
-def _find(reference: Answers, labels: npt.NDArray[np.int64] | None) -> Decision | None:
-    for name, array in reference.items():
-        if array.dtype.kind in "iu" and array[0].size == 1:
+@dataclass(slots=True)
+class _Tally:
+    """Of one output: absolute differences so far, and the range that they are held against."""
+
+    span: float
+    values: int = 0
+    within: int = 0
+    total: float = 0.0
+    largest: float = 0.0
+
+    def add(self, mine: Array, theirs: Array) -> None:
+        """Some rows more; equal non-finite values do not differ, and others differ without end."""
+        left, right = mine.astype(np.float64), theirs.astype(np.float64)
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        with np.errstate(invalid="ignore"):
+            apart = np.where(same, 0.0, np.abs(left - right))
+        apart[np.isnan(apart)] = np.inf
+        self.values += apart.size
+        self.within += int(np.count_nonzero(apart <= MAX_RELATIVE_DIFFERENCE * self.span))
+        self.total += float(apart.sum())
+        self.largest = max(self.largest, float(apart.max(initial=0.0)))
+
+
+def _find(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] | None) -> Decision | None:
+    for name, output in outputs.items():
+        if output.whole and output.size == 1:
             return Decision(name, "class")
-    for name, array in reference.items():
-        if _floating(array) and sum(extent > 1 for extent in array.shape[1:]) == 1:
-            return Decision(name, "arg_max", classes=array[0].size)
+    for name, output in outputs.items():
+        if output.floating and sum(extent > 1 for extent in output.shape) == 1:
+            return Decision(name, "arg_max", classes=output.size)
     if labels is None:
         return None
-    for name, array in reference.items():
-        if _floating(array) and array[0].size == 1:
+    for name, output in outputs.items():
+        if output.floating and output.size == 1:
             # A score between 0 and 1 is a probability; anything else is its logarithm of odds.
-            probability = array.min() >= 0.0 and array.max() <= 1.0
+            probability = output.finite and output.low >= 0.0 and output.high <= 1.0
             return Decision(name, "threshold", threshold=0.5 if probability else 0.0, classes=2)
     return None
 
 
-def _floating(array: Array) -> bool:
-    return array.dtype.kind == "f"
+def _output(array: Array) -> Output:
+    known = array[np.isfinite(array)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (math.inf, -math.inf)
+    return Output(array.dtype.kind, array.shape[1:], low, high, known.size == array.size)
 
 
-def _difference(mine: Array, theirs: Array) -> tuple[npt.NDArray[np.float64], float]:
-    """Absolute differences, flat, and the range of the float model's values; equal non-finite values do not differ."""
-    left, right = mine.astype(np.float64).reshape(-1), theirs.astype(np.float64).reshape(-1)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    with np.errstate(invalid="ignore"):
-        flat = np.where(same, 0.0, np.abs(left - right))
-    flat[np.isnan(flat)] = np.inf
-    finite = right[np.isfinite(right)]
-    span = float(finite.max() - finite.min()) if finite.size else 0.0
-    return flat, span if span > 0 else 1.0
-
-
-def _share_within(differences: list[tuple[npt.NDArray[np.float64], float]]) -> float:
-    within = sum(int(np.count_nonzero(flat <= MAX_RELATIVE_DIFFERENCE * span)) for flat, span in differences)
-    return within / sum(len(flat) for flat, _ in differences)
+def _both(one: Output, other: Output) -> Output:
+    low, high = min(one.low, other.low), max(one.high, other.high)
+    return replace(one, low=low, high=high, finite=one.finite and other.finite)

@@ -17,5 +17,9 @@ class DataError(EdgeRaiError, ValueError):
     """Data cannot be read or does not fit the model; says where, and what to do."""
 
 
+class MissingFileError(EdgeRaiError, FileNotFoundError):
+    """A file or folder is not there; says where it was looked for, and what was expected there."""
+
+
 class MissingExtraError(EdgeRaiError, ModuleNotFoundError):
     """A package is needed that comes with an extra; names the extra."""

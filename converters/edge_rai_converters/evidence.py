@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from edge_rai.bundle import Format
 from edge_rai_converters import data
 from edge_rai_converters.candidates import Candidate, Forms
 from edge_rai_converters.choose import Budgets, Choice
+from edge_rai_converters.compare import Comparison
 from edge_rai_converters.fallback import Fallback
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.rehearsal import FalseRejections
@@ -36,7 +38,9 @@ class Evidence:
     Attributes:
         learned: Model, data, policy.
         forms: The candidates.
-        choice: Which of them, and why.
+        choices: Which of them by target, and why.
+        apart: How far the answers of the chosen TFLite model are from those of the chosen ONNX model; None where the
+            bundle has one of them.
         fallback: The fallback model.
         verdicts: Of the guard on the held-back rows.
         budgets: What had to be kept.
@@ -45,7 +49,8 @@ class Evidence:
 
     learned: Learned
     forms: Forms
-    choice: Choice
+    choices: Mapping[Format, Choice]
+    apart: Comparison | None
     fallback: Fallback | None
     verdicts: FalseRejections
     budgets: Budgets
@@ -65,12 +70,14 @@ class Evidence:
             "budgets": asdict(self.budgets),
             "candidates": [{**entry.as_json(), "pareto": entry.recipe in front} for entry in self.forms.candidates],
             "failed": dict(self.forms.failed),
-            "chosen": asdict(self.choice),
+            "chosen": {target: asdict(choice) for target, choice in self.choices.items()},
             "guard_on_held_back": asdict(self.verdicts),
             "distances": [asdict(entry) for entry in learned.distances],
             "without_distance": dict(learned.without_distance),
             "unrecorded_outputs": learned.unrecorded,
         }
+        if self.apart:
+            document["tflite_against_onnx"] = self.apart.as_json()
         if self.fallback:
             document["fallback"] = self.fallback.as_json()
         return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
@@ -81,6 +88,7 @@ class Evidence:
         Args:
             name: Of the bundle.
         """
+        chosen = frozenset(choice.recipe for choice in self.choices.values())
         lines = [
             "<!DOCTYPE html>",
             '<html lang="en"><head><meta charset="utf-8">',
@@ -89,10 +97,10 @@ class Evidence:
             f"<h1>{escape(name)}</h1>",
             f"<p>From <code>{escape(self.learned.source.path.name)}</code>, compared with the float model on",
             f"{len(self.learned.held_back)} rows that neither calibrated a candidate nor set a limit.</p>",
-            f"<p><strong>Chosen:</strong> {escape(self.choice.reason)}.</p>",
-            *_plot(self.forms.candidates, self.choice.recipe),
-            *_table(self.forms.candidates, self.choice),
-            *_others(self.choice),
+            *(f"<p><strong>Chosen:</strong> {escape(choice.reason)}.</p>" for choice in self.choices.values()),
+            *_plot(self.forms.candidates, chosen),
+            *_table(self.forms.candidates, chosen),
+            *_others(self.choices.values()),
             "</body></html>",
         ]
         return ("\n".join(lines) + "\n").encode()
@@ -108,19 +116,24 @@ def quality(entry: Candidate) -> float:
 
 
 def pareto(candidates: Sequence[Candidate]) -> frozenset[str]:
-    """Recipes of the candidates that no other one beats in size, quality and, where measured, latency."""
-    points = {
-        entry.recipe: (entry.size, -quality(entry), entry.cost.p50_ns if entry.cost else 0) for entry in candidates
-    }
-    return frozenset(name for name, mine in points.items() if not any(_beats(other, mine) for other in points.values()))
+    """Recipes of the candidates that none of the same target beats in size, quality and, where measured, latency."""
+    return frozenset(
+        mine.recipe
+        for mine in candidates
+        if not any(_beats(_point(other), _point(mine)) for other in candidates if other.target == mine.target)
+    )
+
+
+def _point(entry: Candidate) -> tuple[float, ...]:
+    return entry.size, -quality(entry), entry.cost.p50_ns if entry.cost else 0
 
 
 def _beats(theirs: tuple[float, ...], mine: tuple[float, ...]) -> bool:
     return theirs != mine and all(their <= my for their, my in zip(theirs, mine, strict=True))
 
 
-def _plot(candidates: Sequence[Candidate], chosen: str) -> Iterator[str]:
-    """Quality over size; the line joins the Pareto front of these two."""
+def _plot(candidates: Sequence[Candidate], chosen: Collection[str]) -> Iterator[str]:
+    """Quality over size; a line joins the Pareto front of each target."""
     sizes = [math.log10(entry.size) for entry in candidates]
     shares = [quality(entry) for entry in candidates]
     low_x, span_x = min(sizes) - 0.1, max(sizes) - min(sizes) + 0.2
@@ -144,11 +157,12 @@ def _plot(candidates: Sequence[Candidate], chosen: str) -> Iterator[str]:
     yield f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 14}" text-anchor="middle">bytes (logarithmic)</text>'
     yield f'<text x="{_MARGIN}" y="{_MARGIN - 16}">{_quality_name(candidates[0])}</text>'
     front = pareto(candidates)
-    line = sorted(places[name] for name in front)
-    yield f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>'
+    for target in dict.fromkeys(entry.target for entry in candidates):
+        line = sorted(places[entry.recipe] for entry in candidates if entry.target == target and entry.recipe in front)
+        yield f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>'
     for name, (x, y) in places.items():
         kind = "front" if name in front else "dot"
-        yield f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name == chosen else 4}"/>'
+        yield f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name in chosen else 4}"/>'
         yield f'<text x="{x + 9:.1f}" y="{y - 7:.1f}">{escape(name)}</text>'
     yield "</svg>"
 
@@ -159,9 +173,9 @@ def _quality_name(entry: Candidate) -> str:
     return "agreement with float" if entry.comparison.agreement is not None else "1 less the relative difference"
 
 
-def _table(candidates: Sequence[Candidate], choice: Choice) -> Iterator[str]:
+def _table(candidates: Sequence[Candidate], chosen: Collection[str]) -> Iterator[str]:
     front = pareto(candidates)
-    yield "<table><thead><tr><th>candidate</th><th>bytes</th><th>accuracy</th><th>agreement</th>"
+    yield "<table><thead><tr><th>candidate</th><th>target</th><th>bytes</th><th>accuracy</th><th>agreement</th>"
     yield "<th>largest difference</th><th>latency p50 (p10 to p90), µs</th><th>speed-up (95 %)</th>"
     yield "<th>peak memory, MB</th><th>Pareto</th></tr></thead><tbody>"
     for entry in candidates:
@@ -169,6 +183,7 @@ def _table(candidates: Sequence[Candidate], choice: Choice) -> Iterator[str]:
         agreement = measured.share_within if measured.agreement is None else measured.agreement
         cells = [
             escape(entry.recipe),
+            entry.target,
             f"{entry.size:,}",
             _percent(measured.accuracy),
             _percent(agreement),
@@ -178,15 +193,16 @@ def _table(candidates: Sequence[Candidate], choice: Choice) -> Iterator[str]:
             f"{cost.peak_memory / 1e6:.1f}" if cost and cost.peak_memory is not None else "-",
             "yes" if entry.recipe in front else "",
         ]
-        kind = ' class="chosen"' if entry.recipe == choice.recipe else ""
+        kind = ' class="chosen"' if entry.recipe in chosen else ""
         yield f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     yield "</tbody></table>"
 
 
-def _others(choice: Choice) -> Iterator[str]:
-    if choice.objections:
+def _others(choices: Iterable[Choice]) -> Iterator[str]:
+    objections = {name: why for choice in choices for name, why in choice.objections.items()}
+    if objections:
         yield "<h2>Why not the others</h2><ul>"
-        for name, why in choice.objections.items():
+        for name, why in objections.items():
             yield f"<li><code>{escape(name)}</code> {escape(why)}</li>"
         yield "</ul>"
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from edge_rai.bundle import Format
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import TensorSpec
 from edge_rai_converters.compare import Comparison, compare, find_decision
 from edge_rai_converters.learning import Learned
-from edge_rai_converters.runner import Runner, rows_are_independent
+from edge_rai_converters.maps import without_maps
+from edge_rai_converters.passes.contract import Material, apply
+from edge_rai_converters.passes.lower import lower
+from edge_rai_converters.runner import Runner, feeds, rows_are_independent
 from edge_rai_converters.sources import onnx as onnx_source
+from edge_rai_converters.workshop import as_tflite
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -21,15 +28,17 @@ class Fallback:
 
     Attributes:
         source_name: Of its file.
-        data: The file's bytes.
+        data: The model; where it had maps for outputs, with matrices in their place.
         rows_independent: A row's answer was bit-identical whatever its batch mates were.
         comparison: With the primary model, on the held-back rows.
+        tflite: The same model as TFLite; None where that is no target, or it has no such form.
     """
 
     source_name: str
     data: bytes
     rows_independent: bool
     comparison: Comparison
+    tflite: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -41,22 +50,28 @@ class Fallback:
         return {"source_name": self.source_name, "size": self.size, **self.comparison.as_json()}
 
 
-def read_fallback(path: str | Path, learned: Learned) -> Fallback:
+def read_fallback(path: str | Path, learned: Learned, targets: Sequence[Format] = ("onnx",)) -> Fallback:
     """Reads a fallback model and holds it against the primary one.
 
     Args:
         path: An ONNX file; it is only read.
         learned: Of the primary model.
+        targets: Formats of the bundle's models; where it can be had in TFLite, it is.
 
     Raises:
         BundleError: It is not a valid model.
         UnsupportedModelError: It has other inputs or outputs than the primary model, or its rows depend on each other
             where the primary model's do not.
     """
-    source = onnx_source.read(path)
+    source, columns = without_maps(onnx_source.read(path))
     carried = {name for state in learned.policy.states for name in (state.input, state.output)}
     _compare(path, "input", source.inputs, learned.source.inputs, carried)
     _compare(path, "output", source.outputs, learned.source.outputs, carried)
+    for name, theirs in learned.columns.items():
+        if columns.get(name, theirs) != theirs:
+            raise UnsupportedModelError(
+                f"{path}: output {name!r} has the classes {list(columns[name])}, the primary model's {list(theirs)}"
+            )
     runner = Runner(source.data, str(path))
     batched = learned.policy.batched
     independent = batched and rows_are_independent(runner, learned.shown, batched=True)
@@ -65,16 +80,28 @@ def read_fallback(path: str | Path, learned: Learned) -> Fallback:
             f"{path}: a row's answer depends on the other rows of its batch, so it cannot answer one row of a batch"
         )
     labels = None if learned.dataset.labels is None else learned.dataset.labels[learned.held_back]
-    answers = runner.answers(learned.shown, learned.held_back, batched=batched)
-    for name, array in answers.items():
-        if name in learned.answers and array.shape != learned.answers[name].shape:
+    answers, primary = learned.answers.by(runner), learned.answers.outputs
+    for name, output in answers.outputs.items():
+        shape = primary[name].shape if name in primary else output.shape
+        if output.shape != shape:
             raise UnsupportedModelError(
-                f"{path}: output {name!r} is {list(array.shape[1:])} a row, the primary model's "
-                f"{list(learned.answers[name].shape[1:])}"
+                f"{path}: output {name!r} is {list(output.shape)} a row, the primary model's {list(shape)}"
             )
-    common = {name: array for name, array in learned.answers.items() if name in answers}
-    comparison = compare(answers, common, find_decision(common, labels), labels)
-    return Fallback(source.path.name, source.data, independent, comparison)
+    common = {name: output for name, output in primary.items() if name in answers.outputs}
+    comparison = compare(answers.beside(learned.answers), common, find_decision(common, labels), labels)
+    written = _written(source.proto, learned) if "tflite" in targets else None
+    return Fallback(source.path.name, source.data, independent, comparison, written)
+
+
+def _written(model: onnx.ModelProto, learned: Learned) -> bytes | None:
+    batched = learned.policy.batched
+    material = Material(
+        lambda: feeds(learned.shown, learned.calibration, batched=batched), len(learned.calibration), batched
+    )
+    try:
+        return as_tflite(apply([replace(lower(), optional=True)], model, material), learned)
+    except UnsupportedModelError:
+        return None  # a tree, say, which stays with ONNX Runtime
 
 
 def _compare(

@@ -13,9 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.errors import EdgeRaiError
+from edge_rai_converters.errors import MissingFileError
 
 Data = str | Path | npt.NDArray[Any] | Mapping[str, Any]
 Labels = str | Path | npt.NDArray[Any] | None
+
+
+MODEL = "a model: .onnx, .keras, .json or .ubj of XGBoost, .txt of LightGBM"
+DATA = "reference rows: .npz, .npy, .csv, .parquet, or a folder of images"
+
+
+def check_there(path: object, what: str) -> None:
+    """Refuses a path where nothing is, before work begins; whatever is no path passes.
+
+    Args:
+        path: That somebody gave.
+        what: Was expected there, in words.
+
+    Raises:
+        MissingFileError: There is nothing.
+    """
+    if isinstance(path, str | Path) and not Path(path).exists():
+        raise MissingFileError(f"{path}: there is no such file or folder; expected {what}")
 
 
 @contextmanager

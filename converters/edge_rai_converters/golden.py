@@ -8,22 +8,43 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bundle import SMALLEST_ATOL, Golden, GoldenTensor, golden_bytes, golden_dtype, largest_finite
+from edge_rai.bundle import (
+    SMALLEST_ATOL,
+    Golden,
+    GoldenTensor,
+    Quantization,
+    golden_bytes,
+    golden_dtype,
+    largest_finite,
+)
 from edge_rai.errors import PolicyError
 from edge_rai.policy import Policy
 from edge_rai_converters.data import Array, Rows
 from edge_rai_converters.profile import rows_within
-from edge_rai_converters.runner import Runner, feeds, is_numeric
+from edge_rai_converters.runner import Running, feeds, is_numeric
 
 MAX_ROWS = 4
 # They are replayed at every load: wide rows are fewer.
 _MAX_VALUES = 1 << 16
 # Shares of the largest output that another CPU may differ by; int8 rounds, so one step of its output can flip.
-_TOLERANCE = {"none": 1e-3, "float16": 1e-2, "static_int8_qdq": 2e-2, "dynamic_int8": 2e-2, "int4_weights": 2e-2}
+_TOLERANCE: Mapping[Quantization, float] = {
+    "none": 1e-3,
+    "float16": 1e-2,
+    "static_int8_qdq": 2e-2,
+    "static_int8": 2e-2,
+    "static_int16": 2e-2,
+    "dynamic_int8": 2e-2,
+    "int4_weights": 2e-2,
+}
 
 
 def golden(
-    runner: Runner, policy: Policy, rows: Rows, held_back: npt.NDArray[np.int64], quantization: str
+    runner: Running,
+    policy: Policy,
+    rows: Rows,
+    held_back: npt.NDArray[np.int64],
+    quantization: Quantization,
+    outputs: str = "output",
 ) -> tuple[Golden, dict[str, bytes]]:
     """Chooses the first held-back rows within all limits and answers them; outputs of numbers are recorded.
 
@@ -33,6 +54,7 @@ def golden(
         rows: Per input (N, *call).
         held_back: Indices of rows to choose from.
         quantization: Of the model; sets the tolerance.
+        outputs: What the files of its answers are called; a number follows.
 
     Returns:
         What the manifest says of the vectors, and their files.
@@ -52,8 +74,8 @@ def golden(
     files: dict[str, bytes] = {}
     inputs = _tensors("input", {rule.name: feed[rule.name] for rule in policy.inputs}, files)
     numeric = {rule.name: answers[rule.name] for rule in policy.outputs if is_numeric(answers[rule.name])}
-    outputs = _tensors("output", numeric, files)
-    return Golden(atol=atol, inputs=inputs, outputs=outputs), files
+    answered = _tensors(outputs, numeric, files)
+    return Golden(atol=atol, inputs=inputs, outputs=answered), files
 
 
 def _tensors(kind: str, arrays: Mapping[str, Array], files: dict[str, bytes]) -> tuple[GoldenTensor, ...]:

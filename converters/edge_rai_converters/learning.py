@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.bundle import Format
 from edge_rai.errors import PolicyError
 from edge_rai.policy import FallbackRule, InputRule, Policy, Reference, StateRule, load_policy
-from edge_rai_converters import data, distance, sources
-from edge_rai_converters.compare import Answers
+from edge_rai_converters import data, distance, formats, sources
+from edge_rai_converters.answered import Answered, answered
+from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Rows
 from edge_rai_converters.data.labels import model_classes
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
+from edge_rai_converters.formats import Layout
+from edge_rai_converters.given import DATA, MODEL, check_there
+from edge_rai_converters.maps import PREPARATION, Columns, MapsRunner, without_maps
 from edge_rai_converters.profile import Traits, check_policy, learn_policy
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.reference import learn_features
@@ -42,6 +47,8 @@ class Wishes:
         fallback_model: A simpler model that answers what this one must not.
         images: What becomes of the pixels of a folder of images.
         feature_names: The columns of a table that a single input takes, in its order.
+        targets: The formats that the model is wanted in.
+        layout: "nhwc": the bundle takes images with their channels last; "keep": as the model does.
     """
 
     labels: str | Path | None = None
@@ -52,6 +59,8 @@ class Wishes:
     fallback_model: str | Path | None = None
     images: ImageOptions | None = None
     feature_names: Sequence[str] | None = None
+    targets: Sequence[Format] = ("onnx",)
+    layout: Layout = "keep"
 
     def __post_init__(self) -> None:
         if self.policy is not None and (self.distance is not None or self.rate is not None or self.states):
@@ -63,7 +72,7 @@ class Learned:
     """A model with its data and what was learned from both.
 
     Attributes:
-        source: The model.
+        source: The model; where it had maps for outputs, as it is with matrices in their place.
         dataset: The data as a device would be given it.
         shown: The same as the model sees it: missing values are what the policy makes of them.
         runner: Of the model.
@@ -71,9 +80,10 @@ class Learned:
         reference: Of drift and distances.
         calibration: Indices of the rows learned from.
         held_back: Indices of the others.
-        answers: Of the model to the latter; outputs of numbers only.
+        answers: Of the model, as it came, to the latter; outputs of numbers only.
         distances: One an input that has one.
         without_distance: By input, why it has none.
+        columns: Of the outputs that were maps.
     """
 
     source: SourceModel
@@ -84,14 +94,15 @@ class Learned:
     reference: Reference
     calibration: npt.NDArray[np.int64]
     held_back: npt.NDArray[np.int64]
-    answers: Answers
+    answers: Answered
     distances: tuple[DistanceReport, ...]
     without_distance: Mapping[str, str]
+    columns: Columns
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
         """Outputs that are no tensors of numbers: they are not compared and have no golden vectors."""
-        return tuple(spec.name for spec in self.source.outputs if spec.name not in self.answers)
+        return tuple(spec.name for spec in self.source.outputs if spec.name not in self.answers.outputs)
 
 
 def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, progress: Progress = silent) -> Learned:
@@ -108,29 +119,28 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
         UnsupportedModelError: It uses something that is not supported.
         PolicyError: The given policy is not valid or not for this model.
         ValueError: The data does not fit the model.
+        MissingFileError: A file is not there.
         OSError: A file cannot be read.
     """
     wishes = wishes or Wishes()
+    _check_there(model, data_path, wishes)
     progress(f"reading {model if isinstance(model, str | Path) else type(model).__name__}")
-    source = sources.read(model, sample=sample_of(model, data_path, wishes.labels))
+    given = _given(model, data_path, wishes)
+    source, written, states = given.source, given.written, given.states
     runner = Runner(source.data, str(source.path))
-    written = None if wishes.policy is None else load_policy(wishes.policy)
-    if written is not None:
-        check_policy(written, source.inputs, source.outputs)
-        _check_fallback(written, wishes.fallback_model)
-    states = written.states if written else find_states(source, wishes.states)
     reading = f"reading {data_path}"
     progress(reading)
-    dataset = _load(data_path, source, wishes, written, states, lambda share: progress(reading, share))
+    dataset = _load(data_path, given, wishes, lambda share: progress(reading, share))
     shown = _shown(written, dataset.rows)
     calibration, held_back = dataset.split()
     batched = _batched(written, is_batched(source, runner, replace(dataset, rows=shown)))
     progress(f"running the float model on {len(held_back)} held-back rows")
-    answers = runner.answers(shown, held_back, batched=batched)
+    answers = answered(_reference(given, runner), shown, held_back, batched=batched)
+    outputs = answers.outputs  # which runs the model
     if written is not None:
-        check_shares(written, answers)
+        check_shares(written, outputs)
     progress(f"learning limits and reference from {len(calibration)} rows")
-    traits = _traits(source, dataset, answers, batched, states, wishes)
+    traits = _traits(source, dataset, outputs, batched, states, wishes)
     rules, found = _rules(source, dataset.rows, calibration, traits, written, wishes)
     rules, reports, without = _apply(rules, found, dataset.rows, held_back)
     learned = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
@@ -146,7 +156,58 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
         answers=answers,
         distances=reports,
         without_distance=without,
+        columns=given.columns,
     )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Given:
+    """What was given beside data, and what the model is in the bundle.
+
+    Attributes:
+        original: The model as it came.
+        source: With matrices in the place of maps, and images in the layout that was asked for.
+        columns: Of the outputs that were maps.
+        moved: Inputs whose channels were put last.
+        written: The policy.
+        states: Of the model.
+    """
+
+    original: SourceModel
+    source: SourceModel
+    columns: Columns
+    moved: tuple[str, ...]
+    written: Policy | None
+    states: tuple[StateRule, ...]
+
+
+def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
+    original = sources.read(model, sample=sample_of(model, data_path, wishes.labels, wishes.feature_names))
+    source, columns = without_maps(original)
+    formats.check(source, wishes.targets)
+    written = None if wishes.policy is None else load_policy(wishes.policy)
+    states = written.states if written else find_states(source, wishes.states)
+    moved: tuple[str, ...] = ()
+    if wishes.layout == "nhwc":
+        source, moved = formats.with_channels_last(source, [state.input for state in states])
+    if written is not None:
+        check_policy(written, source.inputs, source.outputs)
+        _check_fallback(written, wishes.fallback_model)
+    return _Given(original, source, columns, moved, written, states)
+
+
+def _reference(given: _Given, runner: Runner) -> Runner:
+    """What every form is held against: the model as it came, where it takes the same rows."""
+    if given.columns and not given.moved:
+        return MapsRunner(given.original.data, str(given.source.path), given.columns)
+    return runner
+
+
+def _check_there(model: object, data_path: str | Path, wishes: Wishes) -> None:
+    check_there(model, MODEL)
+    check_there(data_path, DATA)
+    check_there(wishes.policy, "a policy, as edge-rai profile writes it")
+    check_there(wishes.fallback_model, "an .onnx model that answers rejected rows")
 
 
 def _batched(written: Policy | None, batched: bool) -> bool:
@@ -177,12 +238,12 @@ def _rules(
 def _traits(
     source: SourceModel,
     dataset: Dataset,
-    answers: Answers,
+    outputs: Mapping[str, Output],
     batched: bool,
     states: tuple[StateRule, ...],
     wishes: Wishes,
 ) -> Traits:
-    unbounded = frozenset(name for name, array in answers.items() if not np.isfinite(array).all())
+    unbounded = frozenset(name for name, output in outputs.items() if not output.finite)
     defaults = any(spec.dtype.startswith(("float", "int")) for spec in source.outputs)
     chain = FallbackRule(("model", "default") if defaults else ("model",))
     return Traits(
@@ -190,36 +251,36 @@ def _traits(
     )  # fmt: skip
 
 
-def _load(
-    path: str | Path,
-    source: SourceModel,
-    wishes: Wishes,
-    written: Policy | None,
-    states: tuple[StateRule, ...],
-    progress: Callable[[float], None],
-) -> Dataset:
-    carried = {state.input for state in states}
-    given = [spec for spec in source.inputs if spec.name not in carried]
+def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[float], None]) -> Dataset:
+    """The data, read in the layout of the model as it came, with the channels of what is moved behind it."""
+    source, carried = given.original, {state.input for state in given.states}
     dataset = data.load(
         path,
-        given,
+        [spec for spec in source.inputs if spec.name not in carried],
         wishes.labels,
-        missing=_may_be_nan(written),
+        missing=_may_be_nan(given.written, given.moved),
         images=wishes.images,
         feature_names=wishes.feature_names,
         classes=model_classes(source.proto.graph),
         progress=progress,
     )
-    empty = zeros(source.inputs, states, written, len(dataset))
-    return replace(dataset, rows={spec.name: {**dataset.rows, **empty}[spec.name] for spec in source.inputs})
+    known = {**dataset.rows, **zeros(source.inputs, given.states, given.written, len(dataset))}
+    rows = formats.rows_with_channels_last({spec.name: known[spec.name] for spec in source.inputs}, given.moved)
+    preparation = dict(dataset.preparation)
+    if given.moved:
+        preparation["layout"] = "NHWC"
+    if given.columns:
+        preparation[PREPARATION] = {name: list(keys) for name, keys in given.columns.items()}
+    return replace(dataset, rows=rows, preparation=preparation)
 
 
-def _may_be_nan(written: Policy | None) -> dict[str, npt.NDArray[np.bool_]]:
-    """By input, the features whose missing value is NaN; broadcasts to one call."""
+def _may_be_nan(written: Policy | None, moved: Collection[str]) -> dict[str, npt.NDArray[np.bool_]]:
+    """By input, the features whose missing value is NaN; broadcasts to one call of the model as it was given."""
     masks = {}
     for rule in written.inputs if written else ():
         mask = np.array([f.missing is not None and f.missing.value is None for f in rule.features])
-        masks[rule.name] = mask.reshape(_place(rule.feature_axis, len(rule.shape)))
+        mask = mask.reshape(_place(rule.feature_axis, len(rule.shape)))
+        masks[rule.name] = formats.channels_first(mask) if rule.name in moved else mask
     return masks
 
 

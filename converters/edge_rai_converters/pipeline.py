@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import edge_rai
-from edge_rai.bundle import (
-    FORMAT_VERSION,
-    Manifest,
-    ModelFile,
-    Provenance,
-    Quantization,
-    check_replaceable,
-    write_bundle,
-)
-from edge_rai.policy import compile_policy, policy_to_toml
-from edge_rai_converters import card
+from edge_rai.bundle import Format, Manifest, check_replaceable, write_bundle
+from edge_rai_converters import card, formats
 from edge_rai_converters import recipes as recipe_books
+from edge_rai_converters.assemble import assembled
 from edge_rai_converters.audit import AuditReport, Finding, audit_dataset
 from edge_rai_converters.candidates import Candidate, Forms, make_candidates, with_costs
 from edge_rai_converters.choose import Budgets, Choice, choose
+from edge_rai_converters.compare import Comparison
 from edge_rai_converters.data import ImageOptions
 from edge_rai_converters.distance import Asked, DistanceReport
 from edge_rai_converters.evidence import Evidence
 from edge_rai_converters.fallback import Fallback, read_fallback
+from edge_rai_converters.formats import Layout
 from edge_rai_converters.given import Data, Labels, on_disk
-from edge_rai_converters.golden import golden
 from edge_rai_converters.learning import Learned, Wishes, learn
+from edge_rai_converters.maps import Columns
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
-from edge_rai_converters.recipes import Prune, Quantize, Recipe
+from edge_rai_converters.recipes import FLOATS, Prune, Quantize, Recipe
 from edge_rai_converters.rehearsal import FalseRejections, rehearse
-from edge_rai_converters.runner import Runner
-from edge_rai_converters.version import VERSION
 
 DEFAULT_MAX_DROP = 1.0
-_TOOLS = ("numpy", "onnx", "onnxruntime")
-_REQUIREMENTS = {"edge_rai": ">=0.1", "onnxruntime": ">=1.17"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +46,16 @@ class ConversionReport:
         rows_independent: A row's answer was bit-identical whatever its batch mates were.
         features: Number of features with rules.
         calibration_rows: Rows learned from.
-        candidates: Float first.
-        choice: What went into the bundle, why, and why nothing else did.
+        candidates: Float first; then those for TFLite, where that is a target, its float model first.
+        choices: What went into the bundle by target, why, and why nothing else did.
+        apart: How far the TFLite model's answers to the held-back rows are from the ONNX model's; None where the bundle
+            has one of them.
         false_rejections: What the guard said of the held-back rows.
         distances: What is behind each input's distance.
         without_distance: By input, why it has none.
         fallback: The fallback model on the held-back rows.
         unrecorded: Outputs that are no tensors of numbers: they are not compared and have no golden vectors.
+        columns: Of outputs that were maps and are matrices now, the class of each column.
         audit: Of the data.
     """
 
@@ -76,12 +66,14 @@ class ConversionReport:
     features: int
     calibration_rows: int
     candidates: tuple[Candidate, ...]
-    choice: Choice
+    choices: Mapping[Format, Choice]
+    apart: Comparison | None
     false_rejections: FalseRejections
     distances: tuple[DistanceReport, ...]
     without_distance: Mapping[str, str]
     fallback: Fallback | None
     unrecorded: tuple[str, ...]
+    columns: Columns
     audit: AuditReport
 
     def as_json(self) -> dict[str, Any]:
@@ -94,19 +86,30 @@ class ConversionReport:
             "features": self.features,
             "calibration_rows": self.calibration_rows,
             "candidates": [entry.as_json() for entry in self.candidates],
-            "choice": asdict(self.choice),
+            "choices": {target: asdict(choice) for target, choice in self.choices.items()},
+            "tflite_against_onnx": self.apart.as_json() if self.apart else None,
             "false_rejections": asdict(self.false_rejections),
             "distances": [asdict(entry) for entry in self.distances],
             "without_distance": dict(self.without_distance),
             "fallback": self.fallback.as_json() if self.fallback else None,
             "unrecorded": list(self.unrecorded),
+            "zipmap_removed": {name: list(keys) for name, keys in self.columns.items()},
             "audit": self.audit.as_json(),
         }
 
     @property
+    def choice(self) -> Choice:
+        """Of the only target; of several, of ONNX."""
+        return next(iter(self.choices.values()))
+
+    @property
     def chosen(self) -> Candidate:
-        """What went into the bundle."""
-        return next(entry for entry in self.candidates if entry.recipe == self.choice.recipe)
+        """What went into the bundle, likewise."""
+        return self.chosen_for(next(iter(self.choices)))
+
+    def chosen_for(self, target: Format) -> Candidate:
+        """What went into the bundle for one of its targets."""
+        return next(entry for entry in self.candidates if entry.recipe == self.choices[target].recipe)
 
 
 def convert(
@@ -127,6 +130,9 @@ def convert(
     max_drop: float = DEFAULT_MAX_DROP,
     budget_ms: float | None = None,
     budget_bytes: int | None = None,
+    target: str = "onnx",
+    layout: Layout = "keep",
+    edges: str = "float",
     target_cpu: Target = "x86",
     recipes: Sequence[str | Path] = (),
     seed: int = 0,
@@ -150,13 +156,19 @@ def convert(
         false_rejection_rate: Of the distance; None: 0.01, or what the policy says.
         fallback_model: An ONNX file: a simpler model of the same inputs and outputs that answers rejected rows.
         prune: ``auto`` tries and keeps what pays; the share of channels to remove, 0 to 1, insists; ``none``.
-        quantize: ``auto`` tries static int8 and keeps it where it pays; ``int8``, ``int8-dynamic``, ``fp16`` and
-            ``int4`` insist; ``none``.
+        quantize: ``auto`` tries static int8 and keeps it where it pays; ``int8``, ``int8-dynamic``, ``fp16``, ``int4``
+            (ONNX only) and ``int16`` (TFLite only, and never without its measured price) insist; ``none``.
         max_drop: Greatest loss of accuracy on the held-back rows, percentage points; without labels, of agreement with
             the float model, where one point more is allowed.
         budget_ms: Greatest median latency of a call with one row, on this machine and one thread; None: any.
         budget_bytes: Greatest size of the model file; None: any.
-        target_cpu: What the bundle is for; on ARM activations are signed.
+        target: ``onnx``, ``tflite`` or ``onnx,tflite``: the formats in which the bundle has the model, each chosen from
+            candidates of its own. TFLite needs the extra ``tflite``.
+        layout: ``nhwc``: the bundle takes images with their channels last, in TFLite without a transposition; ``keep``:
+            as the model that was given. The data are as that model takes them in either case.
+        edges: ``int8``: inputs and outputs of a TFLite model in int8 are of that type too, for what computes with
+            integers alone; a session still takes and gives floats. ``float``: they are floats.
+        target_cpu: What the bundle is for; on ARM activations of ONNX models are signed.
         recipes: Files with further recipes (see recipes/ in the package); their candidates may be chosen too.
         seed: Of whatever draws. Equal arguments and seed make equal models, and where no latency decides, equal
             choices.
@@ -167,25 +179,30 @@ def convert(
     Raises:
         AccuracyDropError: What was insisted on is not to be had within ``max_drop``.
         BudgetError: Nothing keeps the budgets of latency and size.
-        EdgeRaiError: As ``learn``.
+        EdgeRaiError: As ``learn``; UnsupportedModelError where the model has no form in a target's format.
         FileExistsError: The output exists and is not a bundle.
         ValueError: As ``learn``; or max_drop is not finite; or ``name`` has other characters than letters, digits,
             '.', '_' and '-'.
     """
-    target = Path(output)
-    check_replaceable(target)
-    _check_writable(target)
+    path = Path(output)
+    check_replaceable(path)
+    _check_writable(path)
     budgets = _budgets(max_drop, budget_ms, budget_bytes, reproducible)
     if target_cpu not in get_args(Target):
         raise ValueError(f"target_cpu is {target_cpu!r}; expected one of {', '.join(get_args(Target))}")
-    books = _all_books(prune, quantize, recipes)
+    targets = formats.parsed(target)
+    _check_tflite(targets, layout, edges, quantize, reproducible)
+    books = _all_books(prune, quantize, targets, recipes)
     keep = prune if isinstance(prune, str) else 1 - prune
-    defaults = {"max_drop": max(0.0, max_drop), "seed": seed, "keep": keep}
+    defaults = {"max_drop": max(0.0, max_drop), "seed": seed, "keep": keep, "edges": edges}
     for book in books:
         book.passes(defaults)  # refuses what no pass takes, before anything is made
+    rewrites = [step for book in books for step in book.rewrites(defaults)]
+    formats.check_installed(targets, quantizes=bool(rewrites))
     order = _Order(
-        target=target,
-        name=_bundle_name(target, name),
+        output=path,
+        name=_bundle_name(path, name),
+        targets=targets,
         books=books,
         defaults=defaults,
         target_cpu=target_cpu,
@@ -204,6 +221,8 @@ def convert(
             fallback_model=fallback_model,
             images=images,
             feature_names=feature_names,
+            targets=targets,
+            layout=layout,
         )
         return _converted(learn(model, data_path, wishes, progress), order, progress)
 
@@ -212,8 +231,9 @@ def convert(
 class _Order:
     """What is to be done with what was learned, all of it checked."""
 
-    target: Path
+    output: Path
     name: str
+    targets: Sequence[Format]
     books: Sequence[Recipe]
     defaults: Mapping[str, Any]
     target_cpu: Target
@@ -227,7 +247,7 @@ def _converted(learned: Learned, order: _Order, progress: Progress) -> Conversio
     progress("auditing the data")
     states = [state.input for state in learned.policy.states]
     audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back, without=states)
-    forms = make_candidates(learned, order.books, order.defaults, order.target_cpu, progress)
+    forms = make_candidates(learned, _with_floats(order), order.defaults, order.target_cpu, progress)
     if forms.doubt:
         advice = "Number the labels as the model numbers its classes, or give none"
         doubt = Finding("labels_unlike_answers", "error", forms.doubt, advice)
@@ -235,19 +255,42 @@ def _converted(learned: Learned, order: _Order, progress: Progress) -> Conversio
     if not order.reproducible:
         progress("measuring what each candidate costs")
         forms = with_costs(forms, learned)
-    asked = [book.name for book in order.books]
-    choice = choose(forms.candidates, forms.failed, asked, order.budgets, order.wish)
-    fallback = None if order.fallback_model is None else read_fallback(order.fallback_model, learned)
-    made = _made(learned, forms, choice, fallback, order.name)
+    choices = {target: _chosen(forms, target, order) for target in order.targets}
+    apart = _apart(forms, choices)
+    fallback = None if order.fallback_model is None else read_fallback(order.fallback_model, learned, order.targets)
+    made = assembled(learned, forms, choices, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
-    evidence = Evidence(learned, forms, choice, fallback, verdicts, order.budgets, order.defaults["seed"])
+    evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
     made.files["evidence/audit.json"] = _json(audited.as_json())
     made.files["evidence/report.html"] = evidence.report_html(order.name)
-    made.files["card.md"] = card.card(made.manifest, learned, forms, choice, fallback, verdicts)
-    write_bundle(order.target, made.files, made.manifest)
-    return _report(order.target, learned, forms, choice, fallback, made.manifest, verdicts, audited)
+    made.files["card.md"] = card.card(made.manifest, learned, forms, choices, apart, fallback, verdicts, audited)
+    write_bundle(order.output, made.files, made.manifest)
+    return _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
+
+
+def _with_floats(order: _Order) -> list[Recipe]:
+    """What was asked for by target, behind the target's float model, which the others are held against."""
+    built_in = {book.name: book for book in recipe_books.built_in()}
+    books = []
+    for target in order.targets:
+        books.append(built_in[FLOATS[target]])
+        books += [book for book in order.books if book.target == target and book.name != FLOATS[target]]
+    return books
+
+
+def _chosen(forms: Forms, target: Format, order: _Order) -> Choice:
+    asked = [book.name for book in order.books if book.target == target]
+    failed = {name: why for name, why in forms.failed.items() if name in asked}
+    return choose(forms.of(target), failed, asked, order.budgets, order.wish)
+
+
+def _apart(forms: Forms, choices: Mapping[Format, Choice]) -> Comparison | None:
+    """How far the chosen models are apart, where there are two."""
+    if len(choices) == 1:
+        return None
+    return forms.compared(forms.running(choices["tflite"].recipe), forms.running(choices["onnx"].recipe))
 
 
 def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None, reproducible: bool) -> Budgets:
@@ -262,14 +305,30 @@ def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None,
     return Budgets(max_drop, budget_ms, budget_bytes)
 
 
-def _all_books(prune: Prune, quantize: Quantize, users: Sequence[str | Path]) -> list[Recipe]:
+def _check_tflite(targets: Sequence[Format], layout: str, edges: str, quantize: str, reproducible: bool) -> None:
+    for name, value, known in (("layout", layout, ("keep", "nhwc")), ("edges", edges, ("float", "int8"))):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        if value != known[0] and "tflite" not in targets:
+            raise ValueError(f"{name} {value} is for TFLite models; add tflite to the target")
+    if edges == "int8" and quantize not in ("auto", "int8"):
+        raise ValueError(f"edges of int8 are for models in int8, and quantize is {quantize!r}")
+    if quantize == "int16" and reproducible:
+        raise ValueError("int16 is not offered without its measured price, and a reproducible bundle has no times")
+
+
+def _all_books(
+    prune: Prune, quantize: Quantize, targets: Sequence[Format], users: Sequence[str | Path]
+) -> list[Recipe]:
     built_in = recipe_books.built_in()
     names = {book.name for book in built_in}
-    books = recipe_books.chosen(built_in, prune, quantize)
+    books = recipe_books.chosen(built_in, prune, quantize, targets)
     for path in users:
         book = recipe_books.read(path)
         if book.name in names:
             raise ValueError(f"{path}: there is another recipe {book.name!r}; give this one a name of its own")
+        if book.target not in targets:
+            raise ValueError(f"{path}: the recipe is for {book.target}, which is not a target of this conversion")
         names.add(book.name)
         books.append(book)
     return books
@@ -290,89 +349,34 @@ def _wish(prune: Prune, quantize: Quantize) -> str:
 
 
 def _report(
-    target: Path,
+    output: Path,
     learned: Learned,
     forms: Forms,
-    choice: Choice,
+    choices: Mapping[Format, Choice],
+    apart: Comparison | None,
     fallback: Fallback | None,
     manifest: Manifest,
     verdicts: FalseRejections,
     audited: AuditReport,
 ) -> ConversionReport:
     return ConversionReport(
-        output=target,
+        output=output,
         name=manifest.name,
         batched=learned.policy.batched,
         rows_independent=manifest.primary.rows_independent,
         features=sum(len(rule.features) for rule in learned.policy.inputs),
         calibration_rows=len(learned.calibration),
         candidates=forms.candidates,
-        choice=choice,
+        choices=choices,
+        apart=apart,
         false_rejections=verdicts,
         distances=learned.distances,
         without_distance=learned.without_distance,
         fallback=fallback,
         unrecorded=learned.unrecorded,
+        columns=learned.columns,
         audit=audited,
     )
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Made:
-    manifest: Manifest
-    files: dict[str, bytes]
-
-
-def _made(learned: Learned, forms: Forms, choice: Choice, fallback: Fallback | None, name: str) -> _Made:
-    chosen = next(entry for entry in forms.candidates if entry.recipe == choice.recipe)
-    model = forms.models[chosen.recipe]
-    vectors, files = golden(
-        Runner(model, chosen.recipe), learned.policy, learned.shown, learned.held_back, chosen.quantization
-    )  # fmt: skip
-    path = f"models/{name}.onnx" if chosen.recipe == recipe_books.FLOAT else f"models/{name}.{chosen.recipe}.onnx"
-    models = [_model_file("primary", path, model, chosen.quantization, chosen.rows_independent, chosen.recipe)]
-    files[path] = model
-    if fallback:
-        path = f"models/{name}.fallback.onnx"
-        independent = fallback.rows_independent
-        models.append(_model_file("fallback", path, fallback.data, "none", independent, recipe_books.FLOAT))
-        files[path] = fallback.data
-    files["policy.toml"] = policy_to_toml(learned.policy).encode()
-    files["guard.bin"] = compile_policy(learned.policy, learned.reference)
-    files["reference/reference.json"] = learned.reference.to_json()
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        name=name,
-        models=tuple(models),
-        inputs=learned.source.inputs,
-        outputs=learned.source.outputs,
-        golden=vectors,
-        provenance=Provenance(
-            source_name=learned.source.path.name,
-            source_sha256=learned.source.sha256,
-            data_sha256=learned.dataset.sha256,
-            preparation=dict(learned.dataset.preparation),
-            tools={
-                "edge-rai": edge_rai.__version__,
-                "edge-rai-converters": VERSION,
-                **{tool: version(tool) for tool in _TOOLS},
-            },
-        ),
-        requirements=_REQUIREMENTS,
-    )
-    return _Made(manifest, files)
-
-
-def _model_file(
-    role: Literal["primary", "fallback"],
-    path: str,
-    model: bytes,
-    quantization: Quantization,
-    independent: bool,
-    recipe: str,
-) -> ModelFile:
-    digest = hashlib.sha256(model).hexdigest()
-    return ModelFile(role, path, "onnx", quantization, independent, digest, len(model), recipe)
 
 
 def _json(document: Any) -> bytes:

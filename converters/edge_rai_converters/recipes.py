@@ -9,29 +9,50 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edge_rai.bundle import Quantization
+from edge_rai.bundle import Format, Quantization
 from edge_rai_converters import passes
-from edge_rai_converters.passes.contract import Pass
+from edge_rai_converters.given import check_there
+from edge_rai_converters.passes.contract import Pass, Rewrite
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Quantize = Literal["auto", "int8", "int8-dynamic", "fp16", "int4", "none"]
+Quantize = Literal["auto", "int8", "int8-dynamic", "fp16", "int4", "int16", "none"]
 Prune = float | Literal["auto", "none"]
 
 FLOAT = "float"
+# The model as it came, in each format.
+FLOATS: Mapping[Format, str] = {"onnx": FLOAT, "tflite": "tflite-float"}
 # What each wish for a quantization is satisfied by; the first of "auto" is the model as it came.
-_WISHES: Mapping[str, tuple[Quantization, ...]] = {
-    "auto": ("none", "static_int8_qdq"),
-    "int8": ("static_int8_qdq",),
-    "int8-dynamic": ("dynamic_int8",),
-    "fp16": ("float16",),
-    "int4": ("int4_weights",),
-    "none": ("none",),
+_WISHES: Mapping[Format, Mapping[Quantize, tuple[Quantization, ...]]] = {
+    "onnx": {
+        "auto": ("none", "static_int8_qdq"),
+        "int8": ("static_int8_qdq",),
+        "int8-dynamic": ("dynamic_int8",),
+        "fp16": ("float16",),
+        "int4": ("int4_weights",),
+        "none": ("none",),
+    },
+    "tflite": {
+        "auto": ("none", "static_int8"),
+        "int8": ("static_int8",),
+        "int8-dynamic": ("dynamic_int8",),
+        "fp16": ("float16",),
+        "int16": ("static_int16",),
+        "none": ("none",),
+    },
 }
-_KEYS = {"name": str, "summary": str, "order": int, "quantization": str, "prunes": bool, "steps": list}
+_KEYS = {
+    "name": str,
+    "target": str,
+    "summary": str,
+    "order": int,
+    "quantization": str,
+    "prunes": bool,
+    "steps": list,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +61,17 @@ class Recipe:
 
     Attributes:
         name: Of the candidate too.
+        target: The format of its result.
         summary: One phrase for people.
         order: The simpler of two has the lower one.
         quantization: What its result is, as the manifest says it.
         prunes: It takes channels away.
-        steps: Names of passes, the parameters that the recipe sets, and whether they may have nothing to offer.
+        steps: Names of passes, the parameters that the recipe sets, and whether they may have nothing to offer. A model
+            for TFLite is written behind its last pass; what comes then are rewrites of that file.
     """
 
     name: str
+    target: Format
     summary: str
     order: int
     quantization: Quantization
@@ -55,15 +79,21 @@ class Recipe:
     steps: tuple[tuple[str, Mapping[str, Any], bool], ...]
 
     def passes(self, defaults: Mapping[str, Any]) -> list[Pass]:
-        """The steps, with the conversion's wishes where the recipe sets no parameter.
+        """The steps on the ONNX model, with the conversion's wishes where the recipe sets no parameter.
 
         Raises:
             ValueError: A step is no pass, or has other parameters; names the recipe.
         """
+        return self._made(defaults, [step for step in self.steps if step[0] not in passes.REWRITES])
+
+    def rewrites(self, defaults: Mapping[str, Any]) -> list[Rewrite]:
+        """The steps on the TFLite model; otherwise as ``passes``."""
+        return self._made(defaults, [step for step in self.steps if step[0] in passes.REWRITES])
+
+    def _made(self, defaults: Mapping[str, Any], steps: Sequence[tuple[str, Mapping[str, Any], bool]]) -> list[Any]:
         try:
             return [
-                replace(passes.make(name, written, defaults), optional=optional)
-                for name, written, optional in self.steps
+                replace(passes.make(name, written, defaults), optional=optional) for name, written, optional in steps
             ]
         except ValueError as error:
             raise ValueError(f"recipe {self.name!r}: {error}") from error
@@ -81,8 +111,10 @@ def read(path: str | Path) -> Recipe:
 
     Raises:
         ValueError: It is no recipe; names the file and what is wrong.
+        MissingFileError: It is not there.
         OSError: It cannot be read.
     """
+    check_there(path, "a recipe in TOML")
     try:
         text = Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -90,18 +122,30 @@ def read(path: str | Path) -> Recipe:
     return _parsed(text, str(path))
 
 
-def chosen(recipes: Sequence[Recipe], prune: Prune, quantize: Quantize) -> list[Recipe]:
+def chosen(
+    recipes: Sequence[Recipe], prune: Prune, quantize: Quantize, targets: Sequence[Format] = ("onnx",)
+) -> list[Recipe]:
     """The recipes of candidates that may be chosen when this is asked for.
 
     Raises:
-        ValueError: The wishes are none that exist.
+        ValueError: The wishes are none that exist, or none for one of the targets.
     """
-    if quantize not in _WISHES:
-        raise ValueError(f"quantize is {quantize!r}; expected one of {', '.join(_WISHES)}")
+    known = dict.fromkeys(wish for wishes in _WISHES.values() for wish in wishes)
+    if quantize not in known:
+        raise ValueError(f"quantize is {quantize!r}; expected one of {', '.join(known)}")
+    for target in targets:
+        if quantize not in _WISHES[target]:
+            raise ValueError(f"quantize is {quantize!r}, which is not for {target}: {', '.join(_WISHES[target])} are")
     prunes = {"auto": (False, True), "none": (False,)}.get(prune) if isinstance(prune, str) else (True,)
     if prunes is None or (not isinstance(prune, str) and not 0 < prune < 1):
         raise ValueError(f"prune is {prune!r}; expected 'auto', 'none' or the share of channels to remove, 0 to 1")
-    return [r for r in recipes if r.quantization in _WISHES[quantize] and r.prunes in prunes]
+    return [
+        recipe
+        for recipe in recipes
+        if recipe.target in targets
+        and recipe.quantization in _WISHES[recipe.target][quantize]
+        and recipe.prunes in prunes
+    ]
 
 
 def _parsed(text: str, where: str) -> Recipe:
@@ -109,19 +153,27 @@ def _parsed(text: str, where: str) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{where}: not TOML: {error}") from error
-    document.setdefault("steps", [])
+    document = {"steps": [], "target": "onnx", **document}
     for key, kind in _KEYS.items():
         if type(document.get(key)) is not kind:
             raise ValueError(f"{where}: {key} must be given, as {kind.__name__}")
     unknown = document.keys() - _KEYS
     if unknown:
         raise ValueError(f"{where}: there is no key {min(unknown)!r}; there are {', '.join(_KEYS)}")
-    if document["quantization"] not in get_args(Quantization):
-        raise ValueError(f"{where}: quantization must be one of {', '.join(get_args(Quantization))}")
-    steps = []
-    for step in document.pop("steps"):
-        if not isinstance(step, dict) or step.get("pass") not in passes.NAMES:
-            raise ValueError(f"{where}: each of steps must have a pass, one of {', '.join(passes.NAMES)}")
+    for key, choice in (("quantization", get_args(Quantization)), ("target", get_args(Format))):
+        if document[key] not in choice:
+            raise ValueError(f"{where}: {key} must be one of {', '.join(choice)}")
+    return Recipe(**{**document, "steps": _steps(document["steps"], document["target"], where)})
+
+
+def _steps(written: Sequence[Any], target: Format, where: str) -> tuple[tuple[str, Mapping[str, Any], bool], ...]:
+    known = passes.NAMES if target == "tflite" else [name for name in passes.NAMES if name not in passes.REWRITES]
+    steps: list[tuple[str, Mapping[str, Any], bool]] = []
+    for step in written:
+        if not isinstance(step, dict) or step.get("pass") not in known:
+            raise ValueError(f"{where}: each of steps must have a pass, one of {', '.join(known)}")
+        if steps and steps[-1][0] in passes.REWRITES and step["pass"] not in passes.REWRITES:
+            raise ValueError(f"{where}: {step['pass']} works on ONNX, so it comes before {steps[-1][0]}")
         parameters = {key: value for key, value in step.items() if key not in ("pass", "optional")}
         steps.append((step["pass"], parameters, step.get("optional", False) is True))
-    return Recipe(**document, steps=tuple(steps))
+    return tuple(steps)

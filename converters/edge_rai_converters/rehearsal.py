@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bundle import SUFFIX, Manifest, write_bundle
+from edge_rai.bundle import SUFFIX, Format, Manifest, write_bundle
 from edge_rai.policy import FeatureRule, Policy, Reference, compile_policy, policy_to_toml
 from edge_rai.session import load
 from edge_rai.types import Verdict
@@ -36,6 +36,7 @@ class FalseRejections:
     left_out: tuple[str, ...] = ()
 
 
+_RUNTIMES: Mapping[Format, str] = {"onnx": "onnxruntime", "tflite": "litert"}
 # What depends on the order of rows, the clock or the machine: the reference data has neither a clock nor a sequence.
 _OF_CALLS = ("deadline_ms", "hysteresis", "breaker", "rate_limit")
 _OF_ORDER: Mapping[str, Any] = {"age": None, "step": None, "stuck": None, "monotonic": False}
@@ -44,7 +45,9 @@ _OF_ORDER: Mapping[str, Any] = {"age": None, "step": None, "stuck": None, "monot
 def rehearse(
     files: Mapping[str, bytes], manifest: Manifest, policy: Policy, rows: Rows, held_back: npt.NDArray[np.int64]
 ) -> FalseRejections:
-    """Counts verdicts of the device's own session; loading replays the golden vectors.
+    """Counts verdicts of the device's own session; loading replays the golden vectors, in each runtime.
+
+    The guard sees a row before any model does, so the runtime of the first one counts.
 
     Recurrent states begin anew with each call, as they did for what was learned. Rules that need an order of rows or a
     clock are left out, so that equal data gives equal counts.
@@ -66,7 +69,10 @@ def rehearse(
     with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
         path = Path(folder, f"rehearsal{SUFFIX}")
         write_bundle(path, shown, manifest)
-        with load(path) as session:
+        first, *others = (_RUNTIMES[model.format] for model in manifest.of_role("primary"))
+        for runtime in others:
+            load(path, runtime=runtime).close()
+        with load(path, runtime=first) as session:
             for feed in feeds(given, held_back, batched=policy.batched, most_rows=most_rows):
                 if states:
                     session.reset()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,47 @@ from edge_rai.types import TensorSpec
 from edge_rai_converters.data import Array, Dataset, Rows
 from edge_rai_converters.sources.onnx import SourceModel
 
-_CHUNK_VALUES = 1 << 22
+_CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 256
 _BATCH_ROWS = 16
 _PERTURBED_ROWS = 4
 
 
+class Running(Protocol):
+    """A model in memory, whatever its format and runtime; one thread at a time.
+
+    Attributes:
+        where: What messages call it.
+    """
+
+    where: str
+
+    def call(self, feed: Rows) -> dict[str, Any]:
+        """One inference: an array an output, by name."""
+
+    def arguments(self, feed: Rows) -> dict[str, Array]:
+        """What the model itself is given at a call, in its own types."""
+
+    def bare(self, feed: Rows) -> Callable[[], object]:
+        """The call with nothing around it, for whoever times it."""
+
+
 class Runner:
-    """One model in memory; one thread at a time."""
+    """One ONNX model in memory; one thread at a time.
+
+    Args:
+        model: Its bytes.
+        where: What messages call it.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime cannot open it.
+    """
 
     def __init__(self, model: bytes, where: str) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        self._where = where
+        self.where = where
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
@@ -48,26 +75,17 @@ class Runner:
         try:
             outputs = self._session.run(self._names, {name: feed[name] for name in self._inputs})
         except Exception as error:
-            raise InferenceError(f"{self._where}: ONNX Runtime failed: {_first_line(error)}") from error
+            raise InferenceError(f"{self.where}: ONNX Runtime failed: {_first_line(error)}") from error
         return dict(zip(self._names, outputs, strict=True))
 
-    def answers(self, rows: Rows, index: npt.NDArray[np.int64], *, batched: bool) -> dict[str, Array]:
-        """Outputs of numbers of the chosen rows, (len(index), ...) each.
+    def arguments(self, feed: Rows) -> dict[str, Array]:
+        """What the model takes of a feed."""
+        return {name: np.asarray(feed[name]) for name in self._inputs}
 
-        Raises:
-            UnsupportedModelError: The shape of an output depends on the values of the input.
-            InferenceError: ONNX Runtime failed.
-        """
-        parts = [self.call(feed) for feed in feeds(rows, index, batched=batched)]
-        joined = {}
-        for name in self._names:
-            pieces = [part[name] for part in parts]
-            if not all(is_numeric(piece) for piece in pieces):
-                continue
-            if len({piece.shape[1:] if batched else piece.shape for piece in pieces}) > 1:
-                raise UnsupportedModelError(f"{self._where}: output {name!r} changes its shape from row to row")
-            joined[name] = np.concatenate(pieces) if batched else np.stack(pieces)
-        return joined
+    def bare(self, feed: Rows) -> Callable[[], object]:
+        """The call with nothing around it, for whoever times it."""
+        session, names, arguments = self._session, self._names, self.arguments(feed)
+        return lambda: session.run(names, arguments)
 
 
 def is_numeric(output: Any) -> bool:
@@ -89,7 +107,7 @@ def feeds(
         yield {name: array[index[start : start + chunk]][:, 0] for name, array in rows.items()}
 
 
-def is_batched(source: SourceModel, runner: Runner, data: Dataset) -> bool:
+def is_batched(source: SourceModel, runner: Running, data: Dataset) -> bool:
     """Whether the model answers row by row: axis 0 is free everywhere, and no row's answer depends on another row."""
     tensors = [spec for spec in source.outputs if spec.dtype != "object"]
     if not data.row_is_slice or not _free_first_axis(source.inputs) or not _free_first_axis(tensors):
@@ -108,7 +126,7 @@ def is_batched(source: SourceModel, runner: Runner, data: Dataset) -> bool:
     return rows_are_independent(runner, data.rows, batched=True)
 
 
-def rows_are_independent(runner: Runner, rows: Rows, *, batched: bool) -> bool:
+def rows_are_independent(runner: Running, rows: Rows, *, batched: bool) -> bool:
     """Whether every row's answer is bit-identical whatever happens to another row of the same call.
 
     Of a bounded number of rows, first and last among them, one at a time is replaced: by another row, by larger and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,16 @@ import numpy as np
 
 from edge_rai_converters.data import FEATURE_NAMES, Array, open_arrays, read_table
 from edge_rai_converters.data.tables import SUFFIXES
+from edge_rai_converters.errors import DataError
+from edge_rai_converters.words import number_of
 
-_ROWS = 64
+_ROWS, _ROWS_READ = 64, 4096
 
 
-def sample_of(model: object, path: str | Path, labels: str | Path | None) -> Mapping[str, Array] | None:
-    """The first rows of the data by name; None where the model is a file, or the data are pictures.
+def sample_of(
+    model: object, path: str | Path, labels: str | Path | None, feature_names: Sequence[str] | None = None
+) -> Mapping[str, Array] | None:
+    """The first rows of the data by name, of those that are finite; None where the model is a file, or of pictures.
 
     A table is one matrix of its numbers, in their order, unless the model picks columns by name or one has text: then
     each column is an input.
@@ -24,27 +28,48 @@ def sample_of(model: object, path: str | Path, labels: str | Path | None) -> Map
         model: As ``sources.read`` takes it.
         path: Of the data, see ``data.load``.
         labels: As there: they are no input.
+        feature_names: As there.
 
     Raises:
-        DataError: The data cannot be read.
+        DataError: The data cannot be read, or none of their first rows is finite.
         OSError: A file cannot be read.
     """
     path = Path(path)
     if isinstance(model, str | Path) or path.is_dir():
         return None
     if path.suffix.lower() not in SUFFIXES:
-        return {
-            name: np.asarray(rows[:_ROWS])
+        held = {
+            name: np.asarray(rows[:_ROWS_READ])
             for name, rows in open_arrays(path).items()
             if name not in (labels, FEATURE_NAMES)
         }
-    columns = {name: values[:_ROWS] for name, values in read_table(path).columns.items() if name != labels}
+        return _finite(path, held)
+    there = read_table(path).columns
+    wanted = [name for name in feature_names or there if name != labels and name in there]
+    columns = _finite(path, {name: there[name][:_ROWS_READ] for name in wanted})
     if _picks_columns(model) or any(values.dtype.kind not in "fiub" for values in columns.values()):
         return {
             name: values.astype(np.float32 if values.dtype.kind == "f" else values.dtype)[:, np.newaxis]
             for name, values in columns.items()
         }
     return {"X": np.stack([values.astype(np.float32) for values in columns.values()], axis=1)}
+
+
+def _finite(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Rows without NaN and infinities: what an export is held to is no place to learn of these."""
+    counts = {len(array) for array in arrays.values() if array.ndim}
+    if len(counts) != 1:
+        return {name: array[:_ROWS] for name, array in arrays.items()}
+    usable = np.ones(counts.pop(), np.bool_)
+    for array in arrays.values():
+        if array.dtype.kind == "f":
+            usable &= np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    if not usable.any():
+        raise DataError(
+            f"{path}: none of the first {number_of(len(usable), 'row')} is finite; impute missing values, or give "
+            "rows without them"
+        )
+    return {name: array[usable][:_ROWS] for name, array in arrays.items()}
 
 
 def _picks_columns(model: Any) -> bool:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
 from edge_rai.errors import PolicyError
 from edge_rai.policy import Policy, is_single
-from edge_rai_converters.compare import Answers
+from edge_rai_converters.compare import Output
 
 _OF_SHARES = ("confidence", "margin", "entropy")
 _ROUNDING = 1e-3
 
 
-def check_shares(policy: Policy, answers: Answers) -> None:
+def check_shares(policy: Policy, outputs: Mapping[str, Output]) -> None:
     """Refuses confidence, margin and entropy of what is neither a share from 0 to 1 nor called a score.
 
     Args:
         policy: That somebody wrote.
-        answers: Of the float model to the held-back rows.
+        outputs: Of the float model, from what it answers to the held-back rows.
 
     Raises:
         PolicyError: Names the rule, the output and what the model answers there.
     """
     for rule in policy.outputs:
         asked = [name for name in _OF_SHARES if getattr(rule, name) is not None]
-        values = answers.get(rule.name)
-        if not asked or rule.logits or values is None:
+        output = outputs.get(rule.name)
+        if not asked or rule.logits or output is None:
             continue
-        known = values.astype(np.float64)
-        known = known[np.isfinite(known)]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+        low, high = (output.low, output.high) if output.low <= output.high else (0.0, 1.0)
         if "float" in rule.dtype and low >= -_ROUNDING and high <= 1 + _ROUNDING:
             continue
         mend = "set logits = true if these are scores, or leave it out"

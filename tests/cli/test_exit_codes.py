@@ -31,6 +31,16 @@ def test_what_is_not_there_is_the_environment(linear_bundle: Path, rows: Path, t
     assert cli.main(["fleet", "status", "--store", absent]) == 4
 
 
+def test_what_is_not_there_is_named_with_what_was_expected(
+    linear_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["run", str(linear_bundle), "--data", str(tmp_path / "absent.npy")])
+    assert f"{tmp_path / 'absent.npy'}: there is no such file; expected rows as .npz" in capsys.readouterr().err
+    (tmp_path / "rows.npy").mkdir()
+    cli.main(["run", str(linear_bundle), "--data", str(tmp_path / "rows.npy")])
+    assert capsys.readouterr().err == f"edge-rai: {tmp_path / 'rows.npy'}: Is a directory\n"
+
+
 def test_a_file_that_is_not_sound_is_a_no(linear_bundle: Path, rows: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.erai"
     damaged.write_bytes(linear_bundle.read_bytes()[:-1])

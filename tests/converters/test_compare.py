@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edge_rai_converters.compare import compare, find_decision
+from edge_rai_converters.compare import Answers, Comparison, compare, find_decision, summarize
+
+
+def compared(answers: Answers, reference: Answers, labels: np.ndarray | None = None) -> Comparison:
+    outputs = summarize([reference])
+    return compare([(answers, reference)], outputs, find_decision(outputs, labels), labels)
 
 
 def logits(*classes: int) -> np.ndarray:
@@ -12,14 +19,14 @@ def logits(*classes: int) -> np.ndarray:
 
 def test_integer_output_of_one_value_a_row_is_the_class() -> None:
     answers = {"p": logits(0, 1), "label": np.array([7, 9], np.int64)}
-    decision = find_decision(answers, np.array([7, 9]))
+    decision = find_decision(summarize([answers]), np.array([7, 9]))
     assert decision is not None
     assert decision.of(answers).tolist() == [7, 9]
 
 
 def test_greatest_value_of_the_only_vector_is_the_class() -> None:
     answers = {"map": np.zeros((2, 4, 4), np.float32), "p": logits(2, 1).reshape(2, 3, 1, 1)}
-    decision = find_decision(answers, None)
+    decision = find_decision(summarize([answers]), None)
     assert decision is not None
     assert (decision.output, decision.of(answers).tolist()) == ("p", [2, 1])
 
@@ -27,24 +34,24 @@ def test_greatest_value_of_the_only_vector_is_the_class() -> None:
 @pytest.mark.parametrize(("scores", "threshold"), [((0.1, 0.9), 0.5), ((-3.0, 0.4), 0.0)])
 def test_single_score_decides_only_when_there_are_labels(scores: tuple[float, float], threshold: float) -> None:
     answers = {"score": np.array(scores, np.float32).reshape(2, 1)}
-    assert find_decision(answers, None) is None
-    decision = find_decision(answers, np.array([0, 1]))
+    assert find_decision(summarize([answers]), None) is None
+    decision = find_decision(summarize([answers]), np.array([0, 1]))
     assert decision is not None
     assert (decision.threshold, decision.of(answers).tolist()) == (threshold, [0, 1])
 
 
 def test_labels_that_no_answer_can_match_are_refused() -> None:
     with pytest.raises(ValueError, match="labels run from 1 to 3, but output 'p' has the classes 0 to 2"):
-        find_decision({"p": logits(0, 1)}, np.array([1, 3]))
+        find_decision(summarize([{"p": logits(0, 1)}]), np.array([1, 3]))
     with pytest.raises(ValueError, match="no output of the model is a class"):
-        find_decision({"map": np.zeros((2, 4, 4), np.float32)}, np.array([0, 1]))
+        find_decision(summarize([{"map": np.zeros((2, 4, 4), np.float32)}]), np.array([0, 1]))
 
 
 def test_form_is_measured_against_float_and_labels() -> None:
     reference = {"p": logits(0, 1, 2, 2)}
     answers = {"p": logits(0, 1, 2, 0) * np.float32(0.5)}
     labels = np.array([0, 1, 0, 2])
-    found = compare(answers, reference, find_decision(reference, labels), labels)
+    found = compared(answers, reference, labels)
     assert (found.accuracy, found.agreement, found.share_within) == (0.5, 0.75, None)
     assert (found.largest_difference, found.relative_difference) == (1.0, 1.0)
     assert found.mean_difference == pytest.approx((0.5 * 3 + 0.5 + 1.0) / 12)
@@ -54,7 +61,7 @@ def test_values_are_compared_within_their_range() -> None:
     reference = {"map": np.linspace(0, 10, 32, dtype=np.float32).reshape(2, 4, 4)}
     answers = {"map": reference["map"] + np.float32(0.4)}
     answers["map"][0, 0, 0] += np.float32(0.4)
-    found = compare(answers, reference, None, None)
+    found = compared(answers, reference)
     assert found.agreement is None
     assert found.share_within == pytest.approx(31 / 32)
     assert found.relative_difference == pytest.approx(0.08)
@@ -62,8 +69,27 @@ def test_values_are_compared_within_their_range() -> None:
 
 def test_lost_nan_counts_as_the_largest_difference() -> None:
     reference = {"map": np.array([[[np.nan, 1]], [[np.nan, 2]]], np.float32)}
-    same = compare(reference, reference, None, None)
+    same = compared(reference, reference)
     assert same.largest_difference == 0
-    erased = compare({"map": np.nan_to_num(reference["map"])}, reference, None, None)
+    erased = compared({"map": np.nan_to_num(reference["map"])}, reference)
     assert erased.largest_difference == np.inf
     assert erased.as_json()["largest_difference"] is None
+
+
+def test_answers_compared_part_by_part_are_compared_as_in_one() -> None:
+    generator = np.random.default_rng(0)
+    reference = {"p": generator.normal(size=(90, 3)), "map": generator.normal(size=(90, 4, 4)).astype(np.float32)}
+    answers = {
+        name: array + generator.normal(0, 0.3, array.shape).astype(array.dtype) for name, array in reference.items()
+    }
+    labels = generator.integers(0, 3, 90)
+    pieces = [[{name: array[at : at + 7] for name, array in form.items()} for at in range(0, 90, 7)]
+              for form in (answers, reference)]  # fmt: skip
+    outputs = summarize(pieces[1])
+    assert outputs == summarize([reference])
+    apart = compare(zip(*pieces, strict=True), outputs, find_decision(outputs, labels), labels)
+    whole = compared(answers, reference, labels)
+    assert apart.mean_difference == pytest.approx(whole.mean_difference, rel=1e-12)
+    assert replace(apart, mean_difference=0) == replace(whole, mean_difference=0)
+    assert 0 < apart.accuracy < 1
+    assert 0 < apart.agreement < 1

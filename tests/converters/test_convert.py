@@ -87,7 +87,7 @@ def test_report_and_evidence_say_what_was_measured(converted: ConversionReport) 
     evidence = json.loads(bundle.read(converted.output).files["evidence/candidates.json"])
     assert [entry["size"] for entry in evidence["candidates"]] == [original.size, int8.size]
     assert evidence["guard_on_held_back"]["rows"] == 142
-    assert evidence["chosen"]["recipe"] == "int8"
+    assert evidence["chosen"]["onnx"]["recipe"] == "int8"
     assert evidence["candidates"][1]["cost"]["p50_ns"] == int8.cost.p50_ns
 
 
@@ -331,7 +331,7 @@ def test_convert_command_prints_one_json_document(
     assert command(convert_command, *arguments, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["output"] == str(tmp_path / "m.erai")
-    assert document["choice"]["recipe"] == "float"
+    assert document["choices"]["onnx"]["recipe"] == "float"
     assert document["candidates"][0]["cost"]["p50_ns"] > 0
 
 

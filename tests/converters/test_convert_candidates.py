@@ -91,7 +91,7 @@ def test_evidence_has_the_table_and_marks_the_pareto_front(compressed: Conversio
         assert {"size", "accuracy", "agreement", "largest_difference", "threshold"} <= entry.keys()
         assert entry["cost"]["p10_ns"] <= entry["cost"]["p50_ns"] <= entry["cost"]["p90_ns"]
         assert entry["cost"]["speed_up_low"] <= entry["cost"]["speed_up"] <= entry["cost"]["speed_up_high"]
-    assert evidence["chosen"]["recipe"] == compressed.choice.recipe
+    assert evidence["chosen"]["onnx"]["recipe"] == compressed.choice.recipe
     assert evidence["budgets"] == {"max_drop": 1.0, "latency_ms": None, "size": None}
     threshold = evidence["candidates"][-1]["threshold"]
     assert threshold["output"] == "probabilities"

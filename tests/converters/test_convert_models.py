@@ -73,24 +73,6 @@ def policy_of(path: Path) -> Policy:
     return parse_policy(bundle.read(path).files["policy.toml"].decode())
 
 
-@pytest.mark.parametrize("name", ["mlp", "forest"])
-def test_zipmap_is_bundled_and_what_was_left_out_is_said(tumours: Path, tmp_path: Path, name: str) -> None:
-    report = convert(tumours / f"{name}.zipmap.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y")
-    assert report.unrecorded == ("output_probability",)
-    assert report.batched
-    found = bundle.read(tmp_path / "m.erai")
-    assert [tensor.name for tensor in found.manifest.golden.outputs] == ["output_label"]
-    assert "`output_probability`" in found.files["card.md"].decode()
-    assert json.loads(found.files["evidence/candidates.json"])["unrecorded_outputs"] == ["output_probability"]
-    rows = np.load(tumours / "data.npz")["X"][:3]
-    expected = onnxruntime.InferenceSession(tumours / f"{name}.zipmap.onnx").run(None, {"X": rows})
-    with edge_rai.load(tmp_path / "m.erai") as session:
-        answer = session.predict(rows)
-    assert answer.outputs["output_label"].tolist() == expected[0].tolist()
-    if report.choice.recipe == "float":
-        assert answer.outputs["output_probability"] == expected[1]
-
-
 def test_trees_are_bundled_as_they_are(tumours: Path, tmp_path: Path) -> None:
     report = convert(tumours / "forest.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y")
     assert [entry.quantization for entry in report.candidates] == ["none"]

@@ -116,7 +116,7 @@ def test_folder_of_images_becomes_a_bundle_and_again_the_same(digits: Path, digi
 def test_images_in_folders_are_scored_by_them(digits: Path, digit_images: Path) -> None:
     def right(learned: Learned) -> float:
         assert learned.dataset.labels is not None
-        decided = np.argmax(learned.answers["logits"], axis=1)
+        decided = np.argmax(learned.answers.all_of("logits"), axis=1)
         return float(np.mean(decided == learned.dataset.labels[learned.held_back]))
 
     fit, inverted = ImageOptions("0..1"), ImageOptions("0..1", mean=(1.0,), std=(-1.0,))
@@ -197,8 +197,8 @@ def test_bad_data_is_one_sentence_exit_1_and_nothing_written(
 @pytest.mark.parametrize(
     ("package", "said", "name"),
     [
-        ("PIL", "Pillow: pip install edge-rai-converters[images]", "images"),
-        ("pyarrow", "pyarrow: pip install edge-rai-converters[parquet]", "a.parquet"),
+        ("PIL", "Pillow: pip install 'edge-rai-converters[images]'", "images"),
+        ("pyarrow", "pyarrow: pip install 'edge-rai-converters[parquet]'", "a.parquet"),
     ],
 )
 def test_missing_package_is_named_with_its_extra(

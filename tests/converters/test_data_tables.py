@@ -187,7 +187,7 @@ def test_csv_that_cannot_serve_is_explained(tmp_path: Path, content: str | bytes
         (PAIR, "z", None, "labels 'z' are neither a file nor in .*; it has 'a', 'b', 'city'"),
         (PAIR, None, ["a", "z"], "no column 'z'; it has 'a', 'b', 'city'"),
         (PAIR, None, ["a", "city"], "column 'city' holds text such as 'Ulm'"),
-        (PAIR, "city", ["a"], "has 1 values on axis 1; the model takes 2"),
+        (PAIR, "city", ["a"], "has 1 value on axis 1; the model takes 2"),
         ((TensorSpec("a", "string", (None, 1)), TensorSpec("z", "float32", (None, 1))), None, None, "no column 'z'"),
         ((TensorSpec("a", "int64", (None, 1)), TensorSpec("b", "int64", (None, 1))), None, None, "'b' is 0.25 in"),
         ((TensorSpec("a", "float32", (None, 3)), TensorSpec("b", "float32", (None, 1))), None, None, "model takes 3"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import pytest
@@ -52,6 +53,50 @@ def test_built_in_recipes_are_valid_and_begin_with_the_model_as_it_came() -> Non
 )
 def test_wishes_choose_the_recipes(prune: recipes.Prune, quantize: recipes.Quantize, names: list[str]) -> None:
     assert [recipe.name for recipe in recipes.chosen(recipes.built_in(), prune, quantize)] == names
+
+
+@pytest.mark.parametrize(
+    ("quantize", "names"),
+    [
+        ("none", ["float", "pruned", "tflite-float", "tflite-pruned"]),
+        ("int8", ["int8", "pruned-int8", "tflite-int8", "tflite-pruned-int8"]),
+        ("fp16", ["fp16", "pruned-fp16", "tflite-fp16", "tflite-pruned-fp16"]),
+    ],
+)
+def test_two_targets_have_the_recipes_of_both(quantize: recipes.Quantize, names: list[str]) -> None:
+    found = recipes.chosen(recipes.built_in(), "auto", quantize, ("onnx", "tflite"))
+    assert [recipe.name for recipe in found] == names
+    for recipe in found:
+        assert bool(recipe.rewrites({"max_drop": 1.0})) == (recipe.target == "tflite" and quantize != "none")
+
+
+@pytest.mark.parametrize(
+    ("target", "quantize", "said"),
+    [
+        ("onnx", "int16", "which is not for onnx: auto, int8, int8-dynamic, fp16, int4, none are"),
+        ("tflite", "int4", "which is not for tflite: auto, int8, int8-dynamic, fp16, int16, none are"),
+    ],
+)
+def test_wish_that_a_target_does_not_know_is_refused(
+    target: Literal["onnx", "tflite"], quantize: recipes.Quantize, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        recipes.chosen(recipes.built_in(), "auto", quantize, (target,))
+
+
+@pytest.mark.parametrize(
+    ("target", "steps", "said"),
+    [
+        ("onnx", ["tflite_int8"], "each of steps must have a pass, one of lower, prune, static_int8"),
+        ("tflite", ["tflite_int8", "prune"], "prune works on ONNX, so it comes before tflite_int8"),
+        ("coreml", ["prune"], "target must be one of onnx, tflite"),
+    ],
+)
+def test_steps_belong_to_their_target(tmp_path: Path, target: str, steps: list[str], said: str) -> None:
+    head = WRITTEN.split("[[steps]]")[0] + f'target = "{target}"\n'
+    (tmp_path / "mine.toml").write_text(head + "".join(f'[[steps]]\npass = "{step}"\n' for step in steps))
+    with pytest.raises(ValueError, match=said):
+        recipes.read(tmp_path / "mine.toml")
 
 
 @pytest.mark.parametrize("prune", [0.0, 1.0, -0.5, float("nan"), "half"])

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_rai_converters import data
+from edge_rai_converters.answered import answered
 from edge_rai_converters.runner import Runner, is_batched, rows_are_independent
 from edge_rai_converters.sources import onnx as onnx_source
 
@@ -83,7 +84,7 @@ def test_sequence_of_maps_counts_rows(tumours: Path) -> None:
     dataset = data.load(tumours / "data.npz", source.inputs, "y")
     runner = Runner(source.data, "model")
     assert is_batched(source, runner, dataset)
-    assert list(runner.answers(dataset.rows, np.arange(5), batched=True)) == ["output_label"]
+    assert list(answered(runner, dataset.rows, np.arange(5), batched=True).outputs) == ["output_label"]
 
 
 def test_dynamic_int8_is_not_batched(tumours: Path, tmp_path: Path) -> None:

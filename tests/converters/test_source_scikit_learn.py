@@ -47,7 +47,8 @@ from sklearn.svm import LinearSVC
 
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import TensorSpec
-from edge_rai_converters import sources
+from edge_rai_converters import convert, sources
+from edge_rai_converters.errors import DataError
 from edge_rai_converters.passes.contract import Material, apply
 from edge_rai_converters.passes.lower import lower
 from edge_rai_converters.sources import SourceModel
@@ -281,7 +282,10 @@ class Doubled(TransformerMixin, BaseEstimator):
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ({"x": WINES[:5, :4]}, "Pipeline: "),
+        (
+            {"x": WINES[:5, :4]},
+            "Pipeline: it was fitted with 13 columns, and the data have 4; give it those and no others",
+        ),
         ({"x": WINES[:5, :, None]}, r"'x' of the sample has shape \[5, 13, 1\]"),
         ({"x": WINES[:0]}, r"'x' of the sample has shape \[0, 13\]"),
         ({"x": np.array([["a", 1.0]], object)}, "'x' of the sample mixes types or holds object"),
@@ -289,7 +293,7 @@ class Doubled(TransformerMixin, BaseEstimator):
 )
 def test_sample_that_does_not_fit_is_one_sentence(sample: Any, message: str) -> None:
     model = make_pipeline(StandardScaler(), logistic()).fit(WINES, CULTIVAR)
-    with pytest.raises(UnsupportedModelError, match=message) as refused:
+    with pytest.raises((UnsupportedModelError, DataError), match=message) as refused:
         sources.read(model, sample=sample)
     assert "\n" not in str(refused.value)
 
@@ -327,3 +331,44 @@ def test_export_that_answers_otherwise_than_its_model_is_refused() -> None:
     sources.read(logistic().fit(TUMOURS[:, :4], BENIGN), sample={"x": TUMOURS[:64, :4]})
     with pytest.raises(UnsupportedModelError, match=r"Turned: its export to ONNX answers \d+ % of the sample's rows"):
         sources.read(model, sample={"x": TUMOURS[:64, :4]})
+
+
+def test_rows_that_are_not_finite_are_the_fault_of_the_data_and_not_of_the_exporter(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), logistic()).fit(WINES, CULTIVAR)
+    rows = WINES.copy()
+    rows[3, 4] = np.nan
+    with pytest.raises(DataError, match=r"feature 'data\[4\]' is nan in row 3, and 1 of 178 rows hold values that are"):
+        convert(model, rows, tmp_path / "m.erai")
+    rows[:] = np.inf
+    with pytest.raises(DataError, match="none of the first 178 rows is finite; impute missing values, or give rows"):
+        convert(model, rows, tmp_path / "m.erai")
+    with pytest.raises(DataError, match="Pipeline: it refuses the first rows of the data: Input X contains NaN"):
+        sources.read(model, sample={"x": np.full_like(WINES, np.nan)})
+
+
+@pytest.mark.parametrize("width", [12, 14])
+def test_rows_of_another_width_than_the_model_was_fitted_with_are_explained(tmp_path: Path, width: int) -> None:
+    model = make_pipeline(StandardScaler(), logistic()).fit(WINES, CULTIVAR)
+    rows = np.column_stack([WINES, CULTIVAR])[:, :width].astype(np.float32)
+    message = f"Pipeline: it was fitted with 13 columns, and the data have {width}; give it those and no others"
+    with pytest.raises(DataError, match=message):
+        convert(model, rows, tmp_path / "m.erai")
+
+
+def test_columns_of_a_table_are_chosen_for_a_model_in_memory(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), logistic()).fit(WINES, CULTIVAR)
+    names = [f"c{place}" for place in range(13)]
+    lines = [",".join(["station", *names]), *(f"7,{','.join(map(str, row))}" for row in WINES)]
+    (tmp_path / "wines.csv").write_text("\n".join(lines))
+    report = convert(
+        model, tmp_path / "wines.csv", tmp_path / "m.erai", feature_names=names, quantize="none", reproducible=True
+    )
+    assert report.features == 13
+
+
+def test_column_that_the_model_picks_by_name_and_the_data_lack_is_named() -> None:
+    model = ColumnTransformer([("scaled", StandardScaler(), [0])], remainder="passthrough").fit(WINES)
+    model.feature_names_in_ = np.array([f"c{place}" for place in range(13)], object)
+    sample = {f"c{place}": WINES[:5, place : place + 1] for place in range(12)}
+    with pytest.raises(DataError, match="it was fitted with a column 'c12', and the data have none of that name"):
+        sources.read(model, sample=sample)

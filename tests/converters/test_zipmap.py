@@ -69,3 +69,11 @@ def test_model_without_a_zipmap_is_left_alone(tumours: Path) -> None:
     rows = np.load(tumours / "data.npz")["X"][:20]
     with pytest.raises(NotApplicableError, match="none of its outputs comes of a ZipMap"):
         changed(onnx.load(tumours / "mlp.onnx"), rows)
+
+
+def test_maps_that_are_no_answer_are_left_alone(tumours: Path) -> None:
+    rows = np.load(tumours / "data.npz")["X"][:20]
+    model = onnx.load(tumours / "mlp.zipmap.onnx")
+    del model.graph.output[1]
+    with pytest.raises(NotApplicableError, match="the maps 'output_probability' are used within it"):
+        changed(model, rows)

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai_converters.audit.material import Floats, Material, drawn_evenly
-from edge_rai_converters.audit.report import Finding, graded, listed, rows_of
+from edge_rai_converters.audit.report import Finding, graded, listed
 from edge_rai_converters.data import Index
+from edge_rai_converters.words import number_of
 
 # Far out: more than three times the range of the middle 90 %, beyond that range. Of a normal distribution this is
 # eleven standard deviations, and a lognormal one (sigma 1) has one such value in five thousand.
@@ -216,7 +217,7 @@ def _far(material: Material, measured: Columns, place: int) -> str:
     low, high = measured.low[place], measured.high[place]
     ends = [f"{low:.6g}"] * bool(low < measured.fence_low[place])
     ends += [f"{high:.6g}"] * bool(high > measured.fence_high[place])
-    return f"{material.column(place)} ({rows_of(int(measured.out[place]))}, up to {' and '.join(ends)})"
+    return f"{material.column(place)} ({number_of(int(measured.out[place]), 'row')}, up to {' and '.join(ends)})"
 
 
 def _places(which: npt.NDArray[Any]) -> list[int]:
@@ -224,7 +225,7 @@ def _places(which: npt.NDArray[Any]) -> list[int]:
 
 
 def _times(entry: tuple[str, int]) -> str:
-    return f"{entry[0]} ({rows_of(entry[1])})"
+    return f"{entry[0]} ({number_of(entry[1], 'row')})"
 
 
 def _share(name: str, share: float) -> str:
@@ -232,4 +233,4 @@ def _share(name: str, share: float) -> str:
 
 
 def _columns(count: int) -> str:
-    return f"{count:,} column{'s' * (count > 1)}"
+    return number_of(count, "column")

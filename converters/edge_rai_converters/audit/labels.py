@@ -14,6 +14,7 @@ from edge_rai_converters.audit.points import make_points
 from edge_rai_converters.audit.report import Finding, counted, listed
 from edge_rai_converters.audit.slices import NEEDED, WIDTH
 from edge_rai_converters.data import Array, Index
+from edge_rai_converters.words import number_of
 
 NEIGHBOURS = 10
 _FEWEST = 10
@@ -91,7 +92,7 @@ def _small(labels: Coded, counts: Index, held_back: Index) -> Iterator[Finding]:
         yield Finding(
             "small_classes",
             "warning",
-            f"{len(tiny)} classes with fewer than {_FEWEST} rows: {_sizes(shown)}",
+            f"{number_of(len(tiny), 'class', 'classes')} with fewer than {_FEWEST} rows: {_sizes(shown)}",
             "Nothing can be said of them: add rows, or merge the classes",
             {"counts": shown},
         )

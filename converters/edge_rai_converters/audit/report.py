@@ -113,10 +113,5 @@ def counted(count: int, of: int, what: str = "rows") -> str:
     return f"{count:,} of {of:,} {what} ({100 * count / max(of, 1):.2g} %)"
 
 
-def rows_of(count: int) -> str:
-    """A number of rows: "1 row", "12 rows"."""
-    return f"{count:,} row{'s' * (count != 1)}"
-
-
 def _part(some: int, of: int) -> str:
     return f"all {of:,}" if some == of else f"{some:,} of {of:,}"

@@ -9,12 +9,14 @@ from pathlib import Path
 from edge_rai_converters.audit.agreement import find_disagreement
 from edge_rai_converters.audit.columns import find_columns, measure
 from edge_rai_converters.audit.duplicates import find_exact, find_near, group
+from edge_rai_converters.audit.giveaways import find_giveaways
 from edge_rai_converters.audit.labels import are_classes, consensus, find_classes, find_suspects
 from edge_rai_converters.audit.material import Material
 from edge_rai_converters.audit.report import AuditReport, Finding, by_severity, listed
 from edge_rai_converters.audit.slices import find_slices
 from edge_rai_converters.audit.sources import of_dataset, open_data
 from edge_rai_converters.data import Dataset, Index
+from edge_rai_converters.given import DATA, check_there
 from edge_rai_converters.progress import Progress, silent
 
 
@@ -61,8 +63,10 @@ def audit(
     Raises:
         DataError: The data cannot be read, or there is no such column.
         MissingExtraError: A package that reads this kind of file is not there.
+        MissingFileError: There is nothing at that path.
         OSError: A file cannot be read.
     """
+    check_there(data, DATA)
     progress("reading")
     material, left_out = open_data(Path(data), labels, slices, lambda share: progress("reading", share))
     return _report(material, left_out, _THOROUGH, progress)
@@ -98,6 +102,8 @@ def _report(material: Material, left_out: Sequence[str], bounds: _Bounds, progre
     findings += find_columns(material, measured)
     labels = consensus(material.labels)
     classes = labels if labels is not None and are_classes(labels) else None
+    if labels is not None:
+        findings += find_giveaways(material, labels)
     progress("exact duplicates")
     groups = group(material)
     findings += find_exact(material, groups, classes)

@@ -88,9 +88,16 @@ def of_dataset(
         held_back=np.isin(index, held_back),
         numbers=parts,
         texts={name: coded for key, rows in words for name, coded in _texts(key, rows[index]).items()},
-        labels={} if data.labels is None else {"labels": _plain(data.labels[index])},
+        labels={} if data.labels is None else {"labels": _class_names(data, index)},
         image=_image_form(parts) if not words else None,
+        place=data.place,
     )
+
+
+def _class_names(data: Dataset, index: Index) -> Array:
+    """(n,) labels as people gave them: text, where the classes have names."""
+    labels = np.asarray(data.labels)[index]
+    return _plain(labels) if data.class_names is None else np.array(data.class_names, object)[labels]
 
 
 def _columns(data: Dataset, rows: StoredRows) -> tuple[str, ...] | None:

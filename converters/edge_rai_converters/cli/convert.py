@@ -17,8 +17,9 @@ _PRUNE_HELP = (
     "runtimes of a device, so they are not offered"
 )
 _QUANTIZE_HELP = (
-    "auto: try int8 and keep it where it pays; int8: static; int8-dynamic: for models of MatMul and Gemm; fp16; int4: "
-    "weights of 4 bits; none (default: auto)"
+    "auto: try int8 and keep it where it pays; int8: static; int8-dynamic: for models of MatMul and Gemm, in TFLite of "
+    "convolutions too; fp16; int4: weights of 4 bits, ONNX only; int16: activations of 16 bits, TFLite only, many "
+    "times slower than float on most CPUs; none (default: auto)"
 )
 
 
@@ -26,9 +27,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Registers the command."""
     parser = subparsers.add_parser("convert", help="make a bundle from a trained model and reference data")
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "--target", choices=("onnx",), default="onnx", help="format of the model inside (default: onnx)"
-    )
+    _add_target(parser)
     add_data(parser)
     parser.add_argument("--policy", metavar="TOML", help="rules to use instead of learned ones (see edge-rai profile)")
     add_wishes(parser)
@@ -44,11 +43,34 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(run=run)
 
 
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        choices=("onnx", "tflite", "onnx,tflite"),
+        default="onnx",
+        metavar="onnx|tflite|onnx,tflite",
+        help="formats that the bundle has the model in, each chosen from candidates of its own (default: onnx)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("keep", "nhwc"),
+        default="keep",
+        help="nhwc: the bundle takes images with their channels last, which TFLite computes with; the data are as the "
+        "given model takes them (default: keep)",
+    )
+    parser.add_argument(
+        "--edges",
+        choices=("float", "int8"),
+        default="float",
+        help="type of the inputs and outputs of a TFLite model in int8 (default: float)",
+    )
+
+
 def _add_compression(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prune", type=_prune, default="auto", metavar="auto|RATIO|none", help=_PRUNE_HELP)
     parser.add_argument(
         "--quantize",
-        choices=("auto", "int8", "int8-dynamic", "fp16", "int4", "none"),
+        choices=("auto", "int8", "int8-dynamic", "fp16", "int4", "int16", "none"),
         default="auto",
         help=_QUANTIZE_HELP,
     )
@@ -107,6 +129,9 @@ def run(args: argparse.Namespace) -> int:
             max_drop=args.max_drop,
             budget_ms=args.budget_ms,
             budget_bytes=args.budget_bytes,
+            target=args.target,
+            layout=args.layout,
+            edges=args.edges,
             target_cpu=args.target_cpu,
             recipes=args.recipe,
             seed=args.seed,

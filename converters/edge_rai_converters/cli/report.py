@@ -6,9 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from edge_rai_converters.words import number_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edge_rai.bundle import Format
     from edge_rai_converters.candidates import Candidate
     from edge_rai_converters.compare import Comparison
     from edge_rai_converters.distance import DistanceReport
@@ -62,23 +65,37 @@ def print_report(report: ConversionReport) -> None:
     """The candidates, the choice and what the guard says of the held-back rows."""
     _print_audit(report)
     _print_candidates(report)
-    print(f"chosen: {report.choice.reason}.")
-    cost = report.chosen.cost
-    if cost and cost.slower:
-        print(f"        it takes {1 / cost.speed_up:.2f} times as long as float here; see --budget-ms, --quantize none")
-    for topic, note in report.chosen.notes.items():
-        print(f"        {topic.replace('_', ' ')}: {note}")
-    if report.chosen.threshold:
-        fitted = report.chosen.threshold
-        print(f"threshold: {fitted.output}: {fitted.refit}; accuracy with it {_percent(fitted.accuracy)}")
+    for target in report.choices:
+        _print_choice(report, target)
+    if report.apart:
+        same = "" if report.apart.agreement is None else f"; {_percent(report.apart.agreement)} in the same class"
+        most, mean = report.apart.largest_difference, report.apart.mean_difference
+        print(f"apart:  TFLite differs from ONNX by {most:.3g} at most, {mean:.3g} on average{same}")
     if report.fallback:
         print(f"fallback: {report.fallback.size:,} bytes; {_agreement(report.fallback.comparison)}")
+    for name, keys in report.columns.items():
+        print(
+            f"zipmap: output {name} was a map a row; it is a matrix now, a column a class: {', '.join(map(str, keys))}"
+        )
     if report.unrecorded:
         print(f"left out: {', '.join(report.unrecorded)} (no tensors of numbers: not compared, no golden vectors)")
     print_distances(report.distances, report.without_distance)
     _print_guard(report)
     batch = "rows are judged one by one" if report.batched else "a call is one row"
-    print(f"wrote:  {report.output} ({report.features} features, {report.calibration_rows} calibration rows; {batch})")
+    learned = f"{number_of(report.features, 'feature')}, {number_of(report.calibration_rows, 'calibration row')}"
+    print(f"wrote:  {report.output} ({learned}; {batch})")
+
+
+def _print_choice(report: ConversionReport, target: Format) -> None:
+    chosen, cost = report.chosen_for(target), report.chosen_for(target).cost
+    print(f"chosen: {report.choices[target].reason}.")
+    if cost and cost.slower:
+        print(f"        it takes {1 / cost.speed_up:.2f} times as long as float here; see --budget-ms, --quantize none")
+    for topic, note in chosen.notes.items():
+        print(f"        {topic.replace('_', ' ')}: {note}")
+    if chosen.threshold:
+        fitted = chosen.threshold
+        print(f"threshold: {fitted.output}: {fitted.refit}; accuracy with it {_percent(fitted.accuracy)}")
 
 
 def _print_audit(report: ConversionReport) -> None:
@@ -93,6 +110,7 @@ def _print_audit(report: ConversionReport) -> None:
 def _print_candidates(report: ConversionReport) -> None:
     decides = report.candidates[0].comparison.agreement is not None
     same = "agreement" if decides else "within 5 %"
+    chosen = {choice.recipe for choice in report.choices.values()}
     width = max(len(entry.recipe) for entry in report.candidates) + 2
     costs = all(entry.cost for entry in report.candidates)
     head = f"  {'candidate':{width}}{'bytes':>12}{'accuracy':>11}{same:>12}{'max diff':>10}"
@@ -100,14 +118,15 @@ def _print_candidates(report: ConversionReport) -> None:
     for entry in report.candidates:
         measured = entry.comparison
         agreement = measured.share_within if measured.agreement is None else measured.agreement
-        mark = "*" if entry.recipe == report.choice.recipe else " "
+        mark = "*" if entry.recipe in chosen else " "
         print(
             f"{mark} {entry.recipe:{width}}{entry.size:>12,}{_percent(measured.accuracy):>11}{_percent(agreement):>12}"
             f"{measured.largest_difference:>10.3g}{_cost(entry)}"
         )
-    for name, why in report.choice.objections.items():
-        if name != report.choice.recipe:
-            print(f"  {name} {why}")
+    for choice in report.choices.values():
+        for name, why in choice.objections.items():
+            if name != choice.recipe:
+                print(f"  {name} {why}")
 
 
 def _cost(entry: Candidate) -> str:
@@ -136,7 +155,7 @@ def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str
     """One line an input, what is behind its distance; and one a reason, which inputs have none for it."""
     for entry in reports:
         rate, share = 100 * entry.false_rejection_rate, 100 * entry.above / entry.held_back
-        origin = f"for a false rejection rate of {rate:.3g} %, from {entry.rows} rows"
+        origin = f"for a false rejection rate of {rate:.3g} %, from {number_of(entry.rows, 'row')}"
         print(
             f"distance: {entry.input}, {entry.kind}: squared at most {entry.threshold:.5g}, "
             f"{'your threshold' if entry.yours else origin}; {entry.above} of {entry.held_back} held-back rows are "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data.rows import Array, ChangedRows, StoredRows, all_chunks
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.words import number_of
 
 
 def is_slice(path: Path, spec: TensorSpec, array: StoredRows) -> bool:
@@ -41,8 +42,8 @@ def check_extents(path: Path, spec: TensorSpec, array: StoredRows, row_is_slice:
     for axis, (extent, came) in enumerate(zip(wanted, array.shape[1:], strict=True)):
         if came == 0 or extent not in (None, came):
             raise DataError(
-                f"{path}: the array for input {spec.name!r} has {came} values on axis {axis + 1}; the model takes "
-                f"{'at least 1' if extent is None else extent}"
+                f"{path}: the array for input {spec.name!r} has {number_of(came, 'value')} on axis {axis + 1}; the "
+                f"model takes {'at least 1' if extent is None else extent}"
             )
 
 

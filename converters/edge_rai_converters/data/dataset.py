@@ -21,6 +21,7 @@ from edge_rai_converters.data.images import ImageOptions, read_images
 from edge_rai_converters.data.labels import to_classes
 from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.words import number_of
 
 MIN_ROWS = 32
 HELD_BACK_EVERY = 4
@@ -43,6 +44,7 @@ class Dataset:
         class_names: Of the classes that labels in text or folders stand for.
         table_columns: All columns of a table.
         preparation: How the rows were made of what the file holds, for the record; values that JSON has.
+        place: What to call a row in a message.
     """
 
     rows: Rows
@@ -54,6 +56,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     table_columns: tuple[str, ...] | None = None
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    place: Callable[[int], str] = "row {}".format
 
     def __len__(self) -> int:
         return len(next(iter(self.rows.values())))
@@ -140,6 +143,7 @@ def load(
         class_names=class_names,
         table_columns=found.table_columns,
         preparation=found.preparation,
+        place=found.place,
     )
 
 
@@ -274,8 +278,8 @@ def _feature_names(path: Path, array: StoredRows | None, inputs: Sequence[Tensor
         raise DataError(f"{path}: {FEATURE_NAMES} must be a one-dimensional array of text, not {array.dtype}")
     if len(inputs) != 1 or len(inputs[0].shape) != 2 or inputs[0].shape[1] != len(array):
         raise DataError(
-            f"{path}: {FEATURE_NAMES} has {len(array)} names for the columns of a single input; the model has "
-            + ", ".join(f"{spec.name!r} of shape {list(spec.shape)}" for spec in inputs)
+            f"{path}: {FEATURE_NAMES} has {number_of(len(array), 'name')} for the columns of a single input; the model "
+            "has " + ", ".join(f"{spec.name!r} of shape {list(spec.shape)}" for spec in inputs)
         )
     names = tuple(map(str, array[:]))
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
@@ -301,7 +305,9 @@ def _check_counts(path: Path, found: _Found) -> None:
         raise DataError(f"{path}: the arrays differ in their number of rows ({listed}); give as many of each")
     count = next(iter(counts.values()))
     if count < MIN_ROWS:
-        raise DataError(f"{path}: {count} rows; at least {MIN_ROWS} are needed, and a few hundred are better")
+        raise DataError(
+            f"{path}: {number_of(count, 'row')}; at least {MIN_ROWS} are needed, and a few hundred are better"
+        )
 
 
 def _typed(

@@ -98,7 +98,7 @@ def read_images(
         OSError: A file cannot be read.
     """
     if find_spec("PIL") is None:
-        raise MissingExtraError(f"{folder}: reading images takes Pillow: pip install edge-rai-converters[images]")
+        raise MissingExtraError(f"{folder}: reading images takes Pillow: pip install 'edge-rai-converters[images]'")
     form = _form(folder, inputs, options)
     change = _change(folder, inputs[0], options, form)
     names, left_out = _names(folder)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def read_parquet(path: Path) -> tuple[dict[str, Array], None]:
     """The columns; see ``tables.Table``. Dates and times become text."""
     if find_spec("pyarrow") is None:
-        raise MissingExtraError(f"{path}: reading Parquet takes pyarrow: pip install edge-rai-converters[parquet]")
+        raise MissingExtraError(f"{path}: reading Parquet takes pyarrow: pip install 'edge-rai-converters[parquet]'")
     from pyarrow import parquet
 
     with path.open("rb") as opened:

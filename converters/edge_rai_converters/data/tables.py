@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data.rows import Array, ChangedRows, ColumnRows, StoredRows
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.words import number_of
 
 SUFFIXES = (".csv", ".parquet")
 # Of all columns; what is larger belongs into a file that is read part by part.
@@ -183,8 +184,9 @@ def _of_single(
     wanted = spec.shape[-1] if spec.shape else 1
     if not names or wanted not in (None, len(names)):
         left_out = [name for name in table.columns if name not in names]
+        takes = "at least 1 column" if wanted is None else number_of(wanted, "column")
         raise DataError(
-            f"{table.path}: the model takes {'at least 1' if wanted is None else wanted} columns, and of "
+            f"{table.path}: the model takes {takes}, and of "
             f"{'text' if kind == 'O' else 'numbers'} there are {len(names)}: {_list(names)} (not taken: "
             f"{_list(left_out)}); name them in their order as feature_names, and that of the classes as labels"
         )

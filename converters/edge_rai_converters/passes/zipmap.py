@@ -7,7 +7,6 @@ output as it was. A dict a row costs a small model more time than its arithmetic
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import onnx
@@ -27,9 +26,13 @@ def without_zipmap() -> Pass:
 
 
 def _run(model: onnx.ModelProto, _: Material) -> onnx.ModelProto:
-    classes = _classes(model)
+    classes = classes_of_maps(model)
     if not classes:
         raise NotApplicableError("none of its outputs comes of a ZipMap")
+    read = {name for node in model.graph.node for name in node.input}
+    within = classes.keys() & read | classes.keys() - {value.name for value in model.graph.output}
+    if within:
+        raise NotApplicableError(f"the maps {min(within)!r} are used within it")
     result = onnx.ModelProto()
     result.CopyFrom(model)
     for node in result.graph.node:
@@ -44,19 +47,19 @@ def _run(model: onnx.ModelProto, _: Material) -> onnx.ModelProto:
     return result
 
 
-def _classes(model: onnx.ModelProto) -> dict[str, list[Any]]:
-    """Keys of the maps, by the name of the ZipMap's output."""
+def classes_of_maps(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
+    """Keys of the maps, in the order of the columns that they were made of, by the name of the ZipMap's output."""
     found = {}
     for node in model.graph.node:
         if (node.op_type, node.domain) == (_ZIPMAP, _DOMAIN):
             lists = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
             strings = [label.decode(errors="replace") for label in lists.get("classlabels_strings", ())]
-            found[node.output[0]] = strings or list(lists.get("classlabels_int64s", ()))
+            found[node.output[0]] = tuple(strings or lists.get("classlabels_int64s", ()))
     return found
 
 
 def _others(before: onnx.ModelProto, after: onnx.ModelProto, material: Material) -> str:
-    classes = _classes(before)
+    classes = classes_of_maps(before)
     old, new = Runner(before.SerializeToString(), "before"), Runner(after.SerializeToString(), "after")
     for feed in islice(material.calibration(), _CALLS_TRIED):
         expected, found = old.call(feed), new.call(feed)

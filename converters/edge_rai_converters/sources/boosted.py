@@ -17,6 +17,7 @@ import numpy as np
 from edge_rai.errors import BundleError, UnsupportedModelError
 from edge_rai_converters.sources.exported import Array, Exported, Sample, exporting, imported
 from edge_rai_converters.sources.tables import Column, columns, fed, table
+from edge_rai_converters.words import number_of
 
 # Of the standard operators that onnxmltools writes around the trees.
 _OPSET = 15
@@ -72,8 +73,9 @@ def export(library: str, model: Any, sample: Sample | None, name: str) -> Export
         given = columns(sample, width, name)
         if [column.width for column in given] != [width]:
             found = ", ".join(f"{column.name!r} with {column.width}" for column in given)
+            wanted = number_of(width, "feature")
             raise UnsupportedModelError(
-                f"{name}: a model of {known.title} takes one array with its {width} features; the sample has {found}"
+                f"{name}: a model of {known.title} takes one array with its {wanted}; the sample has {found}"
             )
         exporter_takes = _plain_xgboost(model, name) if library == "xgboost" else model
         types = [(given[0].name, tensors.FloatTensorType([None, width]))]

@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 
 from edge_rai.errors import UnsupportedModelError
+from edge_rai_converters.errors import DataError
 from edge_rai_converters.sources import boosted
-from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample, exporting, imported
-from edge_rai_converters.sources.tables import columns, fed, table
+from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample, exporting, first_line, imported
+from edge_rai_converters.sources.tables import Column, columns, fed, table
+from edge_rai_converters.words import number_of
 
 EXTRA = "sklearn"
 # Of ai.onnx.ml: the newest that knows the operators of skl2onnx and no other types of them.
@@ -36,17 +38,37 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
     Raises:
         MissingExtraError: skl2onnx is not installed.
         UnsupportedModelError: skl2onnx has no converter for a part of the model.
+        DataError: The sample has other columns than the model was fitted with, or rows that it refuses.
     """
     skl2onnx, tensors = imported("skl2onnx", EXTRA), imported("skl2onnx.common.data_types", EXTRA)
     given = columns(sample, getattr(model, "n_features_in_", None), name)
+    _check_width(model, given, name)
     types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]
     boosted.register(model)
     with exporting(name, "skl2onnx"):
         proto = _converted(skl2onnx, model, types)
-        if sample is None:
-            return Exported(proto)
-        feed = fed(sample, given)
+    if sample is None:
+        return Exported(proto)
+    feed = fed(sample, given)
+    try:
         return Exported(proto, feed, [answer(model, _as_fitted(model, feed))])
+    except ValueError as error:  # as scikit-learn refuses rows
+        raise DataError(f"{name}: it refuses the first rows of the data: {first_line(error)}") from error
+
+
+def _check_width(model: Any, given: list[Column], name: str) -> None:
+    """Columns that are picked by name may be among others; a matrix has what the model was fitted with."""
+    names = [column.name for column in given]
+    fitted = list(map(str, getattr(model, "feature_names_in_", ())))
+    absent = [column for column in fitted if column not in names]
+    if len(given) > 1 and fitted and absent:
+        raise DataError(f"{name}: it was fitted with a column {absent[0]!r}, and the data have none of that name")
+    width = getattr(model, "n_features_in_", None)
+    if len(given) == 1 and width not in (None, given[0].width):
+        raise DataError(
+            f"{name}: it was fitted with {number_of(width, 'column')}, and the data have {given[0].width}; give it "
+            "those and no others: of a table name them as feature_names, and the one with the classes as labels"
+        )
 
 
 def _converted(skl2onnx: Any, model: Any, types: list[tuple[str, Any]]) -> onnx.ModelProto:

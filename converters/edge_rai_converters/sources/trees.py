@@ -12,13 +12,18 @@ _DOMAIN = "ai.onnx.ml"
 
 def kind_of_trees(model: onnx.ModelProto) -> bool:
     """Whether a tree ensemble is in the model."""
-    return bool(refusal(model))
+    return bool(trees_of(model))
+
+
+def trees_of(model: onnx.ModelProto) -> list[str]:
+    """Names of the operators in the model that are tree ensembles."""
+    parts: tuple[onnx.GraphProto | onnx.FunctionProto, ...] = (model.graph, *model.functions)
+    return sorted({node.op_type for part in parts for node in _nodes(part) if node.domain == _DOMAIN} & _TREES)
 
 
 def refusal(model: onnx.ModelProto) -> str:
     """Why the model is neither quantized nor pruned, as one sentence; "" when no tree ensemble is in it."""
-    parts: tuple[onnx.GraphProto | onnx.FunctionProto, ...] = (model.graph, *model.functions)
-    found = sorted({node.op_type for part in parts for node in _nodes(part) if node.domain == _DOMAIN} & _TREES)
+    found = trees_of(model)
     if not found:
         return ""
     return (

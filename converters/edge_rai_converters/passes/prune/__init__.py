@@ -21,7 +21,13 @@ Importance = Literal["magnitude", "activation", "redundancy", "best"]
 _USUAL: Measure = "redundancy"
 
 
-def prune(keep: float | Literal["auto"], importance: Importance = "best", max_drop: float = 1.0, seed: int = 0) -> Pass:
+def prune(
+    keep: float | Literal["auto"],
+    importance: Importance = "best",
+    max_drop: float = 1.0,
+    part: float = 1.0,
+    seed: int = 0,
+) -> Pass:
     """The pass that leaves fewer channels.
 
     Args:
@@ -31,10 +37,11 @@ def prune(keep: float | Literal["auto"], importance: Importance = "best", max_dr
             that the others cannot stand in for; "best" tries all three and keeps the one whose answers are nearest to
             the original's on calibration rows that nothing was fitted to.
         max_drop: Of "auto", the points of 100 by which the pruned model may disagree with the original on such rows.
+        part: Of "auto", the share that is taken of the steps which keep to ``max_drop``, the ones that harm least.
         seed: Of the places of large images that are fitted to.
 
     Raises:
-        ValueError: ``keep`` is no share, ``importance`` is not known, or ``max_drop`` is negative.
+        ValueError: ``keep`` or ``part`` is no share, ``importance`` is not known, or ``max_drop`` is negative.
     """
     if keep != "auto" and not 0 < keep < 1:
         raise ValueError(f'keep = {keep}: expected a share between 0 and 1, or "auto"')
@@ -43,12 +50,15 @@ def prune(keep: float | Literal["auto"], importance: Importance = "best", max_dr
     if max_drop < 0:
         raise ValueError(f"max_drop = {max_drop}: expected points from 0 to 100")
 
+    if not 0 < part <= 1:
+        raise ValueError(f"part = {part}: expected a share above 0, up to 1")
+
     def run(model: onnx.ModelProto, material: Material) -> onnx.ModelProto:
         attempts = Attempts(model, material, seed)
         measures = MEASURES if importance == "best" else (importance,)
         if keep == "auto":
             first = _USUAL if importance == "best" else importance
-            shares = find_shares(attempts, first, max_drop, lambda share: material.progress(0.7 * share))
+            shares = find_shares(attempts, first, max_drop, part, lambda share: material.progress(0.7 * share))
         else:
             shares = dict.fromkeys(attempts.prunable, keep)
         result = attempts.finished(shares, measures)

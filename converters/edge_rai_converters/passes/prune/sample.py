@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 _MOST_ROWS = 2048
 _MOST_BYTES = 128 << 20
 # Of the tensors looked at, in one call.
-_VALUES_A_CALL = 1 << 22
+_VALUES_A_CALL = 1 << 20
 # One row in so many is kept apart, to judge by.
 _APART = 4
 

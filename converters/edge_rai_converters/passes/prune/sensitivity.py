@@ -26,7 +26,7 @@ class _Step:
 
 
 def find_shares(
-    attempts: Attempts, measure: Measure, max_drop: float, progress: Callable[[float], None]
+    attempts: Attempts, measure: Measure, max_drop: float, part: float, progress: Callable[[float], None]
 ) -> dict[int, float]:
     """The share of each group to keep so that the pruned model agrees with the original.
 
@@ -37,10 +37,11 @@ def find_shares(
         attempts: Of the model.
         measure: By which channels are chosen.
         max_drop: Points of agreement that may be lost, of 100.
+        part: Of the steps found, the share that is taken.
         progress: Told the share that is done.
 
     Raises:
-        NotApplicableError: Not even the first step agrees.
+        NotApplicableError: Not even the first step agrees, or of the steps that do the part is none.
     """
     order = _ordered(attempts, measure, lambda share: progress(0.6 * share))
     least = 1 - max_drop / 100
@@ -54,7 +55,9 @@ def find_shares(
         progress(0.6 + 0.4 * min(1.0, tried / (most + 1)))
     if not passes:
         raise NotApplicableError(f"no group of channels can go without more than {max_drop:g} points of disagreement")
-    return _shares(order[:passes])
+    if not int(part * passes):
+        raise NotApplicableError(f"{part:.0%} of what can go is nothing")
+    return _shares(order[: int(part * passes)])
 
 
 def _ordered(attempts: Attempts, measure: Measure, progress: Callable[[float], None]) -> list[_Step]:

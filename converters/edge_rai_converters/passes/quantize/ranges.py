@@ -1,7 +1,7 @@
 """The ranges of activations over any number of calibration rows, in bounded memory.
 
 ONNX Runtime's calibrators keep every row's activations until the last one came. Here a call hands out as many values
-as fit in 64 MiB and is forgotten: one pass finds the extremes, a second one, where a method asks for it, a histogram.
+as fit in 16 MiB and is forgotten: one pass finds the extremes, a second one, where a method asks for it, a histogram.
 
 Percentile leaves one value in 10,000 outside. Entropy takes the range within which the distribution of the values is
 told best by the levels of int8 (S. Migacz, "8-bit inference with TensorRT", GTC 2017). Exact zeros are in neither
@@ -28,7 +28,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 Array = npt.NDArray[Any]
 Ranges = dict[str, tuple[np.float32, np.float32]]
 
-_MOST_VALUES = 1 << 24
+_MOST_VALUES = 1 << 22
 _BINS = 2048  # on each side of zero
 _SHARE_OUTSIDE = 1e-4
 _STEP = 16

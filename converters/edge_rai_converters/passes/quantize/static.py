@@ -122,7 +122,7 @@ def to_qdq(prepared: onnx.ModelProto, ranges: Ranges, floats: Collection[str], t
     except Exception as error:  # the quantizer raises whatever its parts raise
         raise NotApplicableError(f"ONNX Runtime's quantizer failed: {first_line(error)}") from error
     result: onnx.ModelProto = quantizer.model.model
-    _answer_in_float(result.graph)
+    _answer_in_float(result.graph, prepared.graph)
     return result
 
 
@@ -135,12 +135,15 @@ def finish_int8(source: onnx.ModelProto, result: onnx.ModelProto) -> onnx.ModelP
     return result
 
 
-def _answer_in_float(graph: onnx.GraphProto) -> None:
+def _answer_in_float(graph: onnx.GraphProto, prepared: onnx.GraphProto) -> None:
     """Takes away, in place, the rounding of what a Gemm or MatMul gives to float operators or to the caller.
 
     ONNX Runtime's kernels for both add up in 32 bits and give floats as readily as int8, so the rounding buys nothing,
-    and of a network's answers to a classifier it is the greatest error.
+    and of a network's answers to a classifier it is the greatest error. It stays where the quantizer left a Relu or
+    Clip to it, because the range ends there.
     """
+    names = {node.name for node in graph.node}
+    clipped = {name for node in prepared.node if node.name not in names for name in node.output}
     makers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -149,7 +152,7 @@ def _answer_in_float(graph: onnx.GraphProto) -> None:
     for layer in [node for node in graph.node if node.op_type in ("Gemm", "MatMul")]:
         rounding = readers.get(layer.output[0], [])
         restoring = readers.get(rounding[0].output[0], []) if len(rounding) == 1 else []
-        if len(restoring) != 1 or restoring[0].op_type != "DequantizeLinear":
+        if len(restoring) != 1 or restoring[0].op_type != "DequantizeLinear" or layer.output[0] in clipped:
             continue
         answer = restoring[0].output[0]
         if not any(_is_int8(node, makers, readers) for node in readers.get(answer, [])):
