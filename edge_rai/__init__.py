@@ -1,7 +1,15 @@
 """Guarded inference for edge devices."""
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
+if os.path.basename((getattr(sys, "argv", None) or [""])[0]) == "edge-rai":
+    # The command: whoever thinks better of it while it still imports gets no traceback. ``cli.main`` ends this.
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"edge-rai: interrupted\n"), os._exit(130)))
 try:
     from edge_rai._native import ManualClock, version
 except ModuleNotFoundError as missing:
