@@ -63,7 +63,7 @@ format: .venv/.test
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 	@find $(C_FILES) -name '*.[ch]' | xargs $(BIN)/clang-format -i
 
-BENCH_FLAGS := -std=c11 -O2 -flto=auto -I$(C_PREFIX)/include
+BENCH_FLAGS := -std=c11 -O2 -I$(C_PREFIX)/include
 BENCH_LINK = $(shell ls $(C_PREFIX)/lib*/libedge_rai.a) -ldl -lm -lpthread
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 

@@ -98,11 +98,6 @@ def test_infinities_are_told_apart(positive: int, negative: int) -> None:
     lowered(node_model("IsInf", feed, detect_positive=positive, detect_negative=negative), feed)
 
 
-def test_exclusive_or_is_written_in_and_or_not() -> None:
-    feed = {"a": np.array([True, True, False, False]), "b": np.array([True, False, True, False])}
-    assert set(operators(lowered(node_model("Xor", feed), feed))) == {"And", "Or", "Not"}
-
-
 def test_cast_to_the_type_of_another_value_is_a_cast() -> None:
     feed = {"x": random(2, 3), "like": np.array([1])}
     assert operators(lowered(node_model("CastLike", feed), feed)) == ["Cast"]
