@@ -39,7 +39,7 @@ demo: .venv/.installed
 
 test: lint ctest example .venv/.test $(RECEIVERS)/.made $(MODELS)/.made
 	$(call say,pytest against the installed wheels)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -p no:benchmark -n $(JOBS) --dist loadfile
 
 bench: .venv/.installed .venv/.test example
 	$(call say,benchmarks)
