@@ -28,12 +28,16 @@ def onnxruntime_contender(model: bytes | str, threads: int, feeds: Feeds) -> Con
 def litert_contender(model: bytes, threads: int, feeds: Feeds) -> Contender:
     """An interpreter's ``set_tensor``, ``invoke`` and ``get_tensor`` for the inputs of each call in turn.
 
-    Where the model stores integers, floats are quantized beforehand.
+    It is resized to the first call's shapes. Where the model stores integers, floats are quantized beforehand.
     """
     interpreter = import_module("ai_edge_litert.interpreter").Interpreter(model_content=model, num_threads=threads)
-    interpreter.allocate_tensors()
     details = interpreter.get_input_details()
     names = _input_names(interpreter)
+    for detail in details:
+        given = feeds[0][names.get(detail["index"], detail["name"])].shape
+        if tuple(detail["shape"]) != given:
+            interpreter.resize_tensor_input(detail["index"], given)
+    interpreter.allocate_tensors()
     inputs = [
         [(detail["index"], _as_stored(feed[names.get(detail["index"], detail["name"])], detail)) for detail in details]
         for feed in feeds

@@ -13,13 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bench.ratios import FEWEST_PROCESSES, SLOWER, by_process, student_t, verdict
+from edge_rai.bench.ratios import FEWEST_PROCESSES, ONE_PROCESS, SLOWER, by_process, student_t, verdict
 from edge_rai.bench.result import Result, ScenarioResult, SeriesSummary
 from edge_rai.bench.series import YARDSTICK
-
-# Two processes that run the same thing differ by up to about this much, because of where their memory lies
-# (`processes`). A result of fewer than FEWEST_PROCESSES says nothing of it, so that it is added to the interval.
-ONE_PROCESS = 0.05
+from edge_rai.bench.shift import shift_interval
 
 _CONFIDENCE = 0.99
 _BATCHES = 10
@@ -117,20 +114,18 @@ def compare(before: Result, after: Result, *, allow: float = 0.0) -> Comparison:
         if first is None or second is None:
             left_out.append(f"{name} cannot be compared: it needs {_FEWEST_ROUNDS} rounds beside the yardstick in both")
             continue
-        middle, half = _difference(first, second)
-        half += 0.0 if first.several and second.several else ONE_PROCESS
-        rows.append(_row(key, old, new, middle, half, allow))
+        rows.append(_row(key, old, new, _difference(first, second), allow))
     left_out += [f"{key[1]} in {key[0]} is in the second result alone" for key in theirs if key not in ours]
     if not rows:
         raise ValueError("; ".join(["the two results share nothing that can be compared", *left_out]))
     return Comparison(rows, left_out)
 
 
-def _row(key: Key, old: SeriesSummary, new: SeriesSummary, middle: float, half: float, allow: float) -> Row:
-    low, high = math.exp(middle - half), math.exp(middle + half)
+def _row(key: Key, old: SeriesSummary, new: SeriesSummary, logs: tuple[float, float, float], allow: float) -> Row:
+    ratio, low, high = (math.exp(value) for value in logs)
     found = verdict(low, high)
     regression = found == SLOWER and low > 1 + allow
-    return Row(*key, _median_ns(old), _median_ns(new), math.exp(middle), low, high, found, regression)
+    return Row(*key, _median_ns(old), _median_ns(new), ratio, low, high, found, regression)
 
 
 def _series(result: Result) -> dict[Key, tuple[ScenarioResult, SeriesSummary]]:
@@ -177,14 +172,16 @@ def _multiples(scenario: ScenarioResult, series: SeriesSummary) -> Multiples | N
     return Multiples(np.array([np.median(part) for part in parts]), several)
 
 
-def _difference(first: Multiples, second: Multiples) -> tuple[float, float]:
-    """Of the means of the parts' medians, and half of its interval by Welch's t."""
-    sides = [one.medians for one in (first, second)]
-    errors = [float(np.var(medians, ddof=1)) / len(medians) for medians in sides]
-    scatter = sum(error**2 / (len(medians) - 1) for error, medians in zip(errors, sides, strict=True))
-    freedom = int(sum(errors) ** 2 / scatter) if scatter else len(sides[0])
-    half = student_t(_CONFIDENCE, freedom) * math.sqrt(sum(errors))
-    return float(sides[1].mean() - sides[0].mean()), half
+def _difference(first: Multiples, second: Multiples) -> tuple[float, float, float]:
+    """Of the logarithms, and the ends of its interval."""
+    if first.several and second.several:
+        middle, _ = shift_interval(first.medians, second.medians, 0.0)
+        return middle, *shift_interval(first.medians, second.medians, _CONFIDENCE)
+    middle = float(second.medians.mean() - first.medians.mean())
+    error = sum(float(np.var(one.medians, ddof=1)) / len(one.medians) for one in (first, second))
+    freedom = min(len(first.medians), len(second.medians)) - 1  # at least: Welch's is greater
+    half = student_t(_CONFIDENCE, freedom) * math.sqrt(error) + math.log1p(ONE_PROCESS)
+    return middle, middle - half, middle + half
 
 
 def _median_ns(series: SeriesSummary) -> float:

@@ -95,7 +95,7 @@ def percentile(ordered: npt.NDArray[Any], percent: float, independent: int) -> P
 
 def percentile_of(ordered: npt.NDArray[Any], percent: float) -> float:
     """The least of the sorted values that so many percent of them do not exceed."""
-    return float(ordered[_rank(len(ordered), percent)])
+    return float(ordered[rank_of(len(ordered), percent)])
 
 
 def independent_queries(latency_ns: npt.NDArray[Any], percent: float) -> int:
@@ -112,7 +112,7 @@ def independent_queries(latency_ns: npt.NDArray[Any], percent: float) -> int:
     size = n // _BATCHES
     if size < 2:
         return n
-    rank = _rank(n, percent)
+    rank = rank_of(n, percent)
     over = (latency_ns > np.partition(latency_ns, rank)[rank])[: size * _BATCHES]
     mean = float(over.mean())
     if not 0 < mean < 1:
@@ -121,7 +121,8 @@ def independent_queries(latency_ns: npt.NDArray[Any], percent: float) -> int:
     return n if spread <= _RESEMBLES else max(1, int(n / spread))
 
 
-def _rank(n: int, percent: float) -> int:
+def rank_of(n: int, percent: float) -> int:
+    """The rank of a percentile among n sorted values, from 0."""
     return min(n - 1, max(0, math.ceil(n * percent / 100 * (1 - _ROUNDING)) - 1))
 
 

@@ -18,8 +18,11 @@ from edge_rai.bench.closed_loop import Run, Watch
 from edge_rai.bench.result import WarmUp
 from edge_rai.bench.series import Series
 
+# What a run takes unless told otherwise: of so many, one that was unlucky does not spoil an interval.
+PROCESSES = 12
 
-def in_processes(measure: Callable[[int], Run], processes: int, watch: Watch | None = None) -> Run:
+
+def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watch: Watch | None = None) -> Run:
     """Calls a function in new processes, one after the other, and joins what they recorded.
 
     Args:

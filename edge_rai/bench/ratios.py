@@ -4,7 +4,7 @@ Why the interval needs no assumption about the machine: which of two subjects co
 time. Were they equal, each would be the slower one of a round with probability one half, whatever clock speeds and
 neighbours did and however long; so how often a ratio lies above 1 is binomial (the sign test as a randomization test),
 and the median of the ratios has the interval of a median of independent values. What one process cannot see, how its
-memory happens to lie, shows in the spread of several.
+memory happens to lie, shows in the spread of several: then their medians take the place of the rounds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from edge_rai.bench.series import Series, blocks_of, same_rounds
 
 # Fewer have no interval at 99 %.
 FEWEST_ROUNDS = 8
-# Fewer say too little of how processes differ.
-FEWEST_PROCESSES = 5
+FEWEST_PROCESSES = FEWEST_ROUNDS
+# What one process measures is off by up to about this much, because of where its memory lies (`processes`). Fewer than
+# FEWEST_PROCESSES do not show it, so that no verdict is built on less.
+ONE_PROCESS = 0.05
 FASTER, SLOWER, CANNOT_TELL = "faster", "slower", "cannot tell"
 
 _BATCHES = 20
@@ -41,7 +43,7 @@ def ratio_of(subject: Series, against: Series, processes: Sequence[int] = (0,)) 
     Args:
         subject: Above the line.
         against: Below it.
-        processes: The first round of each process. Of FEWEST_PROCESSES or more, intervals hold their spread too.
+        processes: The first round of each process. Of FEWEST_PROCESSES or more, the values are their medians.
     """
     ours, theirs = same_rounds(blocks_of(subject), blocks_of(against))
     if len(ours.block) < FEWEST_ROUNDS:
@@ -49,20 +51,22 @@ def ratio_of(subject: Series, against: Series, processes: Sequence[int] = (0,)) 
     above, below = np.maximum(ours.median_ns, 1.0), np.maximum(theirs.median_ns, 1.0)
     parts = by_process(ours.block, processes)
     logs, differences = np.log(above / below), above - below
-    low_95, high_95 = (math.exp(end) for end in _interval(logs, parts, 0.95))
-    low_99, high_99 = (math.exp(end) for end in _interval(logs, parts, 0.99))
+    middle, low_95, high_95, low_99, high_99 = (math.exp(value) for value in _estimate(logs, parts))
+    difference, difference_low, difference_high, _, _ = _estimate(differences, parts)
+    alone = 1 + ONE_PROCESS if len(parts) < FEWEST_PROCESSES else 1.0
     return Ratio(
         subject.subject,
         against.subject,
         len(ours.block),
-        math.exp(float(np.median(logs))),
+        middle,
         low_95,
         high_95,
         low_99,
         high_99,
-        float(np.median(differences)),
-        *_interval(differences, parts, 0.95),
-        verdict(low_99, high_99),
+        difference,
+        difference_low,
+        difference_high,
+        verdict(low_99 / alone, high_99 * alone),
     )
 
 
@@ -88,18 +92,18 @@ def throughput_of(batches: list[Series], processes: Sequence[int] = (0,)) -> lis
     ]
 
 
-def _interval(values: npt.NDArray[np.float64], parts: list[slice], confidence: float) -> tuple[float, float]:
-    """Of the median: the sign test's, and where there are enough processes at least that of their medians by t."""
+def _estimate(values: npt.NDArray[np.float64], parts: list[slice]) -> tuple[float, float, float, float, float]:
+    """The median, and its intervals at 95 % and 99 %: of processes where there are enough, or of rounds."""
+    if len(parts) >= FEWEST_PROCESSES:
+        values = np.array([np.median(values[part]) for part in parts])
     ordered = np.sort(values)
-    ranks = interval_ranks(len(values), 0.5, confidence)
-    # FEWEST_ROUNDS have both ends.
-    low, high = float(ordered[ranks.low or 0]), float(ordered[-1 if ranks.high is None else ranks.high])
-    if len(parts) < FEWEST_PROCESSES:
-        return low, high
-    medians = [float(np.median(values[part])) for part in parts]
-    middle = float(np.mean(medians))
-    half = student_t(confidence, len(parts) - 1) * float(np.std(medians, ddof=1)) / math.sqrt(len(parts))
-    return min(low, middle - half), max(high, middle + half)
+    return float(np.median(values)), *_median_interval(ordered, 0.95), *_median_interval(ordered, 0.99)
+
+
+def _median_interval(ordered: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    ranks = interval_ranks(len(ordered), 0.5, confidence)
+    # FEWEST_ROUNDS, or FEWEST_PROCESSES, have both ends.
+    return float(ordered[ranks.low or 0]), float(ordered[-1 if ranks.high is None else ranks.high])
 
 
 def _rows_per_s(series: Series) -> float:

@@ -111,7 +111,7 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One subject beside another of the same scenario: medians over the rounds, of the blocks' medians.
+    """One subject beside another of the same scenario: medians of what the rounds, or the processes, say.
 
     Attributes:
         subject: Over...

@@ -19,7 +19,7 @@ import numpy as np
 
 from edge_rai.bench.clock import Clock, SystemClock
 from edge_rai.bench.closed_loop import Run, Watch, closed_loop
-from edge_rai.bench.percentiles import percentile_of
+from edge_rai.bench.percentiles import percentile_of, rank_of
 from edge_rai.bench.result import ServerRate, Trial
 from edge_rai.bench.series import Nanoseconds, Series, Subject
 
@@ -150,7 +150,7 @@ class _Search:
         queries = max(1, int(rate * trial_s))
         gaps = np.random.default_rng(seed).exponential(1e9 / rate, queries)
         scheduled = np.cumsum(gaps).astype(np.int64)
-        allowed = int(queries * (1 - self.percent / 100))
+        allowed = queries - 1 - rank_of(queries, self.percent)
         trial = _Trial(self.subject, self.clock, scheduled, self.bound_ns, allowed)
         trial.run(self.servers)
         series = trial.series(len(self.trials))

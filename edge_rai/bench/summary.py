@@ -44,7 +44,7 @@ def summarize(
         seed,
         run.warm_up,
         list(run.processes),
-        [_summary(entry, yardstick, timed=scenario != "server") for entry in series],
+        [_summary(entry, yardstick, run.processes, timed=scenario != "server") for entry in series],
         _ratios(series, against, run.processes),
         _throughput(series, run.processes) if scenario == "offline" else [],
         list(server),
@@ -69,7 +69,7 @@ def warnings_of(result: ScenarioResult) -> list[str]:
     return said + ([] if result.scenario == "offline" else _few_queries(result))
 
 
-def _summary(series: Series, yardstick: Series | None, *, timed: bool) -> SeriesSummary:
+def _summary(series: Series, yardstick: Series | None, processes: Sequence[int], *, timed: bool) -> SeriesSummary:
     """One subject's latencies; timed: under one load, so that a change of speed in time means something."""
     latency = series.latency_ns
     ordered = np.sort(latency)
@@ -86,7 +86,7 @@ def _summary(series: Series, yardstick: Series | None, *, timed: bool) -> Series
         [percentile(ordered, percent, independent[percent]) for percent in PERCENTS],
         encode(latency),
         BlockMedians(blocks.block.tolist(), (blocks.began_ns / 1e9).tolist(), blocks.median_ns.tolist()),
-        find_throttling(series, yardstick) if timed else None,
+        find_throttling(series, yardstick, processes) if timed else None,
     )
 
 

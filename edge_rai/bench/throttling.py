@@ -8,13 +8,14 @@ to and fro, neighbouring windows resemble each other and count for fewer.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bench.result import Step
-from edge_rai.bench.series import Nanoseconds, Series, blocks_of, same_rounds
+from edge_rai.bench.series import Blocks, Series, blocks_of, same_rounds
 
 _WINDOWS = 160
 _FEWEST_WINDOWS = 20
@@ -23,16 +24,19 @@ _CHANCE = 1e-4
 _SLOWER = 1.05
 # Before and after may overlap by so much, or it is a machine that goes to and fro.
 _QUARTILE = 25
+_AGREEING = 3
 _LEAST = 1e-9  # where a clock is so coarse that a call takes no time
 
 
-def find_throttling(series: Series, yardstick: Series | None = None) -> Step | None:
+def find_throttling(series: Series, yardstick: Series | None = None, processes: Sequence[int] = (0,)) -> Step | None:
     """The moment from which a subject was slower by at least 5 %, to the end.
 
     Args:
         series: The subject's, of one load.
         yardstick: The yardstick's of the same run: a subject that slows down beside it is found on a machine that goes
             to and fro, too.
+        processes: The first round of each process. Of several, one may be slow by itself, from its beginning to its
+            end: three on either side must agree.
 
     Returns:
         None where there is none, or too few blocks to tell.
@@ -41,11 +45,11 @@ def find_throttling(series: Series, yardstick: Series | None = None) -> Step | N
     step = None
     if yardstick is not None:
         ours, theirs = same_rounds(blocks, blocks_of(yardstick))
-        step = _find(ours.began_ns, ours.median_ns / np.maximum(theirs.median_ns, 1.0))
-    return step or _find(blocks.began_ns, blocks.median_ns)
+        step = _find(ours, ours.median_ns / np.maximum(theirs.median_ns, 1.0), processes)
+    return step or _find(blocks, blocks.median_ns, processes)
 
 
-def _find(began_ns: Nanoseconds, values: npt.NDArray[np.float64]) -> Step | None:
+def _find(blocks: Blocks, values: npt.NDArray[np.float64], processes: Sequence[int]) -> Step | None:
     level = _windows(values)
     if len(level) < _FEWEST_WINDOWS:
         return None
@@ -55,7 +59,12 @@ def _find(began_ns: Nanoseconds, values: npt.NDArray[np.float64]) -> Step | None
     lasting = np.percentile(after, _QUARTILE) > np.percentile(before, 100 - _QUARTILE)
     if chance > _CHANCE or ratio < _SLOWER or not lasting:
         return None
-    return Step(float(began_ns[split * len(values) // len(level)]) / 1e9, ratio)
+    first = split * len(values) // len(level)
+    if len(processes) > 1:
+        earlier = int(np.searchsorted(processes, blocks.block[first]))  # processes that began before the step
+        if min(earlier, len(processes) - earlier) < _AGREEING:
+            return None
+    return Step(float(blocks.began_ns[first]) / 1e9, ratio)
 
 
 def _windows(medians: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

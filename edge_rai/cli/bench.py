@@ -1,64 +1,179 @@
-"""``edge-rai bench``: what the guard costs on this machine, against the bare runtime in the same run."""
+"""``edge-rai bench``: what models cost on this machine beside each other, and what each safeguard adds.
+
+``edge-rai bench compare A.json B.json`` compares two saved results; it exits 1 when anything got slower than allowed.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_rai.bench.guarded import GuardCost
+    from edge_rai.bench.run import Settings
 
-_PERCENTILES = (50, 90, 99)
+_AGAINST = ("bare-python", "litert")
+_SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
+_COMPARE = "compare"
 
 
 def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("bench", help="Measure guarded predict against the bare runtime.", description=__doc__)
-    parser.add_argument("model", help="a bundle, or an .onnx or .tflite model with the default policy")
-    parser.add_argument("--data", help="rows to measure with (.npz or .npy; default: the bundle's golden inputs)")
-    parser.add_argument("--threads", type=int, default=1, help="threads within an operator (default: 1)")
-    parser.add_argument("--rounds", type=int, default=200, help="rounds of 50 calls each (default: 200)")
-    parser.add_argument("--runtime", help="onnxruntime or litert, for a bundle with models for both")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("models", metavar="MODEL_OR_BUNDLE", nargs="+", help="bundles, .onnx or .tflite models")
+    _add_what(parser)
+    _add_how(parser)
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Measures with one row a call."""
-    from edge_rai import load
-    from edge_rai.bench.guarded import guard_cost
-    from edge_rai.cli.rows import read_rows
-
-    if arguments.rounds < 1:
-        raise ValueError(f"--rounds is {arguments.rounds}; expected at least 1")
-    rows = None
-    if arguments.data:
-        with load(arguments.model) as session:
-            inputs = session.inputs
-        rows = read_rows(Path(arguments.data), inputs)
-    cost = guard_cost(
-        arguments.model, rows, threads=arguments.threads, rounds=arguments.rounds, runtime=arguments.runtime
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenario", choices=_SCENARIOS, default=_SCENARIOS[0], help="(default: single_stream)")
+    parser.add_argument("--duration", type=float, metavar="S", default=20.0, help="of all together (default: 20)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads within an operator (default: 1)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="rows a query; of offline the greatest batch (default: 1; 8; 1; 64)"
     )
-    print(json.dumps(_as_json(cost))) if arguments.json else _print(cost)
+    parser.add_argument(
+        "--against",
+        default=_AGAINST[0],
+        metavar="NAMES",
+        help="runtimes without the guard: bare-python (the one that the model has), litert (the bundle's .tflite "
+        "model), both with a comma between them, or none (default: bare-python)",
+    )
+    parser.add_argument("--safeguards", choices=("each",), help="each: switch off each safeguard in turn")
+    parser.add_argument("--data", metavar="FILE", help="rows (.npz or .npy; default: the bundles' golden inputs)")
+    parser.add_argument("--labels", metavar="KEY", help="the array of --data with what answers should be")
+    parser.add_argument("--runtime", help="onnxruntime or litert, for a bundle with models for both")
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--percentile", type=float, metavar="P", help="refuse a duration too short for this percentile")
+    parser.add_argument("--bound-ms", type=float, metavar="MS", help="server: the bound of that percentile, or of p99")
+    parser.add_argument("--cold-start", type=int, default=5, metavar="N", help="fresh processes of each (default: 5)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="fresh processes that share the duration, so that where one's memory happens to lie does not count "
+        "(default: 12; server: 1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of calls (default: 0)")
+    parser.add_argument("--save", metavar="FILE.json", help="the result, and beside it the samples as .npz")
+    parser.add_argument(
+        "--allow", type=float, default=0.0, metavar="PCT", help="compare: how much slower is no regression"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, or compares."""
+    if arguments.models[0] == _COMPARE:
+        return _compare(arguments)
+    from edge_rai.bench.run import measure
+    from edge_rai.bench.saving import to_json
+    from edge_rai.cli.bench_text import lines_of_result
+
+    settings = _settings(arguments)
+    if sys.stderr.isatty():
+        print(f"edge-rai: measuring for {settings.duration_s:g} s, beside starting and warming up …", file=sys.stderr)
+    result = measure(settings)
+    if arguments.json:
+        print(to_json(result))
+    else:
+        for line in lines_of_result(result):
+            print(line)
     return 0
 
 
-def _as_json(cost: GuardCost) -> dict[str, Any]:
-    timings = {
-        name: {f"p{percent}_ns": timing.percentile_ns(percent) for percent in _PERCENTILES}
-        for name, timing in cost.timings.items()
-    }
-    ratio = {"p50": cost.ratio.p50, "p10": cost.ratio.p10, "p90": cost.ratio.p90}
-    return {"timings": timings, "guarded_over_bare": ratio, "rejected": cost.rejected}
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from edge_rai.bench.run import Settings
+    from edge_rai.cli.rows import read_labels, read_rows
+
+    _check(arguments)
+    data = Path(arguments.data) if arguments.data else None
+    return Settings(
+        command=["edge-rai", *sys.argv[1:]],
+        paths=[Path(path) for path in arguments.models],
+        scenario=arguments.scenario,
+        duration_s=arguments.duration,
+        threads=arguments.threads,
+        batch=arguments.batch,
+        against=_against(arguments.against),
+        each=arguments.safeguards == "each",
+        rows=partial(read_rows, data, labels=arguments.labels) if data else None,
+        labels=read_labels(data, arguments.labels) if data and arguments.labels else None,
+        percentile=arguments.percentile,
+        bound_ns=None if arguments.bound_ms is None else round(arguments.bound_ms * 1e6),
+        runtime=arguments.runtime,
+        cold_starts=arguments.cold_start,
+        processes=_processes(arguments),
+        seed=arguments.seed,
+        save=Path(arguments.save) if arguments.save else None,
+    )
 
 
-def _print(cost: GuardCost) -> None:
-    print(f"{'one row, us':12}" + "".join(f"{f'p{percent}':>10}" for percent in _PERCENTILES))
-    for name, timing in cost.timings.items():
-        print(f"{name:12}" + "".join(f"{timing.percentile_ns(percent) / 1000:>10.2f}" for percent in _PERCENTILES))
-    ratio = cost.ratio
-    print(f"guarded / bare: {ratio.p50:.2f} ({ratio.p10:.2f} to {ratio.p90:.2f} in the middle 80 % of the rounds)")
-    if cost.rejected:
-        print(f"{cost.rejected} guarded calls were rejected and skipped the model: this is not a fair run")
+def _check(arguments: argparse.Namespace) -> None:
+    for name, least, most in (
+        ("duration", 0.1, 86_400),
+        ("threads", 0, 1024),
+        ("batch", 1, 2**20),
+        ("cold_start", 0, 1000),
+        ("processes", 1, 1000),
+    ):
+        value = getattr(arguments, name)
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"--{name.replace('_', '-')} is {value:g}; expected {least:g} to {most:,}")
+    percentile, bound_ms, scenario = arguments.percentile, arguments.bound_ms, arguments.scenario
+    if percentile is not None and not 0 < percentile < 100:
+        raise ValueError(f"--percentile is {percentile:g}; expected more than 0 and less than 100")
+    if percentile is not None and scenario == "offline":
+        raise ValueError("--percentile: offline measures rows a second; expected another scenario")
+    if bound_ms is not None and (scenario != "server" or not 0 < bound_ms <= 1e6):
+        raise ValueError(f"--bound-ms is {bound_ms:g} for {scenario}; expected a time of server up to 1,000,000 ms")
+    if arguments.labels and not arguments.data:
+        raise ValueError("--labels names an array of --data; give the file too")
+    if arguments.save and not arguments.save.endswith(".json"):
+        raise ValueError(f"--save is {arguments.save}; expected a name that ends in .json")
+    if arguments.save and not Path(arguments.save).absolute().parent.is_dir():
+        raise FileNotFoundError(f"--save is {arguments.save}; there is no such directory")
+
+
+def _against(given: str) -> list[str]:
+    names = [name for name in given.split(",") if name != "none"]
+    for name in names:
+        if name not in _AGAINST or names.count(name) > 1:
+            raise ValueError(f"--against is {given!r}; expected none, or some of {', '.join(_AGAINST)}, each once")
+    return names
+
+
+def _processes(arguments: argparse.Namespace) -> int:
+    from edge_rai.bench.processes import PROCESSES
+
+    served, given = arguments.scenario == "server", arguments.processes
+    if served and given not in (None, 1):
+        raise ValueError(f"--processes is {given}; server runs in one")
+    return given or (1 if served else PROCESSES)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict
+
+    from edge_rai.bench.compare import compare
+    from edge_rai.bench.saving import load
+    from edge_rai.cli.bench_text import lines_of_comparison
+
+    files = arguments.models[1:]
+    if len(files) != 2:
+        raise ValueError(f"compare has {len(files)} files; expected two saved results, the earlier one first")
+    if not 0 <= arguments.allow <= 1000:
+        raise ValueError(f"--allow is {arguments.allow:g}; expected 0 to 1000 percent")
+    found = compare(load(Path(files[0])), load(Path(files[1])), allow=arguments.allow / 100)
+    if arguments.json:
+        print(json.dumps({**asdict(found), "regression": found.regression}, indent=1, allow_nan=False))
+    else:
+        for line in lines_of_comparison(found, arguments.allow):
+            print(line)
+    return 1 if found.regression else 0

@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     from edge_rai.types import TensorSpec
 
 
-def read_rows(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+def read_rows(path: Path, inputs: Sequence[TensorSpec], labels: str | None = None) -> dict[str, Any]:
     """Arrays by input name, numbers of the input's type; a single array serves a single input whatever its name.
 
     Args:
         path: .npz or .npy.
         inputs: The model's.
+        labels: The array that holds no input.
 
     Raises:
         ValueError: The file is neither, or an array is missing; says which the file has.
         OSError: It cannot be read.
     """
     names = [spec.name for spec in inputs]
-    arrays = _load(path, names[0])
+    arrays = {name: values for name, values in _load(path, names[0]).items() if name != labels}
     if path.suffix == ".npy" and len(names) > 1:
         raise ValueError(f"{path}: one array; the model has {len(names)} inputs, give an .npz with: {', '.join(names)}")
     if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
@@ -32,6 +33,19 @@ def read_rows(path: Path, inputs: Sequence[TensorSpec]) -> dict[str, Any]:
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
     return {spec.name: _as_numbers(arrays[spec.name], spec.dtype) for spec in inputs}
+
+
+def read_labels(path: Path, key: str) -> Any:
+    """The array of labels in a file of rows.
+
+    Raises:
+        ValueError: There is none of that name; says which the file has.
+        OSError: It cannot be read.
+    """
+    arrays = _load(path, "")
+    if key not in arrays:
+        raise ValueError(f"{path}: no array '{key}' for the labels; the file has: {', '.join(filter(None, arrays))}")
+    return arrays[key]
 
 
 def _load(path: Path, name_of_one: str) -> dict[str, Any]:

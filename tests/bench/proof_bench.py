@@ -33,17 +33,17 @@ def test_planted_throttling_is_reported_and_a_steady_subject_is_not_in_200_of_20
 
 
 @pytest.mark.parametrize("mood_s", [0.05, 0.7, 5.0])
-@pytest.mark.parametrize("ns", [2e5, 3e7], ids=["0.2 ms", "30 ms"])
+@pytest.mark.parametrize("ns", [1e6, 3e7], ids=["1 ms", "30 ms"])
 def test_a_subject_beside_itself_cannot_be_told_and_five_percent_are_found(mood_s, ns) -> None:
     machine = {**NOISY, "mood_s": mood_s}
     same = Counter(verdicts(RUNS, 1.0, ns=ns, **machine))
-    slower = Counter(verdicts(RUNS if ns > 1e6 else RUNS // 4, 1.05, ns=ns, **machine))
+    slower = Counter(verdicts(RUNS, 1.05, ns=ns, **machine))
     said = f"{ns / 1e6:g} ms, clock turns every {mood_s:g} s: same {dict(same)}, 5 % slower {dict(slower)}"
     sys.stdout.write(f"one run, {said}\n")
     assert same["cannot tell"] >= 0.95 * RUNS
     assert slower["faster"] == 0
-    if mood_s > 0.1 or ns < 1e6:  # a clock that turns within each call of 30 ms leaves too little to see in 20 s
-        assert slower["slower"] >= 0.95 * slower.total()
+    if ns < 3e7:  # of 30 ms a call, 20 s hold too few to find it always
+        assert slower["slower"] >= 0.95 * RUNS
 
 
 @pytest.mark.parametrize("mood_s", [0.05, 0.7, 5.0])

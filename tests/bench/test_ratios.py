@@ -25,7 +25,7 @@ def test_five_percent_faster_is_found_on_a_noisy_machine() -> None:
 
 
 def test_the_intervals_of_ratio_and_difference_hold_what_was_planted() -> None:
-    series = two(SimulatedMachine(1), 1, 1.25, ns=1e6, duration_s=10).series
+    series = two(1, 1.25, duration_s=10, processes=1).series
     ratio = ratio_of(series[1], series[0])
     assert ratio.low_99 <= ratio.low_95 <= ratio.ratio <= ratio.high_95 <= ratio.high_99
     assert ratio.low_95 <= 1.25 <= ratio.high_95
@@ -35,7 +35,7 @@ def test_the_intervals_of_ratio_and_difference_hold_what_was_planted() -> None:
 
 
 def test_a_ratio_and_its_inverse_say_the_same() -> None:
-    series = two(SimulatedMachine(2, **NOISY), 2, 1.1, ns=1e6, duration_s=5).series
+    series = two(2, 1.1, duration_s=5, processes=1, **NOISY).series
     there, back = ratio_of(series[1], series[0]), ratio_of(series[0], series[1])
     assert (there.verdict, back.verdict) == ("slower", "faster")
     assert there.low_99 == pytest.approx(1 / back.high_99, rel=1e-3)

@@ -58,6 +58,17 @@ def test_what_is_no_lasting_slowing_down_is_not_reported(shape) -> None:
     assert find_throttling(series(1e6 * NOISE * shape)) is None
 
 
+def test_a_process_that_is_slow_by_itself_is_no_throttling_and_four_that_follow_one_another_are() -> None:
+    twelve = tuple(range(0, 240, 20))
+    noise = np.tile(NOISE, 2)[:240]
+    for first, expected in ((220, None), (200, None), (160, 16.0)):
+        slow = np.where(np.arange(240) >= first, 1.5, 1.0)
+        step = find_throttling(series(1e6 * noise * slow), None, twelve)
+        assert (step and step.at_s) == (expected and pytest.approx(expected, abs=0.4))
+    alone = np.where(np.arange(240) >= 200, 1.5, 1.0)
+    assert find_throttling(series(1e6 * noise * alone)) is not None
+
+
 def test_too_few_blocks_say_nothing() -> None:
     assert find_throttling(series(np.where(np.arange(19) >= 10, 2e6, 1e6))) is None
     assert find_throttling(series(np.zeros(0))) is None

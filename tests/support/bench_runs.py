@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_rai.bench.closed_loop import Run, closed_loop
 from edge_rai.bench.percentiles import PERCENTS, independent_queries, percentile
-from edge_rai.bench.processes import pooled
+from edge_rai.bench.processes import PROCESSES, pooled
 from edge_rai.bench.ratios import ratio_of
 from edge_rai.bench.result import Machine, Result, Step, WarmUp
 from edge_rai.bench.series import YARDSTICK, Series, Subject
@@ -39,41 +39,40 @@ def covered(law: Quantile, runs: int, duration_s: float) -> dict[float, float]:
     return {percent: hit / runs for percent, hit in hits.items()}
 
 
-def two(machine: SimulatedMachine, seed: int, slower: float, *, ns: float, duration_s: float) -> Run:
-    """A subject, one that takes `slower` times as long, and the yardstick."""
-    subjects = [
-        Subject("before", worker(machine, jittered(ns, 0.1), 3 * seed)),
-        Subject("after", worker(machine, jittered(ns * slower, 0.1), 3 * seed + 1)),
-        Subject(YARDSTICK, worker(machine, jittered(1e6), 3 * seed + 2)),
-    ]
-    return closed_loop(subjects, machine, duration_s=duration_s, seed=seed)
+def two(
+    seed: int, slower: float, *, ns: float = 1e6, duration_s: float = 20, processes: int = PROCESSES, **mood: float
+) -> Run:
+    """A subject, one that takes `slower` times as long, and the yardstick; processes differ as they do (`LAYOUT`)."""
+    layout = np.exp(np.random.default_rng(seed).normal(0, LAYOUT if processes > 1 else 0, (processes, 2)))
+    runs = []
+    for process in range(processes):
+        one = seed * processes + process
+        machine = SimulatedMachine(one, **mood)
+        before, after = ns * layout[process, 0], ns * slower * layout[process, 1]
+        subjects = [
+            Subject("before", worker(machine, jittered(before, 0.1), 3 * one)),
+            Subject("after", worker(machine, jittered(after, 0.1), 3 * one + 1)),
+            Subject(YARDSTICK, worker(machine, jittered(1e6), 3 * one + 2)),
+        ]
+        runs.append(closed_loop(subjects, machine, duration_s=duration_s / processes, seed=one))
+    return pooled(runs)
 
 
-def verdicts(runs: int, slower: float, *, ns: float = 1e6, duration_s: float = 20, **mood: float) -> list[str]:
+def verdicts(runs: int, slower: float, **how: float) -> list[str]:
     """What is said of a subject that takes `slower` times as long, beside the other in the same run."""
     found = []
     for seed in range(runs):
-        series = two(SimulatedMachine(seed, **mood), seed, slower, ns=ns, duration_s=duration_s).series
-        ratio = ratio_of(series[1], series[0])
+        run = two(seed, slower, **how)
+        ratio = ratio_of(run.series[1], run.series[0], run.processes)
         found.append("too few rounds" if ratio is None else ratio.verdict)
     return found
 
 
-def result(
-    seed: int, slower: float = 1.0, *, ns: float = 1e6, duration_s: float = 20, processes: int = 8, **mood: float
-) -> Result:
-    """A saved run of its own of a subject and the yardstick, by processes that differ as they do (`LAYOUT`)."""
-    layout = np.random.default_rng(seed).normal(0, LAYOUT if processes > 1 else 0, processes)
-    runs = []
-    for process in range(processes):
-        machine = SimulatedMachine(seed * processes + process, **mood)
-        law = jittered(ns * slower * float(np.exp(layout[process])), 0.1)
-        subjects = [
-            Subject("subject", worker(machine, law, 2 * seed)),
-            Subject(YARDSTICK, worker(machine, jittered(1e6), 2 * seed + 1)),
-        ]
-        runs.append(closed_loop(subjects, machine, duration_s=duration_s / processes, seed=seed * processes + process))
-    scenario = summarize("single_stream", pooled(runs), duration_s=duration_s, seed=seed)
+def result(seed: int, slower: float = 1.0, *, duration_s: float = 20, **how: float) -> Result:
+    """A saved run of its own of a subject and the yardstick."""
+    run = two(seed, slower, duration_s=duration_s, **how)
+    run = Run(run.series[1:], run.warm_up, run.processes)
+    scenario = summarize("single_stream", run, duration_s=duration_s, seed=seed)
     return Result(["edge-rai", "bench"], 0, "edge-rai bench 0", Machine({}, {}, [], {}), [], [scenario])
 
 

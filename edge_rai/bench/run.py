@@ -1,0 +1,295 @@
+"""A run of the bench: opens what is measured, runs a scenario with all of it, and gathers what is known beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edge_rai import __version__
+from edge_rai.backends.opening import FORMATS
+from edge_rai.bench.accuracy import accuracy_of
+from edge_rai.bench.closed_loop import Run, closed_loop
+from edge_rai.bench.cold_start import cold_starts
+from edge_rai.bench.contenders import (
+    BARE,
+    Array,
+    Model,
+    Rows,
+    bare_name,
+    harness,
+    opened,
+    subjects_of,
+    without_name,
+)
+from edge_rai.bench.footprint import per_call
+from edge_rai.bench.machine import Watcher
+from edge_rai.bench.machine import warnings_of as machine_warnings
+from edge_rai.bench.meters import find_meter
+from edge_rai.bench.percentiles import queries_needed
+from edge_rai.bench.processes import in_processes
+from edge_rai.bench.result import Result, ServerRate, SubjectFacts
+from edge_rai.bench.saving import save
+from edge_rai.bench.series import YARDSTICK, Subject
+from edge_rai.bench.server import server
+from edge_rai.bench.summary import summarize
+from edge_rai.bench.summary import warnings_of as scenario_warnings
+from edge_rai.types import TensorSpec, Verdict
+
+# Rows a query, and for offline the greatest batch.
+USUAL_ROWS = {"single_stream": 1, "multi_stream": 8, "server": 1, "offline": 64}
+_PROBE_S = 0.5
+_SERVED_PERCENT = 99.0
+_PROGRAM = f"edge-rai bench {__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is measured, and how.
+
+    Attributes:
+        command: The command line, for the result.
+        paths: Models and bundles.
+        scenario: One of result.SCENARIOS.
+        duration_s: All subjects together, warm-up apart.
+        threads: Threads within an operator.
+        batch: Rows a query; for offline the greatest batch. None: USUAL_ROWS, or what the models take if that is less.
+        against: Some of contenders.BARE.
+        each: Each safeguard is switched off in turn.
+        rows: Gives the rows of a model's inputs, and can be pickled; None: the bundles' golden inputs.
+        labels: (n,) Of those rows; None: accuracy is not measured.
+        percentile: To be claimed; None: whichever the queries will do for.
+        bound_ns: Of the server's latency; None: its usual one.
+        runtime: See load.
+        cold_starts: Processes of each model that are started.
+        processes: Fresh processes that measure one after the other, each for its part of the duration; 1: this one
+            does. Of the server scenario, 1.
+        seed: Of every order.
+        save: Where the result goes, every two seconds as far as it is; None: nowhere.
+    """
+
+    command: list[str]
+    paths: Sequence[Path]
+    scenario: str = "single_stream"
+    duration_s: float = 20.0
+    threads: int = 1
+    batch: int | None = None
+    against: Sequence[str] = ("bare-python",)
+    each: bool = False
+    rows: Callable[[Sequence[TensorSpec]], Rows] | None = None
+    labels: Array | None = None
+    percentile: float | None = None
+    bound_ns: int | None = None
+    runtime: str | None = None
+    cold_starts: int = 0
+    processes: int = 1
+    seed: int = 0
+    save: Path | None = None
+
+
+def measure(settings: Settings) -> Result:
+    """Runs it all. What is saved meanwhile is whole, with `complete` false.
+
+    Raises:
+        ValueError: Settings that do not fit the models, a duration too short for the percentile.
+        EdgeRaiError: A model that cannot be opened.
+        RuntimeMissingError: A runtime to measure against is not installed.
+        OSError: The result cannot be saved.
+    """
+    with _opened(settings) as models:
+        return _Bench(settings, models).measure()
+
+
+@contextmanager
+def _opened(given: Settings) -> Iterator[list[Model]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                opened(path, name, rows=given.rows, threads=given.threads, runtime=given.runtime, each=given.each)
+            )
+            for path, name in _names(given.paths)
+        ]
+
+
+def _part(settings: Settings, number: int) -> Run:
+    """What one of several processes measures."""
+    with _opened(settings) as models:
+        duration_s, seed = settings.duration_s / settings.processes, settings.seed + number
+        return closed_loop(_subjects(settings, models), duration_s=duration_s, seed=seed)
+
+
+class _Bench:
+    """Open models, and what is known so far."""
+
+    def __init__(self, settings: Settings, models: list[Model]) -> None:
+        self.settings, self.models = settings, models
+        self.subjects = _subjects(settings, models)
+        self.pairs = [pair for model in models for pair in _pairs(model, models[0], settings.against)]
+        self.facts: dict[str, dict[str, Any]] = {model.name: {"file": _file_facts(model)} for model in models}
+        self.began_unix_ns = time.time_ns()
+        self.watcher = Watcher()
+        self.rejected: dict[str, int] = {}
+
+    def measure(self) -> Result:
+        """The whole run."""
+        self._save(None, [])  # now rather than at the end: it may not be possible
+        self._gather()
+        if self.settings.percentile is not None and self.settings.scenario != "server":
+            self._refuse_too_short(self.settings.percentile)
+        self.watcher = Watcher()
+        return self._save(*self._run(), complete=True)
+
+    def _run(self) -> tuple[Run, list[ServerRate]]:
+        given = self.settings
+        if given.scenario == "server":
+            return server(
+                self.subjects,
+                duration_s=given.duration_s,
+                percent=given.percentile or _SERVED_PERCENT,
+                bound_ns=given.bound_ns,
+                seed=given.seed,
+                watch=self._watch,
+            )
+        if given.processes > 1:
+            return in_processes(partial(_part, given), given.processes, self._watch), []
+        return closed_loop(self.subjects, duration_s=given.duration_s, seed=given.seed, watch=self._watch), []
+
+    def _refuse_too_short(self, percentile: float) -> None:
+        """By the speed seen in a short run."""
+        needed, duration_s = queries_needed(percentile), self.settings.duration_s
+        series = [one for one in closed_loop(self.subjects, duration_s=_PROBE_S).series if one.subject != YARDSTICK]
+        seconds = max(int(one.ended_ns[-1]) for one in series) / 1e9
+        slowest = min(series, key=lambda one: len(one.block))
+        rate = len(slowest.block) / seconds
+        if rate * duration_s < needed:
+            raise ValueError(
+                f"{duration_s:g} s give about {int(rate * duration_s):,} queries of {slowest.subject}, and "
+                f"p{percentile:g} asks for {needed:,}; expected a duration of about {needed / rate * 1.1:.0f} s, or a "
+                "lower percentile"
+            )
+
+    def _watch(self, run: Run) -> None:
+        self.watcher.look()
+        if self.settings.save is not None:
+            self._save(run, [])
+
+    def _gather(self) -> None:
+        """What is to be known of each subject beside its latency."""
+        given, meter = self.settings, find_meter()
+        if given.labels is not None:
+            for model in self.models:
+                accuracy = accuracy_of(model.session, model.rows, given.labels, model.most_rows)
+                self.facts[model.name]["accuracy"] = accuracy
+        if given.cold_starts:
+            bare = BARE[0] in given.against
+            started = cold_starts(self.models, threads=given.threads, rounds=given.cold_starts, bare=bare)
+            for name, facts in started.items():
+                self.facts.setdefault(name, {})["cold_start"] = facts
+        before = _rejected(self.models)
+        for subject in self.subjects:
+            facts = self.facts.setdefault(subject.name, {})
+            if "per_call" not in facts:  # offline: the smallest batch
+                facts["per_call"] = {"rows": subject.rows, **per_call(subject, meter)}
+        self.rejected = {name: count - before[name] for name, count in _rejected(self.models).items()}
+
+    def _save(self, run: Run | None, rates: list[ServerRate], *, complete: bool = False) -> Result:
+        """The result of what there is so far, saved if that is asked for."""
+        given = self.settings
+        scenarios = []
+        if run is not None:
+            scenarios = [
+                summarize(
+                    given.scenario, run, duration_s=given.duration_s, seed=given.seed, against=self.pairs, server=rates
+                )
+            ]
+        machine = self.watcher.machine()
+        warnings = [warning for scenario in scenarios for warning in scenario_warnings(scenario)]
+        warnings += [*machine_warnings(machine), *self._unfair()]
+        subjects = [SubjectFacts(name, facts) for name, facts in self.facts.items()]
+        result = Result(given.command, self.began_unix_ns, _PROGRAM, machine, subjects, scenarios, warnings, complete)
+        if given.save is not None:
+            save(given.save, result, None if run is None else {given.scenario: run})
+        return result
+
+    def _unfair(self) -> list[str]:
+        return [
+            f"{name}: the guard rejected {count:,} of the rows it was first asked, for which the model is not run, so "
+            "this is no fair comparison; give rows that it accepts"
+            for name, count in self.rejected.items()
+            if count
+        ]
+
+
+def _subjects(settings: Settings, models: list[Model]) -> list[Subject]:
+    usual, offline = USUAL_ROWS[settings.scenario], settings.scenario == "offline"
+    found = []
+    for model in models:
+        most = min(usual, model.most_rows) if settings.batch is None else settings.batch
+        sizes = [size for size in (2**power for power in range(31)) if size < most] if offline else []
+        for rows in (*sizes, most):
+            found += subjects_of(model, rows=rows, threads=settings.threads, against=settings.against)
+    if settings.scenario != "server":
+        found += harness(with_empty=not offline)
+    return found
+
+
+def _pairs(model: Model, first: Model, against: Sequence[str]) -> list[tuple[str, str]]:
+    """What is put beside what: a model over its bare runs and over the first model; the whole guard over its lacks."""
+    return [
+        *((model.name, bare_name(model, kind)) for kind in against),
+        *([] if model is first else [(model.name, first.name)]),
+        *((model.name, without_name(model, safeguard)) for safeguard in model.without),
+    ]
+
+
+def _rejected(models: list[Model]) -> dict[str, int]:
+    """Rows rejected so far, by subject."""
+    sessions = {
+        name: session
+        for model in models
+        for name, session in (
+            (model.name, model.session),
+            *((without_name(model, safeguard), changed) for safeguard, changed in model.without.items()),
+        )
+    }
+    return {name: int(session.snapshot().rows_by_verdict[Verdict.REJECT]) for name, session in sessions.items()}
+
+
+def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Each path's last part, or the whole path where that is not enough, numbered where nothing is."""
+    lasts = [path.name for path in set(paths)]
+    found: list[tuple[Path, str]] = []
+    for path in paths:
+        name = path.name if lasts.count(path.name) == 1 else str(path)
+        times = sum(earlier == path for earlier, _ in found)
+        found.append((path, f"{name} ({times + 1})" if times else name))
+    return found
+
+
+def _file_facts(model: Model) -> dict[str, Any]:
+    """Sizes and digests; a bundle's digest is that of its manifest, which has those of all files."""
+    if model.bundle is None:
+        content = model.path.read_bytes()
+        return {
+            "path": str(model.path),
+            "runtime": model.session.runtime,
+            "bytes": len(content),
+            "model_bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    primary = next(
+        file for file in model.bundle.manifest.of_role("primary") if file.format == FORMATS[model.session.runtime]
+    )
+    return {
+        "path": str(model.path),
+        "runtime": model.session.runtime,
+        "bytes": sum(map(len, model.bundle.files.values())),
+        "model_bytes": primary.size,
+        "quantization": primary.quantization,
+        "sha256": hashlib.sha256(model.bundle.files["manifest.json"]).hexdigest(),
+    }
