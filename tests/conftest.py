@@ -19,6 +19,9 @@ settings.register_profile("anywhere", deadline=None)
 settings.register_profile("ci", settings.get_profile("anywhere"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 
+# Output is as wide as where nobody says how wide: processes that share the tests are told a terminal's width.
+os.environ.pop("COLUMNS", None)
+
 NAMES = ("radius", "texture", "area")
 
 

@@ -31,8 +31,11 @@ def parsed(text: str) -> tuple[Format, ...]:
     """The targets that a text with commas between them names, each once; ONNX comes first.
 
     Raises:
+        TypeError: It is no text.
         ValueError: There is another one.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"target is of type {type(text).__name__}; expected 'onnx', 'tflite' or 'onnx,tflite'")
     names = text.split(",")
     unknown = [name for name in names if name not in get_args(Format)]
     if unknown:

@@ -343,7 +343,11 @@ def _check_writable(target: Path) -> None:
 
 def _wish(prune: Prune, quantize: Quantize) -> str:
     """What was asked for, in words."""
-    pruned = f"removing {prune:.0%} of the channels" if not isinstance(prune, str) else ""
+    pruned = (
+        f"removing {prune:.0%} of the channels (in eights, 8 of each layer at least stay)"
+        if not isinstance(prune, str)
+        else ""
+    )
     quantized = quantize if quantize not in ("auto", "none") else ""
     return " with ".join(filter(None, (quantized, pruned))) or "float"
 

@@ -157,8 +157,10 @@ ROWS = "1,2\n" * 40
         ("a;b\n" + ROWS, "one column is named 'a;b'; separate the columns by commas"),
         (
             "a,b\n" + ROWS + "1,caf\xe9\n",
-            "of numbers there are 1: 'a' .not taken: 'b'.; name them",
+            "column 'b' holds text such as 'caf\xe9' in line 42; numbers are needed",
         ),
+        # with another column of numbers that could slip into its place
+        ("a,b,c\n" + "1,2,3\n" * 40 + "1,abc,3\n", "column 'b' holds text such as 'abc' in line 42"),
         (
             ("a,b\n" + ROWS + "1,caf\xe9\n").encode("latin-1"),
             "not UTF-8 .byte 0xe9 soon after line .*; save it as UTF-8",

@@ -151,7 +151,7 @@ def test_verify_says_no_when_the_guard_is_not_the_written_policy(
 def test_both_say_something_of_a_bare_model(tumours: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tumours / "mlp.onnx")]) == 0
     printed = capsys.readouterr().out
-    assert "mlp.onnx is a bare model, without rules of its own" in printed
+    assert "mlp.onnx is a bare model, without rules of its own" in " ".join(printed.split())
     assert "  type and shape  float32 (any number of rows, 30)  reject\n" in printed
     assert "  X               no limits\n" in printed
     assert "  any reason    nobody (NaN, of signed integers -1, of others 0 or nothing)\n" in printed

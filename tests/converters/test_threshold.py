@@ -18,10 +18,20 @@ SCORES = np.array([0.1, 0.2, 0.4, 0.6, 0.8, 0.9])
 
 
 def test_scores_that_moved_to_one_side_get_a_threshold_between_the_classes() -> None:
-    refit = refit_threshold(SCORES, SCORES - 0.2, LABELS, SCORES - 0.2, LABELS)
+    apart, truth = np.tile(SCORES - 0.2, 5), np.tile(LABELS, 5)
+    refit = refit_threshold(SCORES, SCORES - 0.2, LABELS, apart, truth)
     assert (refit.before, refit.threshold, refit.kept) == (0.5, pytest.approx(0.3), True)
-    assert (refit.right_before, refit.right_found, refit.rows) == (5, 6, 6)
-    assert str(refit) == "the threshold 0.3 replaces 0.5: 6 of 6 rows kept apart right, instead of 5"
+    assert (refit.right_before, refit.right_found, refit.rows) == (25, 30, 30)
+    assert str(refit) == "the threshold 0.3 replaces 0.5: 30 of 30 rows kept apart right, instead of 25"
+
+
+@pytest.mark.parametrize(("gained", "lost", "kept"), [(4, 0, False), (5, 0, True), (7, 1, True), (6, 1, False)])
+def test_threshold_is_replaced_only_where_rows_kept_apart_say_so_beyond_chance(gained, lost, kept) -> None:
+    # One-sided sign test at 5 %: 1/16, 1/32, 9/256, 8/128.
+    apart = np.repeat([0.4, 0.4], [gained, lost])
+    truth = np.repeat([1, 0], [gained, lost])
+    refit = refit_threshold(SCORES, SCORES - 0.2, LABELS, apart, truth)
+    assert (refit.right_found - refit.right_before, refit.kept) == (gained - lost, kept)
 
 
 def test_threshold_that_is_no_better_on_rows_kept_apart_is_not_used() -> None:
@@ -45,7 +55,7 @@ def test_of_several_as_good_the_one_nearest_the_old_is_taken() -> None:
 def test_scores_beyond_one_are_logarithms_of_odds_with_the_threshold_zero() -> None:
     scores = np.array([-3.0, -1.0, 1.0, 3.0])
     refit = refit_threshold(scores, scores + 2, np.array([0, 0, 1, 1]), scores + 2, np.array([0, 0, 1, 1]))
-    assert (refit.before, refit.threshold) == (0, 2)
+    assert (refit.before, refit.found) == (0, 2)
 
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])
@@ -55,7 +65,7 @@ def test_two_scores_a_row_are_decided_by_their_difference_as_by_arg_max(shift: f
     labels = np.array([0, 1, 1, 1])
     refit = refit_threshold(two, two, labels, two, labels)
     assert refit.before == 0
-    assert refit.threshold == pytest.approx(0.3)
+    assert refit.found == pytest.approx(0.3)
     assert refit.right_before == np.count_nonzero(two.argmax(axis=1) == labels) == 3
     assert refit.right_found == 4
 
@@ -67,7 +77,7 @@ def test_no_threshold_between_scores_is_better_than_the_one_found(rows: list[tup
     refit = refit_threshold(scores, scores, labels, scores, labels)
     tried = [*(np.unique(scores)[:-1] + 0.025), 0.5]
     assert refit.right_found == max(np.count_nonzero((scores > each) == labels) for each in tried)
-    assert refit.kept == (refit.right_found > refit.right_before)
+    assert not refit.kept or refit.right_found > refit.right_before
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def listed(names: Sequence[object], show: Callable[[Any], str] = str, of: int | 
 
 def counted(count: int, of: int, what: str = "rows") -> str:
     """A number of things with its share: "12 of 400 rows (3.0 %)"."""
-    return f"{count:,} of {of:,} {what} ({100 * count / max(of, 1):.2g} %)"
+    return f"{count:,} of {of:,} {what} ({100 * count / max(of, 1):.3g} %)"
 
 
 def _part(some: int, of: int) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from edge_rai_converters.recipes import Prune
 
 _PRUNE_HELP = (
-    "auto: try fewer channels, keep them where that pays; RATIO: remove this share of the channels, 0 to 1; none "
+    "auto: try fewer channels, keep them where that pays; RATIO: remove this share of the channels, 0 to 1, "
+    "in eights and down to 8 of each layer; none "
     "(default: auto). Whole channels go: single zeros and 2:4 patterns make no model faster or smaller on the CPU "
     "runtimes of a device, so they are not offered"
 )

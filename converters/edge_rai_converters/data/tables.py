@@ -180,6 +180,10 @@ def _of_single(
                 raise DataError(f"{table.path}: {_no_column(table, name)}")
         return tuple(feature_names)
     kind = "O" if spec.dtype == "string" else "f"
+    if kind == "f":
+        for name, column in table.columns.items():
+            if name != labels and _is_spoiled(column):
+                _column(table, spec, name)
     names = tuple(name for name, column in table.columns.items() if column.dtype.kind == kind and name != labels)
     wanted = spec.shape[-1] if spec.shape else 1
     if not names or wanted not in (None, len(names)):
@@ -191,6 +195,12 @@ def _of_single(
             f"{_list(left_out)}); name them in their order as feature_names, and that of the classes as labels"
         )
     return names
+
+
+def _is_spoiled(column: Array) -> bool:
+    """Whether a column of text would be one of numbers, but for some of its cells."""
+    texts = [value for value in column if isinstance(value, str)] if column.dtype.kind == "O" else []
+    return 2 * sum(number(text) is not None for text in texts) > len(texts)
 
 
 def _stack(table: Table, spec: TensorSpec, names: Sequence[str]) -> StoredRows:
