@@ -10,7 +10,7 @@ from edge_rai._native.runtimes import ModelSource, Runtime, Stream, place
 from edge_rai._native.session import NativeSession, usual_call_first
 from edge_rai._native.tensors import numpy_dtype, ready
 from edge_rai._native.tflite import check_tflite
-from edge_rai._predict import Predictor, wait_for_runs
+from edge_rai._predict import Predictor, forget_runs, wait_for_runs
 
 __all__ = [
     "Call",
@@ -24,6 +24,7 @@ __all__ = [
     "Runtime",
     "Stream",
     "check_tflite",
+    "forget_runs",
     "numpy_dtype",
     "place",
     "psi",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_rai._ffi import ffi, lib
-from edge_rai._native.library import Detail, array, raise_status, text
+from edge_rai._native.library import Detail, array, raise_interruption, raise_status, text
 from edge_rai._native.tensors import Array, Tensors, unnest, view
 from edge_rai._predict import UsualCall, prepare
 from edge_rai.types import Answer, Reason, ReasonCode, Source, Verdict
@@ -109,6 +109,8 @@ class Call(UsualCall):
 
     def finish(self, status: int) -> Answer:
         """What a prediction came to, of which C has said ``status``."""
+        if not self.accepted[0]:
+            raise_interruption()
         if status:
             raise_status(status, text(lib.erai_answer_detail(self.answer)))
         self.look()

@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_rai import errors
 from edge_rai._ffi import ffi, lib
+from edge_rai._predict import interruption
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,6 +75,13 @@ def raise_status(status: int, detail: str, where: str = "") -> NoReturn:
     raise kind(sentence)
 
 
+def raise_interruption() -> None:
+    """Raises what C took for a failure and is none: the KeyboardInterrupt that came while a runtime of Python's ran."""
+    raised = interruption()
+    if raised is not None:
+        raise raised
+
+
 class Detail:
     """A detail buffer for one call."""
 
@@ -83,6 +91,7 @@ class Detail:
 
     def check(self, status: int) -> None:
         if status:
+            raise_interruption()
             raise_status(status, text(self.buffer), self._where)
 
 

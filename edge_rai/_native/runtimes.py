@@ -9,7 +9,7 @@ from edge_rai import errors
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import DTYPE_CODES
 from edge_rai._predict import Stream as _Stream
-from edge_rai._predict import run_address
+from edge_rai._predict import interrupt, run_address
 
 _STATUSES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.UnsupportedModelError, lib.ERAI_E_MODEL_UNSUPPORTED),
@@ -153,7 +153,9 @@ def place(address: int, size: int, dtype: str, shape: tuple[int, ...]) -> tuple[
 # ---- What C calls ----
 
 
-def _fail(error: Exception, detail: Any) -> int:
+def _fail(error: BaseException, detail: Any) -> int:
+    if not isinstance(error, Exception):  # of a signal, say: whoever called C gets it from there
+        interrupt(error)
     text = " ".join(str(error).split()) or type(error).__name__
     encoded = text.encode("utf-8", "replace")[: lib.ERAI_DETAIL_SIZE - 1]
     encoded = encoded.decode("utf-8", "ignore").encode()  # not cut within a character
@@ -166,7 +168,7 @@ def py_open(user: Any, source: Any, info: Any, detail: Any) -> int:
     """``erai_runtime.open``."""
     try:
         ffi.from_handle(user).open(source, info)
-    except Exception as error:  # noqa: BLE001  C's callers get a status
+    except BaseException as error:  # noqa: BLE001  C's callers get a status
         return _fail(error, detail)
     return int(lib.ERAI_OK)
 
@@ -182,7 +184,7 @@ def py_start(user: Any, model: Any, stream: Any, detail: Any) -> int:
     """``erai_runtime.start``."""
     try:
         ffi.from_handle(user).start(model, stream)
-    except Exception as error:  # noqa: BLE001  C's callers get a status
+    except BaseException as error:  # noqa: BLE001  C's callers get a status
         return _fail(error, detail)
     return int(lib.ERAI_OK)
 

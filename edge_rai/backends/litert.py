@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_rai._native import ModelSource, Runtime, Stream, place, wait_for_runs
+from edge_rai._native import ModelSource, Runtime, Stream, forget_runs, place, wait_for_runs
 from edge_rai.errors import ProviderError, RuntimeMissingError, UnsupportedModelError
 
 INSTALL = "run: pip install 'edge-rai[litert]'"
@@ -44,13 +44,17 @@ class _Model:
         if self._package != _PACKAGES[0]:
             self.version = None
         self.free_ones = False
+        self._delegated = True  # until an interpreter has shown otherwise
         first = _Interpreted(self)
         self._allocate_first(first)
         self._idle: list[Stream] = [] if source.keeps_state else [first]
         _wait_at_exit()
 
     def start(self) -> Stream:
-        return self._idle.pop() if self._idle else _Interpreted(self)
+        try:
+            return self._idle.pop()
+        except IndexError:  # another thread may have taken it, whatever was seen just before
+            return _Interpreted(self)
 
     def end(self, stream: Stream) -> None:
         """The next stream may go on with its memory, where the model keeps nothing in it."""
@@ -86,6 +90,11 @@ class _Model:
                 f"{provider} must run all of {self._source.name}, and leaves out {left}; convert the model for it, or "
                 "ask for another"
             )
+
+    def is_delegated(self, interpreter: Any) -> bool:
+        """Whether delegates run all of an allocated model. One that they once did not is not looked through again."""
+        self._delegated = self._delegated and _first_left(interpreter) is None
+        return self._delegated
 
     def _load_delegates(self) -> list[Any]:
         provider, path = self._source.provider, self._source.provider_path
@@ -128,7 +137,8 @@ class _Interpreted(Stream):
         self.inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         self._shapes: list[tuple[int, ...] | None] = [tuple(map(int, detail["shape"])) for detail in self.inputs]
-        self._places: tuple[_Places, _Places | None] = (), None
+        self._places: tuple[_Places, _Places] = (), ()
+        self._fixed = False  # all is planned beforehand, and nothing but delegates runs
         self.size(len(self.inputs), len(self._outputs))
 
     def prepare(self, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -145,10 +155,10 @@ class _Interpreted(Stream):
         try:
             outputs = tuple(map(self._place, self._outputs))
         except ValueError:  # they are planned while the model runs
-            self._places = inputs, None
+            self._fixed = False
             outputs = tuple(place(0, 0, "uint8", ()) for _ in self._outputs)
         else:
-            self._places = inputs, outputs
+            self._fixed = self._model.is_delegated(self._interpreter)
         self._bind(inputs, outputs, moves=True)
 
     def look(self) -> None:
@@ -158,9 +168,9 @@ class _Interpreted(Stream):
         it does not: such a model is not asked again.
         """
         inputs, outputs = tuple(map(self._place, self.inputs)), tuple(map(self._place, self._outputs))
-        stays = self._places == (inputs, outputs) and _first_left(self._interpreter) is None
-        self._places = inputs, None if self._places[1] is None else outputs
-        self._bind(inputs, outputs, moves=not stays)
+        moved = self._places != (inputs, outputs)
+        if moved or self._fixed:
+            self._bind(inputs, outputs, moves=moved or not self._fixed)
 
     def _place(self, detail: Any) -> _Place:
         try:
@@ -169,11 +179,12 @@ class _Interpreted(Stream):
             shape = _shape_now(self._interpreter, detail["index"])
             if 0 not in shape:
                 raise
-            return place(0, 0, np.dtype(detail["dtype"]).name, shape)
+            return place(0, 0, _type_name(detail["dtype"]), shape)
         address = view.__array_interface__["data"][0]
-        return place(address, view.nbytes, view.dtype.name, view.shape)
+        return place(address, view.nbytes, _type_name(view.dtype), view.shape)
 
     def _bind(self, inputs: _Places, outputs: _Places, *, moves: bool) -> None:
+        self._places = inputs, outputs
         wrapped = getattr(self._interpreter, "_interpreter", None)
         invoke = getattr(wrapped, "Invoke", None) or self._interpreter.invoke
         self.bind(invoke, inputs, outputs, moves)
@@ -181,8 +192,18 @@ class _Interpreted(Stream):
 
 @cache
 def _wait_at_exit() -> None:
-    """A run that was left at its deadline is not cut short within LiteRT, which would end the process badly."""
+    """A run that was left at its deadline is not cut short within LiteRT, which would end the process badly.
+
+    A forked child has none of its parent's runs, and would wait for them for ever.
+    """
     atexit.register(wait_for_runs)
+    os.register_at_fork(after_in_child=forget_runs)
+
+
+@cache
+def _type_name(dtype: Any) -> str:
+    """Of numpy, which takes longer over it than over all the rest of a place."""
+    return str(np.dtype(dtype).name)
 
 
 def _shape_now(interpreter: Any, index: int) -> tuple[int, ...]:

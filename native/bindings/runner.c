@@ -39,6 +39,13 @@ typedef struct stream {
 /* Runs under way, those that a session has left at their deadline among them. */
 static size_t running;
 
+/* What Python raised in a run or an opening and is no Exception, such as the KeyboardInterrupt of a signal that came
+ * meanwhile: no failure of the model, but the caller's to get. */
+static struct {
+    PyObject *raised; /* NULL: nothing */
+    unsigned long thread;
+} interruption;
+
 static void forget(stream *self) {
     Py_DecRef(self->call);
     self->call = NULL;
@@ -70,10 +77,19 @@ static void show_outputs(const stream *self, erai_tensor *outputs) {
     }
 }
 
+static void keep_interruption(PyObject *raised) {
+    Py_DecRef(interruption.raised);
+    Py_IncRef(raised);
+    interruption.raised = raised;
+    interruption.thread = PyThread_get_thread_ident();
+}
+
 /* What Python has raised, in one line, as the detail. */
 static erai_status say(char *detail) {
     PyObject *type = NULL, *value = NULL, *trace = NULL;
     PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value && !PyErr_GivenExceptionMatches(value, PyExc_Exception)) keep_interruption(value);
     PyObject *text = value ? PyObject_Str(value) : NULL;
     Py_ssize_t size = 0;
     const char *bytes = text ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
@@ -247,10 +263,36 @@ static PyObject *wait_for_runs(PyObject *self, PyObject *unused) {
     return none();
 }
 
+/* forget_runs(): for a forked child, which has none of its parent's. */
+static PyObject *forget_runs(PyObject *self, PyObject *unused) {
+    (void)self;
+    (void)unused;
+    __atomic_store_n(&running, 0, __ATOMIC_RELEASE);
+    return none();
+}
+
+/* interrupt(raised): for whoever calls interruption() in this thread. */
+static PyObject *interrupt(PyObject *self, PyObject *raised) {
+    (void)self;
+    keep_interruption(raised);
+    return none();
+}
+
+/* interruption(): what was raised in this thread's runs and is no Exception, once; or None. */
+static PyObject *take_interruption(PyObject *self, PyObject *unused) {
+    (void)self;
+    (void)unused;
+    if (!interruption.raised || interruption.thread != PyThread_get_thread_ident()) return none();
+    PyObject *raised = interruption.raised;
+    interruption.raised = NULL;
+    return raised;
+}
+
 int add_runner(PyObject *module) {
-    static PyMethodDef functions[] = {{"run_address", run_address, METH_NOARGS, NULL},
-                                      {"wait_for_runs", wait_for_runs, METH_NOARGS, NULL},
-                                      {NULL, NULL, 0, NULL}};
+    static PyMethodDef functions[] = {
+        {"run_address", run_address, METH_NOARGS, NULL},        {"wait_for_runs", wait_for_runs, METH_NOARGS, NULL},
+        {"forget_runs", forget_runs, METH_NOARGS, NULL},        {"interrupt", interrupt, METH_O, NULL},
+        {"interruption", take_interruption, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyMethodDef of_stream[] = {{"size", size_stream, METH_VARARGS, NULL},
                                       {"bind", bind, METH_VARARGS, NULL},
                                       {"unbind", unbind, METH_NOARGS, NULL},

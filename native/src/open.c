@@ -325,6 +325,9 @@ erai_status erai_session_open_bundle(const erai_bundle *bundle, const erai_sessi
 /* What the bytes of a model say beside its digest. */
 static erai_status look_at_model(const er_file *file, er_parts *parts, int *recurrent, char *detail) {
     int is_onnx = strcmp(file->format, ONNX) == 0;
+    if (is_onnx && file->size >= 8 && memcmp(file->data + 4, "TFL3", 4) == 0)
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s holds a TFLite model: give it a name that ends in .tflite",
+                       file->name);
     if (is_onnx && er_model_points_into_memory(file->data, file->size))
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
                        "%s takes its weights from addresses in memory, not from files", file->name);

@@ -30,6 +30,7 @@ typedef struct er_guest {
     int by_row;      /* a call's rows are runs of one */
     er_mutex lock;   /* of a model that keeps state: what follows, and its runs */
     void *stream;    /* NULL: not begun */
+    uint64_t busy;   /* atomic: of a run under way one more than its er_process(); 0: there is none */
 } er_guest;
 
 typedef struct er_guest_binding {
@@ -133,13 +134,28 @@ static erai_status run_rows(er_guest_binding *binding, void *stream, er_buffer *
     return status;
 }
 
+/* What there is of no rows: no run, and outputs of no rows, whose free extents nobody knows. */
+static erai_status run_no_rows(const er_model *model, er_buffer *outputs, char *detail) {
+    for (size_t i = 0; i < model->output_count; i++) {
+        const er_tensor_spec *spec = &model->outputs[i];
+        er_buffer *to = &outputs[model->output_places[i]];
+        if (!er_buffer_reserve(to, 0)) return out_of_memory(detail);
+        to->rank = spec->rank;
+        to->dtype = spec->dtype;
+        to->shape[0] = 0;
+        for (uint32_t axis = 1; axis < spec->rank; axis++)
+            to->shape[axis] = spec->shape[axis] < 0 ? 0 : spec->shape[axis];
+    }
+    return ERAI_OK;
+}
+
 /* How many runs the inputs are; 1 unless all of them have as many rows. */
 static size_t count_runs(const er_guest_binding *binding) {
     const er_model *model = binding->head.model;
     if (!((const er_guest *)model)->by_row) return 1;
     for (size_t i = 0; i < model->input_count; i++)
         if (!binding->inputs[i].rank || binding->inputs[i].shape[0] != binding->inputs[0].shape[0]) return 1;
-    return binding->inputs[0].shape[0] > 1 ? (size_t)binding->inputs[0].shape[0] : 1;
+    return (size_t)binding->inputs[0].shape[0];
 }
 
 static erai_status start(const er_guest *guest, void **stream, char *detail) {
@@ -150,8 +166,15 @@ static erai_status run_stream(er_guest_binding *binding, void **stream, er_buffe
     erai_status status = start((const er_guest *)binding->head.model, stream, detail);
     if (status) return status;
     size_t runs = count_runs(binding);
+    if (runs == 0) return run_no_rows(binding->head.model, outputs, detail);
     return runs > 1 ? run_rows(binding, *stream, outputs, runs, detail)
                     : run_once(binding, *stream, outputs, 0, 1, detail);
+}
+
+/* Whether the process was forked while a run held lock and stream, which nobody here will ever give back. */
+static int is_forsaken(const er_guest *guest) {
+    uint64_t busy = __atomic_load_n(&guest->busy, __ATOMIC_ACQUIRE);
+    return busy && busy != er_process() + 1;
 }
 
 static erai_status run(er_binding *asked, const erai_tensor *inputs, er_buffer *outputs, char *detail) {
@@ -162,8 +185,14 @@ static erai_status run(er_binding *asked, const erai_tensor *inputs, er_buffer *
     erai_status status = place_inputs(binding, inputs, detail);
     if (status) return status;
     if (!guest->head.keeps_state) return run_stream(binding, &binding->stream, outputs, detail);
+    if (is_forsaken(guest))
+        return er_fail(
+            detail, ERAI_E_INFERENCE,
+            "this process was forked in the middle of a run, and the model's state is lost: reset the session");
     er_mutex_lock(&guest->lock);
+    __atomic_store_n(&guest->busy, er_process() + 1, __ATOMIC_RELEASE);
     status = run_stream(binding, &guest->stream, outputs, detail);
+    __atomic_store_n(&guest->busy, 0, __ATOMIC_RELEASE);
     er_mutex_unlock(&guest->lock);
     return status;
 }
@@ -200,6 +229,11 @@ static erai_status open_binding(er_model *model, er_binding **out) {
 
 static void reset(er_model *model) {
     er_guest *guest = (er_guest *)model;
+    if (is_forsaken(guest)) {
+        if (er_mutex_init(&guest->lock)) return;
+        guest->stream = NULL;
+        __atomic_store_n(&guest->busy, 0, __ATOMIC_RELEASE);
+    }
     er_mutex_lock(&guest->lock);
     end(guest, guest->stream);
     guest->stream = NULL;
@@ -210,7 +244,7 @@ static void reset(er_model *model) {
 
 static void close_guest(er_model *model) {
     er_guest *guest = (er_guest *)model;
-    end(guest, guest->stream);
+    if (!is_forsaken(guest)) end(guest, guest->stream);
     if (guest->opened) guest->runtime->close(guest->runtime->user, guest->info.model);
     er_mutex_destroy(&guest->lock);
     er_model_clear(model);
@@ -275,17 +309,31 @@ static erai_status read_edge(er_guest *guest, const erai_edge *edge, er_tensor_s
     return ERAI_OK;
 }
 
+static erai_status check_count(size_t count, int output, char *detail) {
+    size_t most = output ? ER_MAX_OUTPUTS : ER_MAX_INPUTS;
+    if (count >= 1 && count <= most) return ERAI_OK;
+    return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "the model has %zu %s; expected 1 to %zu", count,
+                   output ? "outputs" : "inputs", most);
+}
+
+static const erai_edge *find_edge(const erai_edge *edges, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(edges[i].name, name) == 0) return &edges[i];
+    return NULL;
+}
+
 static erai_status read_edges(er_guest *guest, int output, char *detail) {
     const erai_edge *edges = output ? guest->info.outputs : guest->info.inputs;
     size_t count = output ? guest->info.output_count : guest->info.input_count;
-    size_t most = output ? ER_MAX_OUTPUTS : ER_MAX_INPUTS;
-    if (count < 1 || count > most)
-        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "the model has %zu %s; expected 1 to %zu", count,
-                       output ? "outputs" : "inputs", most);
+    erai_status status = check_count(count, output, detail);
+    if (status) return status;
     if (!er_model_make_side(&guest->head, output, count)) return out_of_memory(detail);
-    erai_status status = ERAI_OK;
-    for (size_t i = 0; !status && i < count; i++)
+    for (size_t i = 0; !status && i < count; i++) {
         status = read_edge(guest, &edges[i], output ? &guest->head.outputs[i] : &guest->head.inputs[i], detail);
+        if (!status && find_edge(edges, i, edges[i].name))
+            status = refuse_edge(guest, &edges[i], output ? "is the name of two outputs" : "is the name of two inputs",
+                                 detail);
+    }
     return status;
 }
 
@@ -316,7 +364,9 @@ static erai_edge edge_of(const er_tflite_edge *seen, int free_ones, char *name) 
 static erai_status check_file(const erai_runtime *runtime, const erai_model_source *source, char *detail) {
     char why[ERAI_DETAIL_SIZE] = "";
     erai_status status = erai_tflite_check(source->data, source->size, runtime->custom, runtime->custom_count, why);
-    return status ? er_fail(detail, status, "%s: %s", source->name, why) : ERAI_OK;
+    if (status) return er_fail(detail, status, "%s: %s", source->name, why);
+    status = check_count(er_tflite_inputs(source->data, source->size), 0, detail);
+    return status ? status : check_count(er_tflite_outputs(source->data, source->size), 1, detail);
 }
 
 static erai_status read_file(er_guest *guest, const erai_model_source *source, char *detail) {

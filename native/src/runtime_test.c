@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -252,6 +253,46 @@ static void a_late_run_is_left_and_never_runs_twice_at_once(void) {
     ER_CHECK_INT(user.open_streams, 0);
 }
 
+#ifndef __SANITIZE_THREAD__ /* which does not bear threads after a fork */
+static void a_child_forked_in_the_middle_of_a_run_begins_anew_with_a_reset(void) {
+    static const float x[] = {1};
+    toy user = make_toy(1);
+    user.info.keeps_state = 1;
+    user.sleep_ms = 800;
+    const erai_runtime runtime = runtime_of(&user);
+    erai_session *session = open_session(&runtime, 200000000);
+    erai_answer *answer = test_answer(session);
+    ER_CHECK_INT(predict(session, answer, x, 1), ERAI_OK);
+    ER_CHECK(answer->missed);
+    pid_t child = fork();
+    if (child == 0) {
+        user.sleep_ms = 0;
+        int lost = !predict(session, answer, x, 1) && answer->failed && !answer->missed;
+        erai_session_reset(session);
+        int anew = !predict(session, answer, x, 1) && *(const float *)answer->outputs[0].data == 2;
+        erai_answer_close(answer);
+        _exit(!(lost && anew));
+    }
+    int status = 1;
+    ER_CHECK(waitpid(child, &status, 0) == child);
+    ER_CHECK_INT(status, 0);
+    close_session(session, answer);
+}
+#endif
+
+static void no_two_inputs_share_a_name(void) {
+    toy user = make_toy(1);
+    const erai_runtime runtime = runtime_of(&user);
+    const erai_edge inputs[] = {user.input, user.input};
+    user.info.inputs = inputs;
+    user.info.input_count = 2;
+    er_model *model = NULL;
+    char detail[ERAI_DETAIL_SIZE] = "";
+    ER_CHECK_INT(er_runtime_open(&runtime, &source, &model, detail), ERAI_E_MODEL_UNSUPPORTED);
+    ER_CHECK_STR(detail, "Toy: 'x' is the name of two inputs");
+    ER_CHECK_INT(user.open_models, 0);
+}
+
 static void what_it_says_of_a_model_is_held_to_what_a_model_is(void) {
     struct {
         int which;
@@ -328,6 +369,10 @@ int main(void) {
     ER_RUN(a_run_that_fails_says_so_in_its_own_words);
     ER_RUN(an_output_that_is_not_as_said_fails_the_run);
     ER_RUN(a_late_run_is_left_and_never_runs_twice_at_once);
+#ifndef __SANITIZE_THREAD__
+    ER_RUN(a_child_forked_in_the_middle_of_a_run_begins_anew_with_a_reset);
+#endif
+    ER_RUN(no_two_inputs_share_a_name);
     ER_RUN(what_it_says_of_a_model_is_held_to_what_a_model_is);
     ER_RUN(a_runtime_without_its_functions_is_none);
     ER_RUN(a_bare_model_opens_by_its_format);

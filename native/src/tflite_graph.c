@@ -59,7 +59,7 @@ erai_status er_tflite_check_operator(const er_operator_part *part) {
 
 /* ---- What is there when an operator comes ---- */
 
-enum state { UNKNOWN = 0, THERE = 1, WRITTEN_ONCE = 2 };
+enum state { UNKNOWN = 0, THERE = 1, WRITTEN_ONCE = 2, EMPTY = 3 /* to be read as it is, or made */ };
 
 static erai_status mark_inputs(const er_subgraph *subgraph, uint8_t *states) {
     for (uint32_t i = 0; i < subgraph->inputs.count; i++) {
@@ -85,7 +85,7 @@ static erai_status follow_operator(const er_operator_part *part, uint8_t *states
     }
     for (uint32_t i = 0; i < part->outputs.count; i++) {
         int32_t tensor = er_flat_vector_i32(&part->outputs, i);
-        if (states[tensor] != UNKNOWN)
+        if (states[tensor] != UNKNOWN && states[tensor] != EMPTY)
             return er_refuse_operator(part, "output %u is tensor %d, which is an input, a constant or another's output",
                                       (unsigned)i, (int)tensor);
         states[tensor] = THERE;
@@ -98,7 +98,7 @@ static erai_status follow_operators(const er_subgraph *subgraph, uint8_t *states
         er_tensor_part tensor = er_tensor_part_of(subgraph, i);
         bool variable = er_flat_u8(&tensor.table, ER_TENSOR_IS_VARIABLE, 0);
         bool empty = tensor.shape.count > 0 && er_elements(&tensor.shape) == 0;
-        states[i] = tensor.constant ? WRITTEN_ONCE : variable || empty ? THERE : UNKNOWN;
+        states[i] = tensor.constant ? WRITTEN_ONCE : variable ? THERE : empty ? EMPTY : UNKNOWN;
     }
     erai_status status = mark_inputs(subgraph, states);
     for (uint32_t i = 0; !status && i < subgraph->operators.count; i++) {

@@ -34,6 +34,14 @@ def linear(
     return write(graph.model)
 
 
+def stored_empty() -> bytes:
+    """float32 x (rows, 3), stored as of no rows, to its absolute values y."""
+    graph = Graph()
+    x, y = (graph.tensor(name, (0, 3), free=(-1, 3)) for name in "xy")
+    graph.operator("ABS", (x,), (y,), "AbsOptions")
+    return write(graph.edges((x,), (y,)).model)
+
+
 def difference(*, swapped: bool = False) -> bytes:
     """float32 p and q (1, 2) to d = p - q; with ``swapped``, q comes first."""
     graph = Graph()
@@ -134,6 +142,39 @@ def through_two_kernels(*, both: bool) -> bytes:
         axis = graph.tensor("axis", (1,), "int32", values=np.array([1], np.int32))
         graph.operator("REVERSE_V2", (h, axis), (y,), "ReverseV2Options")
     return write(graph.edges((x,), (y,)).model)
+
+
+def named_alike() -> bytes:
+    """float32 x (1, 3) to two outputs that its signature gives one name."""
+    graph = Graph()
+    x, y, z = (graph.tensor(name, (1, 3)) for name in "xyz")
+    graph.operator("ABS", (x,), (y,), "AbsOptions")
+    graph.operator("NEG", (x,), (z,), "NegOptions")
+    graph.signature({"x": x}, {"y": y, "z": z})
+    graph.model.signatureDefs[0].outputs[1].name = "y"
+    return write(graph.edges((x,), (y, z)).model)
+
+
+def chain(length: int) -> bytes:
+    """float32 x (1, 3) through as many operators that XNNPACK has, and one that it has not, to y."""
+    graph = Graph()
+    last = graph.tensor("x", (1, 3))
+    for layer in range(length):
+        after = graph.tensor(f"h{layer}", (1, 3))
+        graph.operator("ABS", (last,), (after,), "AbsOptions")
+        last = after
+    axis = graph.tensor("axis", (1,), "int32", values=np.array([1], np.int32))
+    y = graph.tensor("y", (1, 3))
+    graph.operator("REVERSE_V2", (last, axis), (y,), "ReverseV2Options")
+    return write(graph.edges((0,), (y,)).model)
+
+
+def of_nothing() -> bytes:
+    """A constant to y: no inputs."""
+    graph = Graph()
+    x, y = graph.tensor("x", (1, 3), values=np.zeros((1, 3), np.float32)), graph.tensor("y", (1, 3))
+    graph.operator("ABS", (x,), (y,), "AbsOptions")
+    return write(graph.edges((), (y,)).model)
 
 
 def interpreter_run(path: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:

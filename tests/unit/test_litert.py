@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,21 @@ def test_outputs_whose_shape_depends_on_the_values_are_found_after_each_run(open
         np.testing.assert_array_equal(session.predict(np.array([row], np.float32)).outputs["y"], expected)
 
 
+def test_tensors_that_are_stored_without_elements_are_planned_with_the_call(opened: Open) -> None:
+    session = opened(models.stored_empty())
+    np.testing.assert_array_equal(session.predict(ROWS).outputs["y"], np.abs(ROWS))
+
+
+def test_a_model_that_litert_runs_in_part_itself_is_not_looked_through_after_each_run(opened: Open) -> None:
+    session = opened(models.chain(300))
+    times = []
+    for _ in range(30):
+        began = time.perf_counter()
+        session.predict(ROWS[:1])
+        times.append(time.perf_counter() - began)
+    assert sorted(times)[15] < 1e-3  # looking through 300 operators takes some 7 ms
+
+
 def test_answers_are_the_callers_to_keep(opened: Open) -> None:
     session = opened(models.linear())
     first = session.predict(ROWS[:1]).outputs["y"]
@@ -128,6 +144,22 @@ def test_answers_are_the_callers_to_keep(opened: Open) -> None:
 def test_custom_operator_is_named(opened: Open) -> None:
     with pytest.raises(UnsupportedModelError, match=r"m\.tflite: .*custom operator 'Frob'"):
         opened(models.custom("Frob"))
+
+
+def test_outputs_of_one_name_are_refused(opened: Open) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"m\.tflite: .*'y' is the name of two outputs"):
+        opened(models.named_alike())
+
+
+def test_model_without_inputs_is_refused(opened: Open) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"m\.tflite: the model has 0 inputs; expected 1 to"):
+        opened(models.of_nothing())
+
+
+def test_tflite_model_that_is_named_as_an_onnx_model_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(models.linear())
+    with pytest.raises(UnsupportedModelError, match=r"m\.onnx holds a TFLite model: give it a name that ends in"):
+        load(tmp_path / "m.onnx")
 
 
 def test_operator_of_an_unknown_version_is_named(opened: Open) -> None:

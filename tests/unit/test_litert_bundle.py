@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,19 @@ def test_model_with_other_names_than_the_policys_is_refused(tmp_path: Path) -> N
     bundle = write_bundle(tmp_path / "m.erai", model, policy(), {"x": ROWS}, golden_outputs={"y": ANSWERS})
     with pytest.raises(BundleError, match="the model has no input 'x', which the guard program has"):
         load(bundle)
+
+
+@pytest.mark.parametrize("free", [True, False], ids=["one call for all rows", "row by row"])
+def test_call_without_a_row_is_answered_where_the_policy_allows_it(tmp_path: Path, free: bool) -> None:
+    model = tflite_model(tmp_path / "m.tflite", free=free)
+    rules = policy()
+    rules = replace(rules, inputs=(replace(rules.inputs[0], empty=True),))
+    bundle = write_bundle(tmp_path / "m.erai", model, rules, {"x": ROWS}, golden_outputs={"y": ANSWERS}, atol=1e-5)
+    session = load(bundle)
+    for rows in (0, 4, 0):
+        answer = session.predict(ROWS[:rows])
+        assert answer.verdict is Verdict.ACCEPT
+        np.testing.assert_allclose(answer.outputs["y"], ANSWERS[:rows], rtol=1e-6)
 
 
 # ---- Integers at the edges ----

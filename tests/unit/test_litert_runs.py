@@ -71,6 +71,71 @@ def test_process_ends_well_while_a_late_run_lasts(late: Session, tmp_path: Path)
     assert (child.returncode, child.stdout) == (0, "DEFAULT\n"), child.stderr
 
 
+FORKS_LATE = """
+import os, sys, numpy, edge_rai
+session = edge_rai.load(sys.argv[1])
+x = numpy.ones((1, 512, 512), numpy.float32)
+session.predict(x)
+child = os.fork()
+if not child:
+    print(session.predict(x).source.name, flush=True)
+    sys.exit()
+os.waitpid(child, 0)
+print("ended", flush=True)
+"""
+
+
+def test_forked_child_ends_though_a_late_run_of_its_parents_lasted(late: Session, tmp_path: Path) -> None:
+    late.close()
+    child = run_python(FORKS_LATE, tmp_path / "m.erai")
+    assert (child.returncode, child.stdout) == (0, "DEFAULT\nended\n"), child.stderr
+
+
+# ---- Interruptions ----
+
+
+INTERRUPTED_OPENING = """
+import sys, edge_rai
+class Interrupts:
+    def find_spec(self, name, *others):
+        if name.startswith("ai_edge_litert"):
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+try:
+    edge_rai.load(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+INTERRUPTED_RUNS = """
+import signal, sys, numpy, edge_rai
+session = edge_rai.load(sys.argv[1])
+x = numpy.ones((1, 4), numpy.float32)
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+for _ in range(60):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        while True:
+            session.predict(x)
+    except KeyboardInterrupt:
+        pass
+print(session.predict(x).verdict.name)
+"""
+
+
+def test_interruption_while_a_model_is_opened_is_its_callers(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.linear())
+    child = run_python(INTERRUPTED_OPENING, tmp_path / "m.tflite")
+    assert (child.stdout, child.stderr) == ("interrupted\n", "")
+
+
+def test_interruption_of_a_run_is_its_callers_and_no_failure_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.positives())  # which Python is asked about after each run
+    child = run_python(INTERRUPTED_RUNS, tmp_path / "m.tflite")
+    assert (child.returncode, child.stdout) == (0, "ACCEPT\n"), child.stderr
+
+
 # ---- State that the model keeps ----
 
 

@@ -85,6 +85,10 @@ PyObject *PyObject_CallNoArgs(PyObject *callable);
 PyObject *PyObject_Str(PyObject *object);
 int PyObject_IsTrue(PyObject *object);
 void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **trace);
+void PyErr_NormalizeException(PyObject **type, PyObject **value, PyObject **trace);
+int PyErr_GivenExceptionMatches(PyObject *raised, PyObject *type);
+unsigned long PyThread_get_thread_ident(void);
+extern PyObject *PyExc_Exception;
 
 /* Structures whose layout is part of the stable ABI. */
 typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
