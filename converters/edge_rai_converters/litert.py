@@ -13,6 +13,7 @@ import numpy as np
 from edge_rai.errors import InferenceError, UnsupportedModelError
 from edge_rai_converters.data import Array, Rows
 from edge_rai_converters.targets.tflite.errors import missing
+from edge_rai_converters.words import first_line
 
 Extremes = tuple[np.float32, np.float32]
 
@@ -54,7 +55,7 @@ class LiteRTRunner:
                 self._interpreter.allocate_tensors()
                 signature = self._interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
-            raise UnsupportedModelError(f"{where}: LiteRT cannot open it: {_first_line(error)}") from error
+            raise UnsupportedModelError(f"{where}: LiteRT cannot open it: {first_line(error)}") from error
         self._inputs = {name: _Edge(detail) for name, detail in signature.get_input_details().items()}
         self._outputs = {name: _Edge(detail) for name, detail in signature.get_output_details().items()}
 
@@ -123,7 +124,7 @@ class LiteRTRunner:
                 self._interpreter.set_tensor(edge.index, edge.stored(row[name]))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise InferenceError(f"{self.where}: LiteRT failed: {_first_line(error)}") from error
+            raise InferenceError(f"{self.where}: LiteRT failed: {first_line(error)}") from error
 
 
 class _Edge:
@@ -168,7 +169,3 @@ def quiet() -> Iterator[None]:
         os.dup2(kept, _STDERR)
         os.close(kept)
         os.close(nowhere)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

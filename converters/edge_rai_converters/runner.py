@@ -14,6 +14,7 @@ from edge_rai.errors import InferenceError, UnsupportedModelError
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data import Array, Dataset, Rows
 from edge_rai_converters.sources.onnx import SourceModel
+from edge_rai_converters.words import first_line
 
 _CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 256
@@ -59,7 +60,7 @@ class Runner:
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
-            raise UnsupportedModelError(f"{where}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+            raise UnsupportedModelError(f"{where}: ONNX Runtime cannot open it: {first_line(error)}") from error
         self._inputs = [given.name for given in self._session.get_inputs()]
         self._names = [output.name for output in self._session.get_outputs()]
 
@@ -75,7 +76,7 @@ class Runner:
         try:
             outputs = self._session.run(self._names, {name: feed[name] for name in self._inputs})
         except Exception as error:
-            raise InferenceError(f"{self.where}: ONNX Runtime failed: {_first_line(error)}") from error
+            raise InferenceError(f"{self.where}: ONNX Runtime failed: {first_line(error)}") from error
         return dict(zip(self._names, outputs, strict=True))
 
     def arguments(self, feed: Rows) -> dict[str, Array]:
@@ -233,7 +234,3 @@ def _count(rows: Rows) -> int:
 
 def _free_first_axis(specs: Sequence[TensorSpec]) -> bool:
     return all(spec.shape and spec.shape[0] is None for spec in specs)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

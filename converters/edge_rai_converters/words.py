@@ -1,4 +1,4 @@
-"""Numbers of things, as people write them."""
+"""Words of messages: numbers of things, and what exceptions of others say."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def number_of(count: int, thing: str, many: str = "") -> str:
         many: Several; ``thing`` with an s when empty.
     """
     return f"{count:,} {thing if count == 1 else many or f'{thing}s'}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of somebody else's says, for a message of one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,8 +12,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from edge_rai_converters.data.rows import FileRows, first_line, spill
+from edge_rai_converters.data.rows import FileRows, spill
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.words import first_line
 
 _NPY = b"\x93NUMPY"
 _OURS = (".npy", ".npz")

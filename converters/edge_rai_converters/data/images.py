@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.types import TensorSpec
-from edge_rai_converters.data.rows import Array, ChangedRows, FileRows, StoredRows, first_line, spill
+from edge_rai_converters.data.rows import Array, ChangedRows, FileRows, StoredRows, spill
 from edge_rai_converters.errors import DataError, MissingExtraError
+from edge_rai_converters.words import first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_rai_converters.data.rows import Array, first_line
+from edge_rai_converters.data.rows import Array
 from edge_rai_converters.data.tables import Texts, check_names, check_size
 from edge_rai_converters.errors import DataError, MissingExtraError
+from edge_rai_converters.words import first_line
 
 if TYPE_CHECKING:
     import pyarrow.parquet

@@ -189,11 +189,6 @@ def spill(path: Path, size: int, blocks: Iterable[bytes]) -> int:
         return os.dup(file.fileno())
 
 
-def first_line(error: Exception) -> str:
-    """What an exception of somebody else's says, for a message of one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def chunks(array: StoredRows, index: Index) -> Iterator[Array]:
     """The chosen rows, a bounded number of values at a time."""
     step = max(1, _CHUNK_VALUES // max(1, prod(array.shape[1:])))

@@ -12,6 +12,7 @@ from edge_rai.bundle import Quantization
 from edge_rai.errors import EdgeRaiError
 from edge_rai_converters.passes.contract import Material, Property
 from edge_rai_converters.runner import Runner, is_numeric
+from edge_rai_converters.words import first_line
 
 _CALLS_TRIED = 4
 _QUANTIZED_DOMAINS = frozenset({"com.microsoft"})
@@ -70,7 +71,7 @@ def _valid(_: onnx.ModelProto, model: onnx.ModelProto, __: Material) -> str:
         onnx.checker.check_model(model)
         Runner(model.SerializeToString(), "the model")
     except (onnx.checker.ValidationError, EdgeRaiError) as error:
-        return str(error).strip().splitlines()[0]
+        return first_line(error)
     return ""
 
 

@@ -18,6 +18,7 @@ from onnx.version_converter import convert_version
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.errors import MissingExtraError
 from edge_rai_converters.sources.onnx import MIN_OPSET, opset_of
+from edge_rai_converters.words import first_line
 
 Array = npt.NDArray[Any]
 Sample = Mapping[str, Array]
@@ -76,11 +77,6 @@ def exporting(name: str, library: str) -> Iterator[None]:
         raise UnsupportedModelError(f"{name}: {library} cannot export it to ONNX: {first_line(error)}") from error
     finally:
         logging.disable(before)
-
-
-def first_line(error: Exception) -> str:
-    """What the error says, or its type when it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def tidied(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,9 +16,9 @@ from edge_rai_converters.sources.exported import (
     Exported,
     Sample,
     exporting,
-    first_line,
     imported,
 )
+from edge_rai_converters.words import first_line
 
 EXTRA = "keras"
 

@@ -15,6 +15,7 @@ from onnx import TensorProto
 from edge_rai.errors import BundleError, UnsupportedModelError
 from edge_rai.types import TensorSpec
 from edge_rai_converters.sources.external import MAX_BYTES, embed
+from edge_rai_converters.words import first_line
 
 MIN_OPSET = 11
 Kind = Literal["onnx", "scikit-learn", "xgboost", "lightgbm", "pytorch", "keras"]
@@ -96,7 +97,7 @@ def checked(path: Path, data: bytes, proto: onnx.ModelProto, digest: str, kind: 
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, IndexError) as error:
-        raise BundleError(f"{path}: not a valid ONNX model: {str(error).strip().splitlines()[0]}") from error
+        raise BundleError(f"{path}: not a valid ONNX model: {first_line(error)}") from error
     _refuse_old_opset(path, proto)
     inputs = tuple(_specs(path, "input", _given(proto.graph)))
     outputs = tuple(_specs(path, "output", _with_shapes(proto)))

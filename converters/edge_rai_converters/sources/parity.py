@@ -6,7 +6,8 @@ import numpy as np
 import onnxruntime
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters.sources.exported import Array, Exported, first_line
+from edge_rai_converters.sources.exported import Array, Exported
+from edge_rai_converters.words import first_line
 
 # float32 against the float64 of a library: of the greatest value, and of rows that stand at a threshold of a tree.
 _TOLERANCE = 1e-3

@@ -12,9 +12,9 @@ import onnx
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.sources import boosted
-from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample, exporting, first_line, imported
+from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample, exporting, imported
 from edge_rai_converters.sources.tables import Column, columns, fed, table
-from edge_rai_converters.words import number_of
+from edge_rai_converters.words import first_line, number_of
 
 EXTRA = "sklearn"
 # Of ai.onnx.ml: the newest that knows the operators of skl2onnx and no other types of them.

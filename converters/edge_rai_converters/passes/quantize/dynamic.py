@@ -15,13 +15,13 @@ from edge_rai_converters.passes.properties import FLOAT, SAME_SIGNATURE, SINGLE_
 from edge_rai_converters.passes.quantize.prepare import (
     contains,
     finish,
-    first_line,
     has_narrow_sums,
     layers_of,
     prepare,
     quiet,
     split_gemms,
 )
+from edge_rai_converters.words import first_line
 
 
 def dynamic_int8() -> Pass:

@@ -25,6 +25,7 @@ from edge_rai_converters.passes.fuse import fuse_scalers
 from edge_rai_converters.passes.properties import nodes
 from edge_rai_converters.runner import Runner
 from edge_rai_converters.sources.onnx import opset_of
+from edge_rai_converters.words import first_line
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 # Scales per channel came with opset 13.
@@ -186,11 +187,6 @@ def has_narrow_sums(target: Target) -> bool:
     of 7 bits nothing overflows, and every x86 gives the same 2.1 %.
     """
     return target == "x86"
-
-
-def first_line(error: Exception) -> str:
-    """What people need of it."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:

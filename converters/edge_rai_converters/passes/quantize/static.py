@@ -18,7 +18,6 @@ from edge_rai_converters.passes.quantize.prepare import (
     LAYERS,
     contains,
     finish,
-    first_line,
     has_narrow_sums,
     layers_of,
     note,
@@ -26,6 +25,7 @@ from edge_rai_converters.passes.quantize.prepare import (
     quiet,
 )
 from edge_rai_converters.passes.quantize.ranges import METHODS, Method, Ranges, measure_ranges
+from edge_rai_converters.words import first_line
 
 PASSED_THROUGH = frozenset(
     {"Add", "AveragePool", "Clip", "Flatten", "GlobalAveragePool", "MaxPool", "Relu", "Reshape", "Squeeze", "Transpose"}
