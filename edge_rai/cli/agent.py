@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import select
 import signal
+import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,12 +65,34 @@ def run(args: argparse.Namespace) -> int:
         if args.once:
             report = one_pass()
             return 1 if report.error or report.refused or report.corrupt or report.unreadable else 0
-        upload_forever(one_pass, interval_s=args.interval)
+        with sleep_that_signals_end() as sleep:
+            upload_forever(one_pass, interval_s=args.interval, sleep=sleep)
     except KeyboardInterrupt:
         return 1 if args.once else 0
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+@contextmanager
+def sleep_that_signals_end() -> Iterator[Callable[[float], object]]:
+    """A sleep that a signal ends even if it came just before; main thread only.
+
+    `time.sleep` would begin all the same and run the handler at its end: an agent asked to end would go on for minutes.
+    """
+    woken, waker = socket.socketpair()
+
+    def sleep(seconds: float) -> None:
+        if select.select([woken], [], [], seconds)[0]:
+            woken.recv(4096)
+
+    with woken, waker:
+        waker.setblocking(False)
+        previous = signal.set_wakeup_fd(waker.fileno())
+        try:
+            yield sleep
+        finally:
+            signal.set_wakeup_fd(previous)
 
 
 def _print_text(report: UploadReport) -> None:

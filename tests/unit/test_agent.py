@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from edge_rai.cli.agent import sleep_that_signals_end
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.agent import LONGEST_WAIT_S, UploadReport, next_wait_s, upload, upload_forever
@@ -398,6 +400,16 @@ def test_command_exits_4_with_a_sentence_when_there_is_no_spool(tmp_path: Path) 
     assert done.stderr.startswith(f"edge-rai: no spool directory at {tmp_path / 'none'}; give the one")
 
 
+def errors_after(process: subprocess.Popen[str], number: int) -> str:
+    """What a process that ends on this signal has printed on stderr; kills one that does not."""
+    process.send_signal(number)
+    try:
+        return process.communicate(timeout=60)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 def test_repeating_command_waits_for_a_spool_that_is_not_there_yet(batch_spool: Path, receiver: Receiver) -> None:
     later = batch_spool.with_name("later")
     command = command_line("agent", "--spool", later, "--endpoint", receiver.url, "--interval", "0.05")
@@ -407,9 +419,20 @@ def test_repeating_command_waits_for_a_spool_that_is_not_there_yet(batch_spool: 
         assert process.stderr.readline() == f"no spool directory at {later} yet: waiting for it\n"
         batch_spool.rename(later)
         assert process.stdout.readline() == "sent 3, kept 0, refused 0, corrupt 0\n"
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
+        errors = errors_after(process, signal.SIGTERM)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_signal_that_came_just_before_a_wait_ends_it() -> None:
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with sleep_that_signals_end() as sleep:
+            signal.raise_signal(signal.SIGTERM)
+            began = time.monotonic()
+            sleep(60.0)
+            assert time.monotonic() - began < 30.0
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
@@ -418,6 +441,5 @@ def test_repeating_command_ends_cleanly_on_a_signal(batch_spool: Path, receiver:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "sent 3, kept 0, refused 0, corrupt 0\n"
-        process.send_signal(getattr(signal, signal_name))
-        _, errors = process.communicate(timeout=20)
+        errors = errors_after(process, getattr(signal, signal_name))
     assert (process.returncode, errors) == (0, "")
