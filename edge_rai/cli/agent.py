@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import select
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,19 +80,20 @@ def sleep_that_signals_end() -> Iterator[Callable[[float], object]]:
 
     `time.sleep` would begin all the same and run the handler at its end: an agent asked to end would go on for minutes.
     """
-    woken, waker = socket.socketpair()
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
 
     def sleep(seconds: float) -> None:
         if select.select([woken], [], [], seconds)[0]:
-            woken.recv(4096)
+            os.read(woken, 4096)
 
-    with woken, waker:
-        waker.setblocking(False)
-        previous = signal.set_wakeup_fd(waker.fileno())
-        try:
-            yield sleep
-        finally:
-            signal.set_wakeup_fd(previous)
+    previous = signal.set_wakeup_fd(waker)
+    try:
+        yield sleep
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(woken)
+        os.close(waker)
 
 
 def _print_text(report: UploadReport) -> None:
