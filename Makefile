@@ -25,10 +25,11 @@ export EDGE_RAI_C_EXAMPLE := $(C_EXAMPLE)/edge_rai_example
 export EDGE_RAI_C_EXAMPLE_SANITIZED := $(C_EXAMPLE_SANITIZED)/edge_rai_example
 export EDGE_RAI_RECEIVERS := $(RECEIVERS)
 export EDGE_RAI_MODELS := $(MODELS)
+export EDGE_RAI_AARCH64 := $(ROOT)/build/aarch64
 
 say = @echo "make: $(1)"
 
-.PHONY: demo test bench lint format proof clean install ctest example cross fuzz FORCE
+.PHONY: demo test bench lint format proof clean install ctest example aarch64 cross fuzz FORCE
 .NOTPARALLEL:
 
 # ---- What people type ------------------------------------------------------------------------------------------------
@@ -37,17 +38,20 @@ demo: .venv/.installed
 	$(call say,running examples/breast_cancer/demo.py)
 	@$(BIN)/python examples/breast_cancer/demo.py
 
-test: lint ctest example .venv/.test $(RECEIVERS)/.made $(MODELS)/.made
+test: lint ctest example aarch64 .venv/.test $(RECEIVERS)/.made $(MODELS)/.made
 	$(call say,pytest against the installed wheels)
 	@$(BIN)/pytest -p no:benchmark -n $(JOBS) --dist loadfile
 
-bench: .venv/.installed .venv/.test example
+bench: demo .venv/.test example
 	$(call say,benchmarks)
 	@$(CC) $(BENCH_FLAGS) benchmarks/bare_run.c $(BENCH_LINK) -o build/c/bare_run
 	@$(CC) $(BENCH_FLAGS) benchmarks/guard_cost.c $(BENCH_LINK) -o build/c/guard_cost
 	@$(CC) $(BENCH_FLAGS) benchmarks/allocations.c $(WRAPPED) $(BENCH_LINK) -o build/c/allocations
 	@EDGE_RAI_BARE_RUN=$(ROOT)/build/c/bare_run EDGE_RAI_GUARD_COST=$(ROOT)/build/c/guard_cost \
-	  EDGE_RAI_ALLOCATIONS=$(ROOT)/build/c/allocations $(BIN)/pytest benchmarks --benchmark-json=build/bench.json
+	  EDGE_RAI_ALLOCATIONS=$(ROOT)/build/c/allocations $(BIN)/pytest -p no:benchmark benchmarks
+	$(call say,edge-rai bench of the demo's bundles)
+	@$(BIN)/edge-rai bench build/demo/tumour.erai build/demo/tumour-float.erai --data build/demo/calibration.npz --labels y \
+	  --safeguards each --save benchmarks/results/demo.json
 
 lint: .venv/.installed .venv/.test
 	$(call say,ruff)
@@ -87,7 +91,7 @@ fuzz: .venv/.build
 clean:
 	rm -rf build .venv
 
-C_FILES := native/include native/src native/bindings $(wildcard native/fuzz) examples/c benchmarks
+C_FILES := native/include native/src native/bench native/bindings $(wildcard native/fuzz) examples/c benchmarks
 
 # ---- The environment: .venv holds built wheels, never the tree -------------------------------------------------------
 
@@ -161,11 +165,11 @@ UNSHUFFLED = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 ctest: .venv/.build .venv/.installed
 	$(call say,C tests)
-	@$(CONFIGURE) -S native -B build/native -DERAI_TESTS=ON -DERAI_WERROR=ON >/dev/null
+	@$(CONFIGURE) -S native -B build/native -DERAI_TESTS=ON -DERAI_BENCH=ON -DERAI_WERROR=ON >/dev/null
 	@$(BIN)/cmake --build build/native -j $(JOBS) -- --quiet
 	@$(BIN)/ctest --test-dir build/native --output-on-failure -j $(JOBS)
 	$(call say,C tests under address and undefined behaviour sanitizers)
-	@$(CONFIGURE) -S native -B build/sanitize -DERAI_TESTS=ON -DERAI_SANITIZE=address,undefined >/dev/null
+	@$(CONFIGURE) -S native -B build/sanitize -DERAI_TESTS=ON -DERAI_BENCH=ON -DERAI_SANITIZE=address,undefined >/dev/null
 	@$(BIN)/cmake --build build/sanitize -j $(JOBS) -- --quiet
 	@$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
 	$(call say,C tests with threads under the thread sanitizer)
@@ -173,6 +177,10 @@ ctest: .venv/.build .venv/.installed
 	@$(BIN)/cmake --build build/thread -j $(JOBS) --target $(THREADED) -- --quiet
 	@$(UNSHUFFLED) $(BIN)/ctest --test-dir build/thread --output-on-failure -j $(JOBS) --no-tests=error \
 	  -R "^($$(echo $(THREADED) | tr ' ' '|'))$$"
+
+# erai-bench and ONNX Runtime for 64-bit ARM, for a test under qemu-user; says what it lacks, which is no error.
+aarch64: .venv/.build
+	@JOBS=$(JOBS) native/cross/bench.sh $(EDGE_RAI_AARCH64) $(BIN)/python
 
 # Tests in C that run a model find the runtime where the wheel has it.
 ctest: export ERAI_ONNXRUNTIME = $(shell ls $(ROOT)/.venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so* | head -1)

@@ -65,7 +65,7 @@ def rows_per_second(call: Callable[[np.ndarray], object], rows: list[np.ndarray]
 
 
 @pytest.mark.parametrize("widths", [(30, 64, 32, 2), (256, 1024, 1024, 16), (512, 2048, 2048, 2048, 10)])
-def test_batcher_beside_single_calls(widths, tmp_path, capsys) -> None:
+def test_batcher_beside_single_calls(widths, figures, tmp_path, capsys) -> None:
     generator = np.random.default_rng(1)
     rows = [generator.normal(size=(1, widths[0])).astype(np.float32) for _ in range(CLIENTS)]
     with (
@@ -75,9 +75,11 @@ def test_batcher_beside_single_calls(widths, tmp_path, capsys) -> None:
         rates = np.array(
             [[rows_per_second(call, rows) for call in (session.predict, batcher.predict)] for _ in range(ROUNDS)]
         )
+    single, batched = np.median(rates, axis=0)
+    name = "-".join(map(str, widths))
+    figures[f"batcher, 16 clients, rows a second, {name}"] = {"single": single, "batcher": batched}
     with capsys.disabled():
-        single, batched = np.median(rates, axis=0)
         print(
-            f"\n{'-'.join(map(str, widths))}, {CLIENTS} clients, rows a second: single calls {single:.0f}, "
+            f"\n{name}, {CLIENTS} clients, rows a second: single calls {single:.0f}, "
             f"Batcher {batched:.0f}, ratio {np.median(rates[:, 1] / rates[:, 0]):.2f}"
         )

@@ -21,16 +21,17 @@ from subjects import bundle, model_and_row
 SHAPE = (1, 3, 224, 224)
 
 
-def test_guard_alone_in_c(benchmark, capsys) -> None:
+def test_guard_alone_in_c(figures, capsys) -> None:
     driver = os.environ.get("EDGE_RAI_GUARD_COST")
     if not driver:
         pytest.skip("`make bench` builds benchmarks/guard_cost.c and says where it is")
-    done = benchmark.pedantic(subprocess.run, ([driver],), {"check": True, "stdout": -1, "text": True}, rounds=1)
+    done = subprocess.run([driver], check=True, stdout=subprocess.PIPE, text=True)
+    figures["guard alone in C"] = done.stdout.splitlines()
     with capsys.disabled():
         print("\nguard alone, C\n" + done.stdout.rstrip())
 
 
-def test_image_beside_numpy_min_and_max(benchmark, capsys) -> None:
+def test_image_beside_numpy_min_and_max(figures, capsys) -> None:
     """Finite and range over a 3x224x224 float image: erai_admit and erai_judge, against x.min() and x.max()."""
     image = np.random.default_rng(0).random(SHAPE, np.float32)
     guarded = ImageGuard(image)
@@ -39,8 +40,10 @@ def test_image_beside_numpy_min_and_max(benchmark, capsys) -> None:
         rounds=200,
     )
     cost = ratio(timings["guarded"], timings["numpy"])
-    benchmark.pedantic(guarded.judge, rounds=20)
-    benchmark.extra_info |= {"guarded_over_numpy": cost.p50}
+    figures["image 3x224x224, guarded over numpy's min and max"] = {
+        **{f"{name}_p50_us": timing.percentile_ns(50) / 1000 for name, timing in timings.items()},
+        "ratio": {"p50": cost.p50, "p10": cost.p10, "p90": cost.p90},
+    }
     with capsys.disabled():
         print("\n3x224x224 float image, us                 p50     p90     p99")
         for name, timing in timings.items():
@@ -50,7 +53,7 @@ def test_image_beside_numpy_min_and_max(benchmark, capsys) -> None:
 
 @pytest.mark.parametrize("subject", ["MLP 64-32", "MLP 64-32 int8"])
 @pytest.mark.parametrize("rows", [1, 64])
-def test_allocations_of_a_steady_call(subject, rows, benchmark, capsys, tmp_path) -> None:
+def test_allocations_of_a_steady_call(subject, rows, figures, capsys, tmp_path) -> None:
     driver, library = os.environ.get("EDGE_RAI_ALLOCATIONS"), runtime_path()
     if not driver or not library:
         pytest.skip("`make bench` builds benchmarks/allocations.c and says where it is")
@@ -58,9 +61,14 @@ def test_allocations_of_a_steady_call(subject, rows, benchmark, capsys, tmp_path
     row = tmp_path / "row.f32"
     row.write_bytes(values.tobytes())
     command = [driver, library, bundle(subject), row, "30", str(rows)]
-    done = benchmark.pedantic(subprocess.run, (command,), {"check": True, "stdout": -1, "text": True}, rounds=1)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answered, rejected, allocations = map(int, done.stdout.split())
     assert 0 < rejected < answered or rows == 1
+    figures[f"allocations, {subject}, {rows} rows a call"] = {
+        "answered": answered,
+        "rejected": rejected,
+        "allocations": allocations,
+    }
     with capsys.disabled():
         print(f"\n{subject}, {rows} rows a call, {rejected} of {answered} rejected: {allocations} allocations of ours")
 

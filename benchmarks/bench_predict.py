@@ -1,13 +1,12 @@
 """Guarded predict against the bare runtime, in Python and in C: one row, one thread, full policy.
 
 Each contender runs in blocks of 50 calls, in turn with the others, within one process a language; two threads at once
-run for 0.1 s in turn. `make bench` runs this and writes machine, versions and samples to build/bench.json.
+run for 0.1 s in turn. `make bench` runs this.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -31,26 +30,23 @@ THREADED_ROUNDS, THREADED_SECONDS = 15, 0.1
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_guarded_predict_beside_the_bare_runtime(subject, benchmark, capsys, tmp_path) -> None:
+def test_guarded_predict_beside_the_bare_runtime(subject, figures, samples, capsys, tmp_path) -> None:
     model, row = model_and_row(subject, tmp_path)
     cost = guard_cost(bundle(subject), {"features": row}, threads=1, rounds=ROUNDS)
     assert not cost.rejected
     in_c = c_rounds(bundle(subject), model, row, tmp_path)
-    with edge_rai.load(bundle(subject), threads=1) as session:
-        benchmark(session.predict, row)
-    benchmark.extra_info |= {
-        "onnxruntime": onnxruntime.__version__,
-        "numpy": np.__version__,
-        "machine": platform.processor() or platform.machine(),
-        "guarded_over_bare": cost.ratio.p50,
-        "samples_ns": {name: timing.samples_ns.ravel().tolist() for name, timing in cost.timings.items()},
-        "c_rounds_ns": None if in_c is None else in_c.tolist(),
-    }
+    ratio = cost.ratio
+    figures[f"guarded over bare in Python, {subject}"] = {"p50": ratio.p50, "p10": ratio.p10, "p90": ratio.p90}
+    samples.update({f"{subject}, {name}, ns": timing.samples_ns for name, timing in cost.timings.items()})
+    if in_c is not None:
+        samples[f"{subject}, C, bare and guarded, ns"] = in_c
+        middle, low, high = np.percentile(in_c[:, 1] / in_c[:, 0], (50, 10, 90))
+        figures[f"guarded over bare in C, {subject}"] = {"p50": middle, "p10": low, "p90": high}
     with capsys.disabled():
         print(f"\n{subject}, one row, one thread, us".ljust(44) + "p50     p90     p99")
         for name, timing in cost.timings.items():
             print(f"  python {name:33}" + "".join(f"{timing.percentile_ns(p) / 1000:8.2f}" for p in (50, 90, 99)))
-        print(f"  python guarded / bare {cost.ratio.p50:.2f} ({cost.ratio.p10:.2f} to {cost.ratio.p90:.2f})")
+        print(f"  python guarded / bare {ratio.p50:.2f} ({ratio.p10:.2f} to {ratio.p90:.2f})")
         if in_c is None:
             print("  C: not measured; `make bench` builds the driver benchmarks/bare_run.c")
             return
@@ -59,12 +55,11 @@ def test_guarded_predict_beside_the_bare_runtime(subject, benchmark, capsys, tmp
                 f"  C      {name:33}"
                 + "".join(f"{np.percentile(in_c[:, column], p) / 1000:8.2f}" for p in (50, 90, 99))
             )
-        ratios = np.percentile(in_c[:, 1] / in_c[:, 0], (50, 10, 90))
-        print("  C      guarded / bare {:.3f} ({:.3f} to {:.3f})".format(*ratios))
+        print(f"  C      guarded / bare {middle:.3f} ({low:.3f} to {high:.3f})")
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(subject, capsys, tmp_path) -> None:
+def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(subject, figures, capsys, tmp_path) -> None:
     model, row = model_and_row(subject, tmp_path)
     bare = bare_session(model)
     feed = {bare.get_inputs()[0].name: row}
@@ -77,12 +72,13 @@ def test_two_threads_of_guarded_predict_beside_two_of_the_bare_runtime(subject, 
             ]
         )
         assert session.snapshot().rows_by_verdict[1:].sum() == 0
+    middle, low, high = np.percentile(rates[:, 1, 1] / rates[:, 0, 1], (50, 10, 90))
+    figures[f"two threads, guarded over bare calls a second, {subject}"] = {"p50": middle, "p10": low, "p90": high}
     with capsys.disabled():
         print(f"\n{subject}, one row, thousand calls a second".ljust(50) + "1 thread   2 threads")
         for name, column in zip(calls, np.median(rates, axis=0) / 1000, strict=True):
             print(f"  python {name:40}" + "".join(f"{rate:12.0f}" for rate in column))
-        ratios = np.percentile(rates[:, 1, 1] / rates[:, 0, 1], (50, 10, 90))
-        print("  python two threads, guarded / bare {:.2f} ({:.2f} to {:.2f})".format(*ratios))
+        print(f"  python two threads, guarded / bare {middle:.2f} ({low:.2f} to {high:.2f})")
 
 
 def calls_per_second(call: Callable[[], object], threads: int) -> float:

@@ -1,8 +1,15 @@
-"""Cold start: from a fresh process to its first answer, as an application begins."""
+"""Cold start: from a fresh process to its first answer, as an application begins; and what a call allocates there.
+
+Allocations are counted in a process of their own, by glibc's trace (mtrace(3), in libc_malloc_debug.so since 2.34):
+those of `malloc` and its kin by anybody, where objects of Python that are small enough for its own pools are none.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 import subprocess
 import sys
 import time
@@ -21,9 +28,14 @@ from edge_rai.errors import InferenceError
 
 _STEPS = ("interpreter", "import", "load", "first_answer")
 
+_TRACED_CALLS = 64
+# The library to be traced with has these functions for old programs alone, so that they are asked for by version.
+_MTRACE_VERSIONS = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
+_ALLOCATION = re.compile(r"^.* [+>] 0x", re.MULTILINE)  # malloc and calloc, and what realloc gives
+
 # A fresh interpreter that does what an application does until its first answer, and then says when each step ended.
 _CHILD = """
-import json, sys, time
+import ctypes, json, os, sys, time
 path, rows, runtime, guarded, threads = sys.argv[1:]
 threads = int(threads)
 import numpy
@@ -35,22 +47,37 @@ if guarded == "yes":
     session = edge_rai.load(path, threads=threads, runtime=runtime)
     names = [spec.name for spec in session.inputs]
     given = feed[names[0]] if len(names) == 1 else {name: feed[name] for name in names}
+    call = lambda: session.predict(given)
     loaded = time.monotonic_ns()
-    session.predict(given)
+    call()
 elif runtime == "onnxruntime":
     import onnxruntime
     imported = time.monotonic_ns()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    call = lambda: session.run(None, feed)
     loaded = time.monotonic_ns()
-    session.run(None, feed)
+    call()
 answered = time.monotonic_ns()
 def kilobytes(key):
     lines = (line.split() for line in open("/proc/self/status"))
     return next((int(words[1]) for words in lines if words[0] == key), None)
 times = {"interpreter_ended": prepared, "import_ended": imported, "load_ended": loaded, "answered": answered}
 print(json.dumps({**times, "resident": kilobytes("VmRSS:"), "peak": kilobytes("VmHWM:")}))
+if "MALLOC_TRACE" in os.environ:
+    find = getattr(ctypes.CDLL(None), "dlvsym", lambda *_: None)
+    find.restype, find.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
+    version = os.environ["MTRACE_VERSION"].encode()
+    begin, end = (find(None, name, version) for name in (b"mtrace", b"muntrace"))
+    calls = range(int(os.environ["TRACED_CALLS"]))
+    if begin and end:
+        for _ in calls:
+            call()
+        ctypes.CFUNCTYPE(None)(begin)()
+        for _ in calls:
+            call()
+        ctypes.CFUNCTYPE(None)(end)()
 """
 
 
@@ -77,7 +104,8 @@ def cold_starts(models: list[Model], *, threads: int, rounds: int, bare: bool) -
     Returns:
         By subject: "rounds", medians of "interpreter_ns" (with numpy, which all need), "import_ns", "load_ns",
         "first_answer_ns" and "total_ns" with "total_low_ns" and "total_high_ns", the least and the greatest;
-        "resident_bytes" and "peak_bytes" of memory after the first answer.
+        "resident_bytes" and "peak_bytes" of memory after the first answer; "allocations_per_call", None where they
+        cannot be traced.
 
     Raises:
         InferenceError: A process failed; with its last line.
@@ -93,7 +121,8 @@ def cold_starts(models: list[Model], *, threads: int, rounds: int, bare: bool) -
                 once = _start(name, start)
                 if turn:
                     found.setdefault(name, []).append(once)
-    return {name: _summary(runs) for name, runs in found.items()}
+        allocations = {name: _allocations_per_call(name, start) for name, start in starts.items()}
+    return {name: {**_summary(runs), "allocations_per_call": allocations[name]} for name, runs in found.items()}
 
 
 def _starts_of(model: Model, folder: Path, threads: int, *, bare: bool) -> dict[str, _Start]:
@@ -113,16 +142,43 @@ def _starts_of(model: Model, folder: Path, threads: int, *, bare: bool) -> dict[
 
 
 def _start(name: str, start: _Start) -> dict[str, float]:
-    told = [start.path, start.rows, start.runtime, start.guarded, str(start.threads)]
     began = time.monotonic_ns()
+    return _durations(json.loads(_child(name, start, {})), began)
+
+
+def _allocations_per_call(name: str, start: _Start) -> float | None:
+    """After as many calls that are not counted; None: they cannot be traced."""
+    trace = Path(start.rows).with_name("trace")
+    environment = {
+        "LD_PRELOAD": "libc_malloc_debug.so.0",
+        "MALLOC_TRACE": str(trace),
+        "MTRACE_VERSION": _MTRACE_VERSIONS.get(platform.machine(), ""),
+        "TRACED_CALLS": str(_TRACED_CALLS),
+    }
+    _child(name, start, environment)
+    if not trace.exists():
+        return None
+    found = len(_ALLOCATION.findall(trace.read_text(errors="replace")))
+    trace.unlink()
+    return found / _TRACED_CALLS
+
+
+def _child(name: str, start: _Start, environment: dict[str, str]) -> str:
+    """What a fresh process of it says."""
+    told = [start.path, start.rows, start.runtime, start.guarded, str(start.threads)]
     # Away from whatever lies in this directory under the name of a module.
     done = subprocess.run(
-        [sys.executable, "-c", _CHILD, *told], capture_output=True, text=True, check=False, cwd=Path(start.rows).parent
+        [sys.executable, "-c", _CHILD, *told],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(start.rows).parent,
+        env={**os.environ, **environment},
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
         raise InferenceError(f"{name}: a fresh process of it failed: {said[-1]}")
-    return _durations(json.loads(done.stdout.splitlines()[-1]), began)
+    return done.stdout.splitlines()[-1]
 
 
 def _durations(told: Mapping[str, Any], began: int) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,10 @@ import numpy as np
 from edge_rai.backends.litert import INSTALL
 from edge_rai.backends.opening import FORMATS
 from edge_rai.bench.bare import litert_contender, onnxruntime_contender
+from edge_rai.bench.bare_c import BareC
 from edge_rai.bench.safeguards import switched_off
 from edge_rai.bench.series import YARDSTICK, Subject
+from edge_rai.bench.yardstick import products
 from edge_rai.bundle import Bundle, golden_array, read
 from edge_rai.errors import RuntimeMissingError
 from edge_rai.session import Session, load
@@ -25,10 +26,10 @@ from edge_rai.types import TensorSpec
 Array = np.ndarray[Any, np.dtype[Any]]
 Rows = Mapping[str, Array]
 
-BARE = ("bare-python", "litert")
+BARE_C = "bare-c"
+BARE = ("bare-python", BARE_C, "litert")
 EMPTY = "empty"
 
-_YARDSTICK_BYTES = bytes(16_384)
 # Inputs of different calls differ, as they would, and together stay within what a cache close to the core may hold.
 _MOST_FEEDS = 256
 _MOST_FEED_BYTES = 1 << 20
@@ -45,6 +46,8 @@ class Model:
         bundle: None: a bare model.
         rows: (n, ...) arrays by input name, what is measured with; n is 1 or more.
         without: Sessions with one safeguard switched off, by its name.
+        given: `rows` are none of the bundle's own.
+        stack: Closes what runs beside it.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Model:
     bundle: Bundle | None
     rows: Rows
     without: dict[str, Session] = field(default_factory=dict)
+    given: bool = False
+    stack: ExitStack = field(default_factory=ExitStack)
 
     @property
     def most_rows(self) -> int:
@@ -103,7 +108,7 @@ def opened(
         session = stack.enter_context(load(path, threads=threads, runtime=runtime))
         bundle = None if path.suffix in (".onnx", ".tflite") else read(path)
         found = rows(session.inputs) if rows else _golden(bundle, session, path)
-        model = Model(name, path, session, bundle, _checked(found, session, path))
+        model = Model(name, path, session, bundle, _checked(found, session, path), given=bool(rows), stack=stack)
         if each:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="edge-rai-bench-")))
             for safeguard, changed in switched_off(path, bundle, folder):
@@ -135,6 +140,10 @@ def subjects_of(model: Model, *, rows: int, threads: int, against: Sequence[str]
     named = [with_states(feed if isinstance(feed, dict) else {single: feed}, model.session, rows) for feed in feeds]
     found = [Subject(model.name, _guarded(model.session, feeds), rows)]
     for kind in against:
+        if kind == BARE_C:
+            program = _bare_c(model, rows, threads)
+            found.append(Subject(bare_name(model, kind), program.call, rows, program.block))
+            continue
         runtime = "litert" if kind == "litert" else model.session.runtime
         found.append(Subject(bare_name(model, kind), _bare(model, runtime, threads, named), rows))
     found += [
@@ -156,8 +165,7 @@ def without_name(model: Model, safeguard: str) -> str:
 
 def harness(*, with_empty: bool) -> list[Subject]:
     """What a run has beside its models: the yardstick and, if asked for, a call of nothing, which is timing's cost."""
-    sha256 = hashlib.sha256
-    yardstick = Subject(YARDSTICK, lambda _: sha256(_YARDSTICK_BYTES).digest())
+    yardstick = Subject(YARDSTICK, products())
     return [Subject(EMPTY, lambda _: None), yardstick] if with_empty else [yardstick]
 
 
@@ -196,6 +204,21 @@ def _bare(model: Model, runtime: str, threads: int, feeds: list[Rows]) -> Callab
         raise RuntimeMissingError(f"litert cannot be measured against: {INSTALL}") from error
 
 
+def _bare_c(model: Model, rows: int, threads: int) -> BareC:
+    """The program with the same rows: its own golden ones of a bundle, or those of a file."""
+    model.file_of("onnxruntime")
+    arguments = ["--batch", str(rows), "--threads", str(threads)]
+    if model.given:
+        single, *more = model.session.inputs
+        if more or single.dtype != "float32":
+            raise ValueError(f"{model.name}: bare-c takes --data for models with one float32 input; leave one out")
+        folder = model.stack.enter_context(TemporaryDirectory(prefix="edge-rai-bench-"))
+        file = Path(folder, "rows.npy")
+        np.save(file, np.ascontiguousarray(model.rows[single.name]))
+        arguments += ["--data", str(file)]
+    return model.stack.enter_context(BareC([*arguments, "--", str(model.path)]))
+
+
 def _guarded(session: Session, feeds: list[Any]) -> Callable[[int], object]:
     predict, count = session.predict, len(feeds)
     return lambda i: predict(feeds[i % count])
@@ -222,4 +245,14 @@ def _checked(rows: Rows, session: Session, path: Path) -> Rows:
     if session.batched and (0 in counts.values() or len(set(counts.values())) > 1):
         shown = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ValueError(f"{path}: rows to measure with: {shown}; expected at least 1, and as many of each input")
+    for spec in session.inputs:
+        shape = rows[spec.name].shape
+        # Of rows, how many there are is nobody's concern but ours.
+        fits = [extent is None or extent == given for extent, given in zip(spec.shape, shape, strict=False)]
+        if spec.shape and (len(shape) != len(spec.shape) or not all(fits[1:] if session.batched else fits)):
+            expected = ["?" if extent is None else extent for extent in spec.shape]
+            raise ValueError(
+                f"{path}: rows to measure with: {spec.name} has shape {list(shape)}; expected "
+                f"[{', '.join(map(str, expected))}]"
+            )
     return rows

@@ -14,6 +14,8 @@ from edge_rai.bench.result import Machine
 
 _PACKAGES = ("edge-rai", "numpy", "onnxruntime", "ai-edge-litert")
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LD_PRELOAD", "MALLOC_ARENA_MAX")
+# Beginnings of the processor's flags that inference runtimes choose their code by, of x86-64 and of ARM.
+_INSTRUCTIONS = ("sse4", "avx", "fma", "f16c", "amx", "asimd", "fphp", "sve", "sme", "i8mm", "bf16")
 _ZONES_BELOW_C = 200.0  # sensors that are not connected show more
 # Beyond these, others or the host had a part in the numbers.
 _OTHERS, _STOLEN = 0.10, 0.02
@@ -51,6 +53,7 @@ class Watcher:
         return {
             "cpu": cpu.get("model name") or cpu.get("Hardware") or platform.processor() or None,
             "architecture": platform.machine(),
+            "instructions": self._instructions(cpu),
             "cores": os.cpu_count(),
             "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             "memory_bytes": self._memory_bytes(),
@@ -93,6 +96,11 @@ class Watcher:
     def _cpu_info(self) -> dict[str, str]:
         lines = (line.partition(":") for line in (self._text("proc/cpuinfo") or "").splitlines())
         return {key.strip(): value.strip() for key, _, value in lines}
+
+    @staticmethod
+    def _instructions(cpu: dict[str, str]) -> list[str]:
+        flags = (cpu.get("flags") or cpu.get("Features") or "").split()
+        return sorted(flag for flag in flags if flag.startswith(_INSTRUCTIONS))
 
     def _virtual_machine(self, cpu: dict[str, str]) -> str | None:
         """What the machine is a guest of, "unknown" where that is all there is to see; None: no sign of any."""

@@ -7,8 +7,10 @@ Statistically Rigorous Java Performance Evaluation, 2007). However long one proc
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 
@@ -17,6 +19,7 @@ import numpy as np
 from edge_rai.bench.closed_loop import Run, Watch
 from edge_rai.bench.result import WarmUp
 from edge_rai.bench.series import Series
+from edge_rai.errors import InferenceError
 
 # What a run takes unless told otherwise: of so many, one that was unlucky does not spoil an interval.
 PROCESSES = 12
@@ -31,16 +34,31 @@ def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watc
         watch: Given what there is after each process.
 
     Raises:
-        BrokenProcessPool: A process was killed.
+        InferenceError: A process was killed.
         Exception: What `measure` raised.
     """
     runs: list[Run] = []
     for number in range(processes):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            runs.append(fresh.submit(measure, number).result())
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_quietly) as fresh:
+            # A Ctrl-C meanwhile waits: Python's imports in a new process would answer it with a traceback.
+            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                measured = fresh.submit(measure, number)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            try:
+                runs.append(measured.result())
+            except BrokenProcessPool as error:
+                raise InferenceError("a process that measured was killed, perhaps for want of memory") from error
         if watch is not None:
             watch(pooled(runs))
     return pooled(runs)
+
+
+def _end_quietly() -> None:
+    """Has a new process end without a word at a Ctrl-C, which all of a terminal's get: the first says what there is."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def pooled(runs: Sequence[Run]) -> Run:

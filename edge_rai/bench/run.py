@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,7 @@ from edge_rai.bench.machine import Watcher
 from edge_rai.bench.machine import warnings_of as machine_warnings
 from edge_rai.bench.meters import find_meter
 from edge_rai.bench.percentiles import queries_needed
-from edge_rai.bench.processes import in_processes
+from edge_rai.bench.processes import PROCESSES, in_processes
 from edge_rai.bench.result import Result, ServerRate, SubjectFacts
 from edge_rai.bench.saving import save
 from edge_rai.bench.series import YARDSTICK, Subject
@@ -44,6 +45,8 @@ from edge_rai.types import TensorSpec, Verdict
 # Rows a query, and for offline the greatest batch.
 USUAL_ROWS = {"single_stream": 1, "multi_stream": 8, "server": 1, "offline": 64}
 _PROBE_S = 0.5
+_LOOK_S = 2.0
+_MEASURING = "measuring"
 _SERVED_PERCENT = 99.0
 _PROGRAM = f"edge-rai bench {__version__}"
 
@@ -87,13 +90,28 @@ class Settings:
     bound_ns: int | None = None
     runtime: str | None = None
     cold_starts: int = 0
-    processes: int = 1
+    processes: int = PROCESSES
     seed: int = 0
     save: Path | None = None
 
 
-def measure(settings: Settings) -> Result:
+# Told what happens now, and how much of that is done, 0 to 1.
+Tell = Callable[[str, float], None]
+
+
+def silent(stage: str, share: float, /) -> None:
+    """Nobody is told."""
+
+
+def measure(settings: Settings, tell: Tell = silent) -> Result:
     """Runs it all. What is saved meanwhile is whole, with `complete` false.
+
+    Args:
+        settings: What, and how.
+        tell: Of progress.
+
+    Returns:
+        What was found; where the keyboard interrupted it once there was something, that, with `complete` false.
 
     Raises:
         ValueError: Settings that do not fit the models, a duration too short for the percentile.
@@ -101,39 +119,46 @@ def measure(settings: Settings) -> Result:
         RuntimeMissingError: A runtime to measure against is not installed.
         OSError: The result cannot be saved.
     """
-    with _opened(settings) as models:
-        return _Bench(settings, models).measure()
+    order = random.Random(settings.seed)
+    with _opened(settings, order) as models:
+        return _Bench(settings, models, order, tell).measure()
 
 
 @contextmanager
-def _opened(given: Settings) -> Iterator[list[Model]]:
+def _opened(given: Settings, order: random.Random) -> Iterator[list[Model]]:
+    """The models as given, opened in an order drawn: what is opened first may lie better in memory."""
+    names = _names(given.paths)
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(
+        models = {
+            name: stack.enter_context(
                 opened(path, name, rows=given.rows, threads=given.threads, runtime=given.runtime, each=given.each)
             )
-            for path, name in _names(given.paths)
-        ]
+            for path, name in order.sample(names, len(names))
+        }
+        yield [models[name] for _, name in names]
 
 
 def _part(settings: Settings, number: int) -> Run:
     """What one of several processes measures."""
-    with _opened(settings) as models:
-        duration_s, seed = settings.duration_s / settings.processes, settings.seed + number
-        return closed_loop(_subjects(settings, models), duration_s=duration_s, seed=seed)
+    order = random.Random(f"{settings.seed} {number}")
+    with _opened(settings, order) as models:
+        subjects = _subjects(settings, models, order)
+        return closed_loop(subjects, duration_s=settings.duration_s / settings.processes, seed=order.getrandbits(32))
 
 
 class _Bench:
     """Open models, and what is known so far."""
 
-    def __init__(self, settings: Settings, models: list[Model]) -> None:
-        self.settings, self.models = settings, models
-        self.subjects = _subjects(settings, models)
+    def __init__(self, settings: Settings, models: list[Model], order: random.Random, tell: Tell) -> None:
+        self.settings, self.models, self.tell = settings, models, tell
+        self.seen: tuple[Run, list[ServerRate]] | None = None
+        self.subjects = _subjects(settings, models, order)
         self.pairs = [pair for model in models for pair in _pairs(model, models[0], settings.against)]
         self.facts: dict[str, dict[str, Any]] = {model.name: {"file": _file_facts(model)} for model in models}
         self.began_unix_ns = time.time_ns()
         self.watcher = Watcher()
         self.rejected: dict[str, int] = {}
+        self.looked_s = time.monotonic()
 
     def measure(self) -> Result:
         """The whole run."""
@@ -142,7 +167,13 @@ class _Bench:
         if self.settings.percentile is not None and self.settings.scenario != "server":
             self._refuse_too_short(self.settings.percentile)
         self.watcher = Watcher()
-        return self._save(*self._run(), complete=True)
+        self.tell(_MEASURING, 0.0)
+        try:
+            return self._save(*self._run(), complete=True)
+        except KeyboardInterrupt:
+            if self.seen is None:
+                raise
+            return self._save(*self.seen)
 
     def _run(self) -> tuple[Run, list[ServerRate]]:
         given = self.settings
@@ -153,7 +184,7 @@ class _Bench:
                 percent=given.percentile or _SERVED_PERCENT,
                 bound_ns=given.bound_ns,
                 seed=given.seed,
-                watch=self._watch,
+                watch=self._watch_rates,
             )
         if given.processes > 1:
             return in_processes(partial(_part, given), given.processes, self._watch), []
@@ -174,26 +205,40 @@ class _Bench:
             )
 
     def _watch(self, run: Run) -> None:
+        ended_ns = max((int(series.ended_ns[-1]) for series in run.series if len(series.block)), default=0)
+        self._seen(run, [], ended_ns / 1e9 / self.settings.duration_s)
+
+    def _watch_rates(self, run: Run, rates: list[ServerRate], share: float) -> None:
+        if time.monotonic() - self.looked_s > _LOOK_S:  # trials are short
+            self._seen(run, rates, share)
+
+    def _seen(self, run: Run, rates: list[ServerRate], share: float) -> None:
+        self.seen = run, rates
         self.watcher.look()
         if self.settings.save is not None:
-            self._save(run, [])
+            self._save(run, rates)
+        self.tell(_MEASURING, share)
+        self.looked_s = time.monotonic()
 
     def _gather(self) -> None:
         """What is to be known of each subject beside its latency."""
         given, meter = self.settings, find_meter()
         if given.labels is not None:
+            self.tell("accuracy", 0.0)
             for model in self.models:
                 accuracy = accuracy_of(model.session, model.rows, given.labels, model.most_rows)
                 self.facts[model.name]["accuracy"] = accuracy
         if given.cold_starts:
+            self.tell("fresh processes to their first answer", 0.0)
             bare = BARE[0] in given.against
             started = cold_starts(self.models, threads=given.threads, rounds=given.cold_starts, bare=bare)
             for name, facts in started.items():
                 self.facts.setdefault(name, {})["cold_start"] = facts
+        self.tell("what a call takes beside time", 0.0)
         before = _rejected(self.models)
         for subject in self.subjects:
             facts = self.facts.setdefault(subject.name, {})
-            if "per_call" not in facts:  # offline: the smallest batch
+            if "per_call" not in facts and subject.block is None:  # offline: the smallest batch
                 facts["per_call"] = {"rows": subject.rows, **per_call(subject, meter)}
         self.rejected = {name: count - before[name] for name, count in _rejected(self.models).items()}
 
@@ -225,17 +270,24 @@ class _Bench:
         ]
 
 
-def _subjects(settings: Settings, models: list[Model]) -> list[Subject]:
-    usual, offline = USUAL_ROWS[settings.scenario], settings.scenario == "offline"
-    found = []
-    for model in models:
-        most = min(usual, model.most_rows) if settings.batch is None else settings.batch
-        sizes = [size for size in (2**power for power in range(31)) if size < most] if offline else []
-        for rows in (*sizes, most):
-            found += subjects_of(model, rows=rows, threads=settings.threads, against=settings.against)
+def _subjects(settings: Settings, models: list[Model], order: random.Random) -> list[Subject]:
+    """What is measured, made in an order drawn, as models are opened."""
+    wanted = [(model, rows) for model in models for rows in _sizes(settings, model)]
+    made = {
+        place: subjects_of(wanted[place][0], rows=wanted[place][1], threads=settings.threads, against=settings.against)
+        for place in order.sample(range(len(wanted)), len(wanted))
+    }
+    found = [subject for place in sorted(made) for subject in made[place]]
     if settings.scenario != "server":
-        found += harness(with_empty=not offline)
+        found += harness(with_empty=settings.scenario != "offline")
     return found
+
+
+def _sizes(settings: Settings, model: Model) -> list[int]:
+    """Rows a query; for offline, each batch."""
+    most = min(USUAL_ROWS[settings.scenario], model.most_rows) if settings.batch is None else settings.batch
+    smaller = [size for size in (2**power for power in range(31)) if size < most]
+    return [*smaller, most] if settings.scenario == "offline" else [most]
 
 
 def _pairs(model: Model, first: Model, against: Sequence[str]) -> list[tuple[str, str]]:
@@ -248,16 +300,8 @@ def _pairs(model: Model, first: Model, against: Sequence[str]) -> list[tuple[str
 
 
 def _rejected(models: list[Model]) -> dict[str, int]:
-    """Rows rejected so far, by subject."""
-    sessions = {
-        name: session
-        for model in models
-        for name, session in (
-            (model.name, model.session),
-            *((without_name(model, safeguard), changed) for safeguard, changed in model.without.items()),
-        )
-    }
-    return {name: int(session.snapshot().rows_by_verdict[Verdict.REJECT]) for name, session in sessions.items()}
+    """Rows that the whole guard of each model rejected so far; without a safeguard it rejects no more of them."""
+    return {model.name: int(model.session.snapshot().rows_by_verdict[Verdict.REJECT]) for model in models}
 
 
 def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:

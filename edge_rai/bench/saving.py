@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -16,6 +18,9 @@ from edge_rai.bench.closed_loop import Run
 from edge_rai.bench.result import VERSION, Result
 
 _SHOWN = 60
+_GREATEST = sys.float_info.max  # JSON can write greater numbers
+# Numbers of a list in one line: there are thousands. Within a string there is no line break.
+_BEFORE_A_NUMBER = re.compile(r"\n +(?=[-\d])")
 
 
 def to_json(result: Result) -> str:
@@ -24,7 +29,8 @@ def to_json(result: Result) -> str:
     Raises:
         ValueError: A fact holds a number that JSON has not: NaN or an infinity.
     """
-    return json.dumps(asdict(result), allow_nan=False, indent=1)
+    text = json.dumps(asdict(result), allow_nan=False, indent=1)
+    return _BEFORE_A_NUMBER.sub("", text)
 
 
 def from_json(text: str) -> Result:
@@ -82,6 +88,8 @@ def load(path: Path) -> Result:
     """
     try:
         return from_json(path.read_bytes().decode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: this is no JSON: it is not text in UTF-8") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -105,9 +113,9 @@ def _built(kind: Any, value: Any, where: str) -> Any:
         return [_built(given[0], entry, f"{where}[{number}]") for number, entry in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if kind is float and type(value) in (int, float) and abs(value) <= _GREATEST:
         return float(value)
-    if isinstance(kind, type) and type(value) is kind:
+    if isinstance(kind, type) and kind is not float and type(value) is kind:
         return value
     expected = getattr(origin or kind, "__name__", str(kind))
     raise ValueError(f"{where} is {value!r:.{_SHOWN}}; expected {expected}")

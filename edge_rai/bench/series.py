@@ -24,11 +24,14 @@ class Subject:
         call: Answers one query; given the query's number, to choose an input by. Scenario `server` with several threads
             calls it from all of them.
         rows: Rows of data that one call answers.
+        block: Makes calls with consecutive numbers, from a first one on and so many, and says when each began and
+            ended, by the system's clock: a subject in another process. None: `call` is timed here.
     """
 
     name: str
     call: Callable[[int], object]
     rows: int = 1
+    block: Callable[[int, int], tuple[Nanoseconds, Nanoseconds]] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,6 +90,9 @@ def same_rounds(ours: Blocks, theirs: Blocks) -> tuple[Blocks, Blocks]:
 def blocks_of(series: Series) -> Blocks:
     """The medians of the blocks: they are hardly moved by stalls, and a ratio of two of one round cancels the clock."""
     numbers, first = np.unique(series.block, return_index=True)
-    parts = np.split(series.latency_ns, first[1:]) if len(numbers) else []
-    medians = np.array([np.median(part) for part in parts], dtype=np.float64)
+    lengths, latency = np.diff(first, append=len(series.block)), series.latency_ns
+    medians = np.empty(len(numbers), np.float64)
+    for length in np.unique(lengths):
+        alike = np.flatnonzero(lengths == length)
+        medians[alike] = np.median(latency[first[alike, None] + np.arange(length)], axis=1)
     return Blocks(numbers, series.scheduled_ns[first], medians)

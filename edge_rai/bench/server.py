@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -18,10 +18,13 @@ from threading import Lock
 import numpy as np
 
 from edge_rai.bench.clock import Clock, SystemClock
-from edge_rai.bench.closed_loop import Run, Watch, closed_loop
+from edge_rai.bench.closed_loop import Run, closed_loop
 from edge_rai.bench.percentiles import percentile_of, rank_of
-from edge_rai.bench.result import ServerRate, Trial
+from edge_rai.bench.result import ServerRate, Trial, WarmUp
 from edge_rai.bench.series import Nanoseconds, Series, Subject
+
+# Given, after every trial, the series at each subject's highest rate so far, the rates, and the share of the run done.
+WatchRates = Callable[[Run, list[ServerRate], float], None]
 
 _BOUND_MEDIANS = 10
 _LEAST_BOUND_NS = 1_000_000
@@ -42,7 +45,7 @@ def server(
     percent: float = 99.0,
     bound_ns: int | None = None,
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: WatchRates | None = None,
 ) -> tuple[Run, list[ServerRate]]:
     """Searches each subject's highest rate by bisection, and confirms it in a longer trial.
 
@@ -54,7 +57,7 @@ def server(
         percent: Which percentile of latency is bounded.
         bound_ns: The bound; None: 10 times the slowest subject's median latency alone, 1 ms at least.
         seed: Of arrivals and order.
-        watch: Given the confirmed series so far, after each confirmed subject.
+        watch: Given what there is after every trial. A rate is that of the search until it is confirmed.
 
     Returns:
         The series of the confirming trials, and the rates. A subject that keeps the bound at no rate has no series.
@@ -76,18 +79,24 @@ def server(
     ]
     for search in searches:
         search.refuse_too_short(trial_s, duration_s)
+    done = _ALONE
     for _ in range(_STEPS):
         for search in order.sample(searches, len(searches)):
             search.bisect(trial_s, order.getrandbits(63))
-    confirmed: dict[str, Series] = {}
-    for search in order.sample(searches, len(searches)):
-        series = search.confirm(confirm_s, order.getrandbits(63))
-        if series is not None:
-            confirmed[search.subject.name] = series
+            done += _SEARCH / _STEPS / len(searches)
             if watch is not None:
-                watch(Run(list(confirmed.values()), alone.warm_up))
-    kept = [confirmed[subject.name] for subject in subjects if subject.name in confirmed]
-    return Run(kept, alone.warm_up), [search.found() for search in searches]
+                watch(*_found(searches, alone.warm_up), done)
+    for search in order.sample(searches, len(searches)):
+        search.confirm(confirm_s, order.getrandbits(63))
+        done += _CONFIRM / len(searches)
+        if watch is not None:
+            watch(*_found(searches, alone.warm_up), done)
+    return _found(searches, alone.warm_up)
+
+
+def _found(searches: Sequence[_Search], warm_up: WarmUp) -> tuple[Run, list[ServerRate]]:
+    kept = [search.series for search in searches if search.series is not None]
+    return Run(kept, warm_up), [search.found() for search in searches]
 
 
 @dataclass(slots=True)
@@ -102,7 +111,8 @@ class _Search:
     mean_ns: float
     low: float = 0.0
     high: float | None = None
-    rate: float = 0.0
+    rate: float = 0.0  # the highest that kept the bound, with its series; of the confirming trials once they are over
+    series: Series | None = None
     trials: list[Trial] = field(default_factory=list)
 
     @property
@@ -121,25 +131,26 @@ class _Search:
 
     def bisect(self, trial_s: float, seed: int) -> None:
         rate = (self.low + (self.high or self.capacity)) / 2
-        kept, _ = self._try(rate, trial_s, seed)
+        kept, series = self._try(rate, trial_s, seed)
         if kept:
-            self.low = rate
+            self.low = self.rate = rate
+            self.series = series
         else:
             self.high = rate
 
-    def confirm(self, trial_s: float, seed: int) -> Series | None:
+    def confirm(self, trial_s: float, seed: int) -> None:
         """A longer trial at the rate found, and at lower ones while they fail: a short trial may have been lucky."""
         rate = self.low
         for attempt in range(_CONFIRMATIONS):
             if not rate:
-                return None
+                break
             kept, series = self._try(rate, trial_s, seed + attempt)
             if kept:
-                self.rate = rate
-                return series
+                self.rate, self.series = rate, series
+                return
             self.high = rate
             rate *= _LOWER ** (attempt + 1)
-        return None
+        self.rate, self.series = 0.0, None
 
     def found(self) -> ServerRate:
         return ServerRate(

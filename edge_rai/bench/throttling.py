@@ -19,8 +19,8 @@ from edge_rai.bench.series import Blocks, Series, blocks_of, same_rounds
 
 _WINDOWS = 160
 _FEWEST_WINDOWS = 20
-# One steady series in ten thousand looks like this by chance.
-_CHANCE = 1e-4
+# One steady series in a hundred thousand looks like this by chance.
+_CHANCE = 1e-5
 _SLOWER = 1.05
 # Before and after may overlap by so much, or it is a machine that goes to and fro.
 _QUARTILE = 25

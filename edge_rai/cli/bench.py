@@ -1,22 +1,25 @@
 """``edge-rai bench``: what models cost on this machine beside each other, and what each safeguard adds.
 
 ``edge-rai bench compare A.json B.json`` compares two saved results; it exits 1 when anything got slower than allowed.
+``edge-rai bench page A.json`` makes a page of a saved result.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_rai.bench.result import Result
     from edge_rai.bench.run import Settings
 
-_AGAINST = ("bare-python", "litert")
+_AGAINST = ("bare-python", "bare-c", "litert")
 _SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
-_COMPARE = "compare"
+_COMPARE, _PAGE = "compare", "page"
 
 
 def add(commands: Any) -> None:
@@ -39,8 +42,9 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--against",
         default=_AGAINST[0],
         metavar="NAMES",
-        help="runtimes without the guard: bare-python (the one that the model has), litert (the bundle's .tflite "
-        "model), both with a comma between them, or none (default: bare-python)",
+        help="runtimes without the guard, with commas between them: bare-python (the one that the model has), bare-c "
+        "(ONNX Runtime's C API, by the program erai-bench), litert (the bundle's .tflite model); or none (default: "
+        "bare-python)",
     )
     parser.add_argument("--safeguards", choices=("each",), help="each: switch off each safeguard in turn")
     parser.add_argument("--data", metavar="FILE", help="rows (.npz or .npy; default: the bundles' golden inputs)")
@@ -62,29 +66,42 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of calls (default: 0)")
     parser.add_argument("--save", metavar="FILE.json", help="the result, and beside it the samples as .npz")
     parser.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="the result as a page that needs nothing but itself (of `page`, default: beside the result)",
+    )
+    parser.add_argument(
         "--allow", type=float, default=0.0, metavar="PCT", help="compare: how much slower is no regression"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures, or compares."""
+    """Measures, compares, or makes a page."""
     if arguments.models[0] == _COMPARE:
         return _compare(arguments)
+    if arguments.models[0] == _PAGE:
+        return _page(arguments)
     from edge_rai.bench.run import measure
     from edge_rai.bench.saving import to_json
+    from edge_rai.cli.bench_progress import Progress
     from edge_rai.cli.bench_text import lines_of_result
 
     settings = _settings(arguments)
-    if sys.stderr.isatty():
-        print(f"edge-rai: measuring for {settings.duration_s:g} s, beside starting and warming up …", file=sys.stderr)
-    result = measure(settings)
+    with Progress(sys.stderr) as progress:
+        result = measure(settings, progress)
     if arguments.json:
         print(to_json(result))
     else:
         for line in lines_of_result(result):
             print(line)
-    return 0
+    if arguments.html:
+        _write(Path(arguments.html), result)
+    if result.complete:
+        return 0
+    kept = " and ".join(filter(None, (arguments.save, arguments.html)))
+    print(f"edge-rai: interrupted; what there was until then is above{kept and f', and in {kept}'}", file=sys.stderr)
+    return 128 + signal.SIGINT
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -132,12 +149,22 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--percentile: offline measures rows a second; expected another scenario")
     if bound_ms is not None and (scenario != "server" or not 0 < bound_ms <= 1e6):
         raise ValueError(f"--bound-ms is {bound_ms:g} for {scenario}; expected a time of server up to 1,000,000 ms")
+    if scenario == "server" and "bare-c" in arguments.against:
+        raise ValueError("--against bare-c: server asks one call at a time; use erai-bench --scenario server")
     if arguments.labels and not arguments.data:
         raise ValueError("--labels names an array of --data; give the file too")
-    if arguments.save and not arguments.save.endswith(".json"):
-        raise ValueError(f"--save is {arguments.save}; expected a name that ends in .json")
-    if arguments.save and not Path(arguments.save).absolute().parent.is_dir():
-        raise FileNotFoundError(f"--save is {arguments.save}; there is no such directory")
+    for option, suffix in (("save", ".json"), ("html", ".html")):
+        _check_file(option, getattr(arguments, option), suffix)
+
+
+def _check_file(option: str, given: str | None, suffix: str) -> None:
+    """Before there is something to write, which may be hours later."""
+    if given is None:
+        return
+    if not given.endswith(suffix):
+        raise ValueError(f"--{option} is {given}; expected a name that ends in {suffix}")
+    if not Path(given).absolute().parent.is_dir():
+        raise FileNotFoundError(f"--{option} is {given}; there is no such directory")
 
 
 def _against(given: str) -> list[str]:
@@ -155,6 +182,25 @@ def _processes(arguments: argparse.Namespace) -> int:
     if served and given not in (None, 1):
         raise ValueError(f"--processes is {given}; server runs in one")
     return given or (1 if served else PROCESSES)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from edge_rai.bench.saving import load
+
+    files = arguments.models[1:]
+    if len(files) != 1:
+        raise ValueError(f"page has {len(files)} files; expected one saved result")
+    _check_file("html", arguments.html, ".html")
+    path = Path(arguments.html or Path(files[0]).with_suffix(".html"))
+    _write(path, load(Path(files[0])))
+    print(path)
+    return 0
+
+
+def _write(path: Path, result: Result) -> None:
+    from edge_rai.bench.page.document import page
+
+    path.write_bytes(page(result))
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -1,34 +1,41 @@
-"""Results of the bench as text for people."""
+"""Results of the bench as text for people, whose terminals have 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_rai.bench.compare import Comparison
-    from edge_rai.bench.result import Machine, Percentile, Ratio, Result, ScenarioResult, SeriesSummary, SubjectFacts
+    from edge_rai.bench.result import Machine, Ratio, Result, ScenarioResult, SeriesSummary, SubjectFacts
 
 Cells = Sequence[str]
 
+_COLUMNS = 80
 _LATENCY = ("p50", "95 %", "p90", "p99", "p99.9", "queries")
-_STEPS = ("python, numpy", "import", "load", "first answer")
-_FEW = "fewer than LoadGen's rule asks for"
-_WITHOUT = " without "
 _MB = 1 << 20
+_PLAIN = {0x00A0: " ", 0x2212: "-"}  # what not every terminal shows
 
 
 def lines_of_result(result: Result) -> Iterator[str]:
-    """Everything that is reported of a run."""
+    """Everything that is reported of a run, and in the end what to know of it first."""
+    from edge_rai.bench.page.summary import sentences
+    from edge_rai.bench.reading import warnings
+
     yield from _machine(result.machine)
     for scenario in result.scenarios:
         yield ""
         yield from _scenario(scenario)
     yield from _facts(result.subjects)
-    warnings = [warning for warning in result.warnings if _FEW not in warning]  # the tables' stars say that
-    if warnings:
+    said = warnings(result)
+    if said:
         yield ""
-    yield from (f"warning: {warning}" for warning in warnings)
+    for warning in said:
+        yield from _wrapped(f"warning: {warning}", indent="  ")
+    yield ""
+    for sentence in sentences(result):
+        yield from _wrapped(sentence.translate(_PLAIN), indent="  ")
 
 
 def lines_of_comparison(found: Comparison, allow: float) -> Iterator[str]:
@@ -51,68 +58,99 @@ def lines_of_comparison(found: Comparison, allow: float) -> Iterator[str]:
 
 
 def _scenario(scenario: ScenarioResult) -> Iterator[str]:
+    from edge_rai.bench.reading import FEW, beside, prices, unclaimed
+
     warm_up = scenario.warm_up
     yield (
         f"{scenario.scenario}, {scenario.duration_s:g} s for all subjects after {warm_up.seconds:.1f} s of warm-up; "
-        "times in us, with intervals at 95 %"
+        "times in us"
     )
     if scenario.throughput:
         yield from _throughput(scenario)
-    elif scenario.series:
-        yield from _table(("", *_LATENCY), [_latency(series) for series in scenario.series])
-        if _unclaimed(scenario):
-            needed = ", ".join(f"{entry.queries_needed:,} for p{entry.percent:g}" for entry in _unclaimed(scenario))
-            yield f"* {_FEW}: {needed}"
-    prices = [ratio for ratio in scenario.ratios if ratio.against.startswith(ratio.subject + _WITHOUT)]
-    beside = [ratio for ratio in scenario.ratios if ratio not in prices]
-    if beside and not scenario.throughput:
+        return
+    if scenario.series:
+        yield from _latencies(scenario)
+        few = ", ".join(f"{entry.queries_needed:,} for p{entry.percent:g}" for entry in unclaimed(scenario))
+        if few:
+            yield from _wrapped(f"* {FEW}: {few}", indent="  ")
+    if beside(scenario):
         yield ""
-        yield from _table(("beside each other", "ratio", "95 %", "difference", "95 %", ""), [_ratio(r) for r in beside])
-    if prices and not scenario.throughput:
+        rows = _below([(ratio.subject, f"over {_rest(ratio)}", _ratio(ratio)) for ratio in beside(scenario)])
+        yield from _table(("beside each other", "times", "95 %", "us", ""), rows)
+    found = prices(scenario)
+    if found:
         yield ""
-        yield from _table(("a safeguard's price", "us", "95 %", "%", "95 %", ""), [_price(r) for r in prices])
+        yield from _table(("a safeguard's price", "us", "95 %", "%", "95 %", ""), _prices(found))
     if scenario.server:
         yield ""
         yield from _rates(scenario)
 
 
-def _unclaimed(scenario: ScenarioResult) -> list[Percentile]:
-    """Those that a series had too few queries for, of the series with the fewest."""
-    fewest = min(scenario.series, key=lambda series: series.queries)
-    return [entry for entry in fewest.percentiles if not entry.claimed]
+def _latencies(scenario: ScenarioResult) -> Iterator[str]:
+    """Of whole models; those without a safeguard are in the prices."""
+    from edge_rai.bench.reading import lacks
+
+    names = [series.subject for series in scenario.series]
+    shown = [series for series in scenario.series if not lacks(series.subject, names)]
+    rows = [(_indented(series.subject, names), *_latency(series)) for series in shown]
+    yield from _table(("", *_LATENCY), rows)
 
 
 def _latency(series: SeriesSummary) -> Cells:
     p50, *cells = [_us(entry.ns) + ("" if entry.claimed else "*") for entry in series.percentiles]
-    name = series.subject + (f", {series.rows} rows" if series.rows > 1 else "")
-    return (name, p50, _interval(series.percentiles[0]), *cells, f"{series.queries:,}")
+    low, high = series.percentiles[0].low_95_ns, series.percentiles[0].high_95_ns
+    interval = f"{'?' if low is None else _us(low)} to {'?' if high is None else _us(high)}"
+    return (p50, interval, *cells, f"{series.queries:,}")
 
 
-def _interval(entry: Percentile) -> str:
-    low, high = entry.low_95_ns, entry.high_95_ns
-    return f"{'?' if low is None else _us(low)} to {'?' if high is None else _us(high)}"
+def _indented(subject: str, names: Sequence[str]) -> str:
+    """A bare run below its model, by what differs; else the name."""
+    above = _above(subject, names)
+    return subject if above is None else f"  {subject[len(above) + 1 :]}"
+
+
+def _above(subject: str, names: Sequence[str]) -> str | None:
+    return next((name for name in names if subject.startswith(f"{name} ")), None)
+
+
+def _below(entries: Sequence[tuple[str, str, Cells]]) -> Iterator[Cells]:
+    """Rows below the name that they share; that one where it changes."""
+    before = None
+    for above, name, cells in entries:
+        if above != before:
+            yield (above, *("" for _ in cells))
+        before = above
+        yield (f"  {name}", *cells)
+
+
+def _rest(ratio: Ratio) -> str:
+    """What stands against a subject, by what differs where it is its own bare run."""
+    return ratio.against.removeprefix(f"{ratio.subject} ")
 
 
 def _ratio(ratio: Ratio) -> Cells:
-    return (
-        f"{ratio.subject} / {ratio.against}",
-        f"{ratio.ratio:.3f}",
-        f"{ratio.low_95:.3f} to {ratio.high_95:.3f}",
-        _signed(ratio.difference_ns),
-        f"{_signed(ratio.difference_low_95_ns)} to {_signed(ratio.difference_high_95_ns)}",
-        ratio.verdict,
-    )
+    interval = f"{ratio.low_95:.3f} to {ratio.high_95:.3f}"
+    return (f"{ratio.ratio:.3f}", interval, _signed(ratio.difference_ns), ratio.verdict)
+
+
+def _prices(found: Sequence[Ratio]) -> Sequence[Cells]:
+    from edge_rai.bench.reading import safeguard_of
+
+    if len({ratio.subject for ratio in found}) == 1:
+        return [(safeguard_of(ratio), *_price(ratio)) for ratio in found]
+    return list(_below([(ratio.subject, safeguard_of(ratio), _price(ratio)) for ratio in found]))
 
 
 def _price(ratio: Ratio) -> Cells:
     """What the call costs more than without it, in us and in % of what it costs without."""
+    from edge_rai.bench.reading import can_tell
+
     return (
-        ratio.against.partition(_WITHOUT)[2],
         _signed(ratio.difference_ns),
         f"{_signed(ratio.difference_low_95_ns)} to {_signed(ratio.difference_high_95_ns)}",
         f"{100 * (ratio.ratio - 1):+.1f}",
         f"{100 * (ratio.low_95 - 1):+.1f} to {100 * (ratio.high_95 - 1):+.1f}",
-        "cannot tell" if ratio.low_99 <= 1 <= ratio.high_99 else "",
+        "" if can_tell(ratio) else "cannot tell",
     )
 
 
@@ -144,74 +182,72 @@ def _rates(scenario: ScenarioResult) -> Iterator[str]:
 
 
 def _facts(subjects: Sequence[SubjectFacts]) -> Iterator[str]:
+    from edge_rai.bench.reading import lacks
+
+    names = [subject.name for subject in subjects]
     tables: tuple[tuple[str, Cells, Callable[[dict[str, Any]], Cells]], ...] = (
-        ("per_call", ("a call", "processor, us", "waits", "preempted", "page faults", "energy, mJ"), _per_call),
-        ("cold_start", ("a fresh process, ms", *_STEPS, "in all", "resident, peak MB"), _start),
-        ("file", ("file", "bytes", "of the model", "run by", "right"), _file),
+        ("per_call", ("a call", "cpu, us", "waits", "preempted", "faults", "energy, mJ"), _per_call),
+        ("cold_start", ("a fresh process, ms", "python", "import", "load", "answer", "in all", "peak MB"), _start),
+        ("file", ("file", "bytes", "of the model", "run by"), _file),
+        ("accuracy", ("right", "", "95 %", "rows", "rejected"), _right),
     )
     for key, header, cells in tables:
-        known = [
-            (subject.name, subject.facts)
-            for subject in subjects
-            if key in subject.facts and _WITHOUT not in subject.name
-        ]
+        known = {one.name: one.facts[key] for one in subjects if key in one.facts and not lacks(one.name, names)}
         if known:
             yield ""
-            yield from _table(header, [(name, *cells(facts)) for name, facts in known])
+            # Bare runs below their models.
+            order = sorted(known, key=lambda name: names.index(_above(name, list(known)) or name))
+            yield from _table(header, [(_indented(name, list(known)), *cells(known[name])) for name in order])
 
 
-def _per_call(facts: dict[str, Any]) -> Cells:
-    call = facts["per_call"]
+def _per_call(call: dict[str, Any]) -> Cells:
     energy = call["energy"]
     shares = [f"{call[key]:.4f}" for key in ("voluntary_switches", "involuntary_switches", "page_faults")]
     return (_us(call["cpu_ns"]), *shares, energy if isinstance(energy, str) else f"{energy['joules'] * 1000:.4g}")
 
 
-def _start(facts: dict[str, Any]) -> Cells:
-    start = facts["cold_start"]
-    steps = [start[f"{step}_ns"] / 1e6 for step in ("interpreter", "import", "load", "first_answer")]
-    memory = [start.get(key) for key in ("resident_bytes", "peak_bytes")]
-    total, low, high = (start[f"total{which}_ns"] / 1e6 for which in ("", "_low", "_high"))
-    return (
-        *(f"{step:.1f}" for step in steps),
-        f"{total:.0f} ({low:.0f} to {high:.0f})",
-        ", ".join("?" if size is None else f"{size / _MB:.1f}" for size in memory),
-    )
+def _start(start: dict[str, Any]) -> Cells:
+    steps = [start[f"{step}_ns"] / 1e6 for step in ("interpreter", "import", "load", "first_answer", "total")]
+    peak = start.get("peak_bytes")
+    return (*(f"{step:.1f}" for step in steps), "?" if peak is None else f"{peak / _MB:.1f}")
 
 
-def _file(facts: dict[str, Any]) -> Cells:
-    file, right = facts["file"], facts.get("accuracy")
-    said = "not measured"
-    if right:
-        said = f"{right['metric']} {right['value']:.4g} ({right['low_95']:.4g} to {right['high_95']:.4g})"
-        said += f" of {right['rows']:,} rows"
-        said += f", {right['rejected']:,} of them rejected" if right["rejected"] else ""
-    return (f"{file['bytes']:,}", f"{file['model_bytes']:,}", file["runtime"], said)
+def _file(file: dict[str, Any]) -> Cells:
+    return (f"{file['bytes']:,}", f"{file['model_bytes']:,}", file["runtime"])
+
+
+def _right(right: dict[str, Any]) -> Cells:
+    interval = f"{right['low_95']:.4g} to {right['high_95']:.4g}"
+    return (f"{right['metric']} {right['value']:.4g}", interval, f"{right['rows']:,}", f"{right['rejected']:,}")
 
 
 def _machine(machine: Machine) -> Iterator[str]:
     fixed, before, after = machine.fixed, machine.before, machine.after
     virtual = fixed["virtual_machine"]
-    yield ", ".join(
-        (
-            str(fixed["cpu"] or fixed["architecture"]),
-            f"{fixed['cores']} cores",
-            "no sign of a virtual machine" if virtual is None else f"a virtual machine ({virtual})",
-            fixed["system"],
+    yield from _wrapped(
+        ", ".join(
+            (
+                str(fixed["cpu"] or fixed["architecture"]),
+                f"{fixed['cores']} cores",
+                "no sign of a virtual machine" if virtual is None else f"a virtual machine ({virtual})",
+                fixed["system"],
+            )
         )
     )
     versions = [f"{name} {version}" for name, version in fixed["versions"].items() if version]
-    yield ", ".join([fixed["python"], *versions])
+    yield from _wrapped(", ".join([fixed["python"], *versions]))
     seen = [f"load {before['load_1m']:.1f} before, {after['load_1m']:.1f} after"]
     if after.get("others_share") is not None:
         seen.append(
             f"others had {after['others_share']:.0%} of the processors' time, the host {after['stolen_share']:.0%}"
         )
-    yield "; ".join([*seen, _clock(machine), _temperature(machine)])
+    yield from _wrapped("; ".join([*seen, _clock(machine), _temperature(machine)]))
 
 
 def _clock(machine: Machine) -> str:
-    clocks = [max(seen["frequency_mhz"]) for seen in _looks(machine) if seen.get("frequency_mhz")]
+    from edge_rai.bench.reading import looks
+
+    clocks = [max(seen["frequency_mhz"]) for seen in looks(machine) if seen.get("frequency_mhz")]
     if not clocks:
         return "clock not shown"
     governor = machine.before.get("governor")
@@ -219,12 +255,10 @@ def _clock(machine: Machine) -> str:
 
 
 def _temperature(machine: Machine) -> str:
-    degrees = [seen["temperature_c"] for seen in _looks(machine) if seen.get("temperature_c") is not None]
+    from edge_rai.bench.reading import looks
+
+    degrees = [seen["temperature_c"] for seen in looks(machine) if seen.get("temperature_c") is not None]
     return f"{min(degrees):.0f} to {max(degrees):.0f} °C" if degrees else "temperature not shown"
-
-
-def _looks(machine: Machine) -> list[dict[str, Any]]:
-    return [machine.before, *machine.during, machine.after]
 
 
 def _us(ns: float) -> str:
@@ -235,8 +269,13 @@ def _signed(ns: float) -> str:
     return f"{ns / 1000:+,.2f}"
 
 
-def _table(header: Cells, rows: Sequence[Cells]) -> Iterator[str]:
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, _COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(header: Cells, rows: Iterable[Cells]) -> Iterator[str]:
     """First column to the left, words of the last too, numbers to the right."""
+    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         first, *middle, last = row

@@ -40,7 +40,7 @@ run() {
     need_tools "$1"
     echo "cross: C tests on $1"
     cmake --log-level=WARNING -S "$native" -B "$build/$1" -DCMAKE_TOOLCHAIN_FILE="$native/cross/$1.cmake" \
-        -DERAI_TESTS=ON -DERAI_WERROR=ON >/dev/null
+        -DERAI_TESTS=ON -DERAI_BENCH=ON -DERAI_WERROR=ON >/dev/null
     cmake --build "$build/$1" -j "$jobs" >"$build/$1.log" 2>&1 || {
         cat "$build/$1.log"
         exit 1

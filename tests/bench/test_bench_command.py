@@ -70,7 +70,9 @@ def test_models_are_measured_beside_their_bare_runtimes_and_each_other(
         ("linear.onnx", "linear.onnx bare-python"),
         ("linear.onnx", "linear.erai"),
     ]
-    empty, model = (next(s.mean_ns for s in scenario.series if s.subject == name) for name in ("empty", "linear.erai"))
+    empty, model = (
+        next(s.percentiles[0].ns for s in scenario.series if s.subject == name) for name in ("empty", "linear.erai")
+    )
     assert empty < model / 4
     assert result.complete
     facts = {subject.name: subject.facts for subject in result.subjects}
@@ -127,6 +129,7 @@ def test_a_cold_start_has_its_steps(written: Path, capsys: pytest.CaptureFixture
         assert min(steps) > 0
         assert sum(steps) == pytest.approx(start["total_ns"])
         assert start["peak_bytes"] >= start["resident_bytes"] > 2**20
+        assert start["allocations_per_call"] is None or 0 < start["allocations_per_call"] < 1000
 
 
 def test_accuracy_stands_beside_latency(written: Path, labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,7 +204,7 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     assert "absent.onnx" in refused(capsys, tmp_path / "absent.onnx")
     assert "no golden inputs" in refused(capsys, linear_model)
     assert "has no policy.toml" in refused(capsys, linear_model, "--data", labelled, "--safeguards", "each")
-    assert "expected none, or some of bare-python, litert" in refused(capsys, written, "--against", "tensorrt")
+    assert "expected none, or some of bare-python, bare-c, litert" in refused(capsys, written, "--against", "tensorrt")
     assert "no tflite model for litert" in refused(capsys, written, "--against", "litert")
     assert "calls have 1024 at most" in refused(capsys, written, "--batch", "1025")
     assert "no array 'z'" in refused(capsys, written, "--data", labelled, "--labels", "z")
@@ -232,7 +235,26 @@ def test_a_runtime_that_is_not_installed_is_a_missing_component(
     for name in ("ai_edge_litert", "ai_edge_litert.interpreter"):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["bench", str(both), *SHORT, "--runtime", "onnxruntime", "--against", "litert"]) == 3
-    assert "run: pip install 'edge-rai[litert]'" in capsys.readouterr().err
+    assert "run: pip install ai-edge-litert" in capsys.readouterr().err
+
+
+def test_rows_of_another_shape_are_refused(
+    written: Path, linear_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "wide.npy", np.ones((8, 4), np.float32))
+    for model in (written, linear_model):
+        said = refused(capsys, model, *SHORT, "--data", tmp_path / "wide.npy")
+        assert "x has shape [8, 4]; expected [?, 3]" in said
+
+
+def test_a_page_is_written_beside_the_report(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "page.html"
+    assert main(["bench", str(written), *SHORT, "--html", str(path)]) == 0
+    report = capsys.readouterr().out
+    assert path.read_text().startswith("<!DOCTYPE html>")
+    assert max(map(len, report.splitlines())) <= 80
+    assert any(line.startswith("linear.erai ") for line in report.splitlines()[-6:])
+    assert "ends in .html" in refused(capsys, written, "--html", tmp_path / "page.pdf")
 
 
 def test_labels_that_do_not_fit_are_refused(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

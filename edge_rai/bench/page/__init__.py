@@ -1,0 +1,1 @@
+"""A result of the bench as one HTML page that needs nothing but itself; `document.page` makes it."""

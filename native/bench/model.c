@@ -1,0 +1,172 @@
+/* A model or bundle that is measured, and the subjects made of it. SPDX-License-Identifier: Apache-2.0 */
+#include "model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "failure.h"
+#include "file.h"
+
+static int ends_in(const char *text, const char *end) {
+    size_t length = strlen(text), tail = strlen(end);
+    return length > tail && !strcmp(text + length - tail, end);
+}
+
+static void digest_of(const uint8_t *bytes, size_t size, char *text) {
+    uint8_t digest[ERAI_DIGEST_SIZE];
+    erai_sha256(bytes, size, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* Of a bundle that the library has opened, and found sound. */
+static int read_bundle(bench_model *model, char *detail) {
+    const char *name;
+    const uint8_t *data;
+    size_t size;
+    int code = bench_code_of(erai_bundle_open(model->path, &model->bundle, detail));
+    if (code) return code;
+    for (size_t i = 0; !erai_bundle_file(model->bundle, i, &name, &data, &size); i++) {
+        model->all_bytes += size;
+        if (strcmp(name, "manifest.json")) continue;
+        bench_manifest_read(data, size, &model->manifest);
+        digest_of(data, size, model->sha256);
+    }
+    for (size_t i = 0; !erai_bundle_file(model->bundle, i, &name, &data, &size); i++)
+        if (bench_text_is(model->manifest.model, name)) {
+            model->bytes = data;
+            model->size = size;
+        }
+    if (model->bytes) return FINE;
+    return bench_fail(detail, UNSOUND, "%.300s has no ONNX model; expected a bundle with one", model->path);
+}
+
+static int read_model(bench_model *model, char *detail) {
+    uint8_t *bytes = NULL;
+    int code = bench_file_read(model->path, &bytes, &model->size, detail);
+    if (code) return code;
+    model->all_bytes = model->size;
+    digest_of(bytes, model->size, model->sha256);
+    free(bytes);
+    return FINE;
+}
+
+/* The least of what each input allows. */
+static int64_t most_rows(const bench_model *model) {
+    const erai_guard *guard = erai_session_guard(model->session);
+    erai_input_rule rule = {.struct_size = sizeof rule};
+    int64_t most = INT64_MAX;
+    if (!model->rows.batched || !erai_session_rows_independent(model->session)) return 1;
+    for (size_t i = 0; !erai_guard_input(guard, i, &rule); i++) {
+        int64_t rows = !rule.rank ? 1 : rule.shape[0] < 0 ? rule.max_shape[0] : rule.shape[0];
+        if (!model->rows.inputs[i].state && rows < most) most = rows;
+    }
+    return most;
+}
+
+int bench_model_open(const char *path, char *name, const char *data, uint32_t threads, uint64_t seed,
+                     bench_model *model, char *detail) {
+    erai_session_config config = {.struct_size = sizeof config, .threads = threads, .format = "onnx"};
+    size_t length = strlen(name) + sizeof " bare-c";
+    int bare = ends_in(path, ".onnx") || ends_in(path, ".tflite");
+    *model = (bench_model){.path = path, .name = name, .bare_name = bench_allocate(length, 1)};
+    snprintf(model->bare_name, length, "%s bare-c", name);
+    int code = bench_code_of(erai_session_open(path, &config, &model->session, detail));
+    if (!code) code = bare ? read_model(model, detail) : read_bundle(model, detail);
+    if (code) return code;
+    const erai_guard *guard = erai_session_guard(model->session);
+    if (data) {
+        code = bench_rows_of_file(guard, data, &model->rows, detail);
+    } else if (bare || bench_rows_of_golden(guard, model->bundle, &model->manifest, &model->rows)) {
+        bench_rows_free(&model->rows);
+        code = bench_rows_of_chance(guard, seed, &model->rows, detail);
+    }
+    if (!code) model->most_rows = most_rows(model);
+    return code;
+}
+
+void bench_model_close(bench_model *model) {
+    bench_rows_free(&model->rows);
+    erai_session_close(model->session);
+    erai_bundle_close(model->bundle);
+    free(model->name);
+    free(model->bare_name);
+    *model = (bench_model){0};
+}
+
+uint64_t bench_model_rejected(const bench_model *model) {
+    erai_snapshot *snapshot = NULL;
+    erai_snapshot_info info;
+    if (erai_session_snapshot(model->session, &snapshot, NULL)) return 0;
+    erai_snapshot_read(snapshot, &info);
+    uint64_t rejected = info.rows_by_verdict[ERAI_VERDICT_REJECT];
+    erai_snapshot_close(snapshot);
+    return rejected;
+}
+
+static const char *last_part(const char *path) {
+    const char *last = path;
+    for (const char *at = path; *at; at++)
+        if (at[0] == '/' && at[1]) last = at + 1;
+    return last;
+}
+
+char *bench_model_name(const char *const *paths, size_t count, size_t which) {
+    const char *path = paths[which], *name = last_part(path);
+    size_t times = 0, others = 0, length = strlen(path) + 24;
+    for (size_t i = 0; i < count; i++) {
+        int same = !strcmp(paths[i], path);
+        times += same && i < which;
+        others += !same && !strcmp(last_part(paths[i]), name);
+    }
+    char *found = bench_allocate(length, 1);
+    snprintf(found, length, times ? "%s (%zu)" : "%s", others ? path : name, times + 1);
+    return found;
+}
+
+/* ---- Subjects -----------------------------------------------------------------------------------------------------
+ */
+
+static int call_guarded(void *self, uint64_t query) {
+    bench_caller *caller = self;
+    const erai_tensor *feed = caller->feeds.tensors + query % caller->feeds.count * caller->feeds.inputs;
+    return erai_session_predict(caller->session, feed, caller->feeds.given, caller->answer) != ERAI_OK;
+}
+
+static const char *why_guarded(void *self) {
+    return erai_answer_detail(((bench_caller *)self)->answer);
+}
+
+static int refuse_rows(const bench_model *model, int64_t rows, char *detail) {
+    if (rows <= model->most_rows) return FINE;
+    return bench_fail(detail, USAGE, "--batch: %.200s has at most %lld rows a call%s", model->name,
+                      (long long)model->most_rows,
+                      erai_session_rows_independent(model->session) ? "" : ", as its rows depend on their batch mates");
+}
+
+int bench_guarded(const bench_model *model, int64_t rows, bench_caller *caller, bench_subject *subject, char *detail) {
+    int code = refuse_rows(model, rows, detail);
+    if (code) return code;
+    caller->session = model->session;
+    caller->feeds = bench_feeds_of(&model->rows, rows);
+    *subject = (bench_subject){model->name, rows, call_guarded, why_guarded, caller};
+    erai_status status = erai_answer_open(model->session, &caller->answer);
+    return status ? bench_fail(detail, bench_code_of(status), "%.200s: %s", model->name, erai_strerror(status)) : FINE;
+}
+
+int bench_unguarded(const bench_model *model, int64_t rows, uint32_t threads, bench_caller *caller,
+                    bench_subject *subject, char *detail) {
+    int code = refuse_rows(model, rows, detail);
+    if (code) return code;
+    caller->feeds = bench_feeds_of(&model->rows, rows);
+    code = bench_bare_open(model->path, model->bytes, model->size, threads, &caller->feeds, &caller->bare, detail);
+    *subject = (bench_subject){model->bare_name, rows, bench_bare_call, bench_bare_why, caller->bare};
+    return code;
+}
+
+void bench_caller_close(bench_caller *caller) {
+    erai_answer_close(caller->answer);
+    bench_bare_close(caller->bare);
+    bench_feeds_free(&caller->feeds);
+    *caller = (bench_caller){0};
+}

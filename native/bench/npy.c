@@ -1,0 +1,111 @@
+/* float32 arrays in numpy's .npy form (numpy/lib/format.py: "\x93NUMPY", version, length of the header, and the header,
+ * a dictionary as Python writes it, with the keys descr, fortran_order and shape). SPDX-License-Identifier: Apache-2.0
+ */
+#include "npy.h"
+
+#include <string.h>
+
+#include "failure.h"
+
+enum { MAGIC = 6, VALUE_SIZE = 4 };
+
+typedef struct cursor {
+    const uint8_t *at, *end;
+} cursor;
+
+static void skip_blanks(cursor *text) {
+    while (text->at < text->end && (*text->at == ' ' || *text->at == '\n')) text->at++;
+}
+
+/* Whether these characters come next, blanks aside; they are passed. */
+static int passes(cursor *text, const char *expected) {
+    size_t length = strlen(expected);
+    skip_blanks(text);
+    if ((size_t)(text->end - text->at) < length || memcmp(text->at, expected, length)) return 0;
+    text->at += length;
+    return 1;
+}
+
+static int extent(cursor *text, int64_t *value) {
+    skip_blanks(text);
+    const uint8_t *first = text->at;
+    *value = 0;
+    for (; text->at < text->end && *text->at >= '0' && *text->at <= '9'; text->at++) {
+        if (*value > (INT64_MAX - 9) / 10) return 0;
+        *value = *value * 10 + (*text->at - '0');
+    }
+    return text->at > first;
+}
+
+/* "()", "(3,)" or "(3, 4)". */
+static int shape_of(cursor *text, bench_array *array) {
+    if (!passes(text, "(")) return 0;
+    array->rank = 0;
+    while (!passes(text, ")")) {
+        if (array->rank == ERAI_MAX_RANK || !extent(text, &array->shape[array->rank])) return 0;
+        array->rank++;
+        if (!passes(text, ",")) return array->rank > 1 && passes(text, ")");
+    }
+    return 1;
+}
+
+static int header_read(cursor text, bench_array *array, char *detail) {
+    int type = 0, order = 0, shape = 0;
+    if (!passes(&text, "{")) return bench_fail(detail, UNSOUND, "its header is not that of an .npy file");
+    while (!passes(&text, "}")) {
+        if (passes(&text, "'descr':")) {
+            if (type++ || !passes(&text, "'<f4'"))
+                return bench_fail(detail, UNSOUND, "it does not hold float32 values; expected an array of type '<f4'");
+        } else if (passes(&text, "'fortran_order':")) {
+            if (order++ || !passes(&text, "False"))
+                return bench_fail(detail, UNSOUND,
+                                  "it is in Fortran's order; expected C order (numpy.ascontiguousarray)");
+        } else if (passes(&text, "'shape':")) {
+            if (shape++ || !shape_of(&text, array))
+                return bench_fail(detail, UNSOUND, "its shape cannot be read; expected at most %d extents",
+                                  ERAI_MAX_RANK);
+        } else {
+            return bench_fail(detail, UNSOUND, "its header is not that of an .npy file");
+        }
+        passes(&text, ",");
+    }
+    skip_blanks(&text);
+    if (!type || !order || !shape || text.at < text.end)
+        return bench_fail(detail, UNSOUND, "its header is not that of an .npy file");
+    return FINE;
+}
+
+/* The product of the extents; 0 where it is more than memory could hold. */
+static int product(bench_array *array) {
+    size_t count = 1;
+    for (uint32_t i = 0; i < array->rank; i++)
+        if (!array->shape[i]) {
+            array->count = 0;
+            return 1;
+        }
+    for (uint32_t i = 0; i < array->rank; i++) {
+        if ((uint64_t)array->shape[i] > SIZE_MAX / VALUE_SIZE / count) return 0;
+        count *= (size_t)array->shape[i];
+    }
+    array->count = count;
+    return 1;
+}
+
+int bench_npy_read(const uint8_t *bytes, size_t size, bench_array *array, char *detail) {
+    *array = (bench_array){0};
+    if (size < MAGIC + 2 || memcmp(bytes, "\x93NUMPY", MAGIC))
+        return bench_fail(detail, UNSOUND, "it is no .npy file; expected one that numpy.save wrote");
+    size_t field = bytes[MAGIC] == 1 ? 2 : 4, first = MAGIC + 2 + field, length = 0;
+    if (bytes[MAGIC] < 1 || bytes[MAGIC] > 3)
+        return bench_fail(detail, UNSOUND, "it is of version %d of .npy; expected 1 to 3", bytes[MAGIC]);
+    if (size < first) return bench_fail(detail, UNSOUND, "it ends within its header");
+    for (size_t i = field; i-- > 0;) length = length << 8 | bytes[MAGIC + 2 + i];
+    if (length > size - first) return bench_fail(detail, UNSOUND, "it ends within its header");
+    int code = header_read((cursor){bytes + first, bytes + first + length}, array, detail);
+    if (code) return code;
+    size_t rest = size - first - length;
+    if (!product(array) || array->count != rest / VALUE_SIZE || rest % VALUE_SIZE)
+        return bench_fail(detail, UNSOUND, "it has %zu bytes of values, which is not what its shape asks for", rest);
+    array->values = bytes + first + length;
+    return FINE;
+}

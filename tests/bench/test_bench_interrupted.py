@@ -1,0 +1,147 @@
+"""A run on a terminal: how far it is, and what Ctrl-C or a kill leaves."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_rai.bench.saving import load
+from edge_rai.cli.bench_progress import Progress
+from edge_rai.policy import Policy, Reference
+from support.bundles import write_bundle
+
+ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
+MAIN = "import sys; sys.path = [p for p in sys.path if p]; from edge_rai.cli import main; sys.exit(main(sys.argv[1:]))"
+PATIENCE_S = 240.0
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, linear_model: Path, linear_policy: Policy, linear_reference: Reference) -> Path:
+    return write_bundle(tmp_path / "linear.erai", linear_model, linear_policy, {"x": ROWS}, linear_reference)
+
+
+class Terminal:
+    """A child whose terminal we are."""
+
+    def __init__(self, master: int, child: subprocess.Popen[bytes]) -> None:
+        self.master, self.child, self.shown = master, child, ""
+        self.until = time.monotonic() + PATIENCE_S
+
+    def read(self) -> bool:
+        """Whatever comes within a second; False: the child has closed it."""
+        assert time.monotonic() < self.until, self.shown
+        if not select.select([self.master], [], [], 1)[0]:
+            return True
+        try:
+            received = os.read(self.master, 1 << 16)
+        except OSError:  # what Linux gives at the end of a terminal
+            return False
+        self.shown += received.decode()
+        return bool(received)
+
+    def read_until(self, pattern: str) -> None:
+        while not re.search(pattern, self.shown):
+            assert self.read(), self.shown
+
+
+@contextmanager
+def on_a_terminal(*arguments: object, cwd: Path) -> Iterator[Terminal]:
+    """The bench, in a session of its own, which is gone afterwards."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); " + MAIN, "bench"]
+    environment = {**os.environ, "TERM": "xterm"}
+    child = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    try:
+        yield Terminal(master, child)
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        os.close(master)
+
+
+@pytest.mark.parametrize(("processes", "duration"), [(1, 60), (400, 400)])
+def test_ctrl_c_reports_and_keeps_what_there_was(bundle: Path, tmp_path: Path, processes: int, duration: int) -> None:
+    options = ["--duration", duration, "--processes", processes, "--cold-start", 0, "--save", "a.json"]
+    options += ["--html", "a.html"]
+    with on_a_terminal(bundle, *options, cwd=tmp_path) as terminal:
+        terminal.read_until(
+            r"\r\x1b\[Kedge-rai: measuring, \d+% done, about \d+ (s|min) left" if processes == 1 else "measuring …"
+        )
+        until = time.monotonic() + PATIENCE_S
+        while not (load(tmp_path / "a.json").scenarios if (tmp_path / "a.json").exists() else []):
+            assert time.monotonic() < until
+            terminal.read()
+        os.write(terminal.master, b"\x03")
+        while terminal.read():
+            pass
+        assert terminal.child.wait(PATIENCE_S) == 130
+    assert f"single_stream, {duration} s for all subjects" in terminal.shown
+    assert terminal.shown.count("interrupted") == 1
+    assert terminal.shown.rstrip().endswith("interrupted; what there was until then is above, and in a.json and a.html")
+    assert "Traceback" not in terminal.shown
+    saved = load(tmp_path / "a.json")
+    assert not saved.complete
+    assert saved.scenarios[0].series[0].queries > 10
+    assert "This run was cut short: these are the numbers until then." in (tmp_path / "a.html").read_text()
+
+
+def test_a_killed_server_run_leaves_the_rates_so_far_with_their_series(bundle: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "a.json"
+    options = ["--scenario", "server", "--duration", 40, "--cold-start", 0, "--bound-ms", 500, "--save", "a.json"]
+    with on_a_terminal(bundle, *options, "--percentile", "50", cwd=tmp_path) as terminal:
+        while not (saved.exists() and load(saved).scenarios and load(saved).scenarios[0].series):
+            assert terminal.read(), terminal.shown
+        os.killpg(terminal.child.pid, signal.SIGKILL)
+    found = load(saved)
+    assert not found.complete
+    rate = next(rate for rate in found.scenarios[0].server if rate.rate_per_s)
+    assert any(trial.kept and trial.rate_per_s == rate.rate_per_s for trial in rate.trials)
+    series = next(series for series in found.scenarios[0].series if series.subject == rate.subject)
+    assert series.queries == next(trial.queries for trial in rate.trials if trial.rate_per_s == rate.rate_per_s)
+    with np.load(saved.with_suffix(".npz")) as samples:
+        assert len(samples["server.0.began_ns"]) > 0
+
+
+class _Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_says_the_stage_and_what_is_left_and_clears_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = _Terminal()
+    with Progress(stream) as progress:
+        progress("measuring", 0.0)
+        time.sleep(0.05)
+        progress("measuring", 0.5)
+    first, second, end = stream.getvalue().split("\r\x1b[K")[1:]
+    assert first == "edge-rai: measuring …"
+    assert re.fullmatch(r"edge-rai: measuring, 50% done, about \d+ s left …", second)
+    assert end == ""
+
+
+def test_nothing_is_said_where_there_is_no_terminal() -> None:
+    stream = StringIO()
+    with Progress(stream) as progress:
+        progress("measuring", 0.5)
+    assert stream.getvalue() == ""
+    with Progress(None) as progress:
+        progress("measuring", 0.5)

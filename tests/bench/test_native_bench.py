@@ -1,0 +1,342 @@
+"""The program erai-bench against the Python side: one format, and from the same samples the same numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edge_rai.backends.onnx import runtime_path
+from edge_rai.bench import histogram
+from edge_rai.bench.bare_c import BareC
+from edge_rai.bench.closed_loop import Run
+from edge_rai.bench.percentiles import independent_queries, percentile
+from edge_rai.bench.result import Result, ScenarioResult
+from edge_rai.bench.saving import from_json, load
+from edge_rai.bench.series import Series
+from edge_rai.bench.summary import summarize
+from edge_rai.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
+LIMIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    built = Path(os.environ.get("EDGE_RAI_NATIVE_BUILD", ROOT / "build/native"), "erai-bench")
+    if not built.exists():
+        pytest.skip(f"{built} is not built: make ctest")
+    return built
+
+
+def ran(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ERAI_ONNXRUNTIME": runtime_path() or os.environ.get("ERAI_ONNXRUNTIME", "")}
+    return subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=LIMIT_S, env=environment
+    )
+
+
+def measured(program: Path, save: Path, *arguments: object) -> Result:
+    alone = [] if "--processes" in arguments else ["--processes", 1]
+    done = ran(program, *arguments, *alone, "--save", save)
+    assert (done.returncode, done.stderr) == (0, "")
+    return load(save)
+
+
+def run_of(save: Path, scenario: ScenarioResult) -> Run:
+    """What the saved samples say that was recorded."""
+    with np.load(save.with_suffix(".npz")) as samples:
+
+        def array(number: int, name: str) -> npt.NDArray[np.int64]:
+            found: npt.NDArray[np.int64] = samples[f"{scenario.scenario}.{number}.{name}"]
+            return found
+
+        series = [
+            Series(
+                one.subject,
+                one.rows,
+                array(number, "block").astype(np.int32),
+                *(array(number, name) for name in ("scheduled_ns", "began_ns", "ended_ns")),
+            )
+            for number, one in enumerate(scenario.series)
+        ]
+    return Run(series, scenario.warm_up, tuple(scenario.processes))
+
+
+def agrees_with_python(save: Path, scenario: ScenarioResult) -> None:
+    """Everything that Python makes of the samples is what the program wrote."""
+    run = run_of(save, scenario)
+    again = summarize(
+        scenario.scenario,
+        run,
+        duration_s=scenario.duration_s,
+        seed=scenario.seed,
+        against=[(ratio.subject, ratio.against) for ratio in scenario.ratios],
+        server=scenario.server,
+    )
+    for theirs, ours, of_subject in zip(scenario.series, again.series, run.series, strict=True):
+        for field in ("queries", "min_ns", "max_ns"):
+            assert getattr(theirs, field) == getattr(ours, field), (theirs.subject, field)
+        latency = of_subject.latency_ns
+        ordered = np.sort(latency)
+        for entry in theirs.percentiles:
+            # A quotient cut to a whole number: sums taken in another order may leave it one less, or more.
+            exact = independent_queries(latency, entry.percent)
+            near = [min(len(ordered), max(1, exact + more)) for more in (0, -1, 1)]
+            assert entry in [percentile(ordered, entry.percent, independent) for independent in near], theirs.subject
+        assert theirs.independent_queries == pytest.approx(ours.independent_queries, abs=1)
+        assert theirs.blocks.round == ours.blocks.round
+        assert theirs.blocks.median_ns == ours.blocks.median_ns
+        assert theirs.blocks.began_s == pytest.approx(ours.blocks.began_s)
+        assert theirs.mean_ns == pytest.approx(ours.mean_ns)
+        for part, expected in zip(histogram.decode(theirs.histogram), histogram.decode(ours.histogram), strict=True):
+            np.testing.assert_array_equal(part, expected)
+        assert (theirs.throttling is None) == (ours.throttling is None)
+    for name in ("ratios", "throughput"):
+        for theirs_one, ours_one in zip(getattr(scenario, name), getattr(again, name), strict=True):
+            for field in theirs_one.__dataclass_fields__:
+                value = getattr(theirs_one, field)
+                expected = getattr(ours_one, field)
+                assert value == (pytest.approx(expected) if isinstance(value, float) else expected), field
+
+
+def test_single_stream_is_what_python_makes_of_the_same_samples(
+    program: Path, linear_bundle: Path, tmp_path: Path
+) -> None:
+    result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 1, "--against", "bare-c")
+    (scenario,) = result.scenarios
+    assert [one.subject for one in scenario.series] == ["linear.erai", "linear.erai bare-c", "empty", "yardstick"]
+    assert [(one.subject, one.against) for one in scenario.ratios] == [("linear.erai", "linear.erai bare-c")]
+    assert result.program.startswith("erai-bench 0.")
+    assert result.complete
+    assert scenario.processes == [0]
+    agrees_with_python(tmp_path / "a.json", scenario)
+
+
+def test_several_processes_are_what_python_makes_of_their_samples(
+    program: Path, linear_bundle: Path, tmp_path: Path
+) -> None:
+    asked = [linear_bundle, "--duration", 1, "--against", "bare-c", "--processes", 9]
+    (scenario,) = measured(program, tmp_path / "a.json", *asked).scenarios
+    assert len(scenario.processes) == 9
+    assert scenario.processes == sorted(set(scenario.processes))
+    assert scenario.warm_up.rounds >= 9 * 12
+    agrees_with_python(tmp_path / "a.json", scenario)
+
+
+def test_offline_is_what_python_makes_of_the_same_samples(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
+    result = measured(
+        program, tmp_path / "a.json", linear_bundle, "--duration", 1, "--scenario", "offline", "--batch", 12
+    )
+    (scenario,) = result.scenarios
+    assert [(one.subject, one.batch) for one in scenario.throughput] == [
+        ("linear.erai", batch) for batch in (1, 2, 4, 8, 12)
+    ]
+    assert sum(one.best for one in scenario.throughput) == 1
+    agrees_with_python(tmp_path / "a.json", scenario)
+
+
+def test_server_finds_a_rate_whose_samples_keep_the_bound(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
+    found = measured(
+        program, tmp_path / "a.json", linear_bundle, "--duration", 2, "--scenario", "server", "--bound-ms", 50
+    )
+    (scenario,) = found.scenarios
+    (rate,) = scenario.server
+    assert (rate.percent, rate.bound_ns, rate.servers) == (99, 50_000_000, 1)
+    assert rate.rate_per_s > 0
+    assert len(rate.trials) >= 8
+    agrees_with_python(tmp_path / "a.json", scenario)
+    (series,) = run_of(tmp_path / "a.json", scenario).series
+    assert np.percentile(series.latency_ns, 99) <= rate.bound_ns
+    assert len(series.block) == rate.trials[-1].queries
+    gaps = np.diff(series.scheduled_ns, prepend=0)
+    assert np.mean(gaps) == pytest.approx(1e9 / rate.rate_per_s, rel=5 / np.sqrt(len(gaps)))
+    assert np.std(gaps) == pytest.approx(np.mean(gaps), rel=15 / np.sqrt(len(gaps)))
+
+
+def test_multi_stream_asks_for_eight_rows(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
+    result = measured(
+        program, tmp_path / "a.json", linear_bundle, "--duration", 0.3, "--scenario", "multi_stream", "--seed", 7
+    )
+    (scenario,) = result.scenarios
+    assert [one.rows for one in scenario.series] == [8, 1, 1]
+    assert scenario.seed == 7
+
+
+def test_models_without_rows_are_measured_with_random_ones(program: Path, linear_model: Path, tmp_path: Path) -> None:
+    result = measured(program, tmp_path / "a.json", linear_model, "--duration", 0.3)
+    assert not [warning for warning in result.warnings if "rejected" in warning]
+    facts = result.subjects[0].facts
+    assert facts["file"]["bytes"] == linear_model.stat().st_size
+    assert facts["per_call"]["calls"] > 100
+
+
+def test_rows_come_from_files_of_either_form(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
+    """Rows out of range show whose rows they were: the guard rejects them."""
+    bad = np.full((4, 3), 1000, np.float32)
+    np.save(tmp_path / "bad.npy", bad)
+    (tmp_path / "bad.f32").write_bytes(bad.tobytes())
+    np.save(tmp_path / "good.npy", ROWS)
+    for name, rejects in (("bad.npy", True), ("bad.f32", True), ("good.npy", False)):
+        result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 0.2, "--data", tmp_path / name)
+        assert any("the guard rejected" in warning for warning in result.warnings) == rejects, name
+
+
+def test_two_results_are_compared(
+    program: Path, linear_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.json", "b.json"):
+        measured(program, tmp_path / name, linear_bundle, "--duration", 0.5)
+    assert main(["bench", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--allow", "900"]) == 0
+    said = capsys.readouterr().out
+    assert "linear.erai, single_stream" in said
+    assert "empty, single_stream" in said
+
+
+@pytest.mark.parametrize(
+    "how", [["--duration", "600", "--processes", "1"], ["--duration", "300", "--processes", "900"]]
+)
+def test_a_killed_run_leaves_its_last_whole_part(
+    program: Path, linear_bundle: Path, tmp_path: Path, how: list[str]
+) -> None:
+    save = tmp_path / "a.json"
+    environment = {**os.environ, "ERAI_ONNXRUNTIME": runtime_path() or os.environ.get("ERAI_ONNXRUNTIME", "")}
+    with subprocess.Popen([program, linear_bundle, *how, "--save", save], env=environment) as child:
+        try:
+            end = time.monotonic() + LIMIT_S
+            while time.monotonic() < end and not (save.exists() and load(save).scenarios):
+                assert child.poll() is None
+                time.sleep(0.05)
+        finally:
+            child.send_signal(signal.SIGKILL)
+    result = load(save)
+    assert not result.complete
+    (scenario,) = result.scenarios
+    assert scenario.series[0].queries > 0
+    assert len(run_of(save, scenario).series) == 3
+
+
+def test_what_is_not_right_is_one_sentence(
+    program: Path, linear_bundle: Path, linear_model: Path, tmp_path: Path
+) -> None:
+    damaged, empty, wide = tmp_path / "damaged.erai", tmp_path / "empty.npy", tmp_path / "wide.npy"
+    damaged.write_bytes(linear_bundle.read_bytes()[:-1])
+    np.save(empty, np.empty((0, 3), np.float32))
+    np.save(wide, np.ones((2, 4), np.float32))
+    (tmp_path / "odd.f32").write_bytes(bytes(16))
+    server = [linear_bundle, "--scenario", "server"]
+    for code, part, arguments in (
+        (2, "no model is given", []),
+        (2, "there is no option --fast", [linear_bundle, "--fast"]),
+        (2, "--duration has no value", [linear_bundle, "--duration"]),
+        (2, "--duration is 1e9; expected 0.1 to 86400", [linear_bundle, "--duration", "1e9"]),
+        (2, "--threads is 1.5; expected a whole number", [linear_bundle, "--threads", "1.5"]),
+        (2, "--scenario is closed; expected", [linear_bundle, "--scenario", "closed"]),
+        (2, "--against is java; expected", [linear_bundle, "--against", "java"]),
+        (2, "server runs in one", [*server, "--processes", "2"]),
+        (2, "p99 asks for 270336", [linear_bundle, "--duration", "0.1", "--percentile", "99"]),
+        (2, "in each trial of a rate", [*server, "--duration", "0.1", "--percentile", "99.9999"]),
+        (2, "has at most 1024 rows a call", [linear_bundle, "--batch", "1025"]),
+        (2, "that ends in .json", [linear_bundle, "--save", tmp_path / "a.txt"]),
+        (4, "No such file", [tmp_path / "absent.onnx"]),
+        (4, "No such file", [linear_bundle, "--data", tmp_path / "absent.npy"]),
+        (4, "No such file", [linear_bundle, "--save", tmp_path / "absent" / "a.json"]),
+        (1, "damaged.erai", [damaged]),
+        (1, "no row", [linear_bundle, "--data", empty]),
+        (1, "another shape", [linear_bundle, "--data", wide]),
+        (1, "expected rows of 3 float32 values", [linear_bundle, "--data", tmp_path / "odd.f32"]),
+    ):  # fmt: skip
+        done = ran(program, *arguments)
+        assert (done.returncode, done.stdout) == (code, ""), arguments
+        assert done.stderr.startswith("erai-bench: ")
+        assert done.stderr.count("\n") == 1
+        assert part in done.stderr
+    missing = {**os.environ, "ERAI_ONNXRUNTIME": str(tmp_path / "absent.so")}
+    done = subprocess.run([program, linear_model], capture_output=True, text=True, check=False, env=missing)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+
+
+def test_json_on_standard_output_is_the_result(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b'\xff"\\ \xc3\xa9.erai')
+    odd.write_bytes(linear_bundle.read_bytes())
+    done = ran(program, odd, "--duration", 0.1, "--processes", 1, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert from_json(done.stdout).scenarios[0].series[0].subject == odd.name
+    assert json.loads(done.stdout)["command"][1] == str(odd)
+
+
+def test_python_puts_bare_c_into_its_own_turns(
+    program: Path, linear_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERAI_BENCH", str(program))
+    np.save(tmp_path / "rows.npy", ROWS)
+    for rows in ([], ["--data", tmp_path / "rows.npy"]):
+        save = tmp_path / "a.json"
+        how = ["--against", "bare-python,bare-c", "--duration", "0.5", "--processes", "1", "--cold-start", "0"]
+        assert main(["bench", str(linear_bundle), *how, "--save", str(save), *map(str, rows)]) == 0
+        (scenario,) = load(save).scenarios
+        bare_c = scenario.series[2]
+        assert bare_c.subject == "linear.erai bare-c"
+        assert [ratio.against for ratio in scenario.ratios] == ["linear.erai bare-python", "linear.erai bare-c"]
+        series = run_of(save, scenario).series
+        assert bare_c.blocks.round == scenario.series[1].blocks.round
+        for one in series:  # of one clock: no two blocks of a round overlap
+            others = [other for other in series if other is not one]
+            first = one.block == 0
+            began, ended = one.began_ns[first][0], one.ended_ns[first][-1]
+            for other in others:
+                theirs = other.block == 0
+                assert other.began_ns[theirs][0] > ended or other.ended_ns[theirs][-1] < began
+
+
+def test_bare_c_that_cannot_be_is_one_sentence(
+    program: Path,
+    linear_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["bench", str(linear_bundle), "--against", "bare-c"]
+    monkeypatch.setenv("ERAI_BENCH", str(tmp_path / "absent"))
+    assert main(asked) == 3
+    assert "there is no program erai-bench" in capsys.readouterr().err
+    monkeypatch.setenv("ERAI_BENCH", str(program))
+    assert main([*asked, "--scenario", "server"]) == 2
+    assert "use erai-bench --scenario server" in capsys.readouterr().err
+    with BareC([str(tmp_path / "absent.onnx")]) as child, pytest.raises(ValueError, match="No such file"):
+        child.block(0, 10)
+
+
+def test_on_64_bit_arm_it_runs_models_and_writes_the_same(linear_bundle: Path, tmp_path: Path) -> None:
+    """Under qemu-user, with ONNX Runtime for that processor; opening the bundle replays its golden vectors there."""
+    built = Path(os.environ.get("EDGE_RAI_AARCH64", ROOT / "build/aarch64"))
+    program, runtime = built / "build/erai-bench", built / "libonnxruntime.so"
+    if not program.exists() or not runtime.exists():
+        pytest.skip(f"no erai-bench or ONNX Runtime for aarch64 in {built}: make aarch64 says what is missing")
+    save = tmp_path / "a.json"
+    emulated = ["qemu-aarch64-static", "-cpu", "cortex-a53", "-L", str(built / "root"), str(program)]
+    asked = [str(linear_bundle), "--against", "bare-c", "--duration", "1", "--processes", "1", "--save", str(save)]
+    done = subprocess.run(
+        [*emulated, *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+        env={**os.environ, "ERAI_ONNXRUNTIME": str(runtime)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    result = load(save)
+    (scenario,) = result.scenarios
+    assert result.machine.fixed["architecture"] == "aarch64"
+    assert result.machine.fixed["versions"]["onnxruntime"]
+    assert [one.subject for one in scenario.series] == ["linear.erai", "linear.erai bare-c", "empty", "yardstick"]
+    assert not [warning for warning in result.warnings if "rejected" in warning]
+    agrees_with_python(save, scenario)
