@@ -1,0 +1,93 @@
+"""Opens the two models that are held against each other, whatever their formats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from edge_rai import bundle
+from edge_rai.errors import UnsupportedModelError
+from edge_rai_converters import sources
+from edge_rai_converters.data import Array
+from edge_rai_converters.data.labels import Classes, model_classes, model_numbers
+from edge_rai_converters.given import check_there
+from edge_rai_converters.litert import LiteRTRunner
+from edge_rai_converters.maps import without_maps
+from edge_rai_converters.runner import Runner, Running
+
+_KNOWN = "a model or a bundle: .onnx, .tflite, .erai, .keras, .json or .ubj of XGBoost, .txt of LightGBM"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Opened:
+    """A model that can be asked.
+
+    Attributes:
+        name: For people.
+        sha256: Of its file, or of what it was exported to.
+        running: Answers.
+        source: Of an ONNX model; a TFLite model takes and gives what its original does.
+        classes: Their names or numbers in the order of its scores, where it knows them.
+    """
+
+    name: str
+    sha256: str
+    running: Running
+    source: sources.SourceModel | None
+    classes: Classes | None
+
+
+def open_model(model: object, sample: Mapping[str, Array] | None = None) -> Opened:
+    """Opens a model.
+
+    Args:
+        model: A path, or an object in memory, see ``sources.read``. A bundle stands for its ONNX model, or, where it
+            has none, for its TFLite model.
+        sample: See ``sources.read``.
+
+    Raises:
+        BundleError: It is not valid.
+        MissingFileError: It is not there.
+        UnsupportedModelError: It cannot be run.
+        OSError: It cannot be read.
+    """
+    check_there(model, _KNOWN)
+    if isinstance(model, str | Path):
+        path = Path(model)
+        if path.is_dir() or path.suffix == bundle.SUFFIX:
+            return _of_bundle(path)
+        if path.suffix.lower() == ".tflite":
+            return _tflite(path.name, path.read_bytes())
+    source, _ = without_maps(sources.read(model, sample=sample))
+    return _onnx(source)
+
+
+def _of_bundle(path: Path) -> Opened:
+    held = bundle.read(path)
+    models = [entry for entry in held.manifest.models if entry.role == "primary"]
+    if not models:
+        raise UnsupportedModelError(f"{path}: the bundle has no primary model")
+    model = next((entry for entry in models if entry.format == "onnx"), models[0])
+    name, content = f"{path.name}: {model.path}", held.files[model.path]
+    if model.format == "tflite":
+        return _tflite(name, content)
+    source = sources.read(onnx.load_model_from_string(content), name=name)
+    return replace(_onnx(source), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _onnx(source: sources.SourceModel) -> Opened:
+    return Opened(
+        name=source.path.name,
+        sha256=source.sha256,
+        running=Runner(source.data, str(source.path)),
+        source=source,
+        classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
+    )
+
+
+def _tflite(name: str, content: bytes) -> Opened:
+    return Opened(name, hashlib.sha256(content).hexdigest(), LiteRTRunner(content, name), None, None)

@@ -1,0 +1,252 @@
+"""The gate from models and data: reads, asks both models, judges."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_rai_converters.answered import Answered
+from edge_rai_converters.compare import Answers
+from edge_rai_converters.data import Array, Dataset, ImageOptions
+from edge_rai_converters.errors import DataError
+from edge_rai_converters.gate.answers import Labels, rows_of
+from edge_rai_converters.gate.attempts import Attempt, Look, take
+from edge_rai_converters.gate.cells import GateReport
+from edge_rai_converters.gate.judge import judge
+from edge_rai_converters.gate.opening import Opened, open_model
+from edge_rai_converters.gate.policy import load_gate_policy
+from edge_rai_converters.gate.reading import (
+    load_rows,
+    needed_columns,
+    open_columns,
+    read_columns,
+    read_labels,
+    sha256_of,
+)
+from edge_rai_converters.gate.rows import Floats, Rows
+from edge_rai_converters.gate.rules import GatePolicy
+from edge_rai_converters.given import DATA, Data, check_there, on_disk
+from edge_rai_converters.given import Labels as GivenLabels
+from edge_rai_converters.progress import Progress, silent
+from edge_rai_converters.runner import feeds, is_batched
+from edge_rai_converters.sample import sample_of
+from edge_rai_converters.sources import SourceModel
+
+# Of a model's answers to some rows, and of their labels: a loss a row.
+Loss = Callable[[Answers, Array | None], Array]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evaluated:
+    """Both models, asked.
+
+    Attributes:
+        rows: What they decided.
+        dataset: The rows that they were given.
+        original: The answers themselves; ``runner`` asks for others.
+        candidate: The same of the candidate.
+        facts: Names and digests.
+        columns_sha256: Of a file of columns; empty without one.
+    """
+
+    rows: Rows
+    dataset: Dataset
+    original: Answered
+    candidate: Answered
+    facts: Mapping[str, Any]
+    columns_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is judged by what, beside two models, data and a policy.
+
+    Attributes:
+        labels: Of the rows; see ``data.load``.
+        columns: A file with the columns that the policy names, one row a row; None: the data have them.
+        losses: By name, functions of a model's answers to some rows and of their labels.
+        images: What becomes of the pixels of a folder of images.
+        feature_names: The columns of a table that a single input takes, in its order.
+    """
+
+    labels: str | Path | None = None
+    columns: str | Path | None = None
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    images: ImageOptions | None = None
+    feature_names: Sequence[str] | None = None
+
+
+def gate(
+    candidate: object,
+    original: object,
+    data: Data,
+    policy: GatePolicy | str | Path,
+    *,
+    labels: GivenLabels = None,
+    columns: str | Path | None = None,
+    losses: Mapping[str, Loss] | None = None,
+    images: ImageOptions | None = None,
+    feature_names: Sequence[str] | None = None,
+    now: datetime | None = None,
+    progress: Progress = silent,
+) -> GateReport:
+    """Judges a candidate against its original.
+
+    Args:
+        candidate: A model or bundle, see ``opening.open_model``.
+        original: Likewise; not in TFLite, as it says what the rows are.
+        data: Rows that neither model learned from, nor anything was calibrated with; see ``data.load`` and ``given``.
+        policy: Or its file.
+        labels: Of the rows; see ``data.load``. Some may be missing, if the policy says so.
+        columns: A file with the columns that the policy names; None: they are in the data.
+        losses: By name, functions of (answers by output, labels) of some rows to a loss a row: for detection, or
+            sequences, or whatever has no class.
+        images: What becomes of the pixels of a folder of images.
+        feature_names: The columns of a table that a single input takes, in its order.
+        now: Decides which waivers have expired; None: the clock does.
+        progress: Told what happens next.
+
+    Raises:
+        DataError: The rows cannot be judged by this policy; says why.
+        EdgeRaiError: A model or the policy is not valid.
+        OSError: A file cannot be read.
+    """
+    moment = now or datetime.now(timezone.utc)
+    if isinstance(policy, str | Path):
+        policy = load_gate_policy(policy)
+    if policy.holdout is not None and not isinstance(data, str | Path):
+        raise DataError("sealed data are a file or folder, beside which their looks are counted; give its path")
+    with on_disk(data, labels) as (path, known):
+        asked = Asked(known, columns, losses or {}, images, feature_names)
+        evaluated = evaluate(candidate, original, Path(path), policy, asked, progress)
+        progress("judging")
+        attempt = _attempt(Path(path), policy, evaluated, moment)
+        alpha = None if attempt is None else policy.alpha / attempt.of
+        facts = {**evaluated.facts, "attempt": None if attempt is None else asdict(attempt)}
+        return judge(evaluated.rows, policy, today=_day(moment), alpha=alpha, facts=facts)
+
+
+def evaluate(
+    candidate: object, original: object, data: Path, policy: GatePolicy, asked: Asked, progress: Progress = silent
+) -> Evaluated:
+    """Asks both models.
+
+    Args:
+        candidate: See ``gate``.
+        original: See ``gate``.
+        data: A file or folder.
+        policy: Names columns, and says how answers become decisions.
+        asked: What else is known.
+        progress: Told what happens next.
+
+    Raises:
+        DataError: As ``gate``.
+        EdgeRaiError: As ``gate``.
+    """
+    check_there(data, DATA)
+    progress("opening both models")
+    sample = partial(sample_of, path=data, labels=asked.labels, feature_names=asked.feature_names)
+    theirs = open_model(original, sample(original))
+    ours = open_model(candidate, sample(candidate))
+    source = _source(theirs, ours)
+    reading = f"reading {data}"
+    progress(reading)
+    held = open_columns(data)
+    raw = read_labels(data, held, asked.labels)
+    dataset = load_rows(
+        data,
+        held,
+        source.inputs,
+        asked.labels,
+        policy,
+        images=asked.images,
+        feature_names=asked.feature_names,
+        progress=lambda share: progress(reading, share),
+    )
+    file = Path(asked.columns or data)
+    columns = read_columns(file, open_columns(file) if asked.columns else held, needed_columns(policy), dataset)
+    labels = Labels(raw, theirs.classes, data, dataset.place)
+    progress(f"asking both models about {len(dataset):,} rows")
+    index = np.arange(len(dataset), dtype=np.int64)
+    batched = is_batched(source, theirs.running, dataset)
+    calls = partial(feeds, dataset.rows, index, batched=batched, most_rows=policy.answer.batch_rows)
+    before = Answered(theirs.running, calls, batched=batched)
+    after = before.by(ours.running)
+    rows = rows_of(before, after, labels, policy.answer, columns, _losses(asked.losses, before, after, raw))
+    digest = sha256_of(file) if asked.columns else ""
+    return Evaluated(rows, dataset, before, after, _facts(theirs, ours, data, dataset, policy), digest)
+
+
+def _source(original: Opened, candidate: Opened) -> SourceModel:
+    """What says what rows both take."""
+    source = original.source
+    if source is None:
+        raise DataError(f"{original.name}: a TFLite model does not say what rows it takes; give what it was made from")
+    if candidate.source is not None:
+        wanted, given = (
+            {spec.name: (spec.dtype, spec.shape[1:]) for spec in model.inputs} for model in (source, candidate.source)
+        )
+        if wanted != given:
+            raise DataError(
+                f"{candidate.name} takes {', '.join(map(repr, given))}, and {original.name} "
+                f"{', '.join(map(repr, wanted))}, or in other types or shapes; models are judged on the same rows"
+            )
+    return source
+
+
+def _losses(
+    losses: Mapping[str, Loss], before: Answered, after: Answered, labels: Array | None
+) -> dict[str, tuple[Floats, Floats]]:
+    return {
+        name: (_values(name, loss, before, labels), _values(name, loss, after, labels)) for name, loss in losses.items()
+    }
+
+
+def _values(name: str, loss: Loss, model: Answered, labels: Array | None) -> Floats:
+    """(n,) of all rows, part by part."""
+    found, start = [], 0
+    for part in model.parts():
+        count = len(next(iter(part.values())))
+        values = np.asarray(loss(part, None if labels is None else labels[start : start + count]), np.float64)
+        if values.shape != (count,):
+            raise DataError(f"loss {name!r} gave {values.shape} for {count} rows; it must give one number a row")
+        found.append(values)
+        start += count
+    return np.concatenate(found)
+
+
+def _facts(original: Opened, candidate: Opened, data: Path, dataset: Dataset, policy: GatePolicy) -> Mapping[str, Any]:
+    return {
+        "original": {"name": original.name, "sha256": original.sha256},
+        "candidate": {"name": candidate.name, "sha256": candidate.sha256},
+        "data": {"name": data.name, "sha256": dataset.sha256, "rows": len(dataset)},
+        "policy_sha256": digest_of(policy),
+        "batch_rows": policy.answer.batch_rows,
+    }
+
+
+def digest_of(policy: GatePolicy) -> str:
+    """Of what a policy says about judging, hex: its waivers are none of that."""
+    said = {key: value for key, value in asdict(policy).items() if key != "waivers"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=dict).encode()).hexdigest()
+
+
+def _attempt(data: Path, policy: GatePolicy, evaluated: Evaluated, now: datetime) -> Attempt | None:
+    if policy.holdout is None:
+        return None
+    facts = evaluated.facts
+    digests = hashlib.sha256(f"{facts['policy_sha256']}{evaluated.columns_sha256}".encode()).hexdigest()
+    look = Look(facts["candidate"]["sha256"], facts["original"]["sha256"], digests, evaluated.dataset.sha256)
+    return take(data, policy.holdout, look, now)
+
+
+def _day(moment: datetime) -> date:
+    return moment.date()

@@ -1,0 +1,133 @@
+"""The gate inside a conversion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_rai import bundle, cli
+from edge_rai.errors import PolicyError
+from edge_rai_converters import AccuracyDropError, convert
+from edge_rai_converters.errors import DataError
+from support.json_schema import faults
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/formats/gate.schema.json").read_text())
+LENIENT = """
+format_version = 1
+[margins]
+accuracy = 0.2
+brier = 0.4
+[slice_margins]
+accuracy = 0.3
+[[slices]]
+by = ["site"]
+"""
+STRICT = LENIENT.replace("brier = 0.4", "brier = 0.0001")
+
+
+@pytest.fixture
+def groups(tumours: Path, tmp_path: Path) -> Path:
+    count = len(np.load(tumours / "data.npz")["y"])
+    np.savez(tmp_path / "groups.npz", site=np.array(["Bonn", "Ulm"])[np.random.default_rng(0).integers(0, 2, count)])
+    return tmp_path / "groups.npz"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "gate.toml").write_text(text)
+    return tmp_path / "gate.toml"
+
+
+def test_what_passes_is_chosen_and_its_report_is_in_the_bundle(tumours: Path, groups: Path, tmp_path: Path) -> None:
+    report = convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "out",
+        labels="y",
+        quantize="int8",
+        prune="none",
+        max_drop=5,
+        gate=written(tmp_path, LENIENT),
+        groups=groups,
+        reproducible=True,
+    )
+    assert report.as_json()["gate"] == {"evidence/gate.json": "pass"}
+    held = json.loads(bundle.read(tmp_path / "out").files["evidence/gate.json"])
+    assert list(faults(held, SCHEMA)) == []
+    assert held["facts"]["data"]["rows"] == 142
+    assert held["facts"]["candidate"]["name"] == report.chosen.recipe
+    assert {entry["name"] for entry in held["slices"]} == {"all rows", "site=Bonn", "site=Ulm"}
+
+
+def test_what_does_not_pass_is_left_for_the_original(tumours: Path, groups: Path, tmp_path: Path) -> None:
+    report = convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "out",
+        labels="y",
+        prune="none",
+        gate=written(tmp_path, STRICT),
+        groups=groups,
+        reproducible=True,
+    )
+    assert report.chosen.recipe == "float"
+    assert "does not pass the gate: brier of all rows: not settled" in report.choice.objections["int8"]
+    held = json.loads(bundle.read(tmp_path / "out").files["evidence/gate.json"])
+    assert held["verdict"] == "pass"
+    assert held["notes"] == ["what is released is the original itself, so that nothing changed"]
+
+
+def test_what_was_insisted_on_and_does_not_pass_is_not_written(tumours: Path, groups: Path, tmp_path: Path) -> None:
+    policy = written(tmp_path, STRICT)
+    with pytest.raises(AccuracyDropError, match="does not pass the gate: brier of all rows"):
+        convert(
+            tumours / "mlp.onnx",
+            tumours / "data.npz",
+            tmp_path / "out",
+            labels="y",
+            quantize="int8",
+            prune="none",
+            max_drop=5,
+            gate=policy,
+            groups=groups,
+            reproducible=True,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_policies_that_cannot_be_judged_stop_a_conversion_early(tumours: Path, tmp_path: Path) -> None:
+    for text, error, said in (
+        (LENIENT, DataError, "no column 'site', which the gate's policy names"),
+        (LENIENT.replace("accuracy", "accurate"), PolicyError, "there is no metric 'accurate'"),
+        (
+            f'format_version = 1\n[margins]\naccuracy = 0.1\n[holdout]\nsha256 = "{"0" * 64}"\nattempts = 1\n',
+            PolicyError,
+            "sealed data are for edge-rai gate, which looks once",
+        ),
+    ):
+        stages: list[str] = []
+
+        def tell(stage: str, _share: float = 0.0, /, told: list[str] = stages) -> None:
+            told.append(stage)
+
+        with pytest.raises(error, match=said):
+            convert(
+                tumours / "mlp.onnx",
+                tumours / "data.npz",
+                tmp_path / "out",
+                labels="y",
+                gate=written(tmp_path, text),
+                progress=tell,
+            )
+        assert not any(stage.startswith("making") for stage in stages)
+
+
+def test_command_says_what_the_gate_said(
+    tumours: Path, groups: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["convert", str(tumours / "mlp.onnx"), "--data", str(tumours / "data.npz"), "--labels", "y"]
+    arguments += ["--gate", str(written(tmp_path, LENIENT)), "--groups", str(groups), "--quantize", "none"]
+    assert cli.main([*arguments, "--prune", "none", "--reproducible", "-o", str(tmp_path / "out")]) == 0
+    assert "gate:   pass, 4 cells: evidence/gate.json" in capsys.readouterr().out

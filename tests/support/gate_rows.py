@@ -1,0 +1,51 @@
+"""Rows for the gate: people of two sexes and five groups, an original that errs, candidates that answer otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai_converters.gate import Predicted, Rows
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+SEXES = np.array(["F", "M"], object)
+GROUPS = np.array(list("ABCDE"), object)
+
+
+def people(generator: np.random.Generator, count: int) -> tuple[npt.NDArray[np.int64], Floats, dict[str, npt.NDArray]]:
+    """Labels, the original's scores of class 1, and columns that neither model sees."""
+    labels = (generator.random(count) < 0.4).astype(np.int64)
+    scores = np.clip(np.where(labels == 1, 0.75, 0.25) + generator.normal(0, 0.2, count), 0.01, 0.99)
+    columns = {
+        "sex": SEXES[generator.integers(0, 2, count)],
+        "group": GROUPS[generator.integers(0, 5, count)],
+        "age": generator.uniform(18, 90, count),
+        "person": generator.integers(0, max(1, count // 4), count).astype(np.float64),
+    }
+    return labels, scores, columns
+
+
+def two_columns(scores: Floats) -> Floats:
+    """(n, 2) probabilities of both classes."""
+    return np.stack([1 - scores, scores], axis=1)
+
+
+def rows_of(
+    labels: npt.NDArray[np.int64], before: Floats, after: Floats, columns: dict[str, npt.NDArray] | None = None
+) -> Rows:
+    """Rows of two classes, decided at one half."""
+    return Rows(
+        kind="classes",
+        classes=("0", "1"),
+        labels=labels,
+        original=Predicted((before > 0.5).astype(np.int64), two_columns(before)),
+        candidate=Predicted((after > 0.5).astype(np.int64), two_columns(after)),
+        columns=columns or {},
+    )
+
+
+def flipped(scores: Floats, chosen: Mask) -> Floats:
+    """The scores, on the other side of one half in the chosen rows."""
+    return np.where(chosen, 1 - scores, scores)
