@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bundle import Format, Quantization
-from edge_rai.errors import UnsupportedModelError
+from edge_rai.errors import InferenceError, UnsupportedModelError
 from edge_rai_converters import measure
 from edge_rai_converters.compare import Comparison, compare, find_decision
 from edge_rai_converters.gentler import gentle_enough
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.measure import Cost
-from edge_rai_converters.passes.contract import NotApplicableError, Target
+from edge_rai_converters.passes.contract import NotApplicableError, PassError, Target
 from edge_rai_converters.progress import Progress
 from edge_rai_converters.recipes import FLOAT, FLOATS, Recipe
 from edge_rai_converters.refit import Rethreshold, make_refitter
@@ -126,26 +126,31 @@ def make_candidates(
     for recipe in recipes:
         if recipe.name == FLOAT:
             continue
-        if trees:
-            failed[recipe.name] = f"cannot be made: {trees}"
-            continue
         stage = f"making {recipe.name}: {recipe.summary}"
-        progress(stage)
         try:
-            tell = partial(progress, stage)
-            made, entry = gentle_enough(partial(_tried, workshop, scale, recipe, tell), original, recipe, defaults)
-        except (NotApplicableError, UnsupportedModelError) as reason:
+            if trees:
+                raise NotApplicableError(trees)
+            progress(stage)
+            make = partial(_tried, workshop, scale, recipe, partial(progress, stage))
+            made, entry = gentle_enough(make, original, recipe, defaults)
+        except (NotApplicableError, PassError, UnsupportedModelError, InferenceError) as reason:
             if recipe.name in FLOATS.values():
                 raise UnsupportedModelError(f"the target {recipe.target} cannot be met: {reason}") from reason
             failed[recipe.name] = f"cannot be made: {reason}"
             continue
-        twin = next((name for name, other in models.items() if other == made.model), None)
-        if twin:
-            failed[recipe.name] = f"came out as {twin}"
-            continue
-        models[recipe.name] = made.model
-        candidates.append(entry)
+        _add(models, candidates, failed, made.model, entry)
     return Forms(models, tuple(candidates), failed, scale.doubt, scale.apart)
+
+
+def _add(
+    models: dict[str, bytes], candidates: list[Candidate], failed: dict[str, str], model: bytes, entry: Candidate
+) -> None:
+    twin = next((name for name, other in models.items() if other == model), None)
+    if twin:
+        failed[entry.recipe] = f"came out as {twin}"
+    else:
+        models[entry.recipe] = model
+        candidates.append(entry)
 
 
 def with_costs(forms: Forms, learned: Learned) -> Forms:
@@ -187,7 +192,7 @@ class _Scale:
         self._learned = learned
         labels = learned.dataset.labels
         self._labels = None if labels is None else labels[learned.held_back]
-        self._decision = find_decision(learned.answers.outputs, self._labels)
+        self._decision = find_decision(learned.answers.outputs, labels)
         self.doubt = self._doubt()
         if self.doubt:
             self._labels = None

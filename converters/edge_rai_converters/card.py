@@ -21,6 +21,14 @@ from edge_rai_converters.rehearsal import FalseRejections
 _LISTED = 128
 _NAMES: Mapping[Format, str] = {"onnx": "ONNX", "tflite": "TFLite"}
 
+_LIMITS = (
+    "## What this does not say",
+    "",
+    "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the",
+    "held-back rows as a whole: a slice of them may be worse. A row within all limits can still be one that the",
+    "model has never seen the like of.",
+)
+
 
 def card(
     manifest: Manifest,
@@ -44,7 +52,6 @@ def card(
         verdicts: Of the guard on the held-back rows.
         audited: What was found in the data.
     """
-    held_back, rejected = verdicts.rows, verdicts.rejected
     lines = [
         f"# {manifest.name}",
         "",
@@ -55,36 +62,47 @@ def card(
         *_errors(audited),
         *_preparation(learned.dataset.preparation),
         *_columns(learned.columns),
-        "## What was compared",
-        "",
-        f"On {held_back} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated a",
-        "candidate nor set a limit.",
-        "",
-        *_comparison({entry.recipe: (entry.size, entry.comparison) for entry in forms.candidates}),
-        *(line for choice in choices.values() for line in _objections(choice)),
-        "",
-        *_apart(apart),
-        *(line for choice in choices.values() for line in _threshold(forms, choice)),
-        *_unrecorded(learned.unrecorded),
-        f"The guard rejects {rejected} of these {held_back} rows ({100 * rejected / held_back:.1f} %).",
-        *_left_out(verdicts.left_out),
-        "",
+        *_compared(learned, forms, choices, apart, verdicts),
         *_fallback(fallback),
-        "## What the guard decides",
-        "",
-        "Every row gets a verdict; below, that of a row that breaks the rule, or in which a value is missing that may:",
-        "",
-        *(f"- {verdict}: {meaning}" for verdict, meaning in VERDICTS),
-        "",
-        *_policy(learned.policy, learned.distances),
-        *_behind(learned),
-        "## What this does not say",
-        "",
-        "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the",
-        "held-back rows as a whole: a slice of them may be worse. A row within all limits can still be one that the",
-        "model has never seen the like of.",
+        *_decides(learned),
+        *_LIMITS,
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _compared(
+    learned: Learned,
+    forms: Forms,
+    choices: Mapping[Format, Choice],
+    apart: Comparison | None,
+    verdicts: FalseRejections,
+) -> Iterator[str]:
+    rows, rejected = verdicts.rows, verdicts.rejected
+    yield from ("## What was compared", "")
+    yield f"On {rows} rows, one of every {HELD_BACK_EVERY} of the reference data, which neither calibrated a"
+    yield f"candidate nor set a limit. What happens to one row in {max(1, rows // 3)} or fewer may not show in them."
+    yield ""
+    yield from _comparison({entry.recipe: (entry.size, entry.comparison) for entry in forms.candidates})
+    for choice in choices.values():
+        yield from _objections(choice)
+    yield ""
+    yield from _apart(apart)
+    for choice in choices.values():
+        yield from _threshold(forms, choice)
+    yield from _unrecorded(learned.unrecorded)
+    yield f"The guard rejects {rejected} of these {rows} rows ({100 * rejected / rows:.1f} %)."
+    yield from _left_out(verdicts.left_out)
+    yield ""
+
+
+def _decides(learned: Learned) -> Iterator[str]:
+    yield from ("## What the guard decides", "")
+    yield "Every row gets a verdict; below, that of a row that breaks the rule, or in which a value is missing that"
+    yield from ("may:", "")
+    yield from (f"- {verdict}: {meaning}" for verdict, meaning in VERDICTS)
+    yield ""
+    yield from _policy(learned.policy, learned.distances)
+    yield from _behind(learned)
 
 
 def percent(share: float | None) -> str:
@@ -158,9 +176,9 @@ def _comparison(models: Mapping[str, tuple[int, Comparison]]) -> Iterator[str]:
 
 
 def _objections(choice: Choice) -> Iterator[str]:
-    for name, why in choice.objections.items():
+    for line in choice.unsaid():
         yield ""
-        yield f"`{name}` {why}."
+        yield f"{line}."
 
 
 def _threshold(forms: Forms, choice: Choice) -> Iterator[str]:

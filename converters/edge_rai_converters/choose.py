@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
-from edge_rai_converters.compare import MAX_RELATIVE_DIFFERENCE
+from edge_rai_converters.compare import allowed_difference
 from edge_rai_converters.errors import AccuracyDropError, BudgetError
 from edge_rai_converters.measure import Cost
 
@@ -30,7 +31,7 @@ class Budgets:
 
     Attributes:
         max_drop: Greatest loss of accuracy on the held-back rows, percentage points; without labels, of agreement,
-            where one point more is allowed.
+            where one point more is allowed. Quantities may differ by 5 % of their output's range, or as many percent.
         latency_ms: Of one call with one row on this machine and one thread, median; None: any.
         size: Of the model file, bytes; None: any.
     """
@@ -53,6 +54,10 @@ class Choice:
     recipe: str
     reason: str
     objections: Mapping[str, str]
+
+    def unsaid(self) -> list[str]:
+        """Each objection with all that it is to, but for those that the reason has."""
+        return [line for line in _once(self.objections, list(self.objections)) if line not in self.reason]
 
 
 def choose(
@@ -91,7 +96,6 @@ def choose(
 
 def _objection(original: Candidate, entry: Candidate, budgets: Budgets, free: bool) -> str:
     """Why a candidate cannot be chosen, a phrase after its name; "" when it can."""
-    measured = entry.comparison
     if budgets.size is not None and entry.size > budgets.size:
         return f"is {entry.size:,} bytes, more than the {budgets.size:,} allowed"
     if budgets.latency_ms is not None and entry.cost and entry.cost.p50_ns > 1e6 * budgets.latency_ms:
@@ -99,7 +103,7 @@ def _objection(original: Candidate, entry: Candidate, budgets: Budgets, free: bo
     if entry is original:
         return ""
     lost = too_much_lost(original, entry, budgets.max_drop)
-    if lost and (free or measured.agreement is not None):
+    if lost:
         return "; ".join(filter(None, (lost, entry.notes.get(GENTLER))))
     if not free:
         return ""
@@ -117,17 +121,18 @@ def too_much_lost(original: Candidate, entry: Candidate, max_drop: float) -> str
         max_drop: See ``Budgets``.
     """
     measured, drop = entry.comparison, _drop(original, entry)
-    if drop is not None:
-        lost = f"loses {drop:.2f} points of accuracy on the held-back rows, more than the {max_drop:g} allowed"
-        return lost if drop > max_drop + _ROUNDING else ""
-    if measured.agreement is not None:
+    if not isfinite(measured.largest_difference):
+        return "is not finite in answers where the float model is, or the other way round"
+    if drop is not None and drop > max_drop + _ROUNDING:
+        return f"loses {drop:.2f} points of accuracy on the held-back rows, more than the {max_drop:g} allowed"
+    if drop is None and measured.agreement is not None:
         other, most = 100 * (1 - measured.agreement), max_drop + _MORE_DISAGREEMENT
-        lost = f"gives another class in {other:.1f} % of the held-back rows, more than the {most:g} allowed"
-        return lost if other > most + _ROUNDING else ""
-    if measured.relative_difference <= MAX_RELATIVE_DIFFERENCE:
+        if other > most + _ROUNDING:
+            return f"gives another class in {other:.1f} % of the held-back rows, more than the {most:g} allowed"
+    if measured.quantity_difference <= (limit := allowed_difference(max_drop)):
         return ""
-    share, most = 100 * measured.relative_difference, 100 * MAX_RELATIVE_DIFFERENCE
-    return f"differs by up to {share:.1f} % of an output's range, more than the {most:.0f} allowed"
+    share = 100 * measured.quantity_difference
+    return f"differs by up to {share:.1f} % of an output's range, more than the {100 * limit:g} allowed"
 
 
 def _without_slower(original: Candidate, kept: Sequence[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
@@ -182,12 +187,12 @@ def _second_to(best: Candidate, entry: Candidate) -> str:
 
 
 def _once(said: Mapping[str, str], asked: Sequence[str]) -> list[str]:
-    """Each reason with the first candidate that it holds for: what a step cannot do, no recipe with it can."""
-    first: dict[str, str] = {}
+    """Each reason once, with all candidates that it holds for: what a step cannot do, no recipe with it can."""
+    names: dict[str, list[str]] = {}
     for name in asked:
         if name in said:
-            first.setdefault(said[name], name)
-    return [f"{name} {why}" for why, name in first.items()]
+            names.setdefault(said[name], []).append(name)
+    return [f"{', '.join(those)} {why}" for why, those in names.items()]
 
 
 def _nothing(said: Mapping[str, str], asked: Sequence[str], wish: str, *, free: bool, made: bool) -> Exception:
@@ -214,9 +219,12 @@ def _reason(
 
 def _as_good(original: Candidate, best: Candidate) -> str:
     measured, drop = best.comparison, _drop(original, best)
+    # Without labels nobody knows that the numbers are scores of classes and no quantities.
+    most = measured.relative_difference if drop is None else measured.quantity_difference
+    differs = f"differs by at most {100 * most:.1f} % of an output's range"
     if measured.agreement is None:
-        return f"differs by at most {100 * measured.relative_difference:.1f} % of an output's range"
-    same = f"gives the same class in {100 * measured.agreement:.1f} % of the held-back rows"
-    if drop is None:
-        return same
-    return f"{same}; accuracy {-drop:+.2f} points" if drop else f"{same}; accuracy is the same"
+        return differs
+    said = [f"gives the same class in {100 * measured.agreement:.1f} % of the held-back rows"]
+    if drop is not None:
+        said.append(f"accuracy {-drop:+.2f} points" if drop else "accuracy is the same")
+    return "; ".join([*said, differs] if most else said)

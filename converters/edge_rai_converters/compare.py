@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Any, Literal
 
@@ -16,6 +16,13 @@ from edge_rai_converters.data import Array
 Answers = Mapping[str, Array]
 
 MAX_RELATIVE_DIFFERENCE = 0.05
+# Of shares that should be from 0 to 1, and of ranges.
+_ROUNDING = 1e-3
+
+
+def allowed_difference(max_drop: float) -> float:
+    """By how much of an output's range a quantity may differ: 5 %, or as many percent as there are points of drop."""
+    return max(MAX_RELATIVE_DIFFERENCE, max_drop / 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +32,15 @@ class Comparison:
     Attributes:
         accuracy: Share of rows whose class is the label; None without labels or without classes.
         agreement: Share of rows with the float model's class; None when the model answers no classes.
-        share_within: Share of values within 5 % of the output's range of the float model's; None with classes.
+        share_within: Of the values of quantities, those within 5 % of the output's range of the float model's, and of
+            whole numbers and truth values those that are the same; None where the class is all that the model says.
         largest_difference: From the float model, absolute, over all float outputs; inf when one of two is not finite.
         mean_difference: The same, mean.
-        relative_difference: Largest difference over its output's range, the worst output.
+        relative_difference: Largest difference over its output's range, the worst output; see ``Output.span``. Of whole
+            numbers and truth values the share that differ.
+        quantity_difference: The same, the worst of the quantities; 0 where there are none. A quantity is an output that
+            is not the class, and whose greatest value does not go with it either; and each of them where the float
+            model gives one class to all rows: that the class is the same then says nothing.
     """
 
     accuracy: float | None
@@ -37,6 +49,7 @@ class Comparison:
     largest_difference: float
     mean_difference: float
     relative_difference: float
+    quantity_difference: float
 
     def as_json(self) -> dict[str, Any]:
         """For documents: JSON has no infinity, so that is null."""
@@ -81,6 +94,7 @@ class Output:
         low: The least finite number; inf without one.
         high: The greatest; minus inf without one.
         finite: All numbers are.
+        ranges: Of floats that are one vector a row, low and high of each place.
     """
 
     kind: str
@@ -88,6 +102,7 @@ class Output:
     low: float
     high: float
     finite: bool
+    ranges: tuple[tuple[float, float], ...] = ()
 
     @property
     def floating(self) -> bool:
@@ -100,14 +115,26 @@ class Output:
         return self.kind in "iu"
 
     @property
+    def vector(self) -> bool:
+        """Of one row it is one: of scores of classes, perhaps."""
+        return sum(extent > 1 for extent in self.shape) == 1
+
+    @property
     def size(self) -> int:
         """Values a row."""
         return prod(self.shape)
 
     @property
-    def span(self) -> float:
-        """The range of its numbers, which differences are held against; 1 where it has none."""
-        return self.high - self.low if self.high > self.low else 1.0
+    def span(self) -> npt.NDArray[np.float64]:
+        """The range of its numbers, which differences are held against, as one row or for all of it; 1 where none.
+
+        The places of a vector may be quantities of different scales, and each has a range of its own, but of shares of
+        a whole; a range of less than a thousandth of all is rounding.
+        """
+        whole = self.high - self.low if self.high > self.low else 1.0
+        if not self.ranges or (self.low >= -_ROUNDING and self.high <= 1 + _ROUNDING):
+            return np.array(whole)
+        return np.array([max(high - low, _ROUNDING * whole) for low, high in self.ranges]).reshape(self.shape)
 
 
 def summarize(parts: Iterable[Answers]) -> dict[str, Output]:
@@ -136,11 +163,15 @@ def find_decision(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] |
     if labels is None:
         return decision
     if decision is None:
-        raise ValueError("labels were given, but no output of the model is a class, a vector of classes or a score")
-    if decision.classes and not 0 <= labels.min() <= labels.max() < decision.classes:
         raise ValueError(
-            f"labels run from {labels.min()} to {labels.max()}, but output {decision.output!r} has the classes 0 to "
-            f"{decision.classes - 1}; leave labels out for a model that answers no class"
+            "labels were given, but no output of the model is a class, a vector of classes or a score; leave them out"
+        )
+    if decision.classes and not 0 <= labels.min() <= labels.max() < decision.classes:
+        from_one = labels.min() == 1 and labels.max() == decision.classes
+        mend = "subtract 1 from each" if from_one else "number them as the model does"
+        raise ValueError(
+            f"labels run from {labels.min()} to {labels.max()}, and output {decision.output!r} has the classes 0 to "
+            f"{decision.classes - 1}: {mend}, or leave them out for a model that answers no class"
         )
     return decision
 
@@ -159,37 +190,86 @@ def compare(
         decision: How a class is read from the answers, where there is one.
         labels: (N,) of all rows, when known.
     """
-    tallies = {name: _Tally(output.span) for name, output in outputs.items() if output.floating}
-    rows = same = right = 0
+    tallies = {name: _Tally(output.span, exact=not output.floating) for name, output in outputs.items()}
+    floats = [tally for tally in tallies.values() if not tally.exact]
+    vectors = [name for name, output in outputs.items() if output.floating and output.vector]
+    classes = None if decision is None else _Classes(decision, labels, vectors)
     for mine, theirs in pairs:
         for name, tally in tallies.items():
             tally.add(mine[name], theirs[name])
-        if decision is not None:
-            decided, count = decision.of(mine), len(theirs[decision.output])
-            same += int(np.count_nonzero(decided == decision.of(theirs)))
-            right += 0 if labels is None else int(np.count_nonzero(decided == labels[rows : rows + count]))
-            rows += count
-    values = sum(tally.values for tally in tallies.values())
-    total, within = (sum(getattr(tally, what) for tally in tallies.values()) for what in ("total", "within"))
+        if classes is not None:
+            classes.add(mine, theirs)
+    told = set() if classes is None else classes.told()
+    quantities = [tally for name, tally in tallies.items() if name not in told]
+    values, measured = (sum(tally.values for tally in some) for some in (floats, quantities))
     return Comparison(
-        accuracy=right / rows if decision is not None and labels is not None else None,
-        agreement=same / rows if decision is not None else None,
-        share_within=within / values if decision is None and values else None,
-        largest_difference=max((tally.largest for tally in tallies.values()), default=0.0),
-        mean_difference=total / values if values else 0.0,
-        relative_difference=max((tally.largest / tally.span for tally in tallies.values()), default=0.0),
+        accuracy=classes.right / classes.rows if classes and labels is not None else None,
+        agreement=classes.same / classes.rows if classes else None,
+        share_within=sum(tally.within for tally in quantities) / measured if measured else None,
+        largest_difference=max((tally.largest for tally in floats), default=0.0),
+        mean_difference=sum(tally.total for tally in floats) / values if values else 0.0,
+        relative_difference=max((tally.relative for tally in tallies.values()), default=0.0),
+        quantity_difference=max((tally.relative for tally in quantities), default=0.0),
     )
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Of one output: absolute differences so far, and the range that they are held against."""
+class _Classes:
+    """Rows so far: how many have the float model's class, how many the label; and what classes go with in its answers.
 
-    span: float
+    Attributes:
+        decision: How a class is read.
+        labels: (N,) of all rows, when known.
+        vectors: Outputs whose greatest value may go with the class.
+    """
+
+    decision: Decision
+    labels: npt.NDArray[np.int64] | None
+    vectors: Sequence[str]
+    rows: int = 0
+    same: int = 0
+    right: int = 0
+    greatest: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+
+    def add(self, mine: Answers, theirs: Answers) -> None:
+        """Some rows more."""
+        decided, wanted = self.decision.of(mine), self.decision.of(theirs)
+        self.same += int(np.count_nonzero(decided == wanted))
+        if self.labels is not None:
+            self.right += int(np.count_nonzero(decided == self.labels[self.rows : self.rows + len(wanted)]))
+        self.rows += len(wanted)
+        self._note(self.decision.output, wanted, wanted)
+        for name in self.vectors:
+            self._note(name, wanted, np.argmax(theirs[name].reshape(len(wanted), -1), axis=1))
+
+    def told(self) -> set[str]:
+        """Outputs that say the class and nothing else, of which there is more than one."""
+        return {
+            name
+            for name, pairs in self.greatest.items()
+            if 1 < len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
+        }
+
+    def _note(self, name: str, classes: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> None:
+        self.greatest.setdefault(name, set()).update(zip(classes.tolist(), places.tolist(), strict=True))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Of one output: absolute differences so far, and the range that they are held against; exact: any is one."""
+
+    span: npt.NDArray[np.float64]
+    exact: bool
     values: int = 0
     within: int = 0
     total: float = 0.0
     largest: float = 0.0
+    share: float = 0.0
+
+    @property
+    def relative(self) -> float:
+        """The largest as a share of the range; exact: the share of values that differ."""
+        return 1 - self.within / max(1, self.values) if self.exact else self.share
 
     def add(self, mine: Array, theirs: Array) -> None:
         """Some rows more; equal non-finite values do not differ, and others differ without end."""
@@ -199,9 +279,10 @@ class _Tally:
             apart = np.where(same, 0.0, np.abs(left - right))
         apart[np.isnan(apart)] = np.inf
         self.values += apart.size
-        self.within += int(np.count_nonzero(apart <= MAX_RELATIVE_DIFFERENCE * self.span))
+        self.within += int(np.count_nonzero(same if self.exact else apart <= MAX_RELATIVE_DIFFERENCE * self.span))
         self.total += float(apart.sum())
         self.largest = max(self.largest, float(apart.max(initial=0.0)))
+        self.share = max(self.share, float((apart / self.span).max(initial=0.0)))
 
 
 def _find(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] | None) -> Decision | None:
@@ -209,7 +290,7 @@ def _find(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] | None) -
         if output.whole and output.size == 1:
             return Decision(name, "class")
     for name, output in outputs.items():
-        if output.floating and sum(extent > 1 for extent in output.shape) == 1:
+        if output.floating and output.vector:
             return Decision(name, "arg_max", classes=output.size)
     if labels is None:
         return None
@@ -222,11 +303,21 @@ def _find(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] | None) -
 
 
 def _output(array: Array) -> Output:
-    known = array[np.isfinite(array)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (math.inf, -math.inf)
-    return Output(array.dtype.kind, array.shape[1:], low, high, known.size == array.size)
+    known = np.isfinite(array)
+    low, high = _range(array[known])
+    found = Output(array.dtype.kind, array.shape[1:], low, high, bool(known.all()))
+    if not (found.floating and found.vector):
+        return found
+    places = zip(array.reshape(len(array), -1).T, known.reshape(len(array), -1).T, strict=True)
+    return replace(found, ranges=tuple(_range(values[seen]) for values, seen in places))
+
+
+def _range(known: Array) -> tuple[float, float]:
+    return (float(known.min()), float(known.max())) if known.size else (math.inf, -math.inf)
 
 
 def _both(one: Output, other: Output) -> Output:
     low, high = min(one.low, other.low), max(one.high, other.high)
-    return replace(one, low=low, high=high, finite=one.finite and other.finite)
+    both = zip(one.ranges, other.ranges, strict=True)
+    ranges = tuple((min(low, least), max(high, most)) for (low, high), (least, most) in both)
+    return replace(one, low=low, high=high, finite=one.finite and other.finite, ranges=ranges)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -93,8 +93,7 @@ def learn_distance(
         kind: None: "full" up to 64 features, "low_rank" beyond.
 
     Returns:
-        Or the reason why there is none: too few rows, every feature is constant, or the device's distance of a row
-        held back is more than TOLERANCE off.
+        Or why there is none: too few rows, only constants, or more than TOLERANCE between the device's and this one.
     """
     exact = np.asarray(values, np.float64)
     held = drawn(len(exact), SHARE)
@@ -120,11 +119,15 @@ def learn_distance(
             f"the device's {kind} distance of a row held back is {100 * off:.2g} % off, and {100 * TOLERANCE:g} % is "
             f"allowed{'; a diagonal one can be asked for' * (kind != 'diagonal')}"
         )
+    return LearnedDistance(_rule(kind, squared, rate), reference, len(squared))
+
+
+def _rule(kind: Kind, squared: npt.NDArray[np.floating[Any]], rate: float) -> Distance:
+    """The threshold that rows which taught the distance nothing else keep to, at the rate that so many can state."""
     count = len(squared)
     place = min(math.ceil((count + 1) * (1 - rate)), count)
     threshold = max(float(np.sort(squared)[place - 1]) * (1 + 1e-4), 1e-6)  # six digits of it are written
-    rule = Distance(float(f"{threshold:.6g}"), kind, max(rate, 1 / (count + 1)))
-    return LearnedDistance(rule, reference, count)
+    return Distance(float(f"{threshold:.6g}"), kind, max(rate, 1 / (count + 1)))
 
 
 def learn_distances(

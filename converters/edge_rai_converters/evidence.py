@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from edge_rai.bench.page.drawing import Plane, axis, grid, strip
+from edge_rai.bench.page.markup import element
+from edge_rai.bench.page.scale import fitting
+from edge_rai.bench.page.style import STYLE
 from edge_rai.bundle import Format
 from edge_rai_converters import data
 from edge_rai_converters.candidates import Candidate, Forms
@@ -18,17 +22,10 @@ from edge_rai_converters.fallback import Fallback
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.rehearsal import FalseRejections
 
-_WIDTH, _HEIGHT, _MARGIN = 640, 320, 60
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2329;"
-    "background:#fff}table{border-collapse:collapse;width:100%}th,td{padding:.3rem .6rem;text-align:right;"
-    "border-bottom:1px solid #d5dadf}th:first-child,td:first-child{text-align:left}tr.chosen{font-weight:600;"
-    "background:#e9f3ec}svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#1d2329}"
-    ".dot{fill:#7b8794}.front{fill:#1f6f43}.line{stroke:#1f6f43;fill:none;stroke-dasharray:4 3}"
-    ".axis{stroke:#7b8794}@media(prefers-color-scheme:dark){body{background:#14181c;color:#e4e8ec}"
-    "svg text{fill:#e4e8ec}tr.chosen{background:#1d3427}th,td{border-color:#38414a}.front{fill:#55b782}"
-    ".line{stroke:#55b782}}"
-)
+_HEIGHT = 280
+_RADIUS, _CHOSEN_RADIUS = 8, 11
+# What the page has beside the bench's: the candidate that was chosen, and those that another one beats.
+_STYLE = STYLE + "tr.chosen{font-weight:600;background:var(--card)}.beaten{fill:var(--grey);stroke:var(--paper)}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,38 +130,33 @@ def _beats(theirs: tuple[float, ...], mine: tuple[float, ...]) -> bool:
 
 
 def _plot(candidates: Sequence[Candidate], chosen: Collection[str]) -> Iterator[str]:
-    """Quality over size; a line joins the Pareto front of each target."""
-    sizes = [math.log10(entry.size) for entry in candidates]
-    shares = [quality(entry) for entry in candidates]
-    low_x, span_x = min(sizes) - 0.1, max(sizes) - min(sizes) + 0.2
-    low_y, span_y = min(shares) - 0.005, max(shares) - min(shares) + 0.01
-    places = {
-        entry.recipe: (
-            _MARGIN + (size - low_x) / span_x * (_WIDTH - 2 * _MARGIN),
-            _HEIGHT - _MARGIN - (share - low_y) / span_y * (_HEIGHT - 2 * _MARGIN),
-        )
-        for entry, size, share in zip(candidates, sizes, shares, strict=True)
-    }
-    bottom = _HEIGHT - _MARGIN
-    yield f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="quality over size of each candidate">'
-    yield f'<path class="axis" d="M{_MARGIN} {_MARGIN}V{bottom}H{_WIDTH - _MARGIN}" fill="none"/>'
-    for size in sorted({entry.size for entry in candidates}):
-        x = _MARGIN + (math.log10(size) - low_x) / span_x * (_WIDTH - 2 * _MARGIN)
-        yield f'<text x="{x:.0f}" y="{bottom + 18}" text-anchor="middle">{size:,}</text>'
-    for share in sorted(set(shares)):
-        y = bottom - (share - low_y) / span_y * (_HEIGHT - 2 * _MARGIN)
-        yield f'<text x="{_MARGIN - 6}" y="{y + 4:.0f}" text-anchor="end">{100 * share:.1f} %</text>'
-    yield f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 14}" text-anchor="middle">bytes (logarithmic)</text>'
-    yield f'<text x="{_MARGIN}" y="{_MARGIN - 16}">{_quality_name(candidates[0])}</text>'
-    front = pareto(candidates)
+    """Quality over size, by the numbers of the table's rows; a line joins the Pareto front of each target."""
+    sizes = fitting([entry.size for entry in candidates], pad=0.08, logarithmic=True)
+    plane = Plane(sizes, fitting([quality(entry) for entry in candidates], pad=0.1, logarithmic=False), _HEIGHT)
+    front, ticks = pareto(candidates), sizes.ticks()
+    levels = [(level, f"{100 * level:g} %") for level in plane.up.ticks() if level <= 1]
+    shapes = [grid(sizes, ticks, _HEIGHT), plane.levels(levels)]
     for target in dict.fromkeys(entry.target for entry in candidates):
-        line = sorted(places[entry.recipe] for entry in candidates if entry.target == target and entry.recipe in front)
-        yield f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>'
-    for name, (x, y) in places.items():
-        kind = "front" if name in front else "dot"
-        yield f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name in chosen else 4}"/>'
-        yield f'<text x="{x + 9:.1f}" y="{y - 7:.1f}">{escape(name)}</text>'
-    yield "</svg>"
+        line = sorted(_place(entry) for entry in candidates if entry.target == target and entry.recipe in front)
+        shapes += [plane.line(line, "front")] if line else []
+    for number, entry in enumerate(candidates, 1):
+        kind, radius = (
+            "dot" if entry.recipe in front else "beaten",
+            _CHOSEN_RADIUS if entry.recipe in chosen else _RADIUS,
+        )
+        size, share = _place(entry)
+        shapes.append(plane.point(size, share, kind, radius))
+        shapes.append(element("text", str(number), x=f"{plane.x(size):.2f}%", y=plane.y(share) + 4, class_="inside"))
+    name = _quality_name(candidates[0])
+    said = "; ".join(f"{entry.recipe}: {_percent(quality(entry))} in {entry.size:,} bytes" for entry in candidates)
+    caption = f"Higher up is better ({name}), further left is smaller; a line joins those that none beats in both."
+    drawing = strip(_HEIGHT, f"{name} over size of each candidate", said, *shapes)
+    under = axis(sizes, [(tick, f"{tick:,.0f}") for tick in ticks], "bytes")
+    yield element("figure", element("figcaption", caption), drawing, under)
+
+
+def _place(entry: Candidate) -> tuple[float, float]:
+    return entry.size, quality(entry)
 
 
 def _quality_name(entry: Candidate) -> str:
@@ -175,14 +167,15 @@ def _quality_name(entry: Candidate) -> str:
 
 def _table(candidates: Sequence[Candidate], chosen: Collection[str]) -> Iterator[str]:
     front = pareto(candidates)
-    yield "<table><thead><tr><th>candidate</th><th>target</th><th>bytes</th><th>accuracy</th><th>agreement</th>"
+    yield '<div class="scroll" tabindex="0" role="region" aria-label="candidates"><table>'
+    yield "<thead><tr><th>candidate</th><th>target</th><th>bytes</th><th>accuracy</th><th>agreement</th>"
     yield "<th>largest difference</th><th>latency p50 (p10 to p90), µs</th><th>speed-up (95 %)</th>"
     yield "<th>peak memory, MB</th><th>Pareto</th></tr></thead><tbody>"
-    for entry in candidates:
+    for number, entry in enumerate(candidates, 1):
         measured, cost = entry.comparison, entry.cost
         agreement = measured.share_within if measured.agreement is None else measured.agreement
         cells = [
-            escape(entry.recipe),
+            f"{number}. {escape(entry.recipe)}",
             entry.target,
             f"{entry.size:,}",
             _percent(measured.accuracy),
@@ -195,7 +188,7 @@ def _table(candidates: Sequence[Candidate], chosen: Collection[str]) -> Iterator
         ]
         kind = ' class="chosen"' if entry.recipe in chosen else ""
         yield f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    yield "</tbody></table>"
+    yield "</tbody></table></div>"
 
 
 def _others(choices: Iterable[Choice]) -> Iterator[str]:

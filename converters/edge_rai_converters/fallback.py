@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import onnx
 from edge_rai.bundle import Format
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import TensorSpec
-from edge_rai_converters.compare import Comparison, compare, find_decision
+from edge_rai_converters.compare import Comparison, Output, compare, find_decision
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.maps import without_maps
 from edge_rai_converters.passes.contract import Material, apply
@@ -81,12 +81,7 @@ def read_fallback(path: str | Path, learned: Learned, targets: Sequence[Format] 
         )
     labels = None if learned.dataset.labels is None else learned.dataset.labels[learned.held_back]
     answers, primary = learned.answers.by(runner), learned.answers.outputs
-    for name, output in answers.outputs.items():
-        shape = primary[name].shape if name in primary else output.shape
-        if output.shape != shape:
-            raise UnsupportedModelError(
-                f"{path}: output {name!r} is {list(output.shape)} a row, the primary model's {list(shape)}"
-            )
+    _compare_answers(path, answers.outputs, primary)
     common = {name: output for name, output in primary.items() if name in answers.outputs}
     comparison = compare(answers.beside(learned.answers), common, find_decision(common, labels), labels)
     written = _written(source.proto, learned) if "tflite" in targets else None
@@ -123,6 +118,15 @@ def _compare(
             )
     if found:
         raise UnsupportedModelError(f"{path}: has the {kind} {next(iter(found))!r}, which the primary model has not")
+
+
+def _compare_answers(path: str | Path, mine: Mapping[str, Output], theirs: Mapping[str, Output]) -> None:
+    for name, output in mine.items():
+        shape = theirs[name].shape if name in theirs else output.shape
+        if output.shape != shape:
+            raise UnsupportedModelError(
+                f"{path}: output {name!r} is {list(output.shape)} a row, the primary model's {list(shape)}"
+            )
 
 
 def _shown(spec: TensorSpec) -> str:

@@ -17,9 +17,9 @@ from edge_rai.bundle import Format
 from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data import ChangedRows, Rows, StoredRows
+from edge_rai_converters.errors import missing
 from edge_rai_converters.sources import SourceModel
 from edge_rai_converters.sources.trees import trees_of
-from edge_rai_converters.targets.tflite.errors import missing
 
 Layout = Literal["keep", "nhwc"]
 
@@ -47,14 +47,12 @@ def check_installed(targets: Sequence[Format], *, quantizes: bool) -> None:
     """Refuses early what would be missing after minutes of work.
 
     Raises:
-        MissingExtraError: A package is not there; names the extra.
+        MissingExtraError: A package is not there; says how to install it.
     """
-    needed = {"ai_edge_litert": "ai-edge-litert"}
-    if quantizes:
-        needed["ai_edge_quantizer"] = "ai-edge-quantizer"
-    for module, package in needed.items() if "tflite" in targets else ():
+    needed = ["ai_edge_litert", *["ai_edge_quantizer"] * quantizes]
+    for module in needed if "tflite" in targets else ():
         if find_spec(module) is None:
-            raise missing(package)
+            raise missing(module)
 
 
 def check(source: SourceModel, targets: Sequence[Format]) -> None:

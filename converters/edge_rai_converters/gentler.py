@@ -53,9 +53,10 @@ def gentle_enough(
             break  # of less, nothing is left
         refused = too_much_lost(original, entry, defaults["max_drop"])
         if not refused:
-            return made, _noted(entry, f"{part:.0%} of the pruning that calibration rows allow; all of it {why}")
-        tried.append(f"{part:.0%} of it {refused}")
-    return first[0], _noted(first[1], f"less was tried: {'; '.join(tried)}") if tried else first[1]
+            note = f"{recipe.name} takes {part:.0%} of the pruning that calibration rows allow; all of it {why}"
+            return made, _noted(entry, note)
+        tried.append(f"{recipe.name} with {part:.0%} of that pruning {refused}")
+    return first[0], _noted(first[1], "; ".join(tried)) if tried else first[1]
 
 
 def _noted(entry: Candidate, note: str) -> Candidate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,20 @@ def check_there(path: object, what: str) -> None:
     """
     if isinstance(path, str | Path) and not Path(path).exists():
         raise MissingFileError(f"{path}: there is no such file or folder; expected {what}")
+
+
+def check_parent(target: Path) -> None:
+    """Refuses a place where nothing can be made, before work begins.
+
+    Raises:
+        MissingFileError: The folder that it is to be in is not there.
+        PermissionError: That folder may not be written to.
+    """
+    folder = target.absolute().parent
+    if not folder.exists():
+        raise MissingFileError(f"{target}: there is no folder {folder}; make it first")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{target} cannot be written: {folder} is not a directory that may be written to")
 
 
 @contextmanager

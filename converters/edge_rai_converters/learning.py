@@ -17,7 +17,7 @@ from edge_rai_converters import data, distance, formats, sources
 from edge_rai_converters.answered import Answered, answered
 from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Rows
-from edge_rai_converters.data.labels import model_classes
+from edge_rai_converters.data.labels import model_classes, model_numbers
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.formats import Layout
 from edge_rai_converters.given import DATA, MODEL, check_there
@@ -30,6 +30,7 @@ from edge_rai_converters.sample import sample_of
 from edge_rai_converters.shares import check_shares
 from edge_rai_converters.sources import SourceModel
 from edge_rai_converters.states import find_states, zeros
+from edge_rai_converters.strides import watched
 
 DEFAULT_RATE = 0.01
 
@@ -47,6 +48,8 @@ class Wishes:
         fallback_model: A simpler model that answers what this one must not.
         images: What becomes of the pixels of a folder of images.
         feature_names: The columns of a table that a single input takes, in its order.
+        average_run_length: Rows from one false alarm of drift to the next; None: drift is counted, not watched.
+        ordered: Whether rows of the data are in the order in which they came.
         targets: The formats that the model is wanted in.
         layout: "nhwc": the bundle takes images with their channels last; "keep": as the model does.
     """
@@ -59,12 +62,21 @@ class Wishes:
     fallback_model: str | Path | None = None
     images: ImageOptions | None = None
     feature_names: Sequence[str] | None = None
+    average_run_length: float | None = None
+    ordered: bool = False
     targets: Sequence[Format] = ("onnx",)
     layout: Layout = "keep"
 
     def __post_init__(self) -> None:
         if self.policy is not None and (self.distance is not None or self.rate is not None or self.states):
             raise ValueError("a policy says itself what its distances and states are; leave them out, or the policy")
+        if self.average_run_length is not None and self.policy is not None:
+            raise ValueError("a policy says itself how it is watched for drift; leave the average run length out")
+        if self.average_run_length is not None and not self.ordered:
+            raise ValueError(
+                "an average run length holds for rows whose dependence on each other is known, and only data in the "
+                "order in which it came shows that: say that it is (--ordered), or leave the average run length out"
+            )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -126,38 +138,11 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
     _check_there(model, data_path, wishes)
     progress(f"reading {model if isinstance(model, str | Path) else type(model).__name__}")
     given = _given(model, data_path, wishes)
-    source, written, states = given.source, given.written, given.states
-    runner = Runner(source.data, str(source.path))
+    runner = Runner(given.source.data, str(given.source.path))
     reading = f"reading {data_path}"
     progress(reading)
     dataset = _load(data_path, given, wishes, lambda share: progress(reading, share))
-    shown = _shown(written, dataset.rows)
-    calibration, held_back = dataset.split()
-    batched = _batched(written, is_batched(source, runner, replace(dataset, rows=shown)))
-    progress(f"running the float model on {len(held_back)} held-back rows")
-    answers = answered(_reference(given, runner), shown, held_back, batched=batched)
-    outputs = answers.outputs  # which runs the model
-    if written is not None:
-        check_shares(written, outputs)
-    progress(f"learning limits and reference from {len(calibration)} rows")
-    traits = _traits(source, dataset, outputs, batched, states, wishes)
-    rules, found = _rules(source, dataset.rows, calibration, traits, written, wishes)
-    rules, reports, without = _apply(rules, found, dataset.rows, held_back)
-    learned = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
-    return Learned(
-        source=source,
-        dataset=dataset,
-        shown=shown,
-        runner=runner,
-        policy=rules,
-        reference=Reference(learn_features(rules, dataset.rows, calibration), learned),
-        calibration=calibration,
-        held_back=held_back,
-        answers=answers,
-        distances=reports,
-        without_distance=without,
-        columns=given.columns,
-    )
+    return _learned(given, runner, dataset, wishes, progress)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -196,6 +181,36 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
     return _Given(original, source, columns, moved, written, states)
 
 
+def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, progress: Progress) -> Learned:
+    """What the float model answers to the held-back rows, and the rules of the others."""
+    shown = _shown(given.written, dataset.rows)
+    calibration, held_back = dataset.split()
+    batched = _batched(given.written, is_batched(given.source, runner, replace(dataset, rows=shown)))
+    progress(f"running the float model on {len(held_back)} held-back rows")
+    answers = answered(_reference(given, runner), shown, held_back, batched=batched)
+    outputs = answers.outputs  # which runs the model
+    progress(f"learning limits and reference from {len(calibration)} rows")
+    rules, found = _rules(given, dataset, calibration, outputs, batched, wishes)
+    rules, reports, without = _apply(rules, found, dataset.rows, held_back)
+    if wishes.average_run_length is not None:
+        rules = watched(rules, dataset.rows, wishes.average_run_length)
+    distances = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
+    return Learned(
+        source=given.source,
+        dataset=dataset,
+        shown=shown,
+        runner=runner,
+        policy=rules,
+        reference=Reference(learn_features(rules, dataset.rows, calibration), distances),
+        calibration=calibration,
+        held_back=held_back,
+        answers=answers,
+        distances=reports,
+        without_distance=without,
+        columns=given.columns,
+    )
+
+
 def _reference(given: _Given, runner: Runner) -> Runner:
     """What every form is held against: the model as it came, where it takes the same rows."""
     if given.columns and not given.moved:
@@ -221,34 +236,29 @@ def _batched(written: Policy | None, batched: bool) -> bool:
 
 
 def _rules(
-    source: SourceModel,
-    rows: Rows,
-    calibration: npt.NDArray[np.int64],
-    traits: Traits,
-    written: Policy | None,
-    wishes: Wishes,
-) -> tuple[Policy, Mapping[str, LearnedDistance | str]]:
-    rate = DEFAULT_RATE if wishes.rate is None else wishes.rate
-    if written is not None:
-        return written, relearn_distances(written, rows, calibration, rate)
-    rules = learn_policy(source.inputs, source.outputs, rows, traits, calibration)
-    return rules, learn_distances(rules, rows, calibration, wishes.distance or "auto", rate)
-
-
-def _traits(
-    source: SourceModel,
+    given: _Given,
     dataset: Dataset,
+    calibration: npt.NDArray[np.int64],
     outputs: Mapping[str, Output],
     batched: bool,
-    states: tuple[StateRule, ...],
     wishes: Wishes,
-) -> Traits:
+) -> tuple[Policy, Mapping[str, LearnedDistance | str]]:
+    """Written or learned, and by input its distance or why it has none."""
+    rate = DEFAULT_RATE if wishes.rate is None else wishes.rate
+    if given.written is not None:
+        check_shares(given.written, outputs)
+        return given.written, relearn_distances(given.written, dataset.rows, calibration, rate)
+    source, traits = given.source, _traits(given, dataset, outputs, batched, wishes)
+    rules = learn_policy(source.inputs, source.outputs, dataset.rows, traits, calibration)
+    return rules, learn_distances(rules, dataset.rows, calibration, wishes.distance or "auto", rate)
+
+
+def _traits(given: _Given, dataset: Dataset, outputs: Mapping[str, Output], batched: bool, wishes: Wishes) -> Traits:
     unbounded = frozenset(name for name, output in outputs.items() if not output.finite)
-    defaults = any(spec.dtype.startswith(("float", "int")) for spec in source.outputs)
+    defaults = any(spec.dtype.startswith(("float", "int")) for spec in given.source.outputs)
     chain = FallbackRule(("model", "default") if defaults else ("model",))
-    return Traits(
-        batched, dataset.feature_names, unbounded, states, () if wishes.fallback_model is None else (chain,)
-    )  # fmt: skip
+    chains = () if wishes.fallback_model is None else (chain,)
+    return Traits(batched, dataset.feature_names, unbounded, given.states, chains)
 
 
 def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[float], None]) -> Dataset:
@@ -261,7 +271,7 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
         missing=_may_be_nan(given.written, given.moved),
         images=wishes.images,
         feature_names=wishes.feature_names,
-        classes=model_classes(source.proto.graph),
+        classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
         progress=progress,
     )
     known = {**dataset.rows, **zeros(source.inputs, given.states, given.written, len(dataset))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from edge_rai.chatter import without_info
 from edge_rai.errors import InferenceError, UnsupportedModelError
 from edge_rai_converters.data import Array, Rows
-from edge_rai_converters.targets.tflite.errors import missing
+from edge_rai_converters.errors import missing
 from edge_rai_converters.words import first_line
 
 Extremes = tuple[np.float32, np.float32]
-
-_STDERR = 2
 
 
 class LiteRTRunner:
@@ -40,7 +38,7 @@ class LiteRTRunner:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ModuleNotFoundError as error:
-            raise missing("ai-edge-litert") from error
+            raise missing("ai_edge_litert") from error
         self.where = where
         # A delegate keeps to itself what lies between its own operators.
         kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if inner else OpResolverType.AUTO
@@ -63,6 +61,12 @@ class LiteRTRunner:
     def signature(self) -> dict[str, tuple[int, ...]]:
         """The shape of each input and output by name, inputs first."""
         return {name: edge.shape for name, edge in (*self._inputs.items(), *self._outputs.items())}
+
+    @property
+    def integers(self) -> dict[str, tuple[float, int]]:
+        """Scale and zero point of each input and output that is quantized, by name, inputs first."""
+        edges = {**self._inputs, **self._outputs}
+        return {name: (float(edge.scale), edge.zero) for name, edge in edges.items() if edge.scale}
 
     def call(self, feed: Rows) -> dict[str, Array]:
         """One call: an array an output, by name.
@@ -134,21 +138,21 @@ class _Edge:
         self.index = int(detail["index"])
         self.shape = tuple(int(extent) for extent in detail["shape"])
         self._dtype = np.dtype(detail["dtype"])
-        scale, self._zero = detail["quantization"]
-        self._scale = np.float32(scale)
+        scale, self.zero = detail["quantization"]
+        self.scale = np.float32(scale)
 
     def stored(self, values: Array) -> Array:
-        if self._scale and values.dtype.kind == "f":
+        if self.scale and values.dtype.kind == "f":
             kind = np.iinfo(self._dtype)
-            values = np.clip(np.rint(values / self._scale) + self._zero, kind.min, kind.max)
+            values = np.clip(np.rint(values / self.scale) + self.zero, kind.min, kind.max)
         stored: Array = np.ascontiguousarray(values, dtype=self._dtype)
         return stored
 
     def restored(self, values: Array) -> Array:
-        if not self._scale:
+        if not self.scale:
             return values
-        steps = values.astype(np.float32) - np.float32(self._zero)
-        return np.asarray(steps * self._scale)
+        steps = values.astype(np.float32) - np.float32(self.zero)
+        return np.asarray(steps * self.scale)
 
 
 def _extremes(values: Array) -> Extremes:
@@ -158,14 +162,6 @@ def _extremes(values: Array) -> Extremes:
 @contextmanager
 def quiet() -> Iterator[None]:
     """LiteRT and its tools tell stderr of each delegate, and warn of keeping tensors, which is done on purpose."""
-    kept = os.dup(_STDERR)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, _STDERR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-        os.close(nowhere)
+    with without_info(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

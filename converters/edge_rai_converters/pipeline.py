@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,101 +15,27 @@ from edge_rai.bundle import Format, Manifest, check_replaceable, write_bundle
 from edge_rai_converters import card, formats
 from edge_rai_converters import recipes as recipe_books
 from edge_rai_converters.assemble import assembled
-from edge_rai_converters.audit import AuditReport, Finding, audit_dataset
-from edge_rai_converters.candidates import Candidate, Forms, make_candidates, with_costs
+from edge_rai_converters.audit import AuditReport, audit_dataset
+from edge_rai_converters.candidates import Forms, make_candidates, with_costs
 from edge_rai_converters.choose import Budgets, Choice, choose
 from edge_rai_converters.compare import Comparison
+from edge_rai_converters.conversion import ConversionReport
 from edge_rai_converters.data import ImageOptions
-from edge_rai_converters.distance import Asked, DistanceReport
+from edge_rai_converters.distance import Asked
+from edge_rai_converters.doubts import doubts
 from edge_rai_converters.evidence import Evidence
 from edge_rai_converters.fallback import Fallback, read_fallback
 from edge_rai_converters.formats import Layout
-from edge_rai_converters.given import Data, Labels, on_disk
+from edge_rai_converters.gate import load_gate_policy
+from edge_rai_converters.gate.inside import Gatekeeper, evidence_of
+from edge_rai_converters.given import Data, Labels, check_parent, on_disk
 from edge_rai_converters.learning import Learned, Wishes, learn
-from edge_rai_converters.maps import Columns
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.recipes import FLOATS, Prune, Quantize, Recipe
 from edge_rai_converters.rehearsal import FalseRejections, rehearse
 
 DEFAULT_MAX_DROP = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionReport:
-    """What a conversion did and measured.
-
-    Attributes:
-        output: The bundle.
-        name: Of the bundle.
-        batched: The model answers row by row.
-        rows_independent: A row's answer was bit-identical whatever its batch mates were.
-        features: Number of features with rules.
-        calibration_rows: Rows learned from.
-        candidates: Float first; then those for TFLite, where that is a target, its float model first.
-        choices: What went into the bundle by target, why, and why nothing else did.
-        apart: How far the TFLite model's answers to the held-back rows are from the ONNX model's; None where the bundle
-            has one of them.
-        false_rejections: What the guard said of the held-back rows.
-        distances: What is behind each input's distance.
-        without_distance: By input, why it has none.
-        fallback: The fallback model on the held-back rows.
-        unrecorded: Outputs that are no tensors of numbers: they are not compared and have no golden vectors.
-        columns: Of outputs that were maps and are matrices now, the class of each column.
-        audit: Of the data.
-    """
-
-    output: Path
-    name: str
-    batched: bool
-    rows_independent: bool
-    features: int
-    calibration_rows: int
-    candidates: tuple[Candidate, ...]
-    choices: Mapping[Format, Choice]
-    apart: Comparison | None
-    false_rejections: FalseRejections
-    distances: tuple[DistanceReport, ...]
-    without_distance: Mapping[str, str]
-    fallback: Fallback | None
-    unrecorded: tuple[str, ...]
-    columns: Columns
-    audit: AuditReport
-
-    def as_json(self) -> dict[str, Any]:
-        """For documents."""
-        return {
-            "output": str(self.output),
-            "name": self.name,
-            "batched": self.batched,
-            "rows_independent": self.rows_independent,
-            "features": self.features,
-            "calibration_rows": self.calibration_rows,
-            "candidates": [entry.as_json() for entry in self.candidates],
-            "choices": {target: asdict(choice) for target, choice in self.choices.items()},
-            "tflite_against_onnx": self.apart.as_json() if self.apart else None,
-            "false_rejections": asdict(self.false_rejections),
-            "distances": [asdict(entry) for entry in self.distances],
-            "without_distance": dict(self.without_distance),
-            "fallback": self.fallback.as_json() if self.fallback else None,
-            "unrecorded": list(self.unrecorded),
-            "zipmap_removed": {name: list(keys) for name, keys in self.columns.items()},
-            "audit": self.audit.as_json(),
-        }
-
-    @property
-    def choice(self) -> Choice:
-        """Of the only target; of several, of ONNX."""
-        return next(iter(self.choices.values()))
-
-    @property
-    def chosen(self) -> Candidate:
-        """What went into the bundle, likewise."""
-        return self.chosen_for(next(iter(self.choices)))
-
-    def chosen_for(self, target: Format) -> Candidate:
-        """What went into the bundle for one of its targets."""
-        return next(entry for entry in self.candidates if entry.recipe == self.choices[target].recipe)
 
 
 def convert(
@@ -124,6 +50,8 @@ def convert(
     states: Sequence[str] = (),
     distance: Asked | None = None,
     false_rejection_rate: float | None = None,
+    average_run_length: float | None = None,
+    ordered: bool = False,
     fallback_model: str | Path | None = None,
     prune: Prune = "auto",
     quantize: Quantize = "auto",
@@ -131,6 +59,8 @@ def convert(
     budget_ms: float | None = None,
     budget_bytes: int | None = None,
     target: str = "onnx",
+    gate: str | Path | None = None,
+    groups: str | Path | None = None,
     layout: Layout = "keep",
     edges: str = "float",
     target_cpu: Target = "x86",
@@ -154,6 +84,8 @@ def convert(
         states: Recurrent states, "INPUT=OUTPUT" each; a policy has its own.
         distance: Which distance to learn; None: "auto", or what the policy says.
         false_rejection_rate: Of the distance; None: 0.01, or what the policy says.
+        average_run_length: Rows from one false alarm of drift to the next, at least; None: drift is not watched.
+        ordered: Whether rows of the data are in the order in which they came, which that takes.
         fallback_model: An ONNX file: a simpler model of the same inputs and outputs that answers rejected rows.
         prune: ``auto`` tries and keeps what pays; the share of channels to remove, 0 to 1, insists; ``none``.
         quantize: ``auto`` tries static int8 and keeps it where it pays; ``int8``, ``int8-dynamic``, ``fp16``, ``int4``
@@ -164,6 +96,8 @@ def convert(
         budget_bytes: Greatest size of the model file; None: any.
         target: ``onnx``, ``tflite`` or ``onnx,tflite``: the formats in which the bundle has the model, each chosen from
             candidates of its own. TFLite needs the extra ``tflite``.
+        gate: A policy of the release gate: only candidates that pass it on the held-back rows may be chosen.
+        groups: A file with the columns that it names, as many rows as the data; None: the data have them.
         layout: ``nhwc``: the bundle takes images with their channels last, in TFLite without a transposition; ``keep``:
             as the model that was given. The data are as that model takes them in either case.
         edges: ``int8``: inputs and outputs of a TFLite model in int8 are of that type too, for what computes with
@@ -184,21 +118,14 @@ def convert(
         ValueError: As ``learn``; or max_drop is not finite; or ``name`` has other characters than letters, digits,
             '.', '_' and '-'.
     """
-    path = Path(output)
-    check_replaceable(path)
-    _check_writable(path)
+    path, targets = _writable(output), formats.parsed(target)
     budgets = _budgets(max_drop, budget_ms, budget_bytes, reproducible)
-    if target_cpu not in get_args(Target):
-        raise ValueError(f"target_cpu is {target_cpu!r}; expected one of {', '.join(get_args(Target))}")
-    targets = formats.parsed(target)
-    _check_tflite(targets, layout, edges, quantize, reproducible)
-    books = _all_books(prune, quantize, targets, recipes)
+    _check_target(target_cpu, targets, layout, edges, quantize, reproducible)
     keep = prune if isinstance(prune, str) else 1 - prune
     defaults = {"max_drop": max(0.0, max_drop), "seed": seed, "keep": keep, "edges": edges}
-    for book in books:
-        book.passes(defaults)  # refuses what no pass takes, before anything is made
-    rewrites = [step for book in books for step in book.rewrites(defaults)]
-    formats.check_installed(targets, quantizes=bool(rewrites))
+    books = _all_books(prune, quantize, targets, recipes)
+    _check_steps(books, targets, defaults)
+    rules = None if gate is None else load_gate_policy(gate)
     order = _Order(
         output=path,
         name=_bundle_name(path, name),
@@ -221,10 +148,18 @@ def convert(
             fallback_model=fallback_model,
             images=images,
             feature_names=feature_names,
+            average_run_length=average_run_length,
+            ordered=ordered,
             targets=targets,
             layout=layout,
         )
-        return _converted(learn(model, data_path, wishes, progress), order, progress)
+        learned = learn(model, data_path, wishes, progress)
+        keeper = (
+            None
+            if rules is None
+            else Gatekeeper(learned, rules, groups or data_path, datetime.now(timezone.utc).date())
+        )
+        return _converted(learned, order, keeper, progress)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -243,15 +178,13 @@ class _Order:
     fallback_model: str | Path | None
 
 
-def _converted(learned: Learned, order: _Order, progress: Progress) -> ConversionReport:
+def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progress: Progress) -> ConversionReport:
     progress("auditing the data")
     states = [state.input for state in learned.policy.states]
     audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back, without=states)
     forms = make_candidates(learned, _with_floats(order), order.defaults, order.target_cpu, progress)
-    if forms.doubt:
-        advice = "Number the labels as the model numbers its classes, or give none"
-        doubt = Finding("labels_unlike_answers", "error", forms.doubt, advice)
-        audited = replace(audited, findings=(doubt, *audited.findings))
+    audited = replace(audited, findings=(*doubts(learned, forms), *audited.findings))
+    forms, judged = (forms, None) if keeper is None else keeper.passing(forms, progress)
     if not order.reproducible:
         progress("measuring what each candidate costs")
         forms = with_costs(forms, learned)
@@ -264,10 +197,13 @@ def _converted(learned: Learned, order: _Order, progress: Progress) -> Conversio
     evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
     made.files["evidence/audit.json"] = _json(audited.as_json())
+    gated = {} if judged is None else evidence_of(judged, choices)
+    made.files.update({path: _json(entry.as_json()) for path, entry in gated.items()})
     made.files["evidence/report.html"] = evidence.report_html(order.name)
     made.files["card.md"] = card.card(made.manifest, learned, forms, choices, apart, fallback, verdicts, audited)
     write_bundle(order.output, made.files, made.manifest)
-    return _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
+    report = _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
+    return replace(report, gate=gated)
 
 
 def _with_floats(order: _Order) -> list[Recipe]:
@@ -305,14 +241,18 @@ def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None,
     return Budgets(max_drop, budget_ms, budget_bytes)
 
 
-def _check_tflite(targets: Sequence[Format], layout: str, edges: str, quantize: str, reproducible: bool) -> None:
+def _check_target(
+    cpu: str, targets: Sequence[Format], layout: str, edges: str, quantize: str, reproducible: bool
+) -> None:
+    if cpu not in get_args(Target):
+        raise ValueError(f"target_cpu is {cpu!r}; expected one of {', '.join(get_args(Target))}")
     for name, value, known in (("layout", layout, ("keep", "nhwc")), ("edges", edges, ("float", "int8"))):
         if value not in known:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
         if value != known[0] and "tflite" not in targets:
             raise ValueError(f"{name} {value} is for TFLite models; add tflite to the target")
-    if edges == "int8" and quantize not in ("auto", "int8"):
-        raise ValueError(f"edges of int8 are for models in int8, and quantize is {quantize!r}")
+    if edges == "int8" and quantize != "int8":
+        raise ValueError(f"edges int8 has no effect where quantize is {quantize}: ask for quantize int8 too")
     if quantize == "int16" and reproducible:
         raise ValueError("int16 is not offered without its measured price, and a reproducible bundle has no times")
 
@@ -331,23 +271,29 @@ def _all_books(
             raise ValueError(f"{path}: the recipe is for {book.target}, which is not a target of this conversion")
         names.add(book.name)
         books.append(book)
-    return books
+    return sorted(books, key=lambda book: book.order)
 
 
-def _check_writable(target: Path) -> None:
-    """Early, because what is written comes after minutes of work."""
-    there = next(parent for parent in target.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"{target} cannot be written: {there} is not a directory that may be written to")
+def _check_steps(books: Sequence[Recipe], targets: Sequence[Format], defaults: Mapping[str, Any]) -> None:
+    """Refuses what no pass takes, and what is not installed, before anything is made."""
+    for book in books:
+        book.passes(defaults)
+    rewrites = [step for book in books for step in book.rewrites(defaults)]
+    formats.check_installed(targets, quantizes=bool(rewrites))
+
+
+def _writable(output: str | Path) -> Path:
+    """Where the bundle goes; refused early, because what is written comes after minutes of work."""
+    target = Path(output)
+    check_replaceable(target)
+    check_parent(target)
+    return target
 
 
 def _wish(prune: Prune, quantize: Quantize) -> str:
     """What was asked for, in words."""
-    pruned = (
-        f"removing {prune:.0%} of the channels (in eights, 8 of each layer at least stay)"
-        if not isinstance(prune, str)
-        else ""
-    )
+    stays = "in eights, 8 of each layer at least stay"
+    pruned = "" if isinstance(prune, str) else f"removing {prune:.0%} of the channels ({stays})"
     quantized = quantize if quantize not in ("auto", "none") else ""
     return " with ".join(filter(None, (quantized, pruned))) or "float"
 
@@ -379,6 +325,7 @@ def _report(
         fallback=fallback,
         unrecorded=learned.unrecorded,
         columns=learned.columns,
+        not_taken=learned.dataset.not_taken,
         audit=audited,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, Protocol
@@ -13,13 +14,14 @@ import onnxruntime
 from edge_rai.errors import InferenceError, UnsupportedModelError
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data import Array, Dataset, Rows
-from edge_rai_converters.sources.onnx import SourceModel
+from edge_rai_converters.sources.onnx import EXPORT_AGAIN, SourceModel
 from edge_rai_converters.words import first_line
 
 _CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 256
 _BATCH_ROWS = 16
 _PERTURBED_ROWS = 4
+_TOO_NEW = re.compile(r"support for domain (\S+) is till opset (\d+)")
 
 
 class Running(Protocol):
@@ -60,7 +62,7 @@ class Runner:
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
-            raise UnsupportedModelError(f"{where}: ONNX Runtime cannot open it: {first_line(error)}") from error
+            raise UnsupportedModelError(f"{where}: ONNX Runtime cannot open it: {_why(error)}") from error
         self._inputs = [given.name for given in self._session.get_inputs()]
         self._names = [output.name for output in self._session.get_outputs()]
 
@@ -87,6 +89,14 @@ class Runner:
         """The call with nothing around it, for whoever times it."""
         session, names, arguments = self._session, self._names, self.arguments(feed)
         return lambda: session.run(names, arguments)
+
+
+def _why(error: Exception) -> str:
+    """What ONNX Runtime says, or of an opset that it is too old for what to do."""
+    newest = _TOO_NEW.search(str(error))
+    if newest:
+        return f"it knows {newest[1]} up to opset {newest[2]}, and the model uses a newer one: {EXPORT_AGAIN}"
+    return first_line(error)
 
 
 def is_numeric(output: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from edge_rai_converters.learning import Learned
+from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.passes import REWRITES
 from edge_rai_converters.passes.contract import Material, NotApplicableError, Pass, Target, apply
 from edge_rai_converters.passes.properties import quantization_of
@@ -22,6 +23,10 @@ from edge_rai_converters.runner import feeds
 # Passes leave what is worth knowing of their work in the model, under keys that begin so.
 _NOTE = "edge_rai."
 _ROWS_VERIFIED = 16
+_ONE_SCALE = (
+    "with edges in int8 all values of an input share one scale and zero point: scale the features to one range before "
+    "the model"
+)
 
 Share = Callable[[float], None]
 
@@ -96,9 +101,17 @@ class Workshop:
             self._written[passes] = Made(as_tflite(model, self._learned), _notes(model))
         written = self._written[passes]
         notes = dict(written.notes)
-        result = apply(recipe.rewrites(self._defaults), written.model, self._material(progress, notes))
+        integers = recipe.quantization == "static_int8" and self._defaults["edges"] == "int8"
+        try:
+            result = apply(recipe.rewrites(self._defaults), written.model, self._material(progress, notes))
+        except NotApplicableError as reason:
+            if integers:
+                raise NotApplicableError(f"{reason}; {_ONE_SCALE}") from reason
+            raise
         _check(recipe, quantize.quantization_of(result))
         found = probed(result)
+        if integers:
+            notes["edges"] = _edges(result)
         return Made(result, {**notes, "xnnpack": _delegated(found.delegated, found.plain)})
 
     def _material(self, progress: Share, notes: dict[str, str] | None = None) -> Material:
@@ -144,6 +157,12 @@ def _attempt(step: Pass, model: onnx.ModelProto, material: Material) -> onnx.Mod
 def _check(recipe: Recipe, found: str) -> None:
     if found != recipe.quantization:
         raise ValueError(f"recipe {recipe.name!r} says its result is {recipe.quantization}, but it is {found}")
+
+
+def _edges(model: bytes) -> str:
+    """What whoever runs the file without a session has to know of its integers."""
+    known = LiteRTRunner(model, "the result").integers
+    return ", ".join(f"{name} has scale {scale:.6g} and zero point {zero}" for name, (scale, zero) in known.items())
 
 
 def _delegated(parts: int, plain: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ def test_damaged_data_exit_1_with_one_sentence(tmp_path: Path, capsys: pytest.Ca
 def test_missing_data_are_one_sentence_with_what_was_expected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    assert cli.main(["audit", str(tmp_path / name)]) == 1
+    assert cli.main(["audit", str(tmp_path / name)]) == 4
     said = (
         f"{tmp_path / name}: there is no such file or folder; expected reference rows: .npz, .npy, .csv, .parquet, or"
     )

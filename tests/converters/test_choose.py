@@ -11,9 +11,9 @@ from edge_rai_converters.compare import Comparison
 from edge_rai_converters.errors import AccuracyDropError, BudgetError
 from edge_rai_converters.measure import Cost
 
-SAME = Comparison(0.95, 1.0, None, 0.0, 0.0, 0.0)
+SAME = Comparison(0.95, 1.0, None, 0.0, 0.0, 0.0, 0.0)
 FLOAT = Candidate("float", "none", 1000, True, SAME, {})
-INT8 = Candidate("int8", "static_int8_qdq", 300, True, Comparison(0.945, 0.99, None, 0.1, 0.01, 0.1), {})
+INT8 = Candidate("int8", "static_int8_qdq", 300, True, Comparison(0.945, 0.99, None, 0.1, 0.01, 0.1, 0.0), {})
 PRUNED = Candidate("pruned", "none", 290, True, replace(SAME, agreement=0.995), {})
 BUDGETS = Budgets(max_drop=1.0)
 
@@ -28,8 +28,10 @@ def cost(low: float, speed_up: float, high: float, p50_ns: int = 1000) -> Cost:
         ({"size": 901}, r"saves less than 10 %"),
         ({"accuracy": 0.93}, r"loses 2\.00 points of accuracy on the held-back rows, more than the 1 allowed"),
         ({"accuracy": None, "agreement": 0.979}, r"another class in 2\.1 % of the held-back rows, more than the 2 all"),
-        ({"accuracy": None, "agreement": None, "relative_difference": 0.051}, r"up to 5\.1 % of an output's range"),
-        ({"accuracy": None, "agreement": None, "relative_difference": float("nan")}, "of an output's range"),
+        ({"accuracy": None, "agreement": None, "quantity_difference": 0.051}, r"up to 5\.1 % of an output's range"),
+        ({"accuracy": None, "agreement": None, "quantity_difference": float("nan")}, "of an output's range"),
+        ({"quantity_difference": 0.06}, r"differs by up to 6\.0 % of an output's range, more than the 5 allowed"),
+        ({"largest_difference": float("inf")}, "is not finite in answers where the float model is"),
         ({"rows_independent": False}, "makes a row's answer depend on the other rows of its batch"),
     ],
 )
@@ -130,6 +132,36 @@ def test_loss_of_all_that_is_allowed_is_allowed() -> None:
 
 
 def test_what_was_tried_of_less_pruning_stands_behind_the_objection() -> None:
-    lost = replace(PRUNED, comparison=replace(SAME, accuracy=0.9), notes={GENTLER: "less was tried: 50% of it fails"})
+    lost = replace(PRUNED, comparison=replace(SAME, accuracy=0.9), notes={GENTLER: "pruned with 50% fails"})
     choice = choose([FLOAT, lost], {}, ["float", "pruned"], BUDGETS, "float")
-    assert choice.objections["pruned"].endswith("more than the 1 allowed; less was tried: 50% of it fails")
+    assert choice.objections["pruned"].endswith("more than the 1 allowed; pruned with 50% fails")
+
+
+def test_quantities_may_differ_by_as_many_percent_as_points_may_be_lost_and_by_no_less_than_five() -> None:
+    differs = replace(
+        INT8, comparison=replace(INT8.comparison, accuracy=None, agreement=None, quantity_difference=0.08)
+    )
+    said = r"int8 was asked for, but int8 differs by up to 8\.0 % of an output's range, more than the 5 allowed"
+    with pytest.raises(AccuracyDropError, match=said):
+        choose([FLOAT, differs], {}, ["int8"], BUDGETS, "int8")
+    assert choose([FLOAT, differs], {}, ["int8"], Budgets(10), "int8").recipe == "int8"
+
+
+def test_reason_that_holds_for_several_candidates_is_said_once_with_their_names() -> None:
+    failed = dict.fromkeys(("pruned", "int8"), "cannot be made: it has no layers")
+    choice = choose([FLOAT], failed, ["float", "pruned", "int8"], BUDGETS, "float")
+    assert choice.reason == "float is kept because pruned, int8 cannot be made: it has no layers"
+    assert choice.unsaid() == []
+    choice = choose(
+        [FLOAT, replace(INT8, recipe="fp16")], failed, ["float", "pruned", "int8", "fp16"], BUDGETS, "float"
+    )
+    assert choice.unsaid() == [
+        "float keeps the budgets, but fp16 is 70 % smaller",
+        "pruned, int8 cannot be made: it has no layers",
+    ]
+
+
+def test_without_labels_the_reason_says_how_far_the_numbers_are_too() -> None:
+    measured = replace(INT8.comparison, accuracy=None)
+    choice = choose([FLOAT, replace(INT8, comparison=measured)], {}, ["float", "int8"], BUDGETS, "float")
+    assert choice.reason.endswith("of the held-back rows; differs by at most 10.0 % of an output's range")

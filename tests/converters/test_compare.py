@@ -41,7 +41,7 @@ def test_single_score_decides_only_when_there_are_labels(scores: tuple[float, fl
 
 
 def test_labels_that_no_answer_can_match_are_refused() -> None:
-    with pytest.raises(ValueError, match="labels run from 1 to 3, but output 'p' has the classes 0 to 2"):
+    with pytest.raises(ValueError, match="the classes 0 to 2: subtract 1 from each, or leave them out"):
         find_decision(summarize([{"p": logits(0, 1)}]), np.array([1, 3]))
     with pytest.raises(ValueError, match="no output of the model is a class"):
         find_decision(summarize([{"map": np.zeros((2, 4, 4), np.float32)}]), np.array([0, 1]))
@@ -93,3 +93,37 @@ def test_answers_compared_part_by_part_are_compared_as_in_one() -> None:
     assert replace(apart, mean_difference=0) == replace(whole, mean_difference=0)
     assert 0 < apart.accuracy < 1
     assert 0 < apart.agreement < 1
+
+
+def test_same_class_in_all_rows_says_nothing_of_the_answers() -> None:
+    reference = {"p": np.array([[9, 0, 1], [9, 1, 0], [9, 0.5, 0.5]], np.float32)}
+    answers = {"p": reference["p"] + np.array([0, 0, 0.5], np.float32)}
+    found = compared(answers, reference)
+    assert (found.agreement, found.quantity_difference) == (1.0, 0.5)
+
+
+def test_outputs_beside_the_class_are_quantities_but_those_whose_greatest_value_goes_with_it() -> None:
+    labels = np.array([0, 1, 2, 2])
+    reference = {"label": labels, "p": logits(0, 1, 2, 2), "box": np.arange(8, dtype=np.float32).reshape(4, 2)}
+    answers = {**reference, "p": reference["p"] * np.float32(0.5)}
+    assert compared(answers, reference).quantity_difference == 0
+    moved = compared({**reference, "box": reference["box"] + np.float32(3)}, reference, labels)
+    assert (moved.accuracy, moved.agreement, moved.quantity_difference) == (1.0, 1.0, 0.5)
+    assert moved.share_within == 0
+
+
+def test_places_of_a_vector_have_ranges_of_their_own_but_shares_of_a_whole_have_one() -> None:
+    reference = {"y": np.array([[1000, 0], [1010, 2], [1020, 4]], np.float32)}
+    assert compared({"y": reference["y"] + np.float32(1)}, reference).relative_difference == 0.25
+    shares = {"y": np.array([[0.98, 0.02], [0.99, 0.01], [0.97, 0.03]], np.float64)}
+    assert compared({"y": shares["y"] + 0.01}, shares).relative_difference == pytest.approx(0.01 / 0.98)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.bool_])
+def test_of_whole_numbers_and_truth_values_the_share_that_differ_counts(kind: type[np.generic]) -> None:
+    reference = {"map": np.arange(8).reshape(2, 2, 2) % 2}
+    answers = {"map": reference["map"].copy()}
+    answers["map"][1, 1, 1] = 0
+    found = compared({"map": answers["map"].astype(kind)}, {"map": reference["map"].astype(kind)})
+    assert (found.agreement, found.share_within, found.quantity_difference) == (None, 7 / 8, 1 / 8)
+    assert (found.largest_difference, found.mean_difference) == (0.0, 0.0)

@@ -174,6 +174,20 @@ def test_recipe_of_a_user_is_tried_beside_the_others(tumours: Path, tmp_path: Pa
     assert [entry.recipe for entry in report.candidates] == ["float", "half"]
 
 
+def test_recipe_of_a_user_is_as_simple_as_it_says(tumours: Path, tmp_path: Path) -> None:
+    """Among equals the simplest is taken, so that the order of candidates is that of their recipes."""
+    (tmp_path / "half.toml").write_text(HALF.replace("order = 20", "order = 1"))
+    report = convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "m.erai",
+        prune="none",
+        recipes=[tmp_path / "half.toml"],
+        reproducible=True,
+    )
+    assert [entry.recipe for entry in report.candidates] == ["float", "half", "int8"]
+
+
 def test_arm_gets_signed_activations_and_x86_unsigned_ones(tumours: Path, tmp_path: Path) -> None:
     kinds = {}
     for cpu in ("x86", "arm"):
@@ -200,6 +214,15 @@ def test_trees_that_are_to_be_quantized_are_refused_in_a_sentence(tumours: Path,
             convert(tumours / "forest.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y", **wish)
         assert str(raised.value).count("ensemble of trees") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_done_with_trees_is_said_once(
+    tumours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(tumours / "forest.onnx"), "--data", str(tumours / "data.npz")]
+    assert main(["convert", *given, "-o", str(tmp_path / "m.erai"), "--reproducible"]) == 0
+    assert capsys.readouterr().out.count("ensemble of trees") == 1
+    assert bundle.read(tmp_path / "m.erai").files["card.md"].decode().count("ensemble of trees") == 1
 
 
 def test_models_and_rows_of_a_notebook_make_the_same_bundle_as_files(tumours: Path, tmp_path: Path) -> None:

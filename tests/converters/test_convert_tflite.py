@@ -17,7 +17,7 @@ from edge_rai.cli import main
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters import ConversionReport, convert
 from edge_rai_converters.cli.report import print_report
-from edge_rai_converters.errors import MissingExtraError
+from edge_rai_converters.errors import AccuracyDropError, MissingExtraError
 from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.recipes import Quantize
 from edge_rai_converters.targets.tflite.structure import Structure
@@ -203,11 +203,21 @@ def test_integer_edges_are_quantized_by_the_session(digits: Path, tmp_path: Path
     )  # fmt: skip
     structure = Structure(files_of(report))
     assert structure.operators[-1].outputs[0].dtype == "INT8"
+    said = report.chosen.notes["edges"]
+    assert "image has scale 0.00392157 and zero point -128, logits has scale " in said, "16 greys from 0 to 1"
     data = np.load(digits / "data.npz")
     with edge_rai.load(report.output) as session:
         answer = session.predict(data["image"][:200])
     assert answer.outputs["logits"].dtype == np.float32
     assert (answer.outputs["logits"].argmax(axis=1) == data["y"][:200]).mean() > 0.9
+
+
+def test_edges_that_one_scale_does_not_suit_are_refused_with_what_to_do(tumours: Path, tmp_path: Path) -> None:
+    with pytest.raises(AccuracyDropError, match="one scale and zero point: scale the features to one range before"):
+        convert(
+            tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y", target="tflite",
+            quantize="int8", edges="int8", prune="none", reproducible=True,
+        )  # fmt: skip
 
 
 def test_int16_comes_with_its_price(digits: Path, tmp_path: Path) -> None:
@@ -244,7 +254,14 @@ def test_recipe_of_a_user_may_be_for_tflite(digits: Path, tmp_path: Path) -> Non
         ({"layout": "nhwc"}, "layout nhwc is for TFLite models; add tflite to the target"),
         ({"target": "tflite", "layout": "nchw"}, "layout is 'nchw'; expected one of keep, nhwc"),
         ({"edges": "int8"}, "edges int8 is for TFLite models"),
-        ({"target": "tflite", "edges": "int8", "quantize": "fp16"}, "edges of int8 are for models in int8"),
+        (
+            {"target": "tflite", "edges": "int8", "quantize": "fp16"},
+            "has no effect where quantize is fp16: ask for",
+        ),
+        (
+            {"target": "tflite", "edges": "int8"},
+            "edges int8 has no effect where quantize is auto: ask",
+        ),
     ],
 )
 def test_wish_that_cannot_be_met_is_refused_at_once(
@@ -296,7 +313,7 @@ def test_missing_package_is_told_before_anything_is_read(
     module: str, quantize: Quantize, said: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf"{said} is not installed; pip install .edge-rai-converters\[tflite"):
+    with pytest.raises(MissingExtraError, match=rf"{said} is not installed: pip install '{said}[<=]"):
         convert(
             tmp_path / "none.onnx", digits / "data.npz", tmp_path / "m.erai", target="tflite", quantize=quantize
         )  # fmt: skip

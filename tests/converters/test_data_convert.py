@@ -197,11 +197,11 @@ def test_bad_data_is_one_sentence_exit_1_and_nothing_written(
 @pytest.mark.parametrize(
     ("package", "said", "name"),
     [
-        ("PIL", "Pillow: pip install 'edge-rai-converters[images]'", "images"),
-        ("pyarrow", "pyarrow: pip install 'edge-rai-converters[parquet]'", "a.parquet"),
+        ("PIL", "Pillow: pip install 'pillow>=10'", "images"),
+        ("pyarrow", "pyarrow: pip install 'pyarrow>=15'", "a.parquet"),
     ],
 )
-def test_missing_package_is_named_with_its_extra(
+def test_missing_package_is_named_with_the_remedy(
     digits: Path, tmp_path: Path, package: str, said: str, name: str
 ) -> None:
     _images(tmp_path, 40)

@@ -106,6 +106,38 @@ def test_labels_in_text_are_numbered_by_sorted_order_or_by_the_model(tmp_path: P
         load(path, PAIR, "y", classes=("yes", "maybe"))
 
 
+def test_columns_of_several_inputs_may_be_named_too(tmp_path: Path) -> None:
+    path = csv(tmp_path, id=NUMBERS, a=NUMBERS, city=CITIES)
+    inputs = (TensorSpec("a", "float32", (None, 1)), TensorSpec("city", "string", (None, 1)))
+    assert load(path, inputs, feature_names=("city", "a")).not_taken == ("id",)
+    with pytest.raises(DataError, match="takes columns by their names"):
+        load(path, inputs, feature_names=("id", "city"))
+
+
+def test_array_of_one_value_a_row_needs_no_axis_for_it(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", a=np.arange(40.0), city=np.array(CITIES))
+    inputs = (TensorSpec("a", "float32", (None, 1)), TensorSpec("city", "string", (None, 1)))
+    data = load(tmp_path / "data.npz", inputs)
+    assert (data.rows["a"].shape, data.rows["city"].shape) == ((40, 1, 1), (40, 1, 1))
+    assert data.rows["a"][7].item() == 7.0
+
+
+def test_what_no_input_takes_is_told(tmp_path: Path) -> None:
+    path = csv(tmp_path, note=CITIES, a=NUMBERS, y=[0, 1] * 20, b=NUMBERS, id=list(range(40)))
+    assert load(path, PAIR, "y", feature_names=("b", "a")).not_taken == ("note", "id")
+    np.savez(tmp_path / "data.npz", x=np.zeros((40, 2)), y=np.zeros(40), z=np.zeros(3))
+    assert load(tmp_path / "data.npz", PAIR, "y").not_taken == ("z",)
+    assert load(tmp_path / "data.npz", PAIR).not_taken == ("y", "z")
+
+
+def test_table_is_refused_for_images_with_what_they_come_in(tmp_path: Path) -> None:
+    path = csv(tmp_path, a=NUMBERS, b=NUMBERS)
+    with pytest.raises(DataError, match=r"takes \(any, 3, 8, 8\), .* give a folder of images, .npz or .npy$"):
+        load(path, (TensorSpec("image", "float32", (None, 3, 8, 8)),))
+    with pytest.raises(DataError, match=r"takes \(any, any, 2\), .* give .npz or .npy$"):
+        load(path, (TensorSpec("steps", "float32", (None, None, 2)),))
+
+
 @both
 def test_empty_cell_is_a_missing_value_where_the_policy_allows_one(tmp_path: Path, form: Form) -> None:
     holed = [*NUMBERS[:5], None, *NUMBERS[6:]]
@@ -221,7 +253,7 @@ def test_text_that_is_missing_is_refused(tmp_path: Path, form: Form) -> None:
     path = form(tmp_path, a=NUMBERS, b=NUMBERS, city=cities)
     with pytest.raises(DataError, match="column 'city' is empty in (line 11|row 9); fill it in"):
         load(path, (TensorSpec("city", "string", (None, 1)),))
-    with pytest.raises(DataError, match="label in (line 11|row 9) is missing; every row needs a class"):
+    with pytest.raises(DataError, match="label in (line 11|row 9) is missing; give that row its class"):
         load(path, PAIR, "city")
 
 

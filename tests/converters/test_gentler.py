@@ -27,7 +27,7 @@ from edge_rai_converters.passes.prune import prune
 from edge_rai_converters.recipes import Recipe, built_in
 from support.models import FLOAT, save
 
-ORIGINAL = Candidate("float", "none", 1000, True, Comparison(0.95, 1.0, None, 0.0, 0.0, 0.0), {})
+ORIGINAL = Candidate("float", "none", 1000, True, Comparison(0.95, 1.0, None, 0.0, 0.0, 0.0, 0.0), {})
 DEFAULTS = {"max_drop": 1.0, "seed": 0, "keep": "auto"}
 
 
@@ -58,8 +58,8 @@ def test_first_gentler_form_that_is_good_enough_is_taken_and_the_note_says_why()
     made, entry = gentle_enough(make, ORIGINAL, recipe(), DEFAULTS)
     assert (made, parts) == (b"3", [1.0, *PARTS])
     assert entry.notes[GENTLER] == (
-        "25% of the pruning that calibration rows allow; all of it loses 5.00 points of accuracy on the held-back "
-        "rows, more than the 1 allowed"
+        "pruned takes 25% of the pruning that calibration rows allow; all of it loses 5.00 points of accuracy on the "
+        "held-back rows, more than the 1 allowed"
     )
 
 
@@ -73,7 +73,7 @@ def test_when_all_are_refused_the_first_stays_and_says_what_was_tried() -> None:
     make, parts = accuracies(0.80, 0.85, 0.90)
     made, entry = gentle_enough(make, ORIGINAL, recipe(), DEFAULTS)
     assert (made, entry.comparison.accuracy, len(parts)) == (b"1", 0.80, 1 + len(PARTS))
-    assert entry.notes[GENTLER].startswith("less was tried: 50% of it loses 10.00 points of accuracy")
+    assert entry.notes[GENTLER].startswith("pruned with 50% of that pruning loses 10.00 points of accuracy")
     make, parts = accuracies(0.80, None)
     assert gentle_enough(make, ORIGINAL, recipe(), DEFAULTS)[1].notes == {}
     assert len(parts) == 2

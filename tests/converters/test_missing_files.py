@@ -29,7 +29,7 @@ def test_convert_names_the_missing_file_and_what_was_expected(
     absent = str(tmp_path / name)
     given = {"model": str(tumours / "mlp.onnx"), "--data": str(tumours / "data.npz"), changed: absent}
     options = [word for option, path in given.items() if option != "model" for word in (option, path)]
-    assert cli.main(["convert", given["model"], *options, "-o", str(tmp_path / "m.erai")]) == 1
+    assert cli.main(["convert", given["model"], *options, "-o", str(tmp_path / "m.erai")]) == 4
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith(f"edge-rai: {absent}: there is no such file or folder; expected {expected}")
     assert not [line for line in said if line.startswith("convert: ")], "nothing was begun"
@@ -38,8 +38,18 @@ def test_convert_names_the_missing_file_and_what_was_expected(
 
 def test_profile_does_too(tumours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     absent = str(tmp_path / "absent.csv")
-    assert cli.main(["profile", str(tumours / "mlp.onnx"), "--data", absent, "-o", str(tmp_path / "p")]) == 1
+    assert cli.main(["profile", str(tumours / "mlp.onnx"), "--data", absent, "-o", str(tmp_path / "p")]) == 4
     assert f"{absent}: there is no such file or folder; expected {DATA}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["convert", "profile"])
+def test_folder_that_is_not_there_is_not_made_for_the_output(
+    tumours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    output = tmp_path / "absent" / "m.erai"
+    assert cli.main([command, str(tumours / "mlp.onnx"), "--data", str(tumours / "data.npz"), "-o", str(output)]) == 4
+    assert capsys.readouterr().err == f"edge-rai: {output}: there is no folder {output.parent}; make it first\n"
+    assert not output.parent.exists()
 
 
 def test_from_python_it_is_an_error_of_files_as_well(tumours: Path, tmp_path: Path) -> None:

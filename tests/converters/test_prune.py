@@ -188,3 +188,12 @@ def test_a_handful_of_rows_is_too_few() -> None:
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         prune(**arguments)
+
+
+def test_calibration_rows_that_lead_to_what_is_not_finite_are_refused() -> None:
+    graph = Graph()
+    hidden = graph.add("Log", graph.add("Gemm", "x", graph.constant(np.ones((4, 16), np.float32))))
+    model = graph.model((4,), graph.add("Gemm", hidden, graph.constant(np.ones((16, 2), np.float32))), 2)
+    rows = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    with pytest.raises(NotApplicableError, match="calibration rows lead to values that are not finite, in 't1'"):
+        apply([prune(0.5)], model, material(rows))

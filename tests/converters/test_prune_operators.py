@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from edge_rai_converters.passes.contract import Material, apply
-from edge_rai_converters.passes.prune import prune
+from edge_rai_converters.passes.prune import Importance, prune
 from support.networks import Graph
 
 ROWS = np.random.default_rng(5).normal(size=(96, 3, 6, 6)).astype(np.float32)
@@ -121,13 +121,91 @@ def widest(model: onnx.ModelProto) -> int:
     return max(max(tensor.dims, default=0) for tensor in model.graph.initializer)
 
 
-def test_channels_that_are_split_stay() -> None:
+def split(graph: Graph, x: str) -> str:
+    graph.nodes.append(onnx.helper.make_node("Split", [x], ["left", "right"], axis=1))
+    return read(graph, graph.add("Conv", graph.add("Add", "left", "right"), weights(graph, 16, 8, 1, 1, dead=0)))
+
+
+def counted_by_a_part_of_the_shape(graph: Graph, x: str) -> str:
+    return by_the_count(graph, x, graph.add("Gather", graph.add("Shape", x, start=1, end=3), numbers(graph, 0)))
+
+
+def counted_from_the_end(graph: Graph, x: str) -> str:
+    return by_the_count(graph, x, graph.add("Gather", graph.add("Shape", x), numbers(graph, -3)))
+
+
+def by_the_count(graph: Graph, x: str, count: str) -> str:
+    return graph.add("Div", read(graph, x), graph.add("Cast", count, to=onnx.TensorProto.FLOAT))
+
+
+def bias_that_is_computed(graph: Graph, x: str) -> str:
+    """Of a layer that reads what a cut changes, and cannot be refitted."""
+    inner = graph.add("Conv", x, weights(graph, 16, 16, 3, 3, dead=0))
+    flat = graph.add("Flatten", graph.add("GlobalAveragePool", inner))
+    bias = graph.add("Gemm", flat, weights(graph, 16, 5))
+    return graph.add("Gemm", flat, weights(graph, 16, 5), bias)
+
+
+def sum_of_all(graph: Graph, x: str) -> str:
+    """No axes are all axes."""
+    flat = graph.add("Flatten", graph.add("GlobalAveragePool", x))
+    total = graph.add("ReduceSum", flat, numbers(graph))
+    return graph.add(
+        "Add", graph.add("Gemm", flat, weights(graph, 16, 5)), graph.add("Gemm", total, weights(graph, 1, 5))
+    )
+
+
+@pytest.mark.parametrize(
+    "build", [split, counted_by_a_part_of_the_shape, counted_from_the_end, bias_that_is_computed, sum_of_all]
+)
+def test_answers_stay_where_channels_cannot_be_followed(build: Callable[[Graph, str], str]) -> None:
     graph = Graph()
-    first = graph.add("Conv", "x", weights(graph, 16, 3, 3, 3, dead=0))
-    graph.nodes.append(onnx.helper.make_node("Split", [first], ["left", "right"], axis=1))
-    hidden = graph.add("Conv", graph.add("Add", "left", "right"), weights(graph, 16, 8, 1, 1, dead=0))
+    wide = graph.add("Conv", "x", weights(graph, 16, 3, 3, 3, dead=0))
+    first = graph.add("Conv", graph.add("Relu", wide), weights(graph, 16, 16, 1, 1, dead=0))
+    model = graph.model((3, 6, 6), build(graph, graph.add("Relu", first)), 5)
+    np.testing.assert_allclose(answers(halved(model)), answers(model), rtol=0, atol=1e-4 * np.abs(answers(model)).max())
+
+
+def test_shape_that_is_an_output_keeps_its_channels() -> None:
+    graph = Graph()
+    x = graph.add("Relu", graph.add("Conv", "x", weights(graph, 16, 3, 3, 3, dead=0)))
+    shape = graph.add("Shape", x)
+    hidden = graph.add("Relu", graph.add("Conv", x, weights(graph, 16, 16, 1, 1, dead=0)))
     model = graph.model((3, 6, 6), read(graph, hidden), 5)
+    model.graph.output.append(onnx.helper.make_tensor_value_info(shape, onnx.TensorProto.INT64, [4]))
+    session = onnxruntime.InferenceSession(halved(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run([shape], {"x": ROWS})[0].tolist() == [96, 16, 4, 4]
+
+
+def test_product_without_a_place_for_a_bias_is_refitted_without_one() -> None:
+    graph = Graph()
+    hidden = graph.add("Relu", graph.add("MatMul", "x", weights(graph, 6, 64)))
+    made = graph.add("MatMul", hidden, weights(graph, 64, 5))
+    model = graph.model((3, 6, 6), graph.add("ReduceMean", made, axes=[1, 2], keepdims=0), 5)
+    lost = np.abs((answers(halved(model)) - answers(model)).mean(axis=0))
+    assert lost.max() < 0.02 * answers(model).std()
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"strides": [2, 2], "pads": [1, 0, 0, 1], "output_padding": [1, 0]},
+        {"dilations": [2, 1], "pads": [0, 1, 3, 0], "strides": [1, 3]},
+    ],
+)
+def test_transposed_convolution_is_refitted_to_what_is_left(places: dict[str, list[int]]) -> None:
+    """Every channel twice: what reads them answers as before without half of them, once it is refitted."""
+    graph = Graph()
+    twice = np.tile(np.random.default_rng(0).normal(0, 0.3, (8, 3, 3, 3)), (2, 1, 1, 1)).astype(np.float32)
+    hidden = graph.add("Relu", graph.add("Conv", "x", graph.constant(twice)))
+    wider = graph.add("ConvTranspose", hidden, weights(graph, 16, 5, 3, 2), weights(graph, 5), **places)
+    model = graph.model((3, 6, 6), graph.add("Flatten", graph.add("GlobalMaxPool", wider)), 5)
+    expected = answers(model)
+    np.testing.assert_allclose(
+        answers(halved(model, "redundancy")), expected, rtol=0, atol=0.01 * np.abs(expected).max()
+    )
+
+
+def halved(model: onnx.ModelProto, importance: Importance = "activation") -> onnx.ModelProto:
     material: Any = Material(lambda: iter([{"x": ROWS}]), len(ROWS), batched=True)
-    pruned = apply([prune(0.5, "activation")], model, material)
-    np.testing.assert_allclose(answers(pruned), answers(model), rtol=0, atol=1e-4 * np.abs(answers(model)).max())
-    assert (16, 3, 3, 3) in {tuple(tensor.dims) for tensor in pruned.graph.initializer}
+    return apply([prune(0.5, importance)], model, material)

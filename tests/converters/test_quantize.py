@@ -223,3 +223,27 @@ for step in (static_int8(), static_int8("percentile"), mixed_int8(1.0), float16(
         [sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_weights_that_layers_use_along_different_axes_are_quantized_for_each() -> None:
+    rng = np.random.default_rng(5)
+    weights = {"w": rng.normal(0, 0.3, (8, 32)).astype(np.float32), "b": rng.normal(size=32).astype(np.float32)}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Gemm", ["r", "w"], ["y"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tied",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    rows = rng.normal(size=(200, 8)).astype(np.float32)
+    result = apply([static_int8()], model, material(rows))
+    assert sum(node.op_type == "DequantizeLinear" and "w" in node.input[0] for node in result.graph.node) == 2
+    np.testing.assert_allclose(
+        answers(result, rows), answers(model, rows), atol=0.05 * np.abs(answers(model, rows)).max()
+    )

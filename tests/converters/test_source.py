@@ -9,7 +9,8 @@ from onnx import TensorProto, helper
 
 from edge_rai.errors import BundleError, UnsupportedModelError
 from edge_rai.types import TensorSpec
-from edge_rai_converters.sources.onnx import read
+from edge_rai_converters.runner import Runner
+from edge_rai_converters.sources.onnx import checked, read
 
 FLOAT = TensorProto.FLOAT
 
@@ -26,6 +27,14 @@ def test_file_that_is_no_model_is_one_error_that_names_it(tmp_path: Path, conten
     (tmp_path / "broken.onnx").write_bytes(content)
     with pytest.raises(BundleError, match=r"broken\.onnx: not a"):
         read(tmp_path / "broken.onnx")
+
+
+@pytest.mark.parametrize("opset", [9, 99])
+def test_opset_that_cannot_be_run_is_one_sentence_with_one_that_can(tumours: Path, tmp_path: Path, opset: int) -> None:
+    model = onnx.load(tumours / "mlp.onnx")
+    next(entry for entry in model.opset_import if entry.domain == "").version = opset
+    with pytest.raises(UnsupportedModelError, match=r"opset 17 \(skl2onnx: to_onnx\(model, X, target_opset=17\)\)$"):
+        Runner(model.SerializeToString(), "m") if opset > 9 else checked(tmp_path, b"", model, "", "onnx")
 
 
 def test_every_truncation_is_refused(tumours: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_file_that_runs_code_when_it_is_opened_is_not_opened(tmp_path: Path, suf
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["model.h5", "model.tflite", "model.pb", "saved_model", "model.onnx.zip"])
+@pytest.mark.parametrize("name", ["model.h5", "model.mlmodel", "model.pb", "saved_model", "model.onnx.zip"])
 def test_file_of_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"content")
     with pytest.raises(UnsupportedModelError, match=f"{name}: not a known kind of model; known are {KNOWN}"):
@@ -65,33 +65,38 @@ def test_file_is_never_written(tumours: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "package", "extra"),
+    ("suffix", "package", "wanted"),
     [
-        (".json", "xgboost", "xgboost"),
-        (".ubj", "xgboost", "xgboost"),
-        (".txt", "lightgbm", "lightgbm"),
-        (".keras", "keras", "keras"),
+        (".json", "xgboost", "xgboost>=2"),
+        (".ubj", "xgboost", "xgboost>=2"),
+        (".txt", "lightgbm", "lightgbm>=4"),
+        (".keras", "keras", "keras>=3.8"),
     ],
 )
-def test_missing_package_is_one_sentence_with_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, package: str, extra: str
+def test_missing_package_is_one_sentence_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, package: str, wanted: str
 ) -> None:
     without(monkeypatch, package)
     (tmp_path / f"model{suffix}").write_bytes(b"tree\n")
     with pytest.raises(MissingExtraError) as missing:
         sources.read(tmp_path / f"model{suffix}")
     assert str(missing.value) == (
-        f"this model needs {package}, which cannot be imported (no {package} here): "
-        f"pip install 'edge-rai-converters[{extra}]'"
+        f"this model needs {package}, which cannot be imported (no {package} here): pip install '{wanted}'"
     )
 
 
-def test_estimator_without_skl2onnx_is_one_sentence_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tflite_model_is_the_end_of_a_conversion_and_not_its_beginning(tmp_path: Path) -> None:
+    (tmp_path / "m.TFLITE").write_bytes(b"\x1c\0\0\0TFL3")
+    with pytest.raises(UnsupportedModelError, match="give the model that it was made from"):
+        sources.read(tmp_path / "m.TFLITE")
+
+
+def test_estimator_without_skl2onnx_is_one_sentence_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.linear_model import LinearRegression
 
     model = LinearRegression().fit(np.eye(3), np.ones(3))
     without(monkeypatch, "skl2onnx")
-    with pytest.raises(MissingExtraError, match=r"needs skl2onnx, .*: pip install 'edge-rai-converters\[sklearn\]'$"):
+    with pytest.raises(MissingExtraError, match=r"needs skl2onnx, .*: pip install 'skl2onnx>=1.20'$"):
         sources.read(model)
 
 

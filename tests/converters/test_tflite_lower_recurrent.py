@@ -13,7 +13,7 @@ from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.targets.tflite import write
 from edge_rai_converters.targets.tflite.lower import lower
 from edge_rai_converters.targets.tflite.lower.recurrent import MOST_STEPS
-from support.lowering import Array, answers, lowered, node_model, operators, random
+from support.lowering import Array, answers, lowered, model, node_model, operators, random
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 STEPS, ROWS, WIDTH, HIDDEN = 5, 2, 3, 4
@@ -90,6 +90,29 @@ def test_rows_may_come_first(operator: str) -> None:
     expected, found = answers(other, turned), answers(lower(given), feed)
     np.testing.assert_allclose(found["y0"], expected["y0"].transpose(2, 0, 1, 3), atol=2e-6)
     np.testing.assert_allclose(found["y1"], expected["y1"].swapaxes(0, 1), atol=2e-6)
+
+
+ENDS = {
+    "last": "s = Squeeze (y0, one) t = Transpose <perm = [1, 0, 2]> (s) z = Gather <axis = 1> (t, last)",
+    "first, of a range": "s = Squeeze (y0, one) t = Slice (s, zero, one, zero) z = Reshape (t, flat)",
+    "of both": "t = Transpose <perm = [2, 0, 1, 3]> (y0) s = Reshape (t, rows) z = Gather <axis = 1> (s, last)",
+}
+
+
+@pytest.mark.parametrize("operator", GATES)
+@pytest.mark.parametrize("end", ENDS)
+def test_answer_after_one_step_is_read_without_the_others(operator: str, end: str) -> None:
+    """What puts them beside each other no delegate would run."""
+    given, feed = layer(operator, direction="bidirectional" if end == "of both" else "forward")
+    places = {"one": [1], "zero": [0], "flat": [ROWS, HIDDEN], "rows": [ROWS, STEPS, 2 * HIDDEN]}
+    constants = {name: np.array(numbers, np.int64) for name, numbers in places.items()} | {"last": np.array(-1)}
+    tail = model(f"(float[a, b, c, d] y0) => (float[e, f] z) {{ {ENDS[end]} }}", opset=17, **constants)
+    given.graph.node.extend(tail.graph.node)
+    given.graph.initializer.extend(tail.graph.initializer)
+    del given.graph.output[:]
+    given.graph.output.extend(tail.graph.output)
+    joined = operators(lowered(given, feed, 2e-6)).count("Concat")
+    assert joined == (1 if end == "of both" else 0)
 
 
 def test_every_step_reads_the_same_weights() -> None:

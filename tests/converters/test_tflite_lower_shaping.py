@@ -172,3 +172,43 @@ def test_slice_and_padding_may_be_attributes(opset: int) -> None:
     padding = node_model("Pad", feed, opset=opset, pads=[0, 1, 2, 0], value=3.0)
     assert operators(lowered(padding, feed)) == ["Pad"]
     assert operators(lowered(node_model("Clip", feed, opset=opset, max=0.5), feed)) == ["Clip"]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_range_of_what_was_put_together_is_what_it_was(data: st.DataObject) -> None:
+    """Pieces of one axis, moved and shaped, and a range of some axis: read from its piece where it lies in one."""
+    number = st.integers(1, 3)
+    shape, joined = data.draw(st.tuples(number, number, number)), data.draw(st.integers(0, 2))
+    sizes = data.draw(st.lists(number, min_size=2, max_size=4))
+    feed = {
+        f"p{i}": random(*shape[:joined], size, *shape[joined + 1 :], seed=i).round(3) for i, size in enumerate(sizes)
+    }
+    values = np.concatenate([*feed.values()], axis=joined)
+    nodes, constants = [onnx.helper.make_node("Concat", [*feed], ["v0"], axis=joined)], dict[str, Array]()
+    for step in range(1, 1 + data.draw(st.integers(0, 3))):
+        if data.draw(st.booleans()):
+            order = data.draw(st.permutations(range(values.ndim)))
+            nodes.append(onnx.helper.make_node("Transpose", [f"v{step - 1}"], [f"v{step}"], perm=order))
+            values = values.transpose(order)
+        else:
+            wanted = data.draw(
+                st.sampled_from([(-1,), (1, *values.shape), (values.shape[0], -1), (-1, values.shape[-1])])
+            )
+            values = values.reshape(wanted)
+            constants[f"s{step}"] = np.array(values.shape)
+            nodes.append(onnx.helper.make_node("Reshape", [f"v{step - 1}", f"s{step}"], [f"v{step}"]))
+    axis = data.draw(st.integers(0, values.ndim - 1))
+    start = data.draw(st.integers(0, values.shape[axis] - 1))
+    stop = data.draw(st.integers(start + 1, values.shape[axis]))
+    constants |= {name: np.array([place]) for name, place in (("start", start), ("stop", stop), ("axis", axis))}
+    nodes.append(onnx.helper.make_node("Slice", [nodes[-1].output[0], "start", "stop", "axis"], ["y"]))
+    float32 = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes,
+        "graph",
+        [onnx.helper.make_tensor_value_info(name, float32, part.shape) for name, part in feed.items()],
+        [onnx.helper.make_tensor_value_info("y", float32, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    lowered(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), feed, 0)

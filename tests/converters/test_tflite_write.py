@@ -239,7 +239,7 @@ def test_an_axis_that_is_left_free_is_named() -> None:
     assert refusal(model, shapes={"x": (1, 4)}) == "TFLite: input 'x': it has 3 axes, the shape that was given 2"
 
 
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+def test_a_missing_package_is_named_with_the_versions_that_will_do(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(perceptron().SerializeToString())
     program = """
 import sys
@@ -254,7 +254,7 @@ except MissingExtraError as error:
 """
     child = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert child.stdout.strip() == (
-        "ai_edge_litert: ai_edge_litert is not installed; pip install 'edge-rai-converters[tflite]'"
+        "ai_edge_litert: ai-edge-litert is not installed: pip install 'ai-edge-litert<2.4,>=2.3'"
     )
 
 

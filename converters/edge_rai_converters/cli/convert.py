@@ -63,7 +63,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         "--edges",
         choices=("float", "int8"),
         default="float",
-        help="type of the inputs and outputs of a TFLite model in int8 (default: float)",
+        help="type of the inputs and outputs of a TFLite model; int8 takes --quantize int8 too, and features that are "
+        "scaled to one range before the model, as all share one scale and zero point (default: float)",
     )
 
 
@@ -82,6 +83,10 @@ def _add_compression(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="accuracy that may be lost; without labels, agreement, where one point more is allowed (default: 1.0)",
     )
+    parser.add_argument(
+        "--gate", metavar="gate.toml", help="only what passes this policy of the release gate may be chosen"
+    )
+    parser.add_argument("--groups", metavar="PATH", help="the columns that it names (default: the data)")
     parser.add_argument("--budget-ms", type=float, metavar="MS", help="median latency of one row, here, on one thread")
     parser.add_argument("--budget-bytes", type=int, metavar="BYTES", help="size of the model file")
     parser.add_argument("--target-cpu", choices=("x86", "arm"), default="x86", help="of the device (default: x86)")
@@ -128,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
             prune=args.prune,
             quantize=args.quantize,
             max_drop=args.max_drop,
+            gate=args.gate,
+            groups=args.groups,
             budget_ms=args.budget_ms,
             budget_bytes=args.budget_bytes,
             target=args.target,

@@ -75,6 +75,18 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         help="a recurrent state that the session carries; may be given again",
     )
 
+    parser.add_argument(
+        "--average-run-length",
+        type=float,
+        metavar="ROWS",
+        help="watch for drift, with a false alarm once in so many rows at most, on average; takes --ordered",
+    )
+    parser.add_argument(
+        "--ordered",
+        action="store_true",
+        help="rows of the data are in the order in which they came, so that it shows how far they depend on each other",
+    )
+
 
 def wishes_of(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``convert`` that both commands have."""
@@ -84,6 +96,8 @@ def wishes_of(args: argparse.Namespace) -> dict[str, Any]:
         "distance": args.distance,
         "images": images(args),
         "feature_names": args.columns,
+        "average_run_length": args.average_run_length,
+        "ordered": args.ordered,
     }
 
 

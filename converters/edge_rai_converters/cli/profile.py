@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_rai_converters.cli.options import MODEL_HELP, add_data, add_wishes, wishes_of
-from edge_rai_converters.cli.report import Stages, print_distances
+from edge_rai_converters.cli.report import Stages, print_distances, print_not_taken, print_watched
 
 if TYPE_CHECKING:
     from edge_rai.policy import Policy, Reference
@@ -29,13 +29,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace) -> int:
     """Learns, writes both files, and prints one line a feature."""
     from edge_rai.policy import policy_to_toml
+    from edge_rai_converters.given import check_parent
     from edge_rai_converters.learning import Wishes, learn
 
+    folder = Path(args.output)
+    check_parent(folder)
     wishes = Wishes(**wishes_of(args), rate=args.false_rejection_rate)
     with Stages("profile") as stages:
         learned = learn(args.model, args.data, wishes, stages)
-    folder = Path(args.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     (folder / "policy.toml").write_text(policy_to_toml(learned.policy), encoding="utf-8")
     (folder / "reference.json").write_bytes(learned.reference.to_json())
     rows = _rows(learned.policy, learned.reference)
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
             "features": rows,
             "distances": [asdict(entry) for entry in learned.distances],
             "without_distance": learned.without_distance,
+            "not_taken": learned.dataset.not_taken,
         }
         print(json.dumps(document, indent=1))
         return 0
@@ -53,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         numbers = "".join(f"{_number(row[key]):>12}" for key in ("low", "high", "mean", "stddev"))
         print(f"{row['name']!s:32}{numbers}{row['bins']:>6}{_strings(row)}")
+    print_not_taken(learned.dataset.not_taken)
     print_distances(learned.distances, learned.without_distance)
+    print_watched(learned.policy)
     print(f"wrote:  {folder / 'policy.toml'}, {folder / 'reference.json'} ({len(learned.calibration)} rows)")
     return 0
 

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_rai.bundle import Format
+    from edge_rai.policy import Policy
     from edge_rai_converters.candidates import Candidate
     from edge_rai_converters.compare import Comparison
+    from edge_rai_converters.conversion import ConversionReport
     from edge_rai_converters.distance import DistanceReport
-    from edge_rai_converters.pipeline import ConversionReport
 
 _BAR = 24
+_SHOWN = 20
 _REDRAW_S = 0.1
 
 
@@ -63,6 +65,7 @@ class Stages:
 
 def print_report(report: ConversionReport) -> None:
     """The candidates, the choice and what the guard says of the held-back rows."""
+    print_not_taken(report.not_taken)
     _print_audit(report)
     _print_candidates(report)
     for target in report.choices:
@@ -71,6 +74,8 @@ def print_report(report: ConversionReport) -> None:
         same = "" if report.apart.agreement is None else f"; {_percent(report.apart.agreement)} in the same class"
         most, mean = report.apart.largest_difference, report.apart.mean_difference
         print(f"apart:  TFLite differs from ONNX by {most:.3g} at most, {mean:.3g} on average{same}")
+    for path, gated in report.gate.items():
+        print(f"gate:   {gated.verdict}, {number_of(len(gated.cells), 'cell')}: {path}")
     if report.fallback:
         print(f"fallback: {report.fallback.size:,} bytes; {_agreement(report.fallback.comparison)}")
     for name, keys in report.columns.items():
@@ -124,9 +129,8 @@ def _print_candidates(report: ConversionReport) -> None:
             f"{measured.largest_difference:>10.3g}{_cost(entry)}"
         )
     for choice in report.choices.values():
-        for name, why in choice.objections.items():
-            if name != choice.recipe:
-                print(f"  {name} {why}")
+        for line in choice.unsaid():
+            print(f"  {line}")
 
 
 def _cost(entry: Candidate) -> str:
@@ -151,6 +155,13 @@ def _print_guard(report: ConversionReport) -> None:
         print("        more than expected: write the rules with 'edge-rai profile', widen them, and pass --policy")
 
 
+def print_not_taken(names: Sequence[str]) -> None:
+    """One line with what of the data no model will see, which may be more than was meant."""
+    if names:
+        shown = ", ".join(map(repr, names[:_SHOWN])) + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
+        print(f"data:   not taken, as no input of the model wants them and they are not the labels: {shown}")
+
+
 def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str]) -> None:
     """One line an input, what is behind its distance; and one a reason, which inputs have none for it."""
     for entry in reports:
@@ -163,6 +174,19 @@ def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str
         )
     for why in dict.fromkeys(without.values()):
         print(f"distance: none of {', '.join(name for name in without if without[name] == why)}: {why}")
+
+
+def print_watched(policy: Policy) -> None:
+    """One line, what is watched for drift and how often; none where nothing is."""
+    if policy.drift is None:
+        return
+    strides = policy.drift.strides.values()
+    idle = [name for name, stride in policy.drift.strides.items() if stride == 0]
+    often = f"some once in up to {max(strides)} rows, as rows depend on each other" if any(strides) else "in every row"
+    print(f"drift:  watched, a false alarm once in {policy.drift.average_run_length:g} rows at most; {often}")
+    if idle:
+        shown = ", ".join(map(repr, idle[:_SHOWN])) + f" and {len(idle) - _SHOWN} more" * (len(idle) > _SHOWN)
+        print(f"drift:  not watched, as rows depend on each other however far apart they are: {shown}")
 
 
 def _agreement(measured: Comparison) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,15 @@ def is_slice(path: Path, spec: TensorSpec, array: StoredRows) -> bool:
     if array.ndim == rank + 1:
         return False
     wanted = ", ".join("any" if extent is None else str(extent) for extent in spec.shape)
+    slices = rank > 0 and spec.shape[0] in (None, 1)
+    row = spec.shape[1:] if slices else spec.shape
+    known = tuple(extent for extent in row if extent is not None)
+    how = "axis 0, of the remaining axes" if slices else "axis 0, each a whole input"
+    if len(known) == len(row) and prod(known) == prod(array.shape[1:]):
+        how += f": numpy.reshape(array, {(-1, *known)})"
     raise DataError(
         f"{path}: the array for input {spec.name!r} has shape {array.shape}; the input is ({wanted}), so give rows on "
-        f"axis 0, {'of the remaining axes' if rank and spec.shape[0] in (None, 1) else 'each a whole input'}"
+        f"{how}"
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from edge_rai.types import TensorSpec
 from edge_rai_converters.data import arrays, tables
 from edge_rai_converters.data.checks import check_extents, is_slice, typed
 from edge_rai_converters.data.images import ImageOptions, read_images
-from edge_rai_converters.data.labels import to_classes
+from edge_rai_converters.data.labels import Classes, check_one_a_row, to_classes
 from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.words import number_of
@@ -43,6 +44,7 @@ class Dataset:
         labels_sha256: Of a label file of its own, hex; empty without one.
         class_names: Of the classes that labels in text or folders stand for.
         table_columns: All columns of a table.
+        not_taken: Columns of a table, or arrays of a file, that no input takes and that are not the labels.
         preparation: How the rows were made of what the file holds, for the record; values that JSON has.
         place: What to call a row in a message.
     """
@@ -55,6 +57,7 @@ class Dataset:
     labels_sha256: str
     class_names: tuple[str, ...] | None = None
     table_columns: tuple[str, ...] | None = None
+    not_taken: tuple[str, ...] = ()
     preparation: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[int], str] = "row {}".format
 
@@ -78,6 +81,7 @@ class _Found:
         labels: N of any shape; a file's are read when their number is known to be right.
         place: What to call a row in a message.
         typed: The arrays have the model's types and are finite.
+        not_taken: See ``Dataset``.
     """
 
     arrays: Mapping[str, StoredRows]
@@ -88,6 +92,7 @@ class _Found:
     place: Callable[[int], str] = "row {}".format
     typed: bool = False
     table_columns: tuple[str, ...] | None = None
+    not_taken: tuple[str, ...] = ()
     preparation: dict[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +104,8 @@ def load(
     missing: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     images: ImageOptions | None = None,
     feature_names: Sequence[str] | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Classes | None = None,
+    without: Collection[str] = (),
     progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """Reads the data for a model; of large files only what is asked for, and that part by part.
@@ -114,7 +120,8 @@ def load(
         missing: By input, where NaN is a missing value rather than a fault; broadcasts to one call of one row.
         images: What becomes of the pixels of images.
         feature_names: The columns of a table that a single input takes, in its order.
-        classes: The model's own, in its order, for labels that are text; None: those of the labels, sorted.
+        classes: The model's own, in its order; None: of labels that are text, those of the labels, sorted.
+        without: Keys of a .npz file that are no inputs, such as groups.
         progress: Told the share that is read, 0 to 1.
 
     Raises:
@@ -124,15 +131,11 @@ def load(
         OSError: A file cannot be read.
     """
     path = Path(path)
-    found = _find(path, inputs, labels, images, feature_names, progress)
+    found = _find(path, inputs, labels, images, feature_names, without, progress)
     row_is_slice = _row_is_slice(path, inputs, found)
     _check_counts(path, found)
     arrays_of = {spec.name: _typed(path, spec, found, (missing or {}).get(spec.name), progress) for spec in inputs}
-    known, class_names = None, None
-    if found.labels is not None:
-        known, class_names = to_classes(path, np.asarray(found.labels[:]), classes, found.place)
-        if class_names:
-            found.preparation |= {"classes": list(class_names), "classes_of": "the model" if classes else "the labels"}
+    known, class_names = _classes(path, found, classes)
     return Dataset(
         rows={name: _slices(array) if row_is_slice else array for name, array in arrays_of.items()},
         row_is_slice=row_is_slice,
@@ -142,6 +145,7 @@ def load(
         labels_sha256=found.labels_sha256,
         class_names=class_names,
         table_columns=found.table_columns,
+        not_taken=found.not_taken,
         preparation=found.preparation,
         place=found.place,
     )
@@ -183,6 +187,7 @@ def _find(
     labels: str | Path | None,
     images: ImageOptions | None,
     feature_names: Sequence[str] | None,
+    without: Collection[str],
     progress: Callable[[float], None],
 ) -> _Found:
     table = path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
@@ -192,7 +197,7 @@ def _find(
         raise DataError(f"{path}: no folder of images, so nothing can be done to their pixels; leave the options out")
     if path.is_dir():
         return _in_folder(path, inputs, labels, images or ImageOptions(), progress)
-    return _in_table(path, inputs, labels, feature_names) if table else _in_arrays(path, inputs, labels)
+    return _in_table(path, inputs, labels, feature_names) if table else _in_arrays(path, inputs, labels, without)
 
 
 def _in_folder(
@@ -231,6 +236,7 @@ def _in_table(
         names=fed.names,
         place=table.place,
         table_columns=tuple(table.columns),
+        not_taken=tuple(name for name in table.columns if name not in {label, *chain(*fed.names.values())}),
         preparation={"columns": {name: list(columns) for name, columns in fed.names.items()}},
     )
     if label in table.columns:
@@ -240,8 +246,9 @@ def _in_table(
     return found
 
 
-def _in_arrays(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None) -> _Found:
-    held = arrays.open_arrays(path)
+def _in_arrays(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None, without: Collection[str]) -> _Found:
+    inner = {spec.name for spec in inputs}
+    held = {name: rows for name, rows in arrays.open_arrays(path).items() if name in inner or name not in without}
     names = _feature_names(path, held.pop(FEATURE_NAMES, None), inputs)
     found = _Found(arrays={}, sha256=_sha256(path), names={} if names is None else {inputs[0].name: names})
     keys = tuple(held)
@@ -249,8 +256,23 @@ def _in_arrays(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | No
         found.labels = held.pop(str(labels), None)
         if found.labels is None:
             found.labels, found.labels_sha256 = _label_file(path, labels, keys)
-    found.arrays = {spec.name: _array_of(path, held, spec.name, len(inputs)) for spec in inputs}
+    taken = {spec.name: _name_of(path, held, spec.name, len(inputs)) for spec in inputs}
+    found.arrays = {spec.name: _in_columns(spec, held[taken[spec.name]]) for spec in inputs}
+    found.not_taken = tuple(name for name in held if name not in taken.values())
     return found
+
+
+def _classes(
+    path: Path, found: _Found, known: Classes | None
+) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Labels as the model has them, and the names of their classes."""
+    if found.labels is None:
+        return None, None
+    labels, names = to_classes(path, np.asarray(found.labels[:]), known, found.place)
+    if names:
+        whose = "the model" if known and isinstance(known[0], str) else "the labels"
+        found.preparation |= {"classes": list(names), "classes_of": whose}
+    return labels, names
 
 
 def _label_file(path: Path, labels: str | Path, there: Sequence[str]) -> tuple[StoredRows, str]:
@@ -263,12 +285,22 @@ def _label_file(path: Path, labels: str | Path, there: Sequence[str]) -> tuple[S
     return next(iter(held.values())), _sha256(file)
 
 
-def _array_of(path: Path, held: Mapping[str, StoredRows], name: str, inputs: int) -> StoredRows:
+def _name_of(path: Path, held: Mapping[str, StoredRows], name: str, inputs: int) -> str:
+    """Of the array for an input."""
     if name in held:
-        return held[name]
+        return name
     if inputs == 1 and len(held) == 1:
-        return next(iter(held.values()))
-    raise DataError(f"{path}: no array for input {name!r}; it has {_listed(tuple(held))}")
+        return next(iter(held))
+    raise DataError(
+        f"{path}: no array for input {name!r}; it has {_listed(tuple(held))}: give the one with its rows that name"
+    )
+
+
+def _in_columns(spec: TensorSpec, array: StoredRows) -> StoredRows:
+    """Of an input of one value a row, rows without an axis for it, as columns of a table are, with that axis."""
+    if array.ndim != 1 or len(spec.shape) != 2 or spec.shape[1] != 1:
+        return array
+    return ChangedRows(array, lambda part: part[:, np.newaxis], (len(array), 1), array.dtype)
 
 
 def _feature_names(path: Path, array: StoredRows | None, inputs: Sequence[TensorSpec]) -> tuple[str, ...] | None:
@@ -299,6 +331,7 @@ def _row_is_slice(path: Path, inputs: Sequence[TensorSpec], found: _Found) -> bo
 def _check_counts(path: Path, found: _Found) -> None:
     counts = {name: len(array) for name, array in found.arrays.items()}
     if found.labels is not None:
+        check_one_a_row(path, found.labels.shape, min(counts.values()))
         counts["the labels"] = prod(found.labels.shape)
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name}: {count}" for name, count in counts.items())

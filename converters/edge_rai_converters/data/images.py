@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data.rows import Array, ChangedRows, FileRows, StoredRows, spill
-from edge_rai_converters.errors import DataError, MissingExtraError
+from edge_rai_converters.errors import DataError, missing
 from edge_rai_converters.words import first_line
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def read_images(
         OSError: A file cannot be read.
     """
     if find_spec("PIL") is None:
-        raise MissingExtraError(f"{folder}: reading images takes Pillow: pip install 'edge-rai-converters[images]'")
+        raise missing("PIL", f"{folder}: reading images takes Pillow")
     form = _form(folder, inputs, options)
     change = _change(folder, inputs[0], options, form)
     names, left_out = _names(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +15,67 @@ from edge_rai_converters.errors import DataError
 if TYPE_CHECKING:
     import onnx
 
-# Where exported classifiers keep classes that are text: in the operator itself, or where this one looks them up.
-_ATTRIBUTE, _LOOK_UP = "classlabels_strings", "ArrayFeatureExtractor"
+Classes = tuple[str, ...] | tuple[int, ...]
+Place = Callable[[int], str]
+
+# Where exported classifiers keep their classes: in the operator itself, or where this one looks them up.
+_TEXTS, _NUMBERS = "classlabels_strings", ("classlabels_ints", "classlabels_int64s")
+_LOOK_UP = "ArrayFeatureExtractor"
+_SHOWN = 10
 
 
 def model_classes(graph: onnx.GraphProto) -> tuple[str, ...] | None:
     """The classes of a classifier that answers with text, in the order of its scores; None when it does not say."""
     texts = {constant.name: constant.string_data for constant in graph.initializer}
-    found = {tuple(texts[node.input[0]]) for node in graph.node if node.op_type == _LOOK_UP and node.input[0] in texts}
-    found |= {tuple(given.strings) for node in graph.node for given in node.attribute if given.name == _ATTRIBUTE}
+    found = {tuple(texts[name]) for name in _looked_up(graph) if name in texts}
+    found |= {tuple(given.strings) for node in graph.node for given in node.attribute if given.name == _TEXTS}
     found.discard(())
     return tuple(name.decode() for name in found.pop()) if len(found) == 1 else None
 
 
+def model_numbers(graph: onnx.GraphProto) -> tuple[int, ...] | None:
+    """The classes of a classifier that answers with whole numbers, likewise."""
+    found = {tuple(given.ints) for node in graph.node for given in node.attribute if given.name in _NUMBERS}
+    found |= set(_numbers(graph))
+    found.discard(())
+    return found.pop() if len(found) == 1 else None
+
+
+def _looked_up(graph: onnx.GraphProto) -> set[str]:
+    return {node.input[0] for node in graph.node if node.op_type == _LOOK_UP}
+
+
+def _numbers(graph: onnx.GraphProto) -> Iterator[tuple[int, ...]]:
+    """Constants of whole numbers, of which none is there twice: others are the labels of neighbours, or features."""
+    from onnx import numpy_helper
+
+    for constant in graph.initializer:
+        if constant.name in _looked_up(graph):
+            values = numpy_helper.to_array(constant).reshape(-1)
+            if values.dtype.kind in "iu" and len(np.unique(values)) == len(values):
+                yield tuple(map(int, values))
+
+
+def check_one_a_row(path: Path, shape: tuple[int, ...], rows: int) -> None:
+    """Refuses labels with several values a row.
+
+    Args:
+        path: For messages.
+        shape: Of the labels.
+        rows: Of the data.
+
+    Raises:
+        DataError: There are as many rows of labels, and a row has several.
+    """
+    if len(shape) == 2 and shape[0] == rows and shape[1] > 1:
+        raise DataError(
+            f"{path}: labels have {shape[1]} values a row, as one-hot labels do; give one class a row, such as "
+            "numpy.argmax(labels, axis=1)"
+        )
+
+
 def to_classes(
-    path: Path, labels: Array, known: Sequence[str] | None, place: Callable[[int], str]
+    path: Path, labels: Array, known: Classes | None, place: Place
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
     """The class of each row, (N,), and the names of the classes where labels are text.
 
@@ -43,35 +89,90 @@ def to_classes(
         DataError: Some label is missing, no whole number, or none of the model's classes.
     """
     flat = labels.reshape(-1)
+    texts = tuple(name for name in known or () if isinstance(name, str))
+    numbers = [number for number in known or () if isinstance(number, int)]
     if flat.dtype.kind in "UO":
-        return _indices(path, flat, known, place)
-    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-        row = int(np.argmin(np.isfinite(flat)))
+        _refuse_missing(path, np.array([isinstance(label, str) for label in flat]), place)
+        whole = _as_whole(flat) if numbers else None
+        if whole is None:
+            return _indices(path, flat, texts or _sorted(path, flat, numbers), place)
+        flat = whole
+    if flat.dtype.kind not in "fiub":
         raise DataError(
-            f"{path}: the label in {place(row)} is {flat[row]}; every row needs a class, or leave labels out"
+            f"{path}: labels hold {flat.dtype}, such as {flat[0]!s}; give the class of each row as a whole number or "
+            "as text (labels.astype(str))"
         )
-    if flat.dtype.kind not in "fiub" or not np.array_equal(flat, flat.astype(np.int64)):
+    classes = _whole(path, flat, place)
+    if numbers:
+        _refuse_unknown(path, classes, numbers, place)
+    return classes, None
+
+
+def _refuse_missing(path: Path, there: npt.NDArray[np.bool_], place: Place) -> None:
+    if not there.all():
+        where = place(int(np.argmin(there)))
+        raise DataError(f"{path}: the label in {where} is missing; give that row its class, or leave the row out")
+
+
+def _as_whole(labels: Array) -> Array | None:
+    """Text that is whole numbers, all of it, as numbers."""
+    try:
+        return np.array([int(label) for label in labels], np.int64)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole(path: Path, labels: Array, place: Place) -> npt.NDArray[np.int64]:
+    """Numbers as whole ones."""
+    if labels.dtype.kind == "f":
+        _refuse_missing(path, ~np.isnan(labels), place)
+        with np.errstate(invalid="ignore"):
+            other = labels != labels.astype(np.int64)
+        if other.any():
+            row = int(np.argmax(other))
+            raise DataError(
+                f"{path}: the label in {place(row)} is {float(labels[row]):g}, and a class is a whole number, as the "
+                "model counts them, or text; of a model that answers no class leave labels out"
+            )
+    return labels.astype(np.int64)
+
+
+def _refuse_unknown(path: Path, labels: npt.NDArray[np.int64], known: Sequence[int], place: Place) -> None:
+    strange = ~np.isin(labels, known)
+    if strange.any():
+        row = int(np.argmax(strange))
+        one_too_many = bool(np.isin(labels - 1, known).all())
+        mend = "subtract 1 from each label" if one_too_many else "number labels as the model does"
         raise DataError(
-            f"{path}: labels hold {flat.dtype} such as {flat[0]!r}; they must be whole numbers or text, the class of "
-            "each row"
+            f"{path}: the label in {place(row)} is {labels[row]}, which is none of the model's classes, "
+            f"{_shown(known)}; {mend}"
         )
-    return flat.astype(np.int64), None
+
+
+def _sorted(path: Path, labels: Array, numbers: Sequence[int]) -> tuple[str, ...]:
+    """The classes of labels that are text, in the order in which training libraries number them."""
+    names = tuple(sorted(set(map(str, labels))))
+    if numbers and list(range(len(names))) != list(numbers):
+        raise DataError(
+            f"{path}: labels are text, {_shown(names)}, and the model numbers its classes {_shown(numbers)}; give its "
+            "numbers"
+        )
+    return names
 
 
 def _indices(
-    path: Path, labels: Array, known: Sequence[str] | None, place: Callable[[int], str]
+    path: Path, labels: Array, names: tuple[str, ...], place: Place
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    for row, label in enumerate(labels):
-        if not isinstance(label, str):
-            raise DataError(
-                f"{path}: the label in {place(row)} is missing; every row needs a class, or leave labels out"
-            )
-    names = tuple(known) if known else tuple(sorted(set(map(str, labels))))
-    index = {name: place for place, name in enumerate(names)}
+    index = {name: number for number, name in enumerate(names)}
     for row, label in enumerate(labels):
         if str(label) not in index:
             raise DataError(
-                f"{path}: the label {str(label)!r} in {place(row)} is none of the model's classes, "
-                f"{', '.join(map(repr, names))}"
+                f"{path}: the label {str(label)!r} in {place(row)} is none of the model's classes, {_shown(names)}; "
+                f"spell labels as the model does, or give whole numbers, from 0 for {names[0]!r} on"
             )
     return np.array([index[str(label)] for label in labels], np.int64), names
+
+
+def _shown(classes: Sequence[object]) -> str:
+    listed = ", ".join(map(repr, classes[:_SHOWN]))
+    return f"{listed} and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else listed

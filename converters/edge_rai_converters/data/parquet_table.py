@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_rai_converters.data.rows import Array
 from edge_rai_converters.data.tables import Texts, check_names, check_size
-from edge_rai_converters.errors import DataError, MissingExtraError
+from edge_rai_converters.errors import DataError, missing
 from edge_rai_converters.words import first_line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def read_parquet(path: Path) -> tuple[dict[str, Array], None]:
     """The columns; see ``tables.Table``. Dates and times become text."""
     if find_spec("pyarrow") is None:
-        raise MissingExtraError(f"{path}: reading Parquet takes pyarrow: pip install 'edge-rai-converters[parquet]'")
+        raise missing("pyarrow", f"{path}: reading Parquet takes pyarrow")
     from pyarrow import parquet
 
     with path.open("rb") as opened:

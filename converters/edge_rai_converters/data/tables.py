@@ -154,10 +154,12 @@ def feed_inputs(
         labels: The column that is none of the input's.
 
     Raises:
-        DataError: There is no such column, or it is of another kind.
+        DataError: There is no such column, or it is of another kind; or an input takes no columns.
     """
+    _refuse_wide(table.path, inputs)
     several = len(inputs) > 1 or inputs[0].shape[1:] in ((), (1,))
-    if feature_names is None and several and all(spec.name in table.columns for spec in inputs):
+    by_name = several and all(spec.name in table.columns for spec in inputs)
+    if by_name and (feature_names is None or set(feature_names) == {spec.name for spec in inputs}):
         names: dict[str, tuple[str, ...]] = {spec.name: (spec.name,) for spec in inputs}
     elif len(inputs) == 1:
         names = {inputs[0].name: _of_single(table, inputs[0], feature_names, labels)}
@@ -169,6 +171,18 @@ def feed_inputs(
             else f"{table.path}: feature_names are of a model with one input; this one takes columns by their names"
         )
     return Fed({spec.name: _stack(table, spec, names[spec.name]) for spec in inputs}, names)
+
+
+def _refuse_wide(path: Path, inputs: Sequence[TensorSpec]) -> None:
+    """Refuses inputs whose rows have several axes: a table has no order for their values."""
+    wide = next((spec for spec in inputs if len(spec.shape) > 2), None)
+    if wide is not None:
+        shape = ", ".join("any" if extent is None else str(extent) for extent in wide.shape)
+        images = "a folder of images, " if len(inputs) == 1 and len(wide.shape) == 4 else ""
+        raise DataError(
+            f"{path}: input {wide.name!r} takes ({shape}), and a row of a table is one axis of values; give {images}"
+            ".npz or .npy"
+        )
 
 
 def _of_single(

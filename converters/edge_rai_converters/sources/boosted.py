@@ -65,8 +65,8 @@ def export(library: str, model: Any, sample: Sample | None, name: str) -> Export
         MissingExtraError: onnxmltools is not installed.
         UnsupportedModelError: It cannot export the model.
     """
-    convert = getattr(imported("onnxmltools", library), f"convert_{library}")
-    tensors = imported("onnxmltools.convert.common.data_types", library)
+    convert = getattr(imported("onnxmltools"), f"convert_{library}")
+    tensors = imported("onnxmltools.convert.common.data_types")
     known = _LIBRARIES[library]
     with exporting(name, "onnxmltools"):
         width = model.n_features_in_ if hasattr(model, "n_features_in_") else getattr(model, known.width)()
@@ -104,7 +104,7 @@ def _answer(library: str, model: Any, rows: Array) -> Array:
     for method in ("predict_proba", "predict"):
         if hasattr(model, "n_features_in_") and hasattr(model, method):
             return np.asarray(getattr(model, method)(rows))
-    return np.asarray(model.predict(imported(library, library).DMatrix(rows) if library == "xgboost" else rows))
+    return np.asarray(model.predict(imported(library).DMatrix(rows) if library == "xgboost" else rows))
 
 
 def read(library: str, path: Path) -> Any:
@@ -115,7 +115,7 @@ def read(library: str, path: Path) -> Any:
         BundleError: It cannot read the file.
         OSError: Nobody can.
     """
-    module, known = imported(library, library), _LIBRARIES[library]
+    module, known = imported(library), _LIBRARIES[library]
     with path.open("rb"):  # raises what is to be said of a file that nobody can read
         pass
     # Neither library checks what it reads: a damaged file can end the process, so that first another one tries.
@@ -142,9 +142,9 @@ def register(model: Any) -> None:
 
 def _register(library: str) -> None:
     known = _LIBRARIES[library]
-    estimators = imported(library, library)
-    converters = imported(f"onnxmltools.convert.{library}.operator_converters.{known.converters}", library)
-    skl2onnx, shapes = imported("skl2onnx", library), imported("skl2onnx.common.shape_calculator", library)
+    estimators = imported(library)
+    converters = imported(f"onnxmltools.convert.{library}.operator_converters.{known.converters}")
+    skl2onnx, shapes = imported("skl2onnx"), imported("skl2onnx.common.shape_calculator")
     for task, options in _ASKED.items():
         skl2onnx.update_registered_converter(
             getattr(estimators, f"{known.estimators}{task}"),

@@ -16,7 +16,7 @@ import onnx
 from onnx.version_converter import convert_version
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters.errors import MissingExtraError
+from edge_rai_converters.errors import MissingExtraError, missing
 from edge_rai_converters.sources.onnx import MIN_OPSET, opset_of
 from edge_rai_converters.words import first_line
 
@@ -43,19 +43,17 @@ class Exported:
     answers: Sequence[Array] = ()
 
 
-def imported(module: str, extra: str) -> ModuleType:
+def imported(module: str) -> ModuleType:
     """A module of a package that an extra brings.
 
     Raises:
-        MissingExtraError: It cannot be imported; names the extra.
+        MissingExtraError: It cannot be imported; says how to install it.
     """
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"this model needs {module.partition('.')[0]}, which cannot be imported ({first_line(error)}): "
-            f"pip install 'edge-rai-converters[{extra}]'"
-        ) from error
+        name = module.partition(".")[0]
+        raise missing(name, f"this model needs {name}, which cannot be imported ({first_line(error)})") from error
 
 
 @contextmanager

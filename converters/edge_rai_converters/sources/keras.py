@@ -20,8 +20,6 @@ from edge_rai_converters.sources.exported import (
 )
 from edge_rai_converters.words import first_line
 
-EXTRA = "keras"
-
 
 def export(model: Any, sample: Sample | None, name: str) -> Exported:
     """The model in ONNX; axis 0 of every input is free.
@@ -35,7 +33,7 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         MissingExtraError: Keras is not installed.
         UnsupportedModelError: Keras cannot export it.
     """
-    keras = imported("keras", EXTRA)
+    keras = imported("keras")
     if not isinstance(model, keras.Model):
         raise UnsupportedModelError(f"{name}: of Keras's objects only a keras.Model of Keras 3 is a model; give that")
     with exporting(name, "Keras"), tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
@@ -65,7 +63,7 @@ def read(path: Path) -> Any:
         MissingExtraError: Keras is not installed.
         BundleError: It cannot read the file.
     """
-    keras = imported("keras", EXTRA)
+    keras = imported("keras")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # it raises whatever its parts raise

@@ -18,6 +18,8 @@ from edge_rai_converters.sources.external import MAX_BYTES, embed
 from edge_rai_converters.words import first_line
 
 MIN_OPSET = 11
+# Every ONNX Runtime that a device may have knows it, and no operator of an export lacks it.
+EXPORT_AGAIN = "export it again with opset 17 (skl2onnx: to_onnx(model, X, target_opset=17))"
 Kind = Literal["onnx", "scikit-learn", "xgboost", "lightgbm", "pytorch", "keras"]
 
 _DTYPES: dict[int, str] = {
@@ -131,7 +133,7 @@ def _refuse_old_opset(path: Path, proto: onnx.ModelProto) -> None:
     opset = opset_of(proto)
     if opset is not None and opset < MIN_OPSET:
         raise UnsupportedModelError(
-            f"{path}: the model uses opset {opset}; at least {MIN_OPSET} is needed: export it again with a newer one"
+            f"{path}: the model uses opset {opset}; at least {MIN_OPSET} is needed: {EXPORT_AGAIN}"
         )
 
 

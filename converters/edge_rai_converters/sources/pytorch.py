@@ -11,8 +11,6 @@ import numpy as np
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.sources.exported import MOST_ROWS, OPSET, Array, Exported, Sample, exporting, imported
 
-EXTRA = "torch"
-
 
 def export(model: Any, sample: Sample | None, name: str) -> Exported:
     """The module in ONNX, as it answers in evaluation mode; axis 0 of every input is free.
@@ -27,8 +25,8 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         MissingExtraError: torch or onnxscript is not installed.
         UnsupportedModelError: torch cannot export it.
     """
-    torch = imported("torch", EXTRA)
-    imported("onnxscript", EXTRA)
+    torch = imported("torch")
+    imported("onnxscript")
     if not isinstance(model, torch.nn.Module):
         raise UnsupportedModelError(f"{name}: of PyTorch's objects only a torch.nn.Module is a model; give that")
     if not sample:
@@ -39,23 +37,28 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         names = [key for key in inspect.signature(module.forward).parameters if key in rows]
         by_name = len(names) == len(rows)
         names = names if by_name else list(rows)
-        free = [{0: torch.export.Dim("rows")} for _ in names]
-        # Two of them, as the exporter takes a length of 1 for a constant.
-        two = {key: rows[key][torch.arange(2) % len(rows[key])] for key in names}
-        program = torch.onnx.export(
-            module,
-            () if by_name else tuple(two.values()),
-            kwargs=two if by_name else None,
-            dynamo=True,
-            dynamic_shapes=dict(zip(names, free, strict=True)) if by_name else tuple(free),
-            input_names=names,
-            opset_version=OPSET,
-            verbose=False,
-        )
+        program = _exported(torch, module, {key: rows[key] for key in names}, by_name=by_name)
         with torch.no_grad():
             answers = module(**rows) if by_name else module(*rows.values())
     feed = {key: tensor.numpy() for key, tensor in rows.items()}
     return Exported(program.model_proto, feed, [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(answers)])
+
+
+def _exported(torch: Any, module: Any, rows: dict[str, Any], *, by_name: bool) -> Any:
+    """What torch makes of the module; rows of each input, in the order of its arguments or by their names."""
+    free = [{0: torch.export.Dim("rows")} for _ in rows]
+    # Two of them, as the exporter takes a length of 1 for a constant.
+    two = {key: array[torch.arange(2) % len(array)] for key, array in rows.items()}
+    return torch.onnx.export(
+        module,
+        () if by_name else tuple(two.values()),
+        kwargs=two if by_name else None,
+        dynamo=True,
+        dynamic_shapes=dict(zip(two, free, strict=True)) if by_name else tuple(free),
+        input_names=list(two),
+        opset_version=OPSET,
+        verbose=False,
+    )
 
 
 def _tensor(torch: Any, array: Array, module: Any) -> Any:

@@ -85,6 +85,11 @@ def _read_file(path: Path, sample: Sample | None) -> SourceModel:
             f"{path}: opening a {suffix} file runs code that is in it; open it yourself, if you trust it, and pass the "
             "object to edge_rai_converters.convert"
         )
+    if suffix == ".tflite":
+        raise UnsupportedModelError(
+            f"{path}: a .tflite model is what conversions end with; give the model that it was made from (edge-rai run "
+            "and edge_rai.load take it as it is)"
+        )
     if suffix not in _FILES:
         raise UnsupportedModelError(f"{path}: not a known kind of model; known are {_KNOWN}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

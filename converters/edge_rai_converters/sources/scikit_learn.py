@@ -16,7 +16,6 @@ from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample,
 from edge_rai_converters.sources.tables import Column, columns, fed, table
 from edge_rai_converters.words import first_line, number_of
 
-EXTRA = "sklearn"
 # Of ai.onnx.ml: the newest that knows the operators of skl2onnx and no other types of them.
 _OPSETS = {"": OPSET, "ai.onnx.ml": 3}
 _TYPES = {
@@ -40,7 +39,7 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         UnsupportedModelError: skl2onnx has no converter for a part of the model.
         DataError: The sample has other columns than the model was fitted with, or rows that it refuses.
     """
-    skl2onnx, tensors = imported("skl2onnx", EXTRA), imported("skl2onnx.common.data_types", EXTRA)
+    skl2onnx, tensors = imported("skl2onnx"), imported("skl2onnx.common.data_types")
     given = columns(sample, getattr(model, "n_features_in_", None), name)
     _check_width(model, given, name)
     types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]
@@ -63,10 +62,10 @@ def _check_width(model: Any, given: list[Column], name: str) -> None:
     absent = [column for column in fitted if column not in names]
     if len(given) > 1 and fitted and absent:
         raise DataError(f"{name}: it was fitted with a column {absent[0]!r}, and the data have none of that name")
-    width = getattr(model, "n_features_in_", None)
-    if len(given) == 1 and width not in (None, given[0].width):
+    width, there = getattr(model, "n_features_in_", None), sum(column.width for column in given)
+    if width not in (None, there) and (len(given) == 1 or not fitted):
         raise DataError(
-            f"{name}: it was fitted with {number_of(width, 'column')}, and the data have {given[0].width}; give it "
+            f"{name}: it was fitted with {number_of(width, 'column')}, and the data have {there}; give it "
             "those and no others: of a table name them as feature_names, and the one with the classes as labels"
         )
 
@@ -75,7 +74,7 @@ def _converted(skl2onnx: Any, model: Any, types: list[tuple[str, Any]]) -> onnx.
     convert: Callable[..., onnx.ModelProto] = partial(
         skl2onnx.convert_sklearn, model, "model", types, target_opset=_OPSETS
     )
-    if not imported("sklearn.base", EXTRA).is_classifier(model):
+    if not imported("sklearn.base").is_classifier(model):
         return convert()
     try:
         # A ZipMap would make a list of dicts of the probabilities, which no device wants.
@@ -103,4 +102,4 @@ def _as_fitted(model: Any, feed: Sample) -> Any:
     names = list(getattr(model, "feature_names_in_", ()))
     if not names or any(name not in feed for name in names):
         return table(feed)
-    return imported("pandas", EXTRA).DataFrame({name: feed[name][:, 0] for name in names})
+    return imported("pandas").DataFrame({name: feed[name][:, 0] for name in names})

@@ -43,15 +43,7 @@ def prune(
     Raises:
         ValueError: ``keep`` or ``part`` is no share, ``importance`` is not known, or ``max_drop`` is negative.
     """
-    if keep != "auto" and not 0 < keep < 1:
-        raise ValueError(f'keep = {keep}: expected a share between 0 and 1, or "auto"')
-    if importance not in (*MEASURES, "best"):
-        raise ValueError(f"importance = {importance!r}: expected one of {', '.join(MEASURES)}, best")
-    if max_drop < 0:
-        raise ValueError(f"max_drop = {max_drop}: expected points from 0 to 100")
-
-    if not 0 < part <= 1:
-        raise ValueError(f"part = {part}: expected a share above 0, up to 1")
+    _check(keep, importance, max_drop, part)
 
     def run(model: onnx.ModelProto, material: Material) -> onnx.ModelProto:
         attempts = Attempts(model, material, seed)
@@ -68,3 +60,14 @@ def prune(
         return result
 
     return Pass("prune", run, requires=(FLOAT,), ensures=(VALID, SAME_SIGNATURE))
+
+
+def _check(keep: float | Literal["auto"], importance: str, max_drop: float, part: float) -> None:
+    if keep != "auto" and not 0 < keep < 1:
+        raise ValueError(f'keep = {keep}: expected a share between 0 and 1, or "auto"')
+    if importance not in (*MEASURES, "best"):
+        raise ValueError(f"importance = {importance!r}: expected one of {', '.join(MEASURES)}, best")
+    if max_drop < 0:
+        raise ValueError(f"max_drop = {max_drop}: expected points from 0 to 100")
+    if not 0 < part <= 1:
+        raise ValueError(f"part = {part}: expected a share above 0, up to 1")

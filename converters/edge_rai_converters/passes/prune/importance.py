@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edge_rai_converters.passes.contract import NotApplicableError
 from edge_rai_converters.passes.prune.channels import Channels, Group, Layer
 from edge_rai_converters.passes.prune.layers import weight_of
 from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
@@ -36,6 +37,9 @@ class Evidence:
         model: The tidied model.
         channels: Of it.
         sample: Rows to run.
+
+    Raises:
+        NotApplicableError: They lead to values that are not finite.
     """
 
     def __init__(self, model: onnx.ModelProto, channels: Channels, sample: Sample) -> None:
@@ -83,7 +87,11 @@ class Evidence:
                 for place in places:
                     rows = np.ones((len(values), len(place) + 1))
                     rows[:, :-1] = values[:, place]
-                    sums[key] += rows.T @ rows
+                    with np.errstate(invalid="ignore", over="ignore"):  # told below
+                        sums[key] += rows.T @ rows
+        wild = next((layers[key[1]].reads for key, total in sums.items() if not np.isfinite(total).all()), None)
+        if wild is not None:
+            raise NotApplicableError(f"calibration rows lead to values that are not finite, in {wild!r}")
         return {key: total / max(total[-1, -1], 1) for key, total in sums.items()}
 
     def _by_magnitude(self, index: int, _: Kept, count: int) -> Array:

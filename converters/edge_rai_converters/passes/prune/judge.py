@@ -27,11 +27,11 @@ class Judge:
         self._decision = find_decision(self._wanted.outputs, None)
 
     def closeness(self, model: onnx.ModelProto) -> tuple[float, float]:
-        """Share of rows with the same class, or of values within 5 % where there is none; minus the mean difference."""
+        """Share of rows with the same class, or of quantities within 5 %, the lesser; minus the mean difference."""
         pairs = self._wanted.by(_runner(model)).beside(self._wanted)
         found = compare(pairs, self._wanted.outputs, self._decision, None)
-        share = found.agreement if found.agreement is not None else found.share_within
-        return 1.0 if share is None else share, -found.mean_difference
+        shares = [share for share in (found.agreement, found.share_within) if share is not None]
+        return min(shares, default=1.0), -found.mean_difference
 
 
 def _runner(model: onnx.ModelProto) -> Runner:

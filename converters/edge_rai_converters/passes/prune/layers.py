@@ -15,7 +15,18 @@ from edge_rai_converters.passes.prune.tidy import attribute, constants, replace
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-FITTED = ("Conv", "Gemm", "MatMul")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def channel_axis(node: onnx.NodeProto) -> int:
+    """Of the layer's answer."""
+    return 1 if node.op_type in _CONVOLUTIONS else -1
+
+
+def can_be_fitted(node: onnx.NodeProto) -> bool:
+    """Whether its places are known: of a transposed convolution, where neither padding nor extents are to be found."""
+    found = attribute(node, "auto_pad", b"NOTSET") != b"NOTSET" or attribute(node, "output_shape", None) is not None
+    return node.op_type in ("Conv", "Gemm", "MatMul") or (node.op_type == "ConvTranspose" and not found)
 
 
 def weight_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> Floats:
@@ -43,9 +54,11 @@ def matrix_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> Floats:
 def set_matrix(graph: onnx.GraphProto, node: onnx.NodeProto, matrix: Floats) -> None:
     """The reverse of ``matrix_of``; the bias of a MatMul goes to what is added behind it."""
     weight, bias = matrix[:, :-1], matrix[:, -1].reshape(-1)
+    dims = tuple(constants(graph)[node.input[1]].dims)
     if node.op_type == "Conv":
-        dims = tuple(constants(graph)[node.input[1]].dims)
         weight = weight.transpose(0, 2, 1).reshape(dims)
+    elif node.op_type == "ConvTranspose":
+        weight = weight.reshape(dims[0], -1, dims[1]).transpose(0, 2, 1).reshape(dims)
     else:
         weight = weight[0].T if attribute(node, "transB", 0) else weight[0]
     for name in ("alpha", "beta"):
@@ -62,6 +75,11 @@ def set_matrix(graph: onnx.GraphProto, node: onnx.NodeProto, matrix: Floats) -> 
         replace(graph, adder, index, (old + bias).astype(np.float32))
 
 
+def has_bias(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+    """Whether there is a place for one."""
+    return node.op_type != "MatMul" or added_behind(graph, node) is not None
+
+
 def added_behind(graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[onnx.NodeProto, int] | None:
     """The Add, and which of its inputs, by which a MatMul gets its bias."""
     readers = [other for other in graph.node if node.output[0] in other.input]
@@ -76,19 +94,19 @@ def added_behind(graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[onnx.Nod
 
 def places(node: onnx.NodeProto, answer: Array) -> int:
     """How many rows of the linear map an answer of the layer is."""
-    return int(answer.size // answer.shape[1 if node.op_type == "Conv" else -1])
+    return int(answer.size // answer.shape[channel_axis(node)])
 
 
 def rows_made(node: onnx.NodeProto, answer: Array, groups: int, chosen: Array) -> Floats:
     """Chosen rows of the answer, (groups, rows, channels a group)."""
-    flat = np.moveaxis(answer, 1, -1) if node.op_type == "Conv" else answer
+    flat = np.moveaxis(answer, channel_axis(node), -1)
     rows = flat[np.unravel_index(chosen, flat.shape[:-1])].astype(np.float64)
     return np.asarray(rows.reshape(len(rows), groups, -1).transpose(1, 0, 2))
 
 
 def rows_read(graph: onnx.GraphProto, node: onnx.NodeProto, given: Array, groups: int, chosen: Array) -> Floats:
     """What makes those rows, and last a one for the bias, (groups, rows, features + 1)."""
-    if node.op_type == "Conv":
+    if node.op_type in _CONVOLUTIONS:
         kernel = tuple(constants(graph)[node.input[1]].dims[2:])
         seen = _windows(node, given, kernel)
         rows = seen[np.unravel_index(chosen, seen.shape[: 1 + len(kernel)])]
@@ -100,15 +118,39 @@ def rows_read(graph: onnx.GraphProto, node: onnx.NodeProto, given: Array, groups
 
 
 def _windows(node: onnx.NodeProto, given: Array, kernel: tuple[int, ...]) -> Array:
-    """A view of a convolution's input, padded: (N, *places, C, *kernel)."""
+    """A view of a convolution's input, padded: (N, *places, C, *kernel); of a transposed one, of its input spread."""
     rank = len(kernel)
     strides, dilations = attribute(node, "strides", [1] * rank), attribute(node, "dilations", [1] * rank)
     reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
-    begin, end = _pads(node, given.shape[2:], strides, reach)
-    padded = np.pad(given, [(0, 0), (0, 0), *zip(begin, end, strict=True)])
+    transposed = node.op_type == "ConvTranspose"
+    padded = _spread(node, given, strides, reach) if transposed else _padded(node, given, strides, reach)
     seen = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + rank)))
-    steps = (slice(None), slice(None), *(slice(None, None, step) for step in (*strides, *dilations)))
-    return np.moveaxis(seen[steps], 1, 1 + rank)
+    places = [slice(None, None, 1 if transposed else stride) for stride in strides]
+    # A kernel that is spread over the answer is read against its direction.
+    inside = [slice(None, None, -dilation if transposed else dilation) for dilation in dilations]
+    chosen = (slice(None), slice(None), *places, *inside)
+    return np.moveaxis(seen[chosen], 1, 1 + rank)
+
+
+def _padded(node: onnx.NodeProto, given: Array, strides: list[int], reach: list[int]) -> Array:
+    begin, end = _pads(node, given.shape[2:], strides, reach)
+    return np.pad(given, [(0, 0), (0, 0), *zip(begin, end, strict=True)])
+
+
+def _spread(node: onnx.NodeProto, given: Array, strides: list[int], reach: list[int]) -> Array:
+    """Each value a stride behind the one before, and zeros between and around them for each place of the answer."""
+    rank, whole = len(strides), (slice(None), slice(None))
+    pads, more = attribute(node, "pads", [0] * (2 * rank)), attribute(node, "output_padding", [0] * rank)
+    sizes = [(size - 1) * stride + 1 for size, stride in zip(given.shape[2:], strides, strict=True)]
+    spread = np.zeros((*given.shape[:2], *sizes), given.dtype)
+    apart = (*whole, *(slice(None, None, stride) for stride in strides))
+    spread[apart] = given
+    # As far as the kernel reaches, and then without what the padding takes away.
+    around = [(length - 1, length - 1 + extra) for length, extra in zip(reach, more, strict=True)]
+    wide = np.pad(spread, [(0, 0), (0, 0), *around])
+    ends = zip(pads[:rank], pads[rank:], wide.shape[2:], strict=True)
+    left = (*whole, *(slice(begin, size - end) for begin, end, size in ends))
+    return wide[left]
 
 
 def _pads(

@@ -86,17 +86,15 @@ def _matmul(trace: Trace, index: int, node: onnx.NodeProto) -> Layout | None:
 def _layer(
     trace: Trace, index: int, node: onnx.NodeProto, given: Layout | None, made: Ids, groups: int
 ) -> Layout | None:
-    """Notes a layer with a bias in its third input and channels on axis 1."""
-    trace.layers.append(Layer(index, node.input[0], 1, None if given is None else given.ids, made, groups))
-    layout = Layout(1, made)
+    """Notes a layer with channels on axis 1 and a bias in its third input, which must be a constant, one a channel."""
     if len(node.input) > 2 and node.input[2]:
         bias = trace.value(node, 2)
-        if bias is None or (bias.ndim and bias.shape[:-1] not in ((), (1,))):
-            trace.freeze(node.input)
-            trace.sets.join(made, [FROZEN] * len(made))
-        elif bias.ndim and bias.shape[-1] == len(made):
+        if bias is None or bias.ndim > 2 or bias.shape[:-1] not in ((), (1,)):
+            return None
+        if bias.ndim and bias.shape[-1] == len(made):
             trace.cuts.append(Cut(index, 2, bias.ndim - 1, made))
-    return layout
+    trace.layers.append(Layer(index, node.input[0], 1, None if given is None else given.ids, made, groups))
+    return Layout(1, made)
 
 
 def _weight(trace: Trace, node: onnx.NodeProto) -> npt.NDArray[Any] | None:
@@ -267,10 +265,14 @@ def _same_beyond(shape: Sequence[int | None], made: Sequence[int | None]) -> boo
 
 def _shape(trace: Trace, _: int, node: onnx.NodeProto) -> Layout | None:
     """Harmless where only the extents of other axes are looked up."""
-    given = trace.layouts.get(node.input[0])
+    given, shape = trace.layouts.get(node.input[0]), trace.shapes.get(node.input[0])
+    if given is None:
+        return Layout(0, np.empty(0, np.int64))
+    if shape is None or node.attribute or node.output[0] in {value.name for value in trace.graph.output}:
+        return None
     for reader in trace.readers.get(node.output[0], ()):
         place = trace.value(reader, 1) if reader.op_type == "Gather" else None
-        if given is not None and (place is None or place.size != 1 or int(place.reshape(-1)[0]) in (given.axis, -1)):
+        if place is None or place.size != 1 or int(place.reshape(-1)[0]) % len(shape) == given.axis:
             return None
     return Layout(0, np.empty(0, np.int64))
 
@@ -294,7 +296,7 @@ def _axes(trace: Trace, node: onnx.NodeProto, rank: int) -> list[int] | None:
 def _reduce(trace: Trace, _: int, node: onnx.NodeProto) -> Layout | None:
     given, shape = trace.layouts.get(node.input[0]), trace.shapes.get(node.input[0])
     axes = None if shape is None else _axes(trace, node, len(shape))
-    if given is None or axes is None or given.axis in axes:
+    if given is None or not axes or given.axis in axes:  # none at all are all of them
         return None
     kept = attribute(node, "keepdims", 1)
     return given if kept else Layout(given.axis - sum(axis < given.axis for axis in axes), given.ids)

@@ -19,10 +19,19 @@ from onnx import numpy_helper
 
 from edge_rai_converters.passes.contract import Feed
 from edge_rai_converters.passes.prune.channels import Channels, Layer
-from edge_rai_converters.passes.prune.layers import FITTED, matrix_of, places, rows_made, rows_read, set_matrix
+from edge_rai_converters.passes.prune.layers import (
+    can_be_fitted,
+    channel_axis,
+    has_bias,
+    matrix_of,
+    places,
+    rows_made,
+    rows_read,
+    set_matrix,
+)
 from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
 from edge_rai_converters.passes.prune.surgery import Kept
-from edge_rai_converters.passes.prune.tidy import constants, drop_dead_constants
+from edge_rai_converters.passes.prune.tidy import captured, constants, drop_dead_constants
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -61,7 +70,7 @@ def repair(
     changed = _changed(pruned.graph, channels, kept)
     for index, layer in enumerate(channels.layers):
         wanted = only is None or index in only
-        if wanted and layer.reads in changed and pruned.graph.node[layer.node].op_type in FITTED:
+        if wanted and layer.reads in changed and can_be_fitted(pruned.graph.node[layer.node]):
             _Fit(original, pruned, layer, kept[layer.makes], sample, rows).write()
     drop_dead_constants(pruned.graph)
 
@@ -71,7 +80,7 @@ def _changed(graph: onnx.GraphProto, channels: Channels, kept: Kept) -> set[str]
     touched = {one.node for one in channels.cuts if not kept[one.ids].all()}
     found: set[str] = set()
     for index, node in enumerate(graph.node):
-        if index in touched or found.intersection(node.input):
+        if index in touched or found.intersection((*node.input, *captured(node))):
             found.update(node.output)
     return found
 
@@ -93,6 +102,7 @@ class _Fit:
         self._target = self._node.output[0]
         self._before, self._after = Probe(original, [self._target]), Probe(pruned, [layer.reads])
         self._old = matrix_of(self._graph, self._node)
+        self._constant = float(has_bias(self._graph, self._node))
         groups, features, _ = self._old.shape
         self._groups = groups
         most = max(_LEAST_ROWS, _ROWS_A_FEATURE * features)
@@ -135,7 +145,7 @@ class _Fit:
     def _pairs(self) -> Iterator[tuple[Floats, Floats]]:
         """What is read and what is to be made of it, (groups, rows, features + 1) and (groups, rows, channels)."""
         drawn = np.random.default_rng([self._sample.seed, self._layer.node])
-        axis = 1 if self._node.op_type == "Conv" else -1
+        axis = channel_axis(self._node)
         at_once = max(1, _VALUES_AT_ONCE // (self._groups * self._old.shape[1]))
         for feed in self._sample.calls(self._rows, rows_a_call(self._after, self._sample)):
             given = self._after.run(feed)[self._layer.reads]
@@ -145,10 +155,9 @@ class _Fit:
             chosen = np.sort(drawn.permutation(count)[:most]) if count > most else np.arange(count)
             for start in range(0, len(chosen), at_once):
                 part = chosen[start : start + at_once]
-                yield (
-                    rows_read(self._graph, self._node, given, self._groups, part),
-                    rows_made(self._node, wanted, self._groups, part),
-                )
+                read = rows_read(self._graph, self._node, given, self._groups, part)
+                read[..., -1] = self._constant  # zeros where a bias would be lost, so that none is found
+                yield read, rows_made(self._node, wanted, self._groups, part)
 
     def _solved(self, squares: Floats, products: Floats, count: int) -> Floats:
         scale = np.einsum("gii->gi", squares)[:, :-1].mean(axis=1) / count
@@ -174,5 +183,5 @@ def _limits(graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[float, float]
     for place in (1, 2):
         tensor = known.get(reader.input[place]) if reader.op_type == "Clip" and len(reader.input) > place else None
         if tensor is not None:
-            bounds[place - 1] = float(numpy_helper.to_array(tensor))
+            bounds[place - 1] = numpy_helper.to_array(tensor).item()
     return bounds[0], bounds[1]

@@ -122,7 +122,8 @@ def _products_as_gemm(graph: onnx.GraphProto, shapes: dict[str, Shape]) -> None:
     readers = {name: node for node in graph.node for name in node.input}
     for node in list(graph.node):
         given = shapes.get(node.input[0]) if node.op_type == "MatMul" else None
-        if given is None or len(given) != 2 or node.input[1] not in known or len(shapes[node.input[1]]) != 2:
+        weight = known.get(node.input[1]) if given is not None and len(given) == 2 else None
+        if weight is None or len(weight.dims) != 2 or weight.data_type != onnx.TensorProto.FLOAT:
             continue
         width = shapes[node.input[1]][1]
         reader = readers.get(node.output[0])
@@ -151,7 +152,8 @@ def _fold(graph: onnx.GraphProto, layer: onnx.NodeProto, norm: onnx.NodeProto) -
     """Puts a normalisation into the Conv or Gemm before it; False where that is not to be had."""
     known = constants(graph)
     read = [name for name in (*layer.input[1:3], *norm.input[1:5]) if name]
-    if layer.op_type not in ("Conv", "Gemm") or any(name not in known for name in read):
+    learning = attribute(norm, "training_mode", 0)
+    if layer.op_type not in ("Conv", "Gemm") or learning or any(name not in known for name in read):
         return False
     if any(known[name].data_type != onnx.TensorProto.FLOAT for name in read):
         return False

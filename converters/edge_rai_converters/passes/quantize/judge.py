@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.answered import Answered, answered
-from edge_rai_converters.compare import MAX_RELATIVE_DIFFERENCE, Answers, compare, find_decision
+from edge_rai_converters.compare import Answers, allowed_difference, compare, find_decision
 from edge_rai_converters.data import Array, Rows
 from edge_rai_converters.passes.contract import Feed, Material, Model, NotApplicableError
 from edge_rai_converters.runner import Running
@@ -37,7 +37,8 @@ class Judge(Generic[Model]):
         rows: The judging ones, per input (count, *call).
         batched: The model answers row by row.
         max_drop: Judging rows whose class may change, percent; one row may in any case. Of a model that answers no
-            class, instead, no value may move by more than 5 % of its output's range.
+            class, and of outputs beside it, no value may move by more than 5 % of its output's range, or than max_drop
+            percent where that is more.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Judge(Generic[Model]):
     ) -> None:
         self._opened: Callable[[Model], Running] = opened
         self._count = len(next(iter(rows.values())))
-        self._may_differ = max(1.0, max_drop / 100 * self._count)
+        self._may_differ, self._may_move = max(1.0, max_drop / 100 * self._count), allowed_difference(max_drop)
         self._expected = answered(opened(model), rows, np.arange(self._count), batched=batched)
         self._decision = find_decision(self._expected.outputs, None)
         self._variance = {name: _variance(self._expected, name) for name in self._expected.outputs}
@@ -73,9 +74,8 @@ class Judge(Generic[Model]):
             found = compare(self._beside(model), self._expected.outputs, self._decision, None)
         except UnsupportedModelError:
             return False
-        if found.agreement is None:
-            return found.relative_difference <= MAX_RELATIVE_DIFFERENCE
-        return round(self._count * (1 - found.agreement)) <= self._may_differ
+        differing = 0.0 if found.agreement is None else 1 - found.agreement
+        return round(self._count * differing) <= self._may_differ and found.quantity_difference <= self._may_move
 
     def _beside(self, model: Model) -> Iterator[tuple[Answers, Answers]]:
         return self._expected.by(self._opened(model)).beside(self._expected)

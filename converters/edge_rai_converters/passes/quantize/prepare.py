@@ -60,6 +60,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
         node.name = node.name.split(_FUSED)[0]
     _name_nodes(prepared.graph)
     _own_biases(prepared.graph)
+    _own_weights(prepared.graph)
     return prepared
 
 
@@ -235,3 +236,19 @@ def _own_biases(graph: onnx.GraphProto) -> None:
         if bias.shape not in ((bias.size,), (1, bias.size)):
             continue
         node.input[2] = add_constant(graph, f"{node.name}/bias", bias.reshape(bias.size))
+
+
+def _own_weights(graph: onnx.GraphProto) -> None:
+    """Gives weights that layers use along different axes, as an autoencoder's tied ones, to each such layer.
+
+    They have a scale for each channel that a layer makes, and the quantizer fails where that is not one axis.
+    """
+    constants = {initializer.name: initializer for initializer in graph.initializer}
+    axes: dict[str, bool] = {}
+    for node in graph.node:
+        if node.op_type not in LAYERS or node.input[1] not in constants:
+            continue
+        along = node.op_type == "Conv" or any(found.name == "transB" and found.i for found in node.attribute)
+        if axes.setdefault(node.input[1], along) != along:
+            weights = numpy_helper.to_array(constants[node.input[1]])
+            node.input[1] = add_constant(graph, f"{node.name}/weights", weights)

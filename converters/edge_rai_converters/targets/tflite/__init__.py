@@ -14,8 +14,8 @@ from typing import Literal
 
 import onnx
 
+from edge_rai_converters.errors import missing
 from edge_rai_converters.targets.tflite.check import LARGEST_DIFFERENCE, Checked, verify
-from edge_rai_converters.targets.tflite.errors import missing
 from edge_rai_converters.targets.tflite.freeze import frozen
 from edge_rai_converters.targets.tflite.probe import Feed, Probed, probed
 from edge_rai_converters.targets.tflite.written import Edge, Written

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai_converters.targets.tflite.errors import missing, refused
+from edge_rai_converters.errors import missing
+from edge_rai_converters.targets.tflite.errors import refused
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]

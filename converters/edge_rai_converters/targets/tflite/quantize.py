@@ -16,10 +16,10 @@ import numpy as np
 
 from edge_rai.bundle import Quantization
 from edge_rai.errors import UnsupportedModelError
+from edge_rai_converters.errors import missing
 from edge_rai_converters.litert import Extremes, LiteRTRunner, quiet
 from edge_rai_converters.passes.contract import Claim, Material, NotApplicableError, Rewrite
 from edge_rai_converters.passes.quantize.judge import Judge, Sweep, divided
-from edge_rai_converters.targets.tflite.errors import missing
 from edge_rai_converters.targets.tflite.structure import Operator, Structure
 
 Edges = Literal["float", "int8"]
@@ -274,7 +274,7 @@ def _quantized(model: bytes, configure: Callable[[Any, Any], None], ranges: Rang
     try:
         from ai_edge_quantizer import quantizer
     except ModuleNotFoundError as error:
-        raise missing("ai-edge-quantizer") from error
+        raise missing("ai_edge_quantizer") from error
     statistics = {
         name: {"min": np.array([low]), "max": np.array([high])} for name, (low, high) in (ranges or {}).items()
     }

@@ -21,6 +21,7 @@ from edge_rai_converters.targets.tflite.lower import (
 )
 from edge_rai_converters.targets.tflite.lower.draft import OPSET, Rules, fresh, static
 from edge_rai_converters.targets.tflite.lower.folding import fold
+from edge_rai_converters.targets.tflite.lower.pieces import read_pieces
 from edge_rai_converters.targets.tflite.lower.recognizing import recognize
 from edge_rai_converters.targets.tflite.lower.walk import Walk
 
@@ -72,6 +73,7 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     walk.run(graph.node, opset)
     recognize(walk)
     walk.again(activating.LATE_RULES)
+    read_pieces(walk)
     _name_outputs(graph, walk)
     for value in graph.output:
         if 0 in static(walk.known[value.name]):

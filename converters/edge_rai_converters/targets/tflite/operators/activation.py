@@ -29,7 +29,10 @@ def plain(node: Node, to: Builder) -> None:
 
 @operator("Clip")
 def clip(node: Node, to: Builder) -> None:
-    """RELU, RELU6 and the like where the limits are theirs; else MAXIMUM, then MINIMUM, as in ONNX."""
+    """RELU, RELU6 and the like where the limits are theirs; else MAXIMUM, then MINIMUM, as in ONNX.
+
+    So are 0 and 1: XNNPACK has no RELU_0_TO_1, which would end a partition at each.
+    """
     layout = to.held(node.inputs[0])
     source = to.tensor(node.inputs[0], layout)
     activation = activation_of(node, to.graph)

@@ -1,0 +1,126 @@
+"""How far apart rows have to be to know nothing of each other: the strides at which features are watched for drift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.policy import Drift, InputRule, Policy
+from edge_rai_converters.data import Rows
+from edge_rai_converters.errors import DataError
+
+# A detector of rows that correlate by this much alarms no oftener than of independent ones (docs/adr/0014-drift.md).
+_RESIDUAL = 0.01
+# In standard errors: one lag looked at alone, and the greatest of many.
+_ALONE, _OF_MANY = 3.0, 5.0
+_MOST_LAGS = 5000
+# Of all rows a stride leaves at least so many, or the feature is not watched.
+_LEAST_LEFT = 50
+
+
+def watched(policy: Policy, rows: Rows, average_run_length: float) -> Policy:
+    """The policy with a drift rule, of the strides that the rows ask for.
+
+    Raises:
+        DataError: There is no feature that could be watched.
+    """
+    strides = find_strides(policy, rows)
+    if not any(strides.values()):
+        why = "rows depend on each other however far apart they are" if strides else "no input has one number a feature"
+        raise DataError(f"nothing can be watched for drift: {why}; leave the average run length out")
+    unusual = {name: stride for name, stride in strides.items() if stride != 1}
+    return replace(policy, drift=Drift(average_run_length, strides=unusual))
+
+
+def find_strides(policy: Policy, rows: Rows) -> dict[str, int]:
+    """By feature that can be watched, its stride; 0: rows depend on each other at every distance that was looked at.
+
+    Args:
+        policy: Rules of the features.
+        rows: Per input (N, *call), in the order in which they came.
+    """
+    carried = {state.input for state in policy.states}
+    found: dict[str, int] = {}
+    for rule in policy.inputs:
+        if rule.name in carried or not is_watchable(rule, policy.batched):
+            continue
+        for feature, column in zip(rule.features, _columns(rule, rows), strict=True):
+            found[feature.name] = stride_of(column)
+    return found
+
+
+def is_watchable(rule: InputRule, batched: bool) -> bool:
+    """Whether an input has one number a feature and row."""
+    return rule.feature_axis is not None and rule.dtype != "string" and rule.has_one_value_a_feature(batched)
+
+
+def stride_of(values: npt.NDArray[np.generic]) -> int:
+    """The least number of rows after which the level and the spread of a feature know nothing of themselves.
+
+    Both are told by autocorrelation, of the values' normal scores and of the squares of these. Where it is above its
+    sampling error, it is taken to decay geometrically, at the rate of the lags at which it can be seen, down to
+    0.01. A cycle and a trend do not decay: such a feature gets 0.
+
+    Args:
+        values: (N,) in order; NaN counts as the middle.
+    """
+    scores = _normal_scores(np.asarray(values, np.float64))
+    strides = [_decorrelated(series - series.mean()) for series in (scores, scores**2)]
+    stride = max(strides) if all(strides) else 0
+    return stride if len(scores) // max(stride, 1) >= _LEAST_LEFT else 0
+
+
+def _columns(rule: InputRule, rows: Rows) -> Iterator[npt.NDArray[np.generic]]:
+    assert rule.feature_axis is not None
+    array = rows[rule.name]
+    whole = np.asarray(array[np.arange(len(array))])
+    yield from np.moveaxis(whole, rule.feature_axis + 1, 0).reshape(len(rule.features), len(whole))
+
+
+def _normal_scores(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(N,) normal quantiles of ranks, those of equal values their mean: no law of the values has heavy tails there."""
+    kept = np.where(np.isnan(values), np.nanmedian(values) if not np.isnan(values).all() else 0.0, values)
+    _, place, counts = np.unique(kept, return_inverse=True, return_counts=True)
+    above = np.cumsum(counts)
+    shares = (above - counts / 2) / len(kept)
+    # Tukey's lambda of 0.14 is the normal quantile to 1 % between its 0.1st and 99.9th percentile.
+    quantiles = (shares**0.135 - (1 - shares) ** 0.135) / 0.1975
+    return np.asarray(quantiles[place.reshape(-1)], np.float64)
+
+
+def _autocorrelation(series: npt.NDArray[np.float64], lags: int) -> npt.NDArray[np.float64]:
+    """(lags + 1,) from lag 0 on, by way of the spectrum."""
+    spectrum = np.abs(np.fft.rfft(series, 2 * len(series))) ** 2
+    found = np.fft.irfft(spectrum)[: lags + 1]
+    return np.asarray(found / found[0], np.float64)
+
+
+def _decorrelated(series: npt.NDArray[np.float64]) -> int:
+    rows = len(series)
+    if not np.any(series):
+        return 1  # a constant
+    correlation = np.abs(_autocorrelation(series, min(rows // 4, _MOST_LAGS)))
+    error = 1 / math.sqrt(rows)
+    seen = _last_seen(correlation, max(_ALONE * error, 0.2))
+    if seen == 0 and correlation[1] <= _ALONE * error:
+        stride = 1
+    else:
+        lag = max(seen, 1)
+        stride = math.ceil(lag * math.log(_RESIDUAL) / math.log(min(correlation[lag], 0.9999)))
+    # Correlation makes its own estimates err more: by as many rows as one is worth.
+    worth = 1 + 2 * float((correlation[1 : stride + 1] ** 2).sum())
+    bound = _OF_MANY * error * math.sqrt(worth)
+    if bound >= 1:
+        return 0  # too few rows to tell
+    stride = max(stride, int(np.flatnonzero(correlation > bound)[-1]) + 1)  # lag 0 at least is
+    return stride if stride <= len(correlation) // 2 else 0
+
+
+def _last_seen(correlation: npt.NDArray[np.float64], level: float) -> int:
+    """The last lag, from 1 on without a gap, whose correlation is above the level; 0: not even the first."""
+    below = np.flatnonzero(correlation[1:] <= level)
+    return int(below[0]) if len(below) else len(correlation) - 1
