@@ -17,7 +17,7 @@ import numpy as np
 from edge_rai._native import ModelSource, Runtime, Stream, forget_runs, place, wait_for_runs
 from edge_rai.errors import ProviderError, RuntimeMissingError, UnsupportedModelError
 
-INSTALL = "run: pip install 'edge-rai[litert]'"
+INSTALL = "run: pip install ai-edge-litert"
 _PACKAGES = ("ai_edge_litert", "tflite_runtime")
 _XNNPACK = ("XNNPACK", "XnnpackExecutionProvider")
 _ANY = ("CPUExecutionProvider",)
@@ -25,6 +25,8 @@ _Place = tuple[int, int, int, tuple[int, ...]]
 _Places = tuple[_Place, ...]
 # What nodes of a delegate are called; their inputs and outputs are those of the nodes that they stand for.
 _DELEGATE = "DELEGATE"
+# Kinds of numpy's types that tensors of numbers have.
+_NUMBERS = "biufc"
 
 
 def runtime() -> Runtime:
@@ -44,7 +46,7 @@ class _Model:
         if self._package != _PACKAGES[0]:
             self.version = None
         self.free_ones = False
-        self._delegated = True  # until an interpreter has shown otherwise
+        self._planned = True  # until an interpreter has shown otherwise
         first = _Interpreted(self)
         self._allocate_first(first)
         self._idle: list[Stream] = [] if source.keeps_state else [first]
@@ -74,9 +76,10 @@ class _Model:
             arguments["experimental_op_resolver_type"] = resolver
         try:
             return self._module.Interpreter(**arguments)
-        except SystemError as error:  # built for another numpy
+        except SystemError as error:
             raise RuntimeMissingError(
-                f"{source.name}: {self._package} does not work here ({error}); {INSTALL}"
+                f"{source.name}: {self._package} is installed and cannot make an interpreter, as one built for numpy 1 "
+                f"cannot beside numpy 2; {INSTALL}"
             ) from error
         except (ValueError, RuntimeError) as error:
             raise UnsupportedModelError(f"{source.name}: LiteRT cannot run it: {error}") from error
@@ -91,10 +94,16 @@ class _Model:
                 "ask for another"
             )
 
-    def is_delegated(self, interpreter: Any) -> bool:
-        """Whether delegates run all of an allocated model. One that they once did not is not looked through again."""
-        self._delegated = self._delegated and _first_left(interpreter) is None
-        return self._delegated
+    def is_planned(self, interpreter: Any) -> bool:
+        """Whether an allocated model, which has not run since, has all its memory, so that no run moves anything.
+
+        In a run LiteRT plans anew only behind an operator whose outputs it makes room for there and then
+        (``Subgraph::Invoke``): before it, they have no memory. A model that once had one is not looked through again.
+        """
+        self._planned = self._planned and all(
+            _has_memory(interpreter, tensor) for node in _running(interpreter) for tensor in node["outputs"]
+        )
+        return self._planned
 
     def _load_delegates(self) -> list[Any]:
         provider, path = self._source.provider, self._source.provider_path
@@ -138,7 +147,7 @@ class _Interpreted(Stream):
         self._outputs = self._interpreter.get_output_details()
         self._shapes: list[tuple[int, ...] | None] = [tuple(map(int, detail["shape"])) for detail in self.inputs]
         self._places: tuple[_Places, _Places] = (), ()
-        self._fixed = False  # all is planned beforehand, and nothing but delegates runs
+        self._fixed = False  # all is planned beforehand
         self.size(len(self.inputs), len(self._outputs))
 
     def prepare(self, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -158,14 +167,14 @@ class _Interpreted(Stream):
             self._fixed = False
             outputs = tuple(place(0, 0, "uint8", ()) for _ in self._outputs)
         else:
-            self._fixed = self._model.is_delegated(self._interpreter)
+            self._fixed = self._model.is_planned(self._interpreter)
         self._bind(inputs, outputs, moves=True)
 
     def look(self) -> None:
         """Says where inputs and outputs are after a run, in which LiteRT may have planned anew.
 
-        Where nothing but delegates runs, all was planned beforehand, and a run has left everything where it was before,
-        it does not: such a model is not asked again.
+        Where all was planned beforehand, and a run has left everything where it was before, it does not: such a model
+        is not asked again.
         """
         inputs, outputs = tuple(map(self._place, self.inputs)), tuple(map(self._place, self._outputs))
         moved = self._places != (inputs, outputs)
@@ -220,6 +229,36 @@ def _package(name: str) -> str:
             continue
         return package
     raise RuntimeMissingError(f"{name} is a TFLite model, and LiteRT is not installed; {INSTALL}")
+
+
+def _has_memory(interpreter: Any, tensor: int) -> bool:
+    """Whether a tensor has memory, or needs none. Of texts and handles, which no array shows, it is not known."""
+    detail = interpreter._get_tensor_details(tensor, 0)
+    if np.dtype(detail["dtype"]).kind not in _NUMBERS:
+        return False  # asked for a handle, tflite-runtime 2.14 ends the process
+    try:
+        interpreter.tensor(tensor)()
+    except ValueError:
+        return 0 in detail["shape"]
+    return True
+
+
+def _running(interpreter: Any) -> list[Any]:
+    """The nodes that run: all but those that a delegate stands for, from its outputs back to its inputs."""
+    nodes = interpreter._get_ops_details()
+    makers = {int(tensor): node for node in nodes if node["op_name"] != _DELEGATE for tensor in node["outputs"]}
+    replaced = set()
+    for delegate in nodes:
+        if delegate["op_name"] != _DELEGATE:
+            continue
+        given, wanted = set(map(int, delegate["inputs"])), [*map(int, delegate["outputs"])]
+        while wanted:
+            tensor = wanted.pop()
+            node = None if tensor in given else makers.get(tensor)
+            if node is not None and node["index"] not in replaced:
+                replaced.add(node["index"])
+                wanted.extend(map(int, node["inputs"]))
+    return [node for node in nodes if node["index"] not in replaced]
 
 
 def _first_left(interpreter: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_rai._native import ManualClock, NativeSession
+from edge_rai._native import ManualClock, NativeSession, SessionConfig
 from edge_rai.backends import litert, onnx
 
 # What callers call a runtime, and the format of its models.
@@ -19,10 +19,12 @@ def open_session(
     provider: str | None,
     provider_path: str | None,
     cache_bytes: int,
+    spool_quota_bytes: int = 0,
+    events: int = 0,
+    sample_one_in: int = 0,
 ) -> NativeSession:
     """Opens a bundle or a bare model; ``runtime`` is one of FORMATS, or None for what is installed, ONNX first."""
-    return NativeSession(
-        path,
+    config = SessionConfig(
         runtime_path=onnx.runtime_path(),
         runtime=litert.runtime(),
         file_format=None if runtime is None else FORMATS[runtime],
@@ -32,7 +34,11 @@ def open_session(
         provider=provider,
         provider_path=provider_path,
         cache_bytes=cache_bytes,
+        spool_quota_bytes=spool_quota_bytes,
+        events=events,
+        sample_one_in=sample_one_in,
     )
+    return NativeSession(path, config)
 
 
 def runtime_of(file_format: str) -> str:

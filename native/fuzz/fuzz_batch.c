@@ -25,6 +25,14 @@ static void read_everything(const erai_snapshot *snapshot) {
     uint64_t sum = add(info.rows_by_verdict, info.verdicts) + add(info.rows_by_source, info.sources) +
                    add(info.reasons, info.reason_codes) + add(info.latency, info.latency_slots) +
                    add(info.decisions, info.decision_counts);
+    for (size_t i = 0; i < info.events; i++) {
+        erai_event event;
+        if (erai_snapshot_event(snapshot, i, &event) != ERAI_OK) abort();
+        for (uint32_t k = 0; k < event.field_count; k++) sum += event.fields[k].number + event.fields[k].feature;
+        sum += event.epoch + event.number + event.reasons;
+    }
+    for (uint32_t i = 0; i < info.expiries; i++) sum += info.expired[i].rows;
+    for (size_t i = 0; i < info.window_ranges; i++) sum += info.windows[i].count;
     for (uint32_t f = 0; f < info.features; f++) {
         erai_feature_counts counts;
         if (erai_snapshot_feature(snapshot, f, &counts) != ERAI_OK || counts.bins > ERAI_MAX_BINS) abort();

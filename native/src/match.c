@@ -79,18 +79,34 @@ static erai_status match_specs(const erai_guard *guard, const er_model *model, c
     return status;
 }
 
+/* Rows of one call have no order, so a model that remembers the last row takes one a call; what no call could be
+ * answered for is better said before the first. */
+static erai_status match_rows(const erai_guard *guard, const er_model *model, const char *who, char *detail) {
+    for (size_t i = 0; guard->batched && model->keeps_state && i < model->input_count; i++) {
+        const er_input *input = &guard->inputs[model->input_places[i]];
+        if (model->inputs[i].shape[0] == 1 && model->inputs[i].rank && !input->is_state && input->max_shape[0] > 1)
+            return er_fail(detail, ERAI_E_GUARD_MISMATCH,
+                           "%s keeps state from call to call and takes one row, and the policy allows %lld: write "
+                           "batched = false and a fixed 1 there, or 1 as the first of input '%s''s max_shape",
+                           who, (long long)input->max_shape[0], input->name);
+    }
+    return ERAI_OK;
+}
+
 erai_status er_match_model(const erai_guard *guard, er_model *model, char *detail) {
     if (guard->input_count != er_model_inputs(model) || guard->output_count != er_model_outputs(model))
         return er_fail(detail, ERAI_E_GUARD_MISMATCH,
                        "the guard program has %zu inputs and %zu outputs, the model %zu and %zu", guard->input_count,
                        guard->output_count, er_model_inputs(model), er_model_outputs(model));
     erai_status status = match_names(guard, model, (party){"the model", "the guard program"}, 0, detail);
-    return status ? status : match_specs(guard, model, detail);
+    if (!status) status = match_specs(guard, model, detail);
+    return status ? status : match_rows(guard, model, "the model", detail);
 }
 
 erai_status er_match_fallback(const erai_guard *guard, const er_model *primary, er_model *fallback, char *detail) {
     erai_status status = match_names(guard, fallback, (party){"the fallback model", "the primary"}, 1, detail);
     if (!status) status = match_specs(guard, fallback, detail);
+    if (!status) status = match_rows(guard, fallback, "the fallback model", detail);
     for (size_t i = 0; !status && i < fallback->output_count; i++) {
         const er_tensor_spec *spec = &fallback->outputs[i];
         const er_tensor_spec *same = find_spec(primary->outputs, primary->output_count, spec->name);

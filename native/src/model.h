@@ -15,8 +15,10 @@ typedef struct er_tensor_spec {
     uint32_t item_kind; /* of a sequence: that of its elements */
     int64_t shape[ERAI_MAX_RANK];
     uint32_t rank;
-    int any_rank;         /* no shape is declared, not even that of a scalar; rank is 0 */
-    uint32_t dtype;       /* 0 where it is no tensor */
+    int any_rank;   /* no shape is declared, not even that of a scalar; rank is 0 */
+    uint32_t dtype; /* 0 where it is no tensor */
+    double scale;   /* of integers that stand for scale * (integer - zero_point); 0: for themselves */
+    int32_t zero_point;
     uint32_t rows_symbol; /* checksum of the name of a free axis 0; 0 where it has none that somebody gave */
 } er_tensor_spec;
 
@@ -43,18 +45,24 @@ struct er_model {
     size_t input_count, output_count;
     size_t input_place_count, output_place_count;
     int keeps_state; /* in memory of its own, from run to run */
-    int one_row;     /* axis 0 of every input and output is 1, and more rows are so many runs */
+    int one_row;     /* axis 0 of every input and output is 1, and more rows are so many runs: see er_model_find_rows */
+    int by_row;      /* and the guard counts rows there */
 };
 
 /* And every engine's binding. */
 struct er_binding {
     er_model *model;
+    struct er_buffer *row; /* outputs of one row, where rows are run one by one */
+    int ended;             /* atomic: told to end, between two rows */
 };
 
 /* Room for as many inputs or outputs, each in its own place; 0 when out of memory. They are er_model_clear's to free,
  * but for their names. */
 int er_model_make_side(er_model *model, int output, size_t count);
 void er_model_clear(er_model *model);
+
+/* Whether its rows are to be run one by one; an engine says it once it has read the model's inputs and outputs. */
+void er_model_find_rows(er_model *model);
 
 void er_model_close(er_model *model);
 size_t er_model_inputs(const er_model *model);
@@ -75,11 +83,16 @@ void er_model_reset(er_model *model);
 erai_status er_binding_open(er_model *model, er_binding **binding);
 void er_binding_close(er_binding *binding);
 
+/* As er_binding_run, for a model whose rows are run one by one. */
+erai_status er_binding_run_rows(er_binding *binding, const erai_tensor *inputs, struct er_buffer *outputs,
+                                char *detail);
+
 /* Runs the model. The inputs' memory must live through the call; `outputs` (one an output) receive shape and values and
  * grow as needed; an output that is no tensor has dtype 0 and is in its nest. */
 static inline erai_status er_binding_run(er_binding *binding, const erai_tensor *inputs, struct er_buffer *outputs,
                                          char *detail) {
-    return binding->model->engine->run(binding, inputs, outputs, detail);
+    return binding->model->by_row ? er_binding_run_rows(binding, inputs, outputs, detail)
+                                  : binding->model->engine->run(binding, inputs, outputs, detail);
 }
 
 /* Makes a run of this binding, in another thread, end with a failure as soon as its runtime can; or, with 0, lets later

@@ -150,7 +150,9 @@ static erai_status read_side(er_ort *model, int output, char *detail) {
 
 erai_status er_signature_read(er_ort *model, char *detail) {
     erai_status status = read_side(model, 0, detail);
-    return status ? status : read_side(model, 1, detail);
+    if (!status) status = read_side(model, 1, detail);
+    if (!status) er_model_find_rows(&model->head);
+    return status;
 }
 
 static void free_names(er_ort *model, const er_tensor_spec *specs, size_t count) {

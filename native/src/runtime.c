@@ -1,9 +1,9 @@
 /* Models that a runtime of the application's own runs.
  *
  * What such a runtime knows is one run on tensors of the model's own types. Here a call becomes that: inputs from their
- * places, float values quantized where the model stores integers and the policy says float32, more rows than the model
- * has taken one by one; and its outputs a call's. The runtime gives outputs where it has them, and they are copied, so
- * that an answer's stay where its readers know them to be. */
+ * places, float values quantized where the model stores integers and the policy says float32; and its outputs a call's.
+ * The runtime gives outputs where it has them, and they are copied, so that an answer's stay where its readers know
+ * them to be. */
 #include "runtime.h"
 
 #include "affine.h"
@@ -27,7 +27,6 @@ typedef struct er_guest {
     int opened;
     erai_edge *read; /* those of a file whose runtime does not say: inputs, then outputs */
     char *names;     /* likewise: what theirs point into */
-    int by_row;      /* a call's rows are runs of one */
     er_mutex lock;   /* of a model that keeps state: what follows, and its runs */
     void *stream;    /* NULL: not begun */
     uint64_t busy;   /* atomic: of a run under way one more than its er_process(); 0: there is none */
@@ -74,88 +73,26 @@ static erai_status misshapen(const er_guest *guest, size_t index, const char *wh
                    guest->head.outputs[index].name, what);
 }
 
-/* An output into its buffer; of the given row, behind the rows before it. */
-static erai_status take_output(const er_guest *guest, size_t index, const erai_tensor *from, er_buffer *to, size_t row,
-                               size_t rows, char *detail) {
+/* An output into its buffer. */
+static erai_status take_output(const er_guest *guest, size_t index, const erai_tensor *from, er_buffer *to,
+                               char *detail) {
     const er_tensor_spec *spec = &guest->head.outputs[index];
     const erai_edge *edge = &guest->info.outputs[index];
     size_t stored = 0;
     if (from->dtype != edge->dtype) return misshapen(guest, index, "type", detail);
-    if (from->rank > ERAI_MAX_RANK || !er_tensor_bytes(from->shape, from->rank, from->dtype, &stored) ||
-        (rows > 1 && (!from->rank || from->shape[0] != 1)))
+    if (from->rank > ERAI_MAX_RANK || !er_tensor_bytes(from->shape, from->rank, from->dtype, &stored))
         return misshapen(guest, index, "shape", detail);
-    size_t count = stored / erai_dtype_size(edge->dtype), bytes = count * erai_dtype_size(spec->dtype), all;
-    if (row == 0) {
-        if (__builtin_mul_overflow(bytes, rows, &all) || !er_buffer_reserve(to, all)) return out_of_memory(detail);
-        to->rank = from->rank;
-        to->dtype = spec->dtype;
-        if (from->rank) memcpy(to->shape, from->shape, from->rank * sizeof *to->shape);
-        if (rows > 1) to->shape[0] = (int64_t)rows;
-    } else if (to->rank != from->rank ||
-               memcmp(to->shape + 1, from->shape + 1, (from->rank - 1) * sizeof *to->shape) != 0) {
-        return er_fail(detail, ERAI_E_INFERENCE, "%s gave output '%s' one shape for a row and another for the next",
-                       guest->runtime->name, spec->name);
-    }
-    char *at = (char *)to->data + row * bytes;
+    size_t count = stored / erai_dtype_size(edge->dtype), bytes;
+    if (__builtin_mul_overflow(count, erai_dtype_size(spec->dtype), &bytes) || !er_buffer_reserve(to, bytes))
+        return out_of_memory(detail);
+    to->rank = from->rank;
+    to->dtype = spec->dtype;
+    if (from->rank) memcpy(to->shape, from->shape, from->rank * sizeof *to->shape);
     if (is_converted(spec, edge))
-        er_dequantize(from->data, count, edge->dtype, (float)edge->scale, edge->zero_point, (float *)(void *)at);
+        er_dequantize(from->data, count, edge->dtype, (float)edge->scale, edge->zero_point, to->data);
     else if (bytes)
-        memcpy(at, from->data, bytes);
+        memcpy(to->data, from->data, bytes);
     return ERAI_OK;
-}
-
-static erai_status run_once(er_guest_binding *binding, void *stream, er_buffer *outputs, size_t row, size_t rows,
-                            char *detail) {
-    const er_guest *guest = (const er_guest *)binding->head.model;
-    erai_status status = guest->runtime->run(stream, binding->inputs, binding->outputs, detail);
-    for (size_t i = 0; !status && i < guest->head.output_count; i++)
-        status = take_output(guest, i, &binding->outputs[i], &outputs[guest->head.output_places[i]], row, rows, detail);
-    return status;
-}
-
-/* So many rows, each a run of its own. */
-static erai_status run_rows(er_guest_binding *binding, void *stream, er_buffer *outputs, size_t rows, char *detail) {
-    const er_model *model = binding->head.model;
-    int64_t shapes[ER_MAX_INPUTS][ERAI_MAX_RANK];
-    size_t strides[ER_MAX_INPUTS];
-    for (size_t i = 0; i < model->input_count; i++) {
-        erai_tensor *input = &binding->inputs[i];
-        memcpy(shapes[i], input->shape, input->rank * sizeof *input->shape);
-        shapes[i][0] = 1;
-        input->shape = shapes[i];
-        strides[i] = er_elements(input->shape, input->rank) * erai_dtype_size(input->dtype);
-    }
-    erai_status status = ERAI_OK;
-    for (size_t row = 0; !status && row < rows; row++) {
-        status = run_once(binding, stream, outputs, row, rows, detail);
-        for (size_t i = 0; i < model->input_count; i++)
-            binding->inputs[i].data = (const char *)binding->inputs[i].data + strides[i];
-    }
-    return status;
-}
-
-/* What there is of no rows: no run, and outputs of no rows, whose free extents nobody knows. */
-static erai_status run_no_rows(const er_model *model, er_buffer *outputs, char *detail) {
-    for (size_t i = 0; i < model->output_count; i++) {
-        const er_tensor_spec *spec = &model->outputs[i];
-        er_buffer *to = &outputs[model->output_places[i]];
-        if (!er_buffer_reserve(to, 0)) return out_of_memory(detail);
-        to->rank = spec->rank;
-        to->dtype = spec->dtype;
-        to->shape[0] = 0;
-        for (uint32_t axis = 1; axis < spec->rank; axis++)
-            to->shape[axis] = spec->shape[axis] < 0 ? 0 : spec->shape[axis];
-    }
-    return ERAI_OK;
-}
-
-/* How many runs the inputs are; 1 unless all of them have as many rows. */
-static size_t count_runs(const er_guest_binding *binding) {
-    const er_model *model = binding->head.model;
-    if (!((const er_guest *)model)->by_row) return 1;
-    for (size_t i = 0; i < model->input_count; i++)
-        if (!binding->inputs[i].rank || binding->inputs[i].shape[0] != binding->inputs[0].shape[0]) return 1;
-    return (size_t)binding->inputs[0].shape[0];
 }
 
 static erai_status start(const er_guest *guest, void **stream, char *detail) {
@@ -163,12 +100,13 @@ static erai_status start(const er_guest *guest, void **stream, char *detail) {
 }
 
 static erai_status run_stream(er_guest_binding *binding, void **stream, er_buffer *outputs, char *detail) {
-    erai_status status = start((const er_guest *)binding->head.model, stream, detail);
+    const er_guest *guest = (const er_guest *)binding->head.model;
+    erai_status status = start(guest, stream, detail);
     if (status) return status;
-    size_t runs = count_runs(binding);
-    if (runs == 0) return run_no_rows(binding->head.model, outputs, detail);
-    return runs > 1 ? run_rows(binding, *stream, outputs, runs, detail)
-                    : run_once(binding, *stream, outputs, 0, 1, detail);
+    status = guest->runtime->run(*stream, binding->inputs, binding->outputs, detail);
+    for (size_t i = 0; !status && i < guest->head.output_count; i++)
+        status = take_output(guest, i, &binding->outputs[i], &outputs[guest->head.output_places[i]], detail);
+    return status;
 }
 
 /* Whether the process was forked while a run held lock and stream, which nobody here will ever give back. */
@@ -258,17 +196,19 @@ static int converts(const erai_edge *edge, uint32_t dtype) {
     return dtype == ERAI_DTYPE_FLOAT32 && edge->scale > 0 && er_quantizes(edge->dtype);
 }
 
+/* Where this library converts, callers see numbers. */
+static void settle_type(er_tensor_spec *spec, const erai_edge *edge, uint32_t dtype) {
+    if (!converts(edge, dtype)) return;
+    spec->dtype = dtype;
+    spec->scale = 0;
+}
+
 static void settle(er_model *model, const erai_guard *guard) {
-    er_guest *guest = (er_guest *)model;
-    guest->by_row = guard->batched && model->one_row;
-    for (size_t i = 0; i < model->input_count; i++) {
-        uint32_t dtype = guard->inputs[model->input_places[i]].dtype;
-        if (converts(&guest->info.inputs[i], dtype)) model->inputs[i].dtype = dtype;
-    }
-    for (size_t i = 0; i < model->output_count; i++) {
-        uint32_t dtype = guard->outputs[model->output_places[i]].dtype;
-        if (converts(&guest->info.outputs[i], dtype)) model->outputs[i].dtype = dtype;
-    }
+    const er_guest *guest = (const er_guest *)model;
+    for (size_t i = 0; i < model->input_count; i++)
+        settle_type(&model->inputs[i], &guest->info.inputs[i], guard->inputs[model->input_places[i]].dtype);
+    for (size_t i = 0; i < model->output_count; i++)
+        settle_type(&model->outputs[i], &guest->info.outputs[i], guard->outputs[model->output_places[i]].dtype);
 }
 
 static const er_engine engine = {.requirement = "litert",
@@ -300,12 +240,15 @@ static erai_status read_edge(er_guest *guest, const erai_edge *edge, er_tensor_s
         return refuse_edge(guest, edge, "is of no type of numbers that this library knows", detail);
     if (!has_sound_scale(edge)) return refuse_edge(guest, edge, "has no scale and zero point that it could", detail);
     *spec = (er_tensor_spec){.name = edge->name, .kind = ERAI_VALUE_TENSOR, .rank = edge->rank, .dtype = edge->dtype};
+    if (edge->scale > 0 && er_quantizes(edge->dtype)) {
+        spec->scale = edge->scale;
+        spec->zero_point = edge->zero_point;
+    }
     for (uint32_t axis = 0; axis < edge->rank; axis++) {
         if (edge->shape[axis] < -1 || edge->shape[axis] > GREATEST_EXTENT)
             return refuse_edge(guest, edge, "has an extent that is none", detail);
         spec->shape[axis] = edge->shape[axis];
     }
-    guest->head.one_row &= edge->rank > 0 && edge->shape[0] == 1;
     return ERAI_OK;
 }
 
@@ -414,7 +357,7 @@ erai_status er_runtime_open(const erai_runtime *runtime, const erai_model_source
         return out_of_memory(detail);
     }
     guest->runtime = runtime;
-    guest->head = (er_model){.engine = &engine, .format = runtime->format, .runtime = runtime->name, .one_row = 1};
+    guest->head = (er_model){.engine = &engine, .format = runtime->format, .runtime = runtime->name};
     int is_tflite = strcmp(runtime->format, "tflite") == 0;
     erai_status status = is_tflite ? check_file(runtime, source, detail) : ERAI_OK;
     if (!status && is_tflite) guest->info.keeps_state = (uint32_t)er_tflite_keeps_state(source->data, source->size);
@@ -425,7 +368,7 @@ erai_status er_runtime_open(const erai_runtime *runtime, const erai_model_source
     guest->head.keeps_state = guest->info.keeps_state != 0;
     if (!status) status = read_edges(guest, 0, detail);
     if (!status) status = read_edges(guest, 1, detail);
-    if (guest->head.keeps_state) guest->head.one_row = 0;
+    if (!status) er_model_find_rows(&guest->head);
     if (status)
         close_guest(&guest->head);
     else

@@ -117,7 +117,7 @@ static erai_runtime runtime_of(toy *user) {
 
 static const erai_model_source source = {.name = "m.toy"};
 
-/* A session of batched float32 "x" and "y". */
+/* A session of batched float32 "x" and "y"; without a runtime, without a model. */
 static erai_session *open_session(const erai_runtime *runtime, uint64_t deadline_ns) {
     static const int64_t shape[] = {-1, 1};
     static const double none = -1;
@@ -131,6 +131,7 @@ static erai_session *open_session(const erai_runtime *runtime, uint64_t deadline
     }
     erai_session *session = test_session(policy, NULL);
     char detail[ERAI_DETAIL_SIZE] = "";
+    if (!runtime) return session;
     if (er_runtime_open(runtime, &source, &session->model, detail)) ER_FAILED("%s", detail);
     if (er_match_model(session->guard, session->model, detail)) ER_FAILED("%s", detail);
     return session;
@@ -185,7 +186,7 @@ static void floats_of_the_policy_are_integers_of_the_model(void) {
 
 static void state_is_one_stream_s_and_ends_with_a_reset(void) {
     static const float x[] = {1};
-    toy user = make_toy(1);
+    toy user = make_toy(-1);
     user.info.keeps_state = 1;
     const erai_runtime runtime = runtime_of(&user);
     erai_session *session = open_session(&runtime, 0);
@@ -202,6 +203,18 @@ static void state_is_one_stream_s_and_ends_with_a_reset(void) {
     ER_CHECK(*(const float *)one->outputs[0].data == 2);
     erai_answer_close(other);
     close_session(session, one);
+}
+
+static void rows_are_not_for_a_model_that_takes_one_and_remembers_it(void) {
+    char detail[ERAI_DETAIL_SIZE] = "";
+    toy user = make_toy(1);
+    user.info.keeps_state = 1;
+    const erai_runtime runtime = runtime_of(&user);
+    erai_session *session = open_session(NULL, 0);
+    ER_CHECK_INT(er_runtime_open(&runtime, &source, &session->model, detail), ERAI_OK);
+    ER_CHECK_INT(er_match_model(session->guard, session->model, detail), ERAI_E_GUARD_MISMATCH);
+    ER_CHECK_CONTAINS(detail, "the model keeps state from call to call and takes one row, and the policy allows 4096");
+    close_session(session, NULL);
 }
 
 static void a_run_that_fails_says_so_in_its_own_words(void) {
@@ -253,10 +266,23 @@ static void a_late_run_is_left_and_never_runs_twice_at_once(void) {
     ER_CHECK_INT(user.open_streams, 0);
 }
 
+static void a_late_run_of_rows_ends_between_two_of_them(void) {
+    static const float x[64] = {1};
+    toy user = make_toy(1);
+    user.sleep_ms = 50;
+    const erai_runtime runtime = runtime_of(&user);
+    erai_session *session = open_session(&runtime, 5000000);
+    erai_answer *answer = test_answer(session);
+    ER_CHECK_INT(predict(session, answer, x, 64), ERAI_OK);
+    ER_CHECK(answer->missed);
+    close_session(session, answer); /* waits for a row, not for what is left of 3 seconds */
+    ER_CHECK(user.runs >= 1 && user.runs < 64);
+}
+
 #ifndef __SANITIZE_THREAD__ /* which does not bear threads after a fork */
 static void a_child_forked_in_the_middle_of_a_run_begins_anew_with_a_reset(void) {
     static const float x[] = {1};
-    toy user = make_toy(1);
+    toy user = make_toy(-1);
     user.info.keeps_state = 1;
     user.sleep_ms = 800;
     const erai_runtime runtime = runtime_of(&user);
@@ -358,7 +384,7 @@ static void a_bare_model_opens_by_its_format(void) {
     close_session(session, answer);
     config.format = "onnx";
     ER_CHECK_INT(erai_session_open(path, &config, &session, detail), ERAI_E_ARGUMENT);
-    ER_CHECK_CONTAINS(detail, "onnx was asked for");
+    ER_CHECK_CONTAINS(detail, "is a model of format toy, not onnx");
     unlink(path);
 }
 
@@ -366,9 +392,11 @@ int main(void) {
     ER_RUN(rows_go_together_where_the_model_takes_them_and_one_by_one_where_not);
     ER_RUN(floats_of_the_policy_are_integers_of_the_model);
     ER_RUN(state_is_one_stream_s_and_ends_with_a_reset);
+    ER_RUN(rows_are_not_for_a_model_that_takes_one_and_remembers_it);
     ER_RUN(a_run_that_fails_says_so_in_its_own_words);
     ER_RUN(an_output_that_is_not_as_said_fails_the_run);
     ER_RUN(a_late_run_is_left_and_never_runs_twice_at_once);
+    ER_RUN(a_late_run_of_rows_ends_between_two_of_them);
 #ifndef __SANITIZE_THREAD__
     ER_RUN(a_child_forked_in_the_middle_of_a_run_begins_anew_with_a_reset);
 #endif

@@ -44,6 +44,7 @@ static void find_data(er_tensor_part *tensor) {
 
 er_tensor_part er_tensor_part_of(const er_subgraph *subgraph, uint32_t index) {
     er_tensor_part tensor = {.subgraph = subgraph, .index = index};
+    if (index >= subgraph->tensors.count) return tensor;
     tensor.table = er_flat_element(&subgraph->tensors, index);
     tensor.type = er_flat_u8(&tensor.table, ER_TENSOR_TYPE, 0);
     tensor.shape = er_flat_vector_at(&tensor.table, ER_TENSOR_SHAPE);

@@ -48,6 +48,7 @@ typedef struct er_operator_part {
 /* Fills what `flat`, which was accepted and stays where it is, holds. */
 void er_tflite_read(er_tflite *model);
 er_subgraph er_subgraph_part(const er_tflite *model, uint32_t index);
+/* Of an index that no tensor has, as of an input that is left out, one that says nothing. */
 er_tensor_part er_tensor_part_of(const er_subgraph *subgraph, uint32_t index);
 er_operator_part er_operator_part_of(const er_subgraph *subgraph, uint32_t index);
 /* BuiltinOperator, from both of the fields that files have it in. */

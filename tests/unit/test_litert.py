@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from edge_rai import (
     Verdict,
     load,
 )
+from edge_rai.types import QuantizedSpec
 from support import litert_models as models
 from support.children import run_python
 from support.litert_models import BIAS, WEIGHTS, interpreter_run
@@ -189,6 +192,34 @@ def test_required_delegate_must_take_the_whole_model(opened: Open) -> None:
     assert opened(models.through_two_kernels(both=False)).predict(ROWS[:1]).verdict is Verdict.ACCEPT
 
 
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [
+        (models.through_two_kernels(both=True), 0),
+        (models.through_two_kernels(both=False), 0),  # REVERSE_V2 is LiteRT's own
+        (models.positives(), 5),  # WHERE makes room for its output in every run
+    ],
+    ids=["a delegate's", "LiteRT's own", "planned in the run"],
+)
+def test_places_are_asked_for_again_only_where_a_run_may_move_them(opened: Open, data: bytes, asked: int) -> None:
+    session = opened(data)
+    row = np.array([[1, -2, 3, 4]], np.float32)[:, : session.inputs[0].shape[1]]
+    first = [session.predict(row).outputs["y"].tolist() for _ in range(2)]
+    looks = []
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "look" and frame.f_code.co_filename.endswith("litert.py"):
+            looks.append(frame)
+
+    sys.setprofile(note)
+    try:
+        later = [session.predict(row).outputs["y"].tolist() for _ in range(5)]
+    finally:
+        sys.setprofile(None)
+    assert len(looks) == asked
+    assert later == [first[0]] * 5 == [first[1]] * 5
+
+
 def test_delegate_that_litert_does_not_have_is_asked_for_by_its_library(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(ProviderError, match="give its library as provider_path"):
         opened(models.linear(), provider="CUDAExecutionProvider")
@@ -196,8 +227,36 @@ def test_delegate_that_litert_does_not_have_is_asked_for_by_its_library(opened: 
         opened(models.linear(), provider="npu", provider_path=tmp_path / "npu.so")
 
 
+def test_floats_for_integers_are_refused_with_the_way_to_quantize_them(opened: Open) -> None:
+    session = opened(models.requantized())
+    with pytest.raises(
+        TypeError, match="expected int8, got float32; quantize a row x by scale 0.5 and zero"
+    ) as refused:
+        session.predict(np.array([[1, 2, 3, 4]], np.float32))
+    x = np.array([[0.5, -3.5, 1.25, 1000]], np.float32)
+    integers = eval(str(refused.value).split(": ")[-1], {"numpy": np, "x": x})
+    assert integers.tolist() == [[11, 3, 12, 127]]
+    given, got = session.inputs[0], session.outputs[0]
+    assert isinstance(given, QuantizedSpec)
+    assert isinstance(got, QuantizedSpec)
+    assert (given.scale, given.zero_point, got.scale, got.zero_point) == (0.5, 10, 0.25, 128)
+    answer = session.predict(integers).outputs["y"].astype(np.float64)
+    assert (got.scale * (answer - got.zero_point)).tolist() == [[0.5, -3.5, 1, 31.75]]
+
+
+@pytest.mark.parametrize("name", ["m.TFLITE", "M.TfLite"])
+def test_name_ends_in_letters_of_either_case(tmp_path: Path, linear_model: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(models.linear())
+    assert load(tmp_path / name).runtime == "litert"
+    upper = tmp_path / "M.ONNX"
+    upper.write_bytes(linear_model.read_bytes())
+    assert load(upper).runtime == "onnxruntime"
+
+
 def test_runtime_is_one_that_there_is_a_model_for(opened: Open) -> None:
-    with pytest.raises(ValueError, match=r"onnx was asked for, and .*m\.tflite is a model of format tflite"):
+    with pytest.raises(
+        ValueError, match=r"m\.tflite is a model of format tflite, not onnx: leave the choice of the run"
+    ):
         opened(models.linear(), runtime="onnxruntime")
     with pytest.raises(ValueError, match="runtime is 'torch'; expected one of 'onnxruntime', 'litert', or None"):
         opened(models.linear(), runtime="torch")
@@ -225,7 +284,7 @@ def test_missing_package_is_named_with_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(models.linear())
     said = run_python(WITHOUT_LITERT, tmp_path / "m.tflite").stdout
     assert "m.tflite is a TFLite model" in said
-    assert "pip install 'edge-rai[litert]'" in said
+    assert "run: pip install ai-edge-litert" in said
     assert issubclass(RuntimeMissingError, InferenceError)
 
 

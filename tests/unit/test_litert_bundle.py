@@ -16,6 +16,7 @@ from edge_rai import BundleError, IntegrityError, ProviderError, ReasonCode, Sou
 from edge_rai.policy import Decision, FallbackRule, FeatureRule, InputRule, OutputRule, Policy
 from support import litert_models as models
 from support.bundles import read_tree, seal, write_bundle, write_tree
+from support.children import run_python
 from support.litert_models import BIAS, WEIGHTS, interpreter_run
 from support.models import FLOAT, save
 
@@ -72,6 +73,103 @@ def test_bundle_of_two_formats_runs_what_is_installed(both: Path, monkeypatch: p
     session = load(both)
     assert session.runtime == "litert"
     np.testing.assert_allclose(session.predict(ROWS).outputs["y"], ANSWERS, rtol=1e-6)
+
+
+def test_runtime_is_the_one_that_has_the_required_delegate(both: Path, tmp_path: Path) -> None:
+    session = load(both, provider="XNNPACK")
+    assert session.runtime == "litert"
+    np.testing.assert_allclose(session.predict(ROWS).outputs["y"], ANSWERS, rtol=1e-6)
+    sources = onnx_model(tmp_path / "m.onnx"), tflite_model(tmp_path / "m.tflite")
+    required = policy(Decision(provider="XNNPACK"))
+    assert load(write_bundle(tmp_path / "r.erai", sources, required, {"x": ROWS}, atol=1e-5)).runtime == "litert"
+    assert load(both, provider="CPUExecutionProvider").runtime == "onnxruntime"
+
+
+def test_provider_that_no_runtime_has_is_refused_in_the_words_of_both(both: Path) -> None:
+    with pytest.raises(
+        ProviderError, match=r"NpuProvider was asked for and this ONNX .*; and .*no delegate that LiteRT"
+    ):
+        load(both, provider="NpuProvider")
+    with pytest.raises(ProviderError, match="XNNPACK was asked for and this ONNX Runtime .* has .*CPUExec") as refused:
+        load(both, provider="XNNPACK", runtime="onnxruntime")
+    assert "LiteRT" not in str(refused.value)
+
+
+@pytest.mark.parametrize("fallback", ["onnx", "tflite", "both"])
+def test_delegate_is_required_of_a_fallback_model_of_the_same_format_alone(tmp_path: Path, fallback: str) -> None:
+    first = tflite_model(tmp_path / "m.tflite")
+    seconds = {"onnx": onnx_model(tmp_path / "f.onnx", 0), "tflite": tflite_model(tmp_path / "f.tflite")}
+    rules = policy(Decision(provider="XNNPACK"), (FallbackRule(("model",)),), highest=4)
+    bundle = write_bundle(
+        tmp_path / "m.erai",
+        first,
+        rules,
+        {"x": ROWS},
+        fallback=[*seconds.values()] if fallback == "both" else seconds[fallback],
+        golden_outputs={"y": ANSWERS},
+    )
+    answer = load(bundle).predict(ROWS)
+    (replaced,) = np.nonzero(answer.row_sources != Source.PRIMARY)
+    assert len(replaced) > 0
+    expected = 0 * BIAS if fallback == "onnx" else np.full(2, np.nan, np.float32)  # which is as high again
+    np.testing.assert_array_equal(answer.outputs["y"][replaced], np.tile(expected, (len(replaced), 1)))
+
+
+WITHOUT_RUNTIMES = """
+import os, sys
+for name in ("ai_edge_litert", "tflite_runtime"):
+    sys.modules[name] = None
+os.environ["ERAI_ONNXRUNTIME"] = "/nowhere/libonnxruntime.so"
+import edge_rai
+try:
+    edge_rai.load(sys.argv[1])
+except edge_rai.RuntimeMissingError as error:
+    print(error)
+"""
+
+
+def test_bundle_that_nothing_here_runs_names_both_runtimes(both: Path) -> None:
+    said = run_python(WITHOUT_RUNTIMES, both).stdout
+    assert "ONNX Runtime was not found" in said
+    assert "; and models/model.tflite is a TFLite model, and LiteRT is not installed" in said
+    assert said.count("pip install") == 2
+    assert said.endswith("pip install ai-edge-litert\n")
+
+
+def test_model_that_keeps_state_is_not_opened_for_rows(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.running_sum())
+    model = tmp_path / "m.tflite"
+
+    def rules(*, batched: bool, most: int) -> Policy:
+        shape = (-1, 2) if batched else (1, 2)
+        given = InputRule("x", "float32", shape, (most, 2), features=(FeatureRule("x", -9, 9),))
+        return Policy(1, batched, (given,), (OutputRule("y", "float32", shape),))
+
+    row = np.ones((1, 2), np.float32)
+    golden: dict[str, Any] = {"golden_outputs": {"y": row}}
+    refused = write_bundle(tmp_path / "r.erai", model, rules(batched=True, most=100), {"x": row}, **golden)
+    with pytest.raises(BundleError, match="keeps state from call to call and takes one row, and the policy allows 100"):
+        load(refused)
+    for batched in (True, False):
+        bundle = write_bundle(tmp_path / "m.erai", model, rules(batched=batched, most=1), {"x": row}, **golden)
+        session = load(bundle)
+        assert [session.predict(row).outputs["y"].tolist() for _ in range(2)] == [[[1, 1]], [[2, 2]]]
+
+
+def test_onnx_model_of_one_row_runs_rows_one_by_one_as_litert_does(tmp_path: Path) -> None:
+    constants = {"w": WEIGHTS.T, "b": BIAS}
+    gemm = [helper.make_node("Gemm", ["x", "w", "b"], ["y"])]
+    model = save(tmp_path / "m.onnx", gemm, [("x", FLOAT, [1, 3])], [("y", FLOAT, [1, 2])], constants)
+    bundle = write_bundle(tmp_path / "m.erai", model, policy(), {"x": ROWS[:1]}, atol=1e-5)
+    rows = ROWS.copy()
+    rows[2, 1] = np.nan
+    for session in (load(model), load(bundle), load(tflite_model(tmp_path / "m.tflite", free=False))):
+        assert session.batched
+        for given in (ROWS, ROWS[:1], ROWS[:3]):
+            np.testing.assert_allclose(session.predict(given).outputs["y"], ANSWERS[: len(given)], rtol=1e-6)
+        answer = session.predict(rows)
+        assert answer.row_verdicts.tolist() == [0, 0, 2, 0]
+        np.testing.assert_allclose(answer.outputs["y"][[0, 1, 3]], ANSWERS[[0, 1, 3]], rtol=1e-6)
 
 
 def test_snapshot_names_the_model_that_answered(both: Path) -> None:

@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from edge_rai import UnsupportedModelError
 from edge_rai._native import check_tflite
+from support.children import run_python
 from support.tflite_models import Graph, write
 from support.tflite_samples import SAMPLES, dense, outside
 
@@ -245,6 +246,25 @@ def test_long_names_are_cut_between_characters() -> None:
     changed.subgraphs[0].tensors[0].name = "x" + "\u00e9" * 300
     changed.subgraphs[0].tensors[0].shape = [1, -4]
     assert f"tensor 0 ('x{chr(0xE9) * 39}'): extent -4" in refusal(write(changed))
+
+
+LEFT_OUT = """
+import sys
+from pathlib import Path
+from edge_rai._native import check_tflite
+check_tflite(Path(sys.argv[1]).read_bytes(), custom=["Known"])
+print("accepted")
+"""
+
+
+def test_operator_whose_first_input_is_left_out_is_read_no_further(tmp_path: Path) -> None:
+    """In a child: what was once read lies far behind the file."""
+    graph = Graph()
+    y = graph.tensor("y", (1, 3))
+    operator = graph.operator("CUSTOM", (-1,), (y,))
+    graph.model.operatorCodes[operator.opcodeIndex].customCode = "Known"
+    (tmp_path / "m.tflite").write_bytes(write(graph.edges((), (y,)).model))
+    assert run_python(LEFT_OUT, tmp_path / "m.tflite").stdout == "accepted\n"
 
 
 def test_custom_operators_are_refused_by_name_unless_the_caller_or_litert_has_them() -> None:
