@@ -39,10 +39,13 @@ from edge_rai.errors import (
     UnsupportedModelError,
 )
 from edge_rai.session import Session, load
+from edge_rai.telemetry.settings import SpoolSettings
 from edge_rai.types import (
+    Alarm,
     Answer,
     Breaker,
     DecisionCount,
+    Direction,
     Feature,
     FeatureCounts,
     FeatureDrift,
@@ -53,6 +56,8 @@ from edge_rai.types import (
     Source,
     TensorSpec,
     Verdict,
+    Watch,
+    WatchedFeature,
 )
 
 if TYPE_CHECKING:
@@ -61,12 +66,14 @@ if TYPE_CHECKING:
 __version__ = version()
 
 __all__ = [
+    "Alarm",
     "Answer",
     "Batcher",
     "Breaker",
     "BundleError",
     "DecisionCount",
     "DeliveryError",
+    "Direction",
     "EdgeRaiError",
     "Feature",
     "FeatureCounts",
@@ -86,12 +93,15 @@ __all__ = [
     "Snapshot",
     "Source",
     "SpoolError",
+    "SpoolSettings",
     "StoppedError",
     "StoreError",
     "TensorSpec",
     "UnreadableError",
     "UnsupportedModelError",
     "Verdict",
+    "Watch",
+    "WatchedFeature",
     "load",
 ]
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,17 +17,23 @@ from edge_rai.backends.opening import FORMATS, open_session, runtime_of
 from edge_rai.errors import InputRejectedError
 from edge_rai.inputs import Key, encode_keys, in_order, rows_of
 from edge_rai.telemetry.drift import feature_drift
-from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict
+from edge_rai.telemetry.settings import SpoolSettings, checked
+from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict, Watch
+
+if TYPE_CHECKING:
+    from edge_rai.telemetry.flusher import Flusher
 
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Path = str | os.PathLike[str]
+
+_MOST_THREADS = 2**31 - 1
 
 
 def load(
     path: Path,
     *,
     runtime: str | None = None,
-    spool: Path | None = None,
+    spool: Path | SpoolSettings | None = None,
     threads: int = 0,
     clock: ManualClock | None = None,
     provider: str | None = None,
@@ -40,9 +46,8 @@ def load(
 
     Args:
         path: A ``.erai`` file, a bundle directory, or an ``.onnx`` or ``.tflite`` file.
-        runtime: "onnxruntime" or "litert", for a bundle with models for both; None: what is installed, the first of
-            them if both are.
-        spool: Directory for batch files, made when missing. Without one, ``flush`` raises.
+        runtime: "onnxruntime" or "litert", of a bundle for both; None: the first that is here and has the provider.
+        spool: Directory for batch files, made when missing, or SpoolSettings. Without one, ``flush`` raises.
         threads: Threads within an operator; 0 leaves the choice to the runtime.
         clock: That every rule and count goes by; None: the system's. A deadline is always the system's.
         provider: Execution provider that must run the whole model, for LiteRT a delegate ("XNNPACK", or with a library
@@ -58,19 +63,7 @@ def load(
         ValueError: A number out of range, a text that is empty, a runtime that there is no model for, or a cache for a
             model whose rows depend on their batch mates, or that has states.
     """
-    if clock is not None and not isinstance(clock, ManualClock):
-        raise arguments.wrong_type("clock", clock, "an edge_rai.ManualClock, or None for the system's clock")
-    most_threads = 2**31 - 1
-    return Session(
-        arguments.path("path", path),
-        runtime=_unless_none("runtime", runtime, _known_runtime),
-        spool=_unless_none("spool", spool, arguments.path),
-        threads=arguments.within("threads", threads, 0, most_threads, f"0 (the runtime's choice) to {most_threads}"),
-        clock=clock,
-        provider=_unless_none("provider", provider, arguments.text),
-        provider_path=_unless_none("provider_path", provider_path, arguments.path),
-        cache_bytes=arguments.within("cache_bytes", cache_bytes, 0, sys.maxsize, f"0 (no cache) to {sys.maxsize}"),
-    )
+    return Session(path, runtime, spool, threads, clock, provider, provider_path, cache_bytes)
 
 
 def _unless_none(name: str, given: Any, check: Callable[[str, Any], str]) -> str | None:
@@ -80,6 +73,12 @@ def _unless_none(name: str, given: Any, check: Callable[[str, Any], str]) -> str
     if not value:
         raise ValueError(f"{name} is empty; leave it out for a session without one")
     return value
+
+
+def _known_clock(given: Any) -> ManualClock | None:
+    if given is None or isinstance(given, ManualClock):
+        return given
+    raise arguments.wrong_type("clock", given, "an edge_rai.ManualClock, or None for the system's clock")
 
 
 def _known_runtime(name: str, given: Any) -> str:
@@ -94,7 +93,8 @@ class Session(Predictor):
     """A guarded model, made by ``load``. Any thread may call it; a context manager.
 
     Attributes:
-        inputs: What callers give.
+        inputs: What callers give; of integers that stand for numbers, as a bare quantized model has them, the spec is a
+            ``types.QuantizedSpec`` and has ``scale`` and ``zero_point``, and so in ``outputs``.
         states: Inputs that callers leave out, because the session carries them from call to call.
         outputs: The model's outputs.
         features: What the guard knows of each feature.
@@ -106,25 +106,31 @@ class Session(Predictor):
 
     def __init__(
         self,
-        path: str,
-        *,
+        path: Path,
         runtime: str | None = None,
-        spool: str | None = None,
+        spool: Path | SpoolSettings | None = None,
         threads: int = 0,
         clock: ManualClock | None = None,
         provider: str | None = None,
-        provider_path: str | None = None,
+        provider_path: Path | None = None,
         cache_bytes: int = 0,
     ) -> None:
+        self._flusher: Flusher | None = None
+        settings = checked(spool)
         self._native = open_session(
-            path,
-            runtime=runtime,
-            spool=spool,
-            threads=threads,
-            clock=clock,
-            provider=provider,
-            provider_path=provider_path,
-            cache_bytes=cache_bytes,
+            arguments.path("path", path),
+            runtime=_unless_none("runtime", runtime, _known_runtime),
+            spool=settings and str(settings.path),
+            threads=arguments.within(
+                "threads", threads, 0, _MOST_THREADS, f"0 (the runtime's choice) to {_MOST_THREADS}"
+            ),
+            clock=_known_clock(clock),
+            provider=_unless_none("provider", provider, arguments.text),
+            provider_path=_unless_none("provider_path", provider_path, arguments.path),
+            cache_bytes=arguments.within("cache_bytes", cache_bytes, 0, sys.maxsize, f"0 (no cache) to {sys.maxsize}"),
+            spool_quota_bytes=settings.quota_bytes or 0 if settings else 0,
+            events=settings.events if settings else 0,
+            sample_one_in=settings.sample_one_in if settings else 0,
         )
         self.inputs: tuple[TensorSpec, ...] = self._native.inputs
         self.states: tuple[TensorSpec, ...] = self._native.states
@@ -135,6 +141,10 @@ class Session(Predictor):
         self.runtime: str = runtime_of(self._native.file_format)
         self._single = len(self.inputs) == 1
         self._add(self._native.calls[0])
+        if settings and settings.flush_s is not None:
+            from edge_rai.telemetry.flusher import Flusher
+
+            self._flusher = Flusher(self._native, settings.flush_s)
 
     def predict(
         self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
@@ -204,6 +214,18 @@ class Session(Predictor):
         """Whether somebody stopped it."""
         return self._native.stopped
 
+    def watch(self) -> Watch | None:
+        """How much speaks for drift, and the alarm if there is one; None where the policy has no [drift].
+
+        Unlike ``drift``, which describes the window since the last flush, this goes on over flushes, and an alarm comes
+        no oftener than once in ``average_run_length`` rows as long as nothing has changed.
+        """
+        return self._native.watch()
+
+    def reset_watch(self) -> None:
+        """Takes an alarm back, once its cause is known, and begins anew without evidence."""
+        self._native.reset_watch()
+
     @property
     def breaker(self) -> Breaker:
         """Whether the circuit breaker lets the model be asked; CLOSED where the policy has none."""
@@ -263,8 +285,16 @@ class Session(Predictor):
         return self._native.flush()
 
     def close(self) -> None:
-        """Frees the model. What was counted and not flushed is gone."""
-        self._native.close()
+        """Frees the model. What was counted and not flushed is gone; a session that flushes by itself does so now.
+
+        Raises:
+            SpoolError: That last flush failed.
+        """
+        try:
+            if self._flusher is not None:
+                self._flusher.stop()
+        finally:
+            self._native.close()
 
     def __enter__(self) -> Session:
         return self
@@ -276,7 +306,11 @@ class Session(Predictor):
 
     def _finish(self, call: Call, status: int) -> Answer:
         """For ``usual_call_first``."""
-        return self._native.finish(call, status)
+        return call.finish(status)
+
+    def _leave(self) -> None:
+        """For ``usual_call_first``."""
+        self._native.leave()
 
     def _columns(self) -> Mapping[str, Column]:
         return self._native.columns

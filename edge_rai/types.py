@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from edge_rai.events import Event, Expired, Windows
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -69,6 +71,7 @@ class ReasonCode(IntEnum):
     RATE_LIMITED = 31
     HELD = 32
     INFERENCE = 33
+    DRIFT = 34
 
 
 class DecisionCount(IntEnum):
@@ -121,6 +124,8 @@ class Reason(NamedTuple):
             return "is empty on axis {element}"
         if not self.value and self.limit == 1 and self.code is ReasonCode.ROWS:
             return "is empty: 0 rows"
+        if self.value != self.value and self.code is ReasonCode.CATEGORY:  # of text no number can tell
+            return "is none of its categories"
         return _SENTENCES[self.code]
 
 
@@ -168,6 +173,7 @@ _SENTENCES = {
     ReasonCode.RATE_LIMITED: "was not asked: {value} rows came and the rate limit had {limit} left",
     ReasonCode.HELD: "is held off: {value} good rows since the fallback took over (limit {limit})",
     ReasonCode.INFERENCE: "failed to run",
+    ReasonCode.DRIFT: "has drifted: evidence {value} (average run length {limit})",
 }
 
 
@@ -180,6 +186,25 @@ class TensorSpec(NamedTuple):
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+
+
+class QuantizedSpec(TensorSpec):
+    """An input or output of integers that stand for numbers: number = scale * (integer - zero_point).
+
+    Attributes:
+        scale: Of one integer to the next.
+        zero_point: That stands for 0.
+    """
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of(cls, spec: TensorSpec, scale: float, zero_point: int) -> QuantizedSpec:
+        """The same input or output, with what its integers stand for."""
+        quantized = cls(*spec)
+        quantized.scale, quantized.zero_point = scale, zero_point
+        return quantized
 
 
 class Feature(NamedTuple):
@@ -245,6 +270,10 @@ class Snapshot(NamedTuple):
         latency: Calls by duration: slot 0 at most 1 ns, slot i in (2^((i-1)/8), 2^(i/8)] ns.
         latency_sum_ns: Sum of all durations.
         features: One entry a feature, in the guard program's order.
+        windows: That it accounts for: what was created in them is what it counts and what has expired.
+        events_by_class: Events that there were, indexed by EventClass; those kept, and those expired.
+        expired: Indexed by Expiry.
+        events: Those kept, by epoch and number.
     """
 
     instance: str
@@ -264,6 +293,10 @@ class Snapshot(NamedTuple):
     latency: npt.NDArray[np.uint64]
     latency_sum_ns: int
     features: tuple[FeatureCounts, ...]
+    windows: tuple[Windows, ...] = ()
+    events_by_class: tuple[int, ...] = ()
+    expired: tuple[Expired, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -292,6 +325,70 @@ class FeatureDrift(NamedTuple):
     psi: float
     expected: float
     values: int
+
+
+class Direction(IntEnum):
+    """What the evidence for drift says has happened to a feature; see erai_direction in edge_rai.h."""
+
+    MEAN_UP = 0
+    MEAN_DOWN = 1
+    WIDER = 2
+    NARROWER = 3
+    SHARES = 4
+    MISSING = 5
+    OUTSIDE = 6
+
+
+class WatchedFeature(NamedTuple):
+    """How much speaks for one feature's having left its reference.
+
+    Attributes:
+        name: The feature.
+        evidence: While nothing has changed its mean is at most the rows watched.
+        direction: What most of the evidence is for.
+        changed: Rows ago, at the alarm if there was one, as estimated; 0: nothing points to a change.
+        stride: Looked at once in so many rows.
+    """
+
+    name: str
+    evidence: float
+    direction: Direction
+    changed: int
+    stride: int
+
+
+class Alarm(NamedTuple):
+    """Drift was found. It stands until it is taken back.
+
+    Attributes:
+        row: Rows watched when it came.
+        unix_ns: Wall clock when it came.
+        evidence: Of the device then, at least the policy's average run length.
+        features: Names: the one with the most evidence, then others that e-BH names at the same level.
+    """
+
+    row: int
+    unix_ns: int
+    evidence: float
+    features: tuple[str, ...]
+
+
+class Watch(NamedTuple):
+    """How much speaks for drift. From an alarm on nothing is watched, and all is as it was then, until a reset.
+
+    Attributes:
+        rows: Watched; at most four a thread wait to be looked at together and are not among them.
+        evidence: Mean over the features; an alarm comes when it reaches ``average_run_length``.
+        average_run_length: Rows from one false alarm to the next, at least, as the policy states it.
+        alarm: None: there was none.
+        features: Those that are watched, in the guard program's order.
+    """
+
+    rows: int
+    evidence: float
+    average_run_length: float
+    alarm: Alarm | None
+    features: tuple[WatchedFeature, ...]
 
 
 class Answer:

@@ -2,12 +2,12 @@
 
 from edge_rai._native.call import Call
 from edge_rai._native.clock import ManualClock
-from edge_rai._native.files import read_bundle, read_snapshot
+from edge_rai._native.files import NativeSpool, merge_batches, read_bundle, read_snapshot
 from edge_rai._native.given import Column
 from edge_rai._native.library import psi, sha256, version
 from edge_rai._native.programs import GuardProgram, PolicyBuilder
 from edge_rai._native.runtimes import ModelSource, Runtime, Stream, place
-from edge_rai._native.session import NativeSession, usual_call_first
+from edge_rai._native.session import NativeSession, SessionConfig, usual_call_first
 from edge_rai._native.tensors import numpy_dtype, ready
 from edge_rai._native.tflite import check_tflite
 from edge_rai._predict import Predictor, forget_runs, wait_for_runs
@@ -19,12 +19,15 @@ __all__ = [
     "ManualClock",
     "ModelSource",
     "NativeSession",
+    "NativeSpool",
     "PolicyBuilder",
     "Predictor",
     "Runtime",
+    "SessionConfig",
     "Stream",
     "check_tflite",
     "forget_runs",
+    "merge_batches",
     "numpy_dtype",
     "place",
     "psi",

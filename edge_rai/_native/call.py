@@ -70,7 +70,9 @@ class _Reasons(Sequence[Reason]):
 class Call(UsualCall):
     """The memory of one thread of calls: C's answer, the tensors' descriptions and views of the outputs.
 
-    It is one caller's between ``take``, or its making, and ``give``.
+    It is one caller's within ``lend`` and within a usual call, whose ends are C's. So no exception of a signal, which
+    may come between any two steps of Python's, can keep it for ever; what it leaves half done here, the next call of
+    ``run`` does again.
     """
 
     def __init__(self, session: NativeSession) -> None:
@@ -84,6 +86,7 @@ class Call(UsualCall):
         self.accepted = lib.erai_answer_accepted(self.answer)
         self.seen = 0
         self.rows = 1
+        self.keyed = False  # C may hold keys of a prediction that never came
         self.views: list[tuple[str, Array | None]] = []
         predict = ffi.addressof(lib, "erai_session_predict")
         addresses = (predict, session.handle, self.answer, self.tensors.first, self.accepted)
@@ -93,14 +96,16 @@ class Call(UsualCall):
         """One prediction; the inputs stand in the model's order."""
         self.learn()
         held = [self.tensors.place(i, values) for i, values in enumerate(arrays)]
-        if keys:
+        if keys or self.keyed:
+            self.keyed = True
             self.set_keys(keys)
         status = lib.erai_session_predict(self.handle, self.tensors.first, len(arrays), self.answer)
+        self.keyed = False
         del held  # the arrays' memory had to stay until C was done
         return self.finish(status)
 
     def set_keys(self, keys: Sequence[bytes]) -> None:
-        """Of the rows of the next prediction: one for all, or one a row."""
+        """Of the rows of the next prediction: one for all, one a row, or none."""
         held = [ffi.from_buffer(key) for key in keys]
         strings = ffi.new("erai_string[]", [(buffer, len(buffer)) for buffer in held])
         status = lib.erai_answer_set_keys(self.answer, strings, len(keys))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import Detail, array, text
+from edge_rai.events import Event, EventClass, EventField, Expired, Expiry, FieldForm, Windows
 from edge_rai.types import FeatureCounts, Snapshot
 
 
@@ -74,6 +76,97 @@ def take_snapshot(handle: Any) -> Snapshot:
             latency=array(info.latency, info.latency_slots, np.uint64),
             latency_sum_ns=info.latency_sum_ns,
             features=tuple(features),
+            windows=tuple(
+                Windows(one.epoch, one.first, one.count) for one in ffi.unpack(info.windows, info.window_ranges)
+            ),
+            events_by_class=tuple(ffi.unpack(info.events_by_class, info.event_classes)),
+            expired=tuple(
+                Expired(one.windows, one.unknown, one.calls, one.rows, one.events)
+                for one in ffi.unpack(info.expired, info.expiries)
+            ),
+            events=tuple(_events(handle, info.events)),
         )
     finally:
         lib.erai_snapshot_close(handle)
+
+
+def _events(handle: Any, count: int) -> Iterator[Event]:
+    event = ffi.new("erai_event *")
+    for i in range(count):
+        lib.erai_snapshot_event(handle, i, event)
+        yield Event(
+            event.epoch,
+            event.number,
+            event.unix_ns,
+            EventClass(event.event_class),
+            event.verdict,
+            event.source,
+            event.reasons,
+            event.latency_ns,
+            event.row,
+            tuple(map(_field, ffi.unpack(event.fields, event.field_count))) if event.field_count else (),
+        )
+
+
+def _field(field: Any) -> EventField:
+    form = FieldForm(field.form)
+    return EventField(field.feature, form, field.value if form is FieldForm.PLAIN else field.number)
+
+
+def merge_batches(one: bytes, other: bytes) -> bytes:
+    """The batch file of two of one spool, model and guard program: see erai_snapshot_merge in edge_rai.h.
+
+    Raises:
+        SpoolError: One of them is no batch file.
+        ValueError: They do not belong together, or share a window.
+    """
+    detail = Detail()
+    handles = []
+    try:
+        for data in (one, other):
+            out = ffi.new("erai_snapshot **")
+            detail.check(lib.erai_snapshot_open(ffi.from_buffer(data), len(data), out, detail.buffer))
+            handles.append(out[0])
+        out = ffi.new("erai_snapshot **")
+        detail.check(lib.erai_snapshot_merge(handles[0], handles[1], out, detail.buffer))
+        handles.append(out[0])
+        size = ffi.new("size_t *")
+        lib.erai_snapshot_write(out[0], ffi.NULL, 0, size, ffi.NULL)
+        room = ffi.new("uint8_t[]", size[0])
+        detail.check(lib.erai_snapshot_write(out[0], room, size[0], size, detail.buffer))
+        return bytes(ffi.buffer(room, size[0]))
+    finally:
+        for handle in handles:
+            lib.erai_snapshot_close(handle)
+
+
+class NativeSpool:
+    """A spool as who uploads it sees it. Any thread."""
+
+    def __init__(self, path: str) -> None:
+        """Ends what was left half done in it.
+
+        Raises:
+            SpoolError: There is no such directory, or it cannot be written.
+        """
+        detail = Detail()
+        out = ffi.new("erai_spool **")
+        detail.check(lib.erai_spool_attach(os.fsencode(path), out, detail.buffer))
+        self._handle = ffi.gc(out[0], lib.erai_spool_close)
+
+    def offer(self, name: str) -> bool:
+        """Has a batch stay as it is from now on; whether there is one. Raises SpoolError."""
+        detail = Detail()
+        there = ffi.new("int *")
+        detail.check(lib.erai_spool_offer(self._handle, os.fsencode(name), there, detail.buffer))
+        return bool(there[0])
+
+    def receipt(self, name: str) -> None:
+        """Removes a batch, durably. Raises SpoolError."""
+        detail = Detail()
+        detail.check(lib.erai_spool_receipt(self._handle, os.fsencode(name), detail.buffer))
+
+    def set_aside(self, name: str, why: Expiry) -> None:
+        """Moves a batch aside, CORRUPT or REFUSED, durably. Raises SpoolError."""
+        detail = Detail()
+        detail.check(lib.erai_spool_set_aside(self._handle, os.fsencode(name), int(why), detail.buffer))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import text
-from edge_rai.types import TensorSpec
+from edge_rai.types import QuantizedSpec, TensorSpec
 
 _TABLE = 2  # rank of an input of (rows, columns)
 
@@ -32,6 +32,17 @@ def read_states(guard: Any) -> dict[str, str]:
     while not lib.erai_guard_state(guard, len(names), rule):
         names[text(rule.input)] = text(rule.output)
     return names
+
+
+def with_scales(session: Any, of_output: int, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """A session's inputs or outputs, as QuantizedSpec those that are of integers which stand for numbers."""
+    scale, zero_point = ffi.new("double *"), ffi.new("int32_t *")
+    found = []
+    for i, spec in enumerate(specs):
+        if lib.erai_session_scale(session, of_output, i, scale, zero_point):
+            spec = QuantizedSpec.of(spec, scale[0], zero_point[0])
+        found.append(spec)
+    return tuple(found)
 
 
 def read_most_rows(guard: Any, states: Collection[str]) -> int:

@@ -14,44 +14,39 @@ from edge_rai._ffi import ffi, lib
 from edge_rai._native.call import Call
 from edge_rai._native.clock import ManualClock
 from edge_rai._native.files import take_snapshot
-from edge_rai._native.given import Column, read_columns, read_most_rows, read_states
+from edge_rai._native.given import Column, read_columns, read_most_rows, read_states, with_scales
 from edge_rai._native.library import Detail, text
 from edge_rai._native.programs import read_rules
 from edge_rai._native.runtimes import Runtime
 from edge_rai._native.tensors import Array, Tensors, copy
+from edge_rai._native.watch import read_watch
 from edge_rai._predict import Predictor, method
 from edge_rai.errors import UnsupportedModelError
-from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem, Snapshot
+from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem, Snapshot, Watch
 
 T = TypeVar("T", bound=Predictor)
 
 
-class NativeSession:
-    """A model with its guard, statistics and spool, as C holds them. Any thread.
+class SessionConfig:
+    """How a session is opened: C's ``erai_session_config``, and what that points to.
 
     Args:
-        path: A bundle or a bare model.
         runtime_path: The ONNX Runtime library; None: $ERAI_ONNXRUNTIME, then the loader's own search.
         runtime: For models of another format.
-        file_format: Of a model that the bundle has in two; None: ONNX, or the other where no ONNX Runtime is found.
+        file_format: Of a model that the bundle has in two; None: the first, ONNX before the other, that can be run.
         spool_path: Directory for batch files; None: flush is an error.
         threads: Within an operator; 0: the runtime's choice.
         clock: That rules and counts go by; None: the system's.
         provider: Execution provider to ask for; None: the policy's, or the CPU's.
         provider_path: Library that brings it; None: ONNX Runtime has it.
         cache_bytes: For answers to inputs seen before; 0: none.
-
-    Attributes:
-        inputs: What callers give.
-        states: Inputs that the session carries from call to call.
-        most_rows: The most that one call may have.
-        rows_independent: Whether rows of a batch are answered as if each were alone.
-        file_format: Of the model that answers.
+        spool_quota_bytes: That the spool may take; 0: the library's usual quota.
+        events: Decisions kept one by one until the next flush, at most; 0: none.
+        sample_one_in: So many accepted rows, one is drawn as an event; 0: none.
     """
 
     def __init__(
         self,
-        path: str,
         *,
         runtime_path: str | None,
         runtime: Runtime,
@@ -62,26 +57,53 @@ class NativeSession:
         provider: str | None,
         provider_path: str | None,
         cache_bytes: int,
+        spool_quota_bytes: int = 0,
+        events: int = 0,
+        sample_one_in: int = 0,
     ) -> None:
-        self.closed = True  # until everything below stands
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
         given = (runtime_path, spool_path, provider, provider_path, file_format)
         strings = [ffi.new("char[]", os.fsencode(value)) if value else ffi.NULL for value in given]
         config.runtime_path, config.spool_path, config.provider, config.provider_path, config.format = strings
-        self._runtime = runtime  # which C calls as long as the session is open
         config.runtime = runtime.struct
         config.threads, config.cache_bytes = threads, cache_bytes
-        self._clock = clock  # which C reads as long as the session is open
+        config.spool_quota_bytes = spool_quota_bytes
+        config.events, config.sample_one_in = events, sample_one_in
         if clock is not None:
             config.clock = clock.struct
+        self.struct = config
+        self._held = runtime, clock, strings
+
+
+class NativeSession:
+    """A model with its guard, statistics and spool, as C holds them. Any thread.
+
+    Args:
+        path: A bundle or a bare model.
+        config: How it is opened.
+
+    Attributes:
+        inputs: What callers give.
+        states: Inputs that the session carries from call to call.
+        most_rows: The most that one call may have.
+        rows_independent: Whether rows of a batch are answered as if each were alone.
+        file_format: Of the model that answers.
+    """
+
+    def __init__(self, path: str, config: SessionConfig) -> None:
+        self.closed, self.handle, self.calls = True, None, list[Call]()
+        self._lock, self._review_lock = threading.Lock(), threading.Lock()
+        self._users = 0  # of the handle beside the calls, under the lock
+        self._config = config  # of which C calls the runtime and reads the clock as long as the session is open
         out = ffi.new("erai_session **")
         detail = Detail(path)
-        detail.check(lib.erai_session_open(os.fsencode(path), config, out, detail.buffer))
-        self.handle = out[0]
+        detail.check(lib.erai_session_open(os.fsencode(path), config.struct, out, detail.buffer))
+        self.handle, self.closed = out[0], False
         guard = lib.erai_session_guard(self.handle)
         self.batched = bool(lib.erai_guard_batched(guard))
-        inputs, self.outputs, self.features = read_rules(guard)
+        inputs, outputs, self.features = read_rules(guard)
+        inputs, self.outputs = with_scales(self.handle, 0, inputs), with_scales(self.handle, 1, outputs)
         carried = read_states(guard)
         self.inputs = tuple(spec for spec in inputs if spec.name not in carried)
         self.states = tuple(spec for spec in inputs if spec.name in carried)
@@ -90,27 +112,25 @@ class NativeSession:
         self.rows_independent = bool(lib.erai_session_rows_independent(self.handle))
         self.file_format = text(lib.erai_session_format(self.handle))
         self.subjects = _subjects(guard)
-        self._lock = threading.Lock()
-        self._review_lock = threading.Lock()
-        self.calls = [Call(self)]
-        self.calls[0].give()
-        self._users = 0  # of the handle beside the calls, under the lock
-        self.closed = False
+        self.calls.append(Call(self))
 
     def predict(self, arrays: Sequence[Array], keys: Sequence[bytes] = ()) -> Answer:
         """A prediction that is not a usual one; arrays stand in the model's order."""
-        call = self._take_call()
+        self._check_open()
         try:
-            return call.run(arrays, keys)
+            while True:
+                for call in self.calls:
+                    answer = call.lend(arrays, keys)
+                    if answer is not None:
+                        return answer
+                self._add_call()
         finally:
-            self._give(call)
+            self.leave()
 
-    def finish(self, call: Call, status: int) -> Answer:
-        """What came of a prediction that was begun as a usual one, of which C has said ``status``."""
-        try:
-            return call.finish(status)
-        finally:
-            self._give(call)
+    def leave(self) -> None:
+        """Whoever had a call has it no more: after a close the last of them takes the session along."""
+        if self.closed:
+            self._close_calls()
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""
@@ -119,6 +139,11 @@ class NativeSession:
         with self._use() as handle:
             detail.check(lib.erai_session_snapshot(handle, out, detail.buffer))
         return take_snapshot(out[0])
+
+    def flush_due(self, timeout_s: float) -> bool:
+        """Waits at most so long for a reason to flush before its time; whether there is one."""
+        with self._use() as handle:
+            return bool(lib.erai_session_flush_due(handle, int(timeout_s * 1e9)))
 
     def flush(self) -> str:
         """Writes a batch file into the spool, durably, and returns its name."""
@@ -133,6 +158,16 @@ class NativeSession:
         """Names that a mapping of columns has, in their order; empty where the model takes none."""
         with self._use() as handle:
             return read_columns(lib.erai_session_guard(handle), self.inputs, self.batched)
+
+    def watch(self) -> Watch | None:
+        """How much speaks for drift; None where the policy watches nothing."""
+        with self._use() as handle:
+            return read_watch(handle, [feature.name for feature in self.features])
+
+    def reset_watch(self) -> None:
+        """Takes an alarm back and begins anew without evidence."""
+        with self._use() as handle:
+            lib.erai_session_drift_reset(handle)
 
     def reset(self) -> None:
         """Forgets the recurrent states, and what rules remember of earlier rows."""
@@ -201,6 +236,8 @@ class NativeSession:
 
     def __del__(self) -> None:
         self.close()
+        if self.handle is not None:  # a signal's exception came in the middle of an earlier end
+            self._close_calls()
 
     @contextmanager
     def _use(self) -> Iterator[Any]:
@@ -213,40 +250,28 @@ class NativeSession:
         finally:
             with self._lock:
                 self._users -= 1
-            if self.closed:
-                self._close_calls()
+            self.leave()
 
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("the session is closed")
 
-    def _take_call(self) -> Call:
-        """A call that nobody else uses."""
-        self._check_open()
-        for call in self.calls:
-            if call.take():
-                return call
+    def _add_call(self) -> None:
+        """One more, for whoever finds it first: all the others are taken."""
         with self._lock:
             self._check_open()
             call = Call(self)
             self.calls[0].add(call)
             self.calls.append(call)
-            return call
-
-    def _give(self, call: Call) -> None:
-        call.give()
-        if self.closed:
-            self._close_calls()
 
     def _close_calls(self) -> None:
         """After close: whoever uses the last call takes the session with it."""
         with self._lock:
-            running = [call for call in self.calls if not call.retire()]
-            for call in self.calls:
-                if call not in running:
+            for call in [*self.calls]:
+                if call.retire():
+                    self.calls.remove(call)
                     lib.erai_answer_close(call.answer)
-            self.calls = running
-            if not running and not self._users and self.handle is not None:
+            if not self.calls and not self._users and self.handle is not None:
                 lib.erai_session_close(self.handle)
                 self.handle = None
 
@@ -254,7 +279,8 @@ class NativeSession:
 def usual_call_first(kind: type[T]) -> type[T]:
     """Has ``predict`` of a class, given one argument by position, try the usual call in C before it does as written.
 
-    An object ``_add``s the first ``Call`` of its model. Its ``_finish`` is given a call that was not usual after all.
+    An object ``_add``s the first ``Call`` of its model. Its ``_finish`` is given a call that was not usual after all,
+    and its ``_leave`` is called after one that ``retire`` has waited for.
     """
     written = kind.__dict__["predict"]
     signature = inspect.signature(written)

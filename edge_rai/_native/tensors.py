@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import DTYPE_CODES, DTYPES
-from edge_rai.types import TensorSpec
+from edge_rai.types import QuantizedSpec, TensorSpec
 
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
@@ -63,6 +63,12 @@ def _other_type(came: np.dtype[Any], spec: TensorSpec, what: str) -> str:
         conversion = "convert it with .astype(ml_dtypes.bfloat16)" if _has_bfloat16() else "give its bits as uint16"
     if spec.dtype == "string":
         conversion = "convert it with .astype(str)"
+    if isinstance(spec, QuantizedSpec) and came.kind == "f":
+        limits, scale = np.iinfo(spec.dtype), f"{spec.scale:.9g}"  # as many digits as a float32 has
+        conversion = (
+            f"quantize a row x by scale {scale} and zero point {spec.zero_point}: numpy.clip(numpy.round(x / {scale}) "
+            f"+ {spec.zero_point}, {limits.min}, {limits.max}).astype(numpy.{spec.dtype})"
+        )
     return f"{what} '{spec.name}': expected {spec.dtype}, got {came}; {conversion}"
 
 
@@ -120,10 +126,11 @@ class Tensors:
 
     def _describe(self, index: int, shape: tuple[int, ...]) -> None:
         """Tells C a shape. Of a rank that C refuses anyway the first extents do."""
-        self.shapes[index] = shape
+        self.shapes[index] = None  # a signal's exception may come before C knows all of it
         self.first[index].rank = len(shape)
         for axis, extent in enumerate(shape[: lib.ERAI_MAX_RANK]):
             self._extents[index][axis] = extent
+        self.shapes[index] = shape
 
 
 def _strings(values: Array) -> tuple[Array, bytes]:

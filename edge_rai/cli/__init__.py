@@ -1,6 +1,7 @@
 """The ``edge-rai`` command. Each module of this package is one subcommand; it prints, and never computes.
 
-Exit codes: 0 fine, 1 a check said no, 2 usage, 3 a component is missing, 4 the environment.
+Exit codes: 0 fine, 1 a check said no or a file is not sound, 2 usage, 3 a component is missing, 4 the environment: a
+file that was named is not there or cannot be read or written, a disk is full.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _ENTRY_POINTS = "edge_rai.commands"
 _CONVERTER_COMMANDS = {
     "audit": "Look for what is wrong with data.",
     "convert": "Convert a trained model into a bundle.",
+    "gate": "Judge a compressed model against its original.",
     "profile": "Learn a policy from data.",
 }
 
@@ -39,6 +41,7 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (UnreadableError, 4),
     (SpoolError, 4),
     (StoreError, 4),
+    (FileNotFoundError, 4),
     (PolicyError, 2),
     (EdgeRaiError, 1),
     (TypeError, 2),

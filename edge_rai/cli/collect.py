@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     missing = [name for name in ("starlette", "uvicorn", "h11") if find_spec(name) is None]
     if missing:
-        print(f"edge-rai collect needs {', '.join(missing)}: pip install 'edge-rai[fleet]'", file=sys.stderr)
+        print(f"edge-rai collect needs {', '.join(missing)}: pip install {' '.join(missing)}", file=sys.stderr)
         return 3
     from edge_rai.fleet.collector import listen, make_app, serve
     from edge_rai.fleet.store import Store

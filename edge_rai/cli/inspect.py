@@ -7,6 +7,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from edge_rai.cli.opening import is_bare, opened
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -20,14 +22,14 @@ _EVIDENCE = "evidence/candidates.json"
 def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("inspect", help="Show what a bundle holds.", description=__doc__)
-    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle (NAME.erai or a directory), or an .onnx model")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle (NAME.erai or a directory) or a bare model")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads the bundle, which verifies its digests, and shows it; opens a bare model as a session would."""
-    document, lines = _model(arguments.bundle) if arguments.bundle.endswith(".onnx") else _bundle(arguments.bundle)
+    document, lines = _model(arguments.bundle) if is_bare(arguments.bundle) else _bundle(arguments.bundle)
     if arguments.json:
         print(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
     else:
@@ -51,10 +53,9 @@ def _bundle(path: str) -> tuple[dict[str, Any], Iterator[str]]:
 
 
 def _model(path: str) -> tuple[dict[str, Any], Iterator[str]]:
-    from edge_rai import load
     from edge_rai.policy import default_data, default_tables
 
-    with load(path) as session:
+    with opened(path) as session:
         inputs, outputs, batched, features = session.inputs, session.outputs, session.batched, session.features
     document = {
         "inputs": [spec._asdict() for spec in inputs],

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 CONVERTERS = (
-    "It is part of edge-rai-converters, for the machine where models are built: pip install 'edge-rai[convert]'."
+    "It is part of edge-rai-converters, for the machine where models are built: install that package from where this "
+    "one came from (in the source tree: pip install ./converters)."
 )
 
 

@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+from edge_rai.errors import EdgeRaiError
+
 if TYPE_CHECKING:
     from edge_rai.types import TensorSpec
+
+
+class DamagedRowsError(EdgeRaiError, ValueError):
+    """A file of rows is not sound."""
 
 
 def read_rows(path: Path, inputs: Sequence[TensorSpec], labels: str | None = None) -> dict[str, Any]:
@@ -22,17 +28,18 @@ def read_rows(path: Path, inputs: Sequence[TensorSpec], labels: str | None = Non
 
     Raises:
         ValueError: The file is neither, or an array is missing; says which the file has.
+        DamagedRowsError: It is one of them by its name alone.
         OSError: It cannot be read.
     """
     names = [spec.name for spec in inputs]
     arrays = {name: values for name, values in _load(path, names[0]).items() if name != labels}
-    if path.suffix == ".npy" and len(names) > 1:
+    if path.suffix.lower() == ".npy" and len(names) > 1:
         raise ValueError(f"{path}: one array; the model has {len(names)} inputs, give an .npz with: {', '.join(names)}")
     if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
-    return {spec.name: _as_numbers(arrays[spec.name], spec.dtype) for spec in inputs}
+    return {spec.name: _as_numbers(_in_columns(arrays[spec.name], spec), spec.dtype) for spec in inputs}
 
 
 def read_labels(path: Path, key: str) -> Any:
@@ -51,7 +58,7 @@ def read_labels(path: Path, key: str) -> Any:
 def _load(path: Path, name_of_one: str) -> dict[str, Any]:
     import numpy as np
 
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(f"{path}: rows are read from .npz or .npy files; save them with numpy.savez or numpy.save")
     try:
         if not path.exists():
@@ -62,11 +69,16 @@ def _load(path: Path, name_of_one: str) -> dict[str, Any]:
                 return {name_of_one: loaded}
             arrays = {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a sound .npz or .npy file: {error}") from error
+        raise DamagedRowsError(f"{path}: not a sound .npz or .npy file: {error}") from error
     for name, values in arrays.items():
         if not isinstance(values, np.ndarray):
-            raise ValueError(f"{path}: '{name}' is not an array")
+            raise DamagedRowsError(f"{path}: '{name}' is not an array")
     return arrays
+
+
+def _in_columns(values: Any, spec: TensorSpec) -> Any:
+    """Rows of one value each, where the input has an axis for it and the array, as a table's column, has not."""
+    return values[:, None] if values.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] == 1 else values
 
 
 def _as_numbers(values: Any, dtype: str) -> Any:

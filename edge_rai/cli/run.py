@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_rai.types import Answer
+
+# Of a row on the terminal: characters, and of a longer one so many values as none has room for.
+_WIDTH = 100
+_MOST_VALUES = 100
 
 
 def add(commands: Any) -> None:
@@ -28,10 +34,13 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exits 1 when a row was rejected."""
-    from edge_rai import Verdict, load
+    from edge_rai import Verdict
+    from edge_rai.cli.opening import opened
     from edge_rai.cli.rows import read_rows
 
-    with load(arguments.model, runtime=arguments.runtime, spool=arguments.spool, threads=arguments.threads) as session:
+    with opened(
+        arguments.model, runtime=arguments.runtime, spool=arguments.spool, threads=arguments.threads
+    ) as session:
         answer = session.predict(read_rows(Path(arguments.data), session.inputs))
         batch = session.flush() if arguments.spool else None
     if arguments.json:
@@ -105,6 +114,34 @@ def _print_output(name: str, values: Any) -> None:
     else:
         print(f"{name} list of {len(values)}" if has_rows else name)
     for row in values[:8] if has_rows else [values]:
-        print(f"  {str(row).replace(chr(10), ' ')[:110]}")
+        print(f"  {_row(row)}")
     if has_rows and len(values) > 8:
         print(f"  … and {len(values) - 8} more")
+
+
+def _row(row: Any) -> str:
+    """A row on one line; a longer one is cut behind a whole value, and says how many more there are."""
+    words, count = _words(row)
+    whole = str(row).replace("\n", " ")
+    if len(whole) <= _WIDTH and count <= _MOST_VALUES:
+        return whole
+    if count == 1:
+        return f"{whole[:_WIDTH]} … {len(whole) - _WIDTH} more characters" if len(whole) > _WIDTH else whole
+    shown = 0
+    while shown < len(words) and sum(map(len, words[: shown + 1])) + shown < _WIDTH:
+        shown += 1
+    ends = "{}" if isinstance(row, dict) else "[]"
+    return f"{ends[0]}{' '.join(words[:shown])} … {count - shown} more{ends[1]}"
+
+
+def _words(row: Any) -> tuple[list[str], int]:
+    """The first values of a row, more than fit on a line, and how many it has."""
+    if isinstance(row, dict):
+        return [f"{key}: {value}," for key, value in islice(row.items(), _MOST_VALUES)], len(row)
+    if not getattr(row, "shape", ()):
+        return [str(row)], 1
+    import numpy as np
+
+    first = row.reshape(-1)[:_MOST_VALUES]
+    numbers = np.array2string(first, max_line_width=sys.maxsize)[1:-1].split()
+    return list(map(repr, first)) if first.dtype == object else numbers, row.size

@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_BARE = (".onnx", ".tflite")
+from edge_rai.cli.opening import is_bare, opened
+
+_MARKS = {True: "ok", False: "NO", None: "--"}
 
 
 def add(commands: Any) -> None:
@@ -19,30 +21,38 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exits 1 when a check says no; what stands behind a failed check is not reached."""
-    from edge_rai import EdgeRaiError, RuntimeMissingError, UnreadableError
-
+    """Exits 1 when a check says no, else 3 when there is no runtime for one; behind a failed check none is made."""
     results: list[dict[str, Any]] = []
     for name, check in _checks(arguments.bundle):
-        try:
-            detail, passed = check(), True
-        except (RuntimeMissingError, UnreadableError):
-            raise
-        except EdgeRaiError as error:
-            detail, passed = str(error), False
+        passed, detail = _result(check)
         results.append({"check": name, "passed": passed, "detail": detail})
         if not arguments.json:
-            print(f"{'ok ' if passed else 'NO '} {name:9} {detail}")
-        if not passed:
+            print(f"{_MARKS[passed]}  {name:9} {detail}")
+        if passed is False:
             break
-    passed = all(result["passed"] for result in results)
+    verdicts = {result["passed"] for result in results}
+    passed = False if False in verdicts else None if None in verdicts else True
     if arguments.json:
         print(json.dumps({"bundle": arguments.bundle, "passed": passed, "checks": results}, indent=1))
-    return 0 if passed else 1
+    return {True: 0, False: 1, None: 3}[passed]
+
+
+def _result(check: Callable[[], str]) -> tuple[bool | None, str]:
+    """What a check says, and whether it passed; None: nothing is here that could make it."""
+    from edge_rai import EdgeRaiError, RuntimeMissingError, UnreadableError
+
+    try:
+        return True, check()
+    except UnreadableError:
+        raise
+    except RuntimeMissingError as error:
+        return None, f"not checked: {error}"
+    except EdgeRaiError as error:
+        return False, str(error)
 
 
 def _checks(path: str) -> Iterator[tuple[str, Callable[[], str]]]:
-    if path.endswith(_BARE):
+    if is_bare(path):
         yield "session", lambda: _session(path)
         return
     yield "files", lambda: _files(path)
@@ -81,10 +91,9 @@ def _runtimes(path: str) -> list[str]:
 
 
 def _session(path: str, runtime: str | None = None) -> str:
-    from edge_rai import load
-
-    with load(path, runtime=runtime) as session:
-        rules = f"{len(session.inputs)} inputs, {len(session.outputs)} outputs, {len(session.features)} features"
-    if path.endswith(_BARE):
+    with opened(path, runtime=runtime) as session:
+        counts = {"input": session.inputs, "output": session.outputs, "feature": session.features}
+        rules = ", ".join(f"{len(found)} {thing}{'s' * (len(found) != 1)}" for thing, found in counts.items())
+    if is_bare(path):
         return f"a bare model opens with the default policy ({rules}); there are no digests or golden vectors to check"
     return f"opens ({rules}), and the golden vectors gave the same answers"

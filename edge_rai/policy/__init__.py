@@ -14,6 +14,7 @@ from edge_rai.policy.decision import (
     RateLimit,
     StateRule,
 )
+from edge_rai.policy.drift import Drift
 from edge_rai.policy.facts import VERDICTS, Measured, default_data, default_tables, policy_data, policy_tables
 from edge_rai.policy.program import check_guard, compile_policy
 from edge_rai.policy.reference import DistanceReference, FeatureReference, Reference
@@ -29,6 +30,7 @@ __all__ = [
     "Decision",
     "Distance",
     "DistanceReference",
+    "Drift",
     "FallbackRule",
     "FeatureReference",
     "FeatureRule",

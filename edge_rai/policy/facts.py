@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from edge_rai.policy.checks import Age, Clipped, Distance, Missing, is_single
 from edge_rai.policy.decision import Decision
 from edge_rai.policy.decision_facts import decision_tables
+from edge_rai.policy.drift import Drift
 from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
 from edge_rai.policy.words import Row, Table, bounds, number, seconds
 from edge_rai.types import TensorSpec
@@ -53,7 +54,10 @@ def policy_tables(policy: Policy, measured: Mapping[str, Measured] | None = None
     found += [Table(f"Output {rule.name}", _RULE, tuple(_output(rule, row_axis, policy.batched))) for rule in outputs]
     has_default = any(output.default for output in policy.outputs)
     decision = policy.decision or Decision()
-    return (*found, *decision_tables(policy.fallback, decision, policy.states, has_default=has_default))
+    found += decision_tables(policy.fallback, decision, policy.states, has_default=has_default)
+    if policy.drift is not None:
+        found.append(Table("Drift", ("rule", "what it does", "verdict"), tuple(_drift(policy.drift))))
+    return tuple(found)
 
 
 def default_tables(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, batched: bool) -> tuple[Table, ...]:
@@ -88,13 +92,15 @@ def default_data(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
 def _set_fields(rule: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(rule):
         value = getattr(rule, field.name)
-        if value is not None and value not in ((), ""):
+        if value is not None and value not in ((), "", {}):
             yield field.name, value
 
 
 def _data(value: Any) -> Any:
     if is_dataclass(value):
         return {key: _data(inner) for key, inner in _set_fields(value)}
+    if isinstance(value, dict):
+        return {key: _data(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_data(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
@@ -174,6 +180,17 @@ def _missing(rule: Missing) -> str:
     value = "NaN" if rule.value is None else number(rule.value)
     becomes = "stays as it came" if rule.becomes is None else f"becomes {number(rule.becomes)}"
     return f"may be missing: {value} {becomes}"
+
+
+def _drift(rule: Drift) -> Iterator[Row]:
+    said = (
+        "as long as rows are independent and like the reference, an alarm comes at most once in "
+        f"{number(rule.average_run_length)} rows, on average; one that came stands"
+    )
+    yield "alarm", said, rule.verdict
+    yield "no drift", f"a change of a mean by {number(rule.effect)} standard deviations, or as small a change", ""
+    for name, stride in rule.strides.items():
+        yield name, f"is looked at once in {stride} rows" if stride else "is not watched", ""
 
 
 def _checks(rule: FeatureRule) -> Iterator[str]:

@@ -50,6 +50,8 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
             reasons=[ReasonCode[name.upper()] for name in fallback.reasons],
             chain=[STEPS[step] for step in fallback.chain],
         )
+    if policy.drift is not None:
+        _set_drift(builder, policy, reference)
     for state in policy.states:
         builder.add_state(input=state.input, output=state.output, row_axis=state.row_axis)
     return builder.write()
@@ -119,6 +121,26 @@ def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: F
     )
     for kind, arguments in feature_checks(rule):
         builder.add_check(kind, **arguments)
+
+
+def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Reference | None) -> None:
+    """What can be watched is: features with a reference of inputs that have one value a feature and row."""
+    assert policy.drift is not None
+    known = {entry.name for entry in reference.features if len(entry.counts) > 1} if reference else set()
+    carried = {state.input for state in policy.states}
+    strides = []
+    for rule in policy.inputs:
+        table = rule.feature_axis is not None and rule.has_one_value_a_feature(policy.batched)
+        watchable = table and rule.dtype != "string" and rule.name not in carried
+        for feature in rule.features:
+            usual = 1 if watchable and feature.name in known else 0
+            strides.append(policy.drift.strides.get(feature.name, usual))
+    builder.set_drift(
+        average_run_length=policy.drift.average_run_length,
+        effect=policy.drift.effect,
+        verdict=("accept", "flag", "reject").index(policy.drift.verdict),
+        strides=strides,
+    )
 
 
 def _set_distance(builder: _native.PolicyBuilder, name: str, rule: Distance, reference: Reference | None) -> None:

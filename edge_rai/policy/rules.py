@@ -25,6 +25,7 @@ from edge_rai.policy.checks import (
     one_kind,
 )
 from edge_rai.policy.decision import Decision, FallbackRule, StateRule, check_chains
+from edge_rai.policy.drift import Drift
 
 _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
@@ -285,6 +286,7 @@ class Policy:
         decision: When the model is asked.
         fallback: Who answers rejected rows; none: the outputs' defaults.
         states: Recurrent states that the session carries.
+        drift: How features are watched that have a reference; None: they are not.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -296,6 +298,7 @@ class Policy:
     decision: Decision | None = None
     fallback: tuple[FallbackRule, ...] = ()
     states: tuple[StateRule, ...] = ()
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
@@ -308,6 +311,7 @@ class Policy:
         check_chains(self.fallback, self.decision or Decision(), has_default=has_default)
         self._check_states()
         self._check_distances()
+        self._check_strides()
         if self.batched:
             states = {name for state in self.states for name in (state.input, state.output)}
             shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
@@ -343,6 +347,12 @@ class Policy:
                     f"states: output {state.output!r} is {outputs[state.output]} and input {state.input!r} is "
                     f"{inputs[state.input]}; the one becomes the other"
                 )
+
+    def _check_strides(self) -> None:
+        known = {feature.name for rule in self.inputs for feature in rule.features}
+        for name in self.drift.strides if self.drift is not None else ():
+            if name not in known:
+                raise ValueError(f"drift.strides has feature {name!r}, which no input has")
 
     def _check_distances(self) -> None:
         for rule in self.inputs:

@@ -89,19 +89,23 @@ def _toml_lines(policy: Policy) -> Iterator[str]:
         yield from ("", "[[fallback]]", *_entries(fallback))
     for state in policy.states:
         yield from ("", "[[states]]", *_entries(state))
+    if policy.drift is not None:
+        yield from ("", "[drift]", *_entries(policy.drift))
 
 
 def _entries(rule: Any, always: tuple[str, ...] = (), never: tuple[str, ...] = ()) -> Iterator[str]:
     """`key = value` of each field that is not None, and of others than `always` only what is not its default."""
     for field in fields(rule):
         value = getattr(rule, field.name)
-        if value is not None and field.name not in never and (field.name in always or value != field.default):
+        if value is not None and field.name not in never and (field.name in always or value not in (field.default, {})):
             yield f"{field.name} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:
     if is_dataclass(value):
         return "{ " + ", ".join(_entries(value)) + " }"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):

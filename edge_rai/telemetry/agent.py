@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from edge_rai import _native
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
+from edge_rai.telemetry.otlp_events import LOGS_PATH, encode_events
 from edge_rai.telemetry.spool import CORRUPT, REFUSED, BatchFile, NotReadableYetError, Spool
 
 LONGEST_WAIT_S: Final = 3600.0
@@ -87,14 +88,14 @@ class _UndeliveredError(Exception):
 
 
 def upload(spool_path: Path, endpoint: str, *, timeout_s: float = 10.0) -> UploadReport:
-    """Makes one pass: every batch file in the order of (epoch, sequence), one request each.
+    """Makes one pass: every batch file in the order of (epoch, sequence), one request each, two with events.
 
     Killing it at any moment loses nothing; at worst a batch is sent again, and the collector knows it by its instance,
     epoch and sequence.
 
     Args:
         spool_path: The spool directory.
-        endpoint: "http://host:port" or "https://host/prefix", to which "/v1/metrics" is added.
+        endpoint: "http://host:port" or "https://host/prefix", to which "/v1/metrics" and "/v1/logs" are added.
         timeout_s: For each connecting, sending and receiving.
 
     Returns:
@@ -102,9 +103,9 @@ def upload(spool_path: Path, endpoint: str, *, timeout_s: float = 10.0) -> Uploa
 
     Raises:
         ValueError: The endpoint is not an http or https URL.
-        SpoolError: There is no spool.
-        OSError: The spool cannot be listed; or a delivered batch file cannot be removed, and going on would send all
-            of them again every pass.
+        OSError: The spool cannot be listed.
+        SpoolError: There is none; or a delivered batch file cannot be removed, and going on would send all of them
+            again every pass.
     """
     receiver = _Receiver(endpoint, timeout_s)
     spool = Spool(spool_path)
@@ -165,7 +166,7 @@ def _deliver(spool: Spool, batch: BatchFile, receiver: _Receiver, report: Upload
             return None
     except FileNotFoundError:
         return None  # another agent was quicker
-    except (NotReadableYetError, OSError) as error:
+    except (SpoolError, OSError) as error:
         report.unreadable.append(f"{name}: {error}")
         return None
     except _UndeliveredError as failure:
@@ -178,10 +179,16 @@ def _deliver(spool: Spool, batch: BatchFile, receiver: _Receiver, report: Upload
 def _send(spool: Spool, batch: BatchFile, receiver: _Receiver, report: UploadReport) -> bool:
     """Whether there is a receipt; without one the batch file has been set aside."""
     name = batch.path.name
+    if not spool.offer(batch):
+        raise FileNotFoundError(name)
     try:
         snapshot = spool.read(batch)
-        request = otlp.encode(snapshot, spool.features(snapshot.guard_digest), _native.version())
-        _judge(receiver.post(otlp.compress(request)))
+        features = spool.features(snapshot.guard_digest)
+        request = otlp.encode(snapshot, features, _native.version())
+        if snapshot.events:  # first: a receiver that takes no logs is to refuse the batch before it has its counts
+            events = encode_events(snapshot, tuple(feature.name for feature in features), _native.version())
+            _judge(receiver.post(otlp.compress(events), LOGS_PATH))
+        _judge(receiver.post(otlp.compress(request), otlp.METRICS_PATH))
     except NotReadableYetError:
         raise
     except SpoolError as error:
@@ -243,7 +250,7 @@ class _Receiver:
 
     def __init__(self, endpoint: str, timeout_s: float) -> None:
         scheme, host, port, path = check_endpoint(endpoint)
-        self._path = path.rstrip("/") + otlp.METRICS_PATH
+        self._prefix = path.rstrip("/")
         self._connection: http.client.HTTPConnection
         if scheme == "https":
             context = ssl.create_default_context()
@@ -251,16 +258,16 @@ class _Receiver:
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
 
-    def post(self, body: bytes) -> _Response:
+    def post(self, body: bytes, path: str) -> _Response:
         reused = self._connection.sock is not None
         try:
             try:
-                return self._exchange(body)
+                return self._exchange(body, path)
             except (ConnectionError, http.client.RemoteDisconnected):
                 if not reused:
                     raise
                 self.close()  # receivers close idle connections; that says nothing about the next one
-                return self._exchange(body)
+                return self._exchange(body, path)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             # A certificate that does not verify today will not in a minute either.
@@ -268,13 +275,13 @@ class _Receiver:
             reason = str(error) or type(error).__name__
             raise _UndeliveredError(f"no answer ({reason})", retryable=retryable) from error
 
-    def _exchange(self, body: bytes) -> _Response:
+    def _exchange(self, body: bytes, path: str) -> _Response:
         headers = {
             "Content-Type": otlp.CONTENT_TYPE,
             "Content-Encoding": "gzip",
             "User-Agent": f"edge_rai/{_native.version()}",
         }
-        self._connection.request("POST", self._path, body, headers)
+        self._connection.request("POST", self._prefix + path, body, headers)
         response = self._connection.getresponse()
         answer = response.read(_LARGEST_ANSWER_BYTES + 1)
         if len(answer) > _LARGEST_ANSWER_BYTES or not response.isclosed():

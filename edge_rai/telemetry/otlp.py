@@ -34,6 +34,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from edge_rai.errors import SpoolError
+from edge_rai.events import Expired, Expiry
 from edge_rai.types import DecisionCount, Feature, ReasonCode, Snapshot, Source, Verdict
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ EPOCH: Final = "edge.epoch"
 SEQUENCE: Final = "edge.sequence"
 POINTS: Final = "edge.points"
 DURATION: Final = "edge.duration_ns"
+WINDOWS: Final = "edge.windows"
 
 CALLS: Final = "edge.calls"
 ERRORS: Final = "edge.errors"
@@ -69,6 +71,8 @@ VERDICT: Final = "edge.verdict"
 SOURCE: Final = "edge.source"
 REASON: Final = "edge.reason"
 DECISION: Final = "edge.decision"
+EXPIRED: Final = "edge.expired"
+EXPIRY: Final = "edge.expiry"
 FEATURE: Final = "edge.feature"
 
 LATENCY_SCALE: Final = 3  # base 2^(2^-3) = 2^(1/8): the width of a latency slot
@@ -114,7 +118,8 @@ def encode(snapshot: Snapshot, features: Sequence[Feature], version: str) -> byt
         )
     end = max(snapshot.end_unix_ns, 0)
     window = _Window(min(max(snapshot.start_unix_ns, 0), end), end)  # a clock that was set back is not an error
-    metrics = _call_metrics(snapshot, window) + _feature_metrics(snapshot, features, window)
+    metrics = _call_metrics(snapshot, window) + _expired_metrics(snapshot, window)
+    metrics += _feature_metrics(snapshot, features, window)
     scope = InstrumentationScope(
         name=SCOPE,
         version=version,
@@ -123,6 +128,7 @@ def encode(snapshot: Snapshot, features: Sequence[Feature], version: str) -> byt
             _integer(SEQUENCE, snapshot.sequence),
             _integer(POINTS, sum(count_points(metric) for metric in metrics)),
             _integer(DURATION, snapshot.duration_ns),
+            *_several_windows(snapshot),
         ],
     )
     resource = Resource(
@@ -219,6 +225,23 @@ def _call_metrics(snapshot: Snapshot, window: _Window) -> list[Metric]:
     return [metric for metric in metrics if count_points(metric)]
 
 
+def _expired_metrics(snapshot: Snapshot, window: _Window) -> list[Metric]:
+    metrics = []
+    units = ("{window}", "{window}", "{call}", "{row}", "{event}")
+    for what, unit in zip(Expired._fields, units, strict=True):
+        gone = [(code, getattr(one, what)) for code, one in enumerate(snapshot.expired)]
+        points = [_number(n, window, _text(EXPIRY, _name(Expiry, code))) for code, n in gone if n]
+        metrics.append(_sum(f"{EXPIRED}.{what}", unit, points))
+    return [metric for metric in metrics if count_points(metric)]
+
+
+def _several_windows(snapshot: Snapshot) -> list[KeyValue]:
+    """Which windows a batch accounts for, where they are not just its own."""
+    if sum(one.length for one in snapshot.windows) <= 1:
+        return []
+    return [_text(WINDOWS, " ".join(f"{one.epoch:x}:{one.first:x}+{one.length:x}" for one in snapshot.windows))]
+
+
 def _feature_metrics(snapshot: Snapshot, features: Sequence[Feature], window: _Window) -> list[Metric]:
     values: list[HistogramDataPoint] = []
     references: list[HistogramDataPoint] = []
@@ -291,7 +314,7 @@ def _number(value: int, window: _Window, *attributes: KeyValue) -> NumberDataPoi
     )
 
 
-def _name(names: type[Verdict | Source | ReasonCode | DecisionCount], code: int) -> str:
+def _name(names: type[Verdict | Source | ReasonCode | DecisionCount | Expiry], code: int) -> str:
     try:
         return names(code).name.lower()
     except ValueError:  # counted by a newer library than this one

@@ -7,14 +7,15 @@ guard program is missing or bad, may be read another day: it stays where it is. 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from edge_rai import _native
 from edge_rai.errors import BundleError, SpoolError
+from edge_rai.events import Expiry
 from edge_rai.types import Feature, Snapshot
 
 CORRUPT: Final = "corrupt"
@@ -24,7 +25,7 @@ _BATCH_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.batch")
 # Far above any real file: a snapshot of 10,000 features with 32 bins is 3 MB.
 _LARGEST_FILE_BYTES: Final = 64 << 20
 _MAGIC: Final = b"ERAIBAT\n"
-_FORMAT_VERSION: Final = 2
+_FORMAT_VERSION: Final = 3
 # The version stands outside the checksum: a flipped bit of its upper half is damage, not the future.
 _IMPLAUSIBLE_VERSION = 1 << 16
 
@@ -39,6 +40,15 @@ class BatchFile(NamedTuple):
     epoch: int
     sequence: int
     path: Path
+
+
+class Account(NamedTuple):
+    """Rows and events of a spool: held in its batch files, and expired, indexed by Expiry, as these say."""
+
+    rows: int
+    events: int
+    rows_expired: tuple[int, ...]
+    events_expired: tuple[int, ...]
 
 
 class Spool:
@@ -110,19 +120,48 @@ class Spool:
             self._guards[guard_digest] = guard.features
         return self._guards[guard_digest]
 
+    def offer(self, batch: BatchFile) -> bool:
+        """Has a batch file stay as it is, before it is read and sent: nobody merges it any more. Durable.
+
+        Returns:
+            Whether there is such a file: it may have been merged, or another agent was quicker.
+
+        Raises:
+            SpoolError: The spool cannot be written.
+        """
+        return self._writable.offer(batch.path.name)
+
     def remove(self, batch: BatchFile) -> None:
         """Removes a batch file, durably. Call it only with a receipt. One that is gone already is no error."""
-        batch.path.unlink(missing_ok=True)
-        _sync_directory(self.path)
+        self._writable.receipt(batch.path.name)
 
     def set_aside(self, batch: BatchFile, folder: str) -> None:
-        """Moves a batch file into CORRUPT or REFUSED inside the spool, durably, with its bytes as they are."""
-        target = self.path / folder
-        target.mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another agent was quicker
-            batch.path.rename(target / batch.path.name)
-        _sync_directory(target)
-        _sync_directory(self.path)
+        """Moves a batch file into CORRUPT or REFUSED inside the spool, durably, with its bytes as they are.
+
+        The session's next flush counts it as expired.
+        """
+        self._writable.set_aside(batch.path.name, Expiry.CORRUPT if folder == CORRUPT else Expiry.REFUSED)
+
+    @cached_property
+    def _writable(self) -> _native.NativeSpool:
+        """Opened when something is first changed: a spool that may not be written can still be read."""
+        return _native.NativeSpool(str(self.path))
+
+    def account(self) -> Account:
+        """What is in the spool, and what its batch files say to have expired; what was set aside counts as held."""
+        held = [self.read(batch) for batch in self.batches()]
+        expired = [0] * len(Expiry)
+        events_expired = [0] * len(Expiry)
+        for snapshot in held:
+            for why, gone in zip(Expiry, snapshot.expired, strict=False):
+                expired[why] += gone.rows
+                events_expired[why] += gone.events
+        return Account(
+            sum(snapshot.rows for snapshot in held),
+            sum(len(snapshot.events) for snapshot in held),
+            tuple(expired),
+            tuple(events_expired),
+        )
 
 
 def _read_bounded(path: Path) -> bytes:
@@ -140,11 +179,3 @@ def _format_version(data: bytes) -> int:
     only the corrupt one may be set aside.
     """
     return int.from_bytes(data[8:12], "little") if data.startswith(_MAGIC) and len(data) >= 12 else 0
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -76,7 +76,7 @@ typedef struct usual {
     erai_tensor *input;
     const uint64_t *accepted;
     struct usual *next; /* of the same session */
-    int taken;          /* by a prediction, or by whoever called take */
+    int taken;          /* by a prediction, or for good by retire */
     int wanted;         /* somebody called retire in vain */
     uint64_t seen;      /* what *accepted was when the following was learned; 0: nothing was */
     int rank;
@@ -144,8 +144,27 @@ static PyObject *make_answer(usual *call) {
     return answer;
 }
 
-/* The answer; or what the session's _finish makes of the call, which is still taken. The answer is made beforehand, so
- * that its outputs can be copied, however large, while other threads run. */
+/* The call is free again, whatever came of it. That is done here, where no signal's exception can come between the end
+ * of Python's part and this. A session that was closed meanwhile is told, for whom the call is then left. */
+static PyObject *give_back(PyObject *session, usual *call, PyObject *answer) {
+    int wanted = call->wanted;
+    call->taken = call->wanted = 0;
+    if (!wanted) return answer;
+    PyObject *type = NULL, *value = NULL, *trace = NULL;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *told = PyObject_CallMethod(session, "_leave", "");
+    Py_DecRef(told);
+    if (type) {
+        PyErr_Restore(type, value, trace);
+    } else if (!told) {
+        Py_DecRef(answer);
+        return NULL;
+    }
+    return answer;
+}
+
+/* The answer; or what the session's _finish makes of the call. The answer is made beforehand, so that its outputs can
+ * be copied, however large, while other threads run. */
 static PyObject *run(PyObject *session, usual *call, const array_fields *array) {
     call->taken = 1;
     PyObject *answer = make_answer(call);
@@ -157,12 +176,11 @@ static PyObject *run(PyObject *session, usual *call, const array_fields *array) 
     for (size_t i = 0; as_ever && i < call->outputs; i++)
         memcpy(call->output[i].copy, ((const array_fields *)call->output[i].view)->data, call->output[i].bytes);
     PyEval_RestoreThread(thread);
-    if (as_ever && !call->wanted) {
-        call->taken = 0;
-        return answer;
+    if (!as_ever) {
+        Py_DecRef(answer);
+        answer = PyObject_CallMethod(session, "_finish", "Oi", (PyObject *)call, (int)status);
     }
-    Py_DecRef(answer);
-    return PyObject_CallMethod(session, "_finish", "Oi", (PyObject *)call, (int)status);
+    return give_back(session, call, answer);
 }
 
 /* The method as it is written in Python. */
@@ -239,7 +257,7 @@ static int learn_output(usual *call, PyObject *name, PyObject *view) {
 }
 
 /* learn(shape, dtype, answer_type, rows, names, views): what a usual call is from now on; an answer is made by __new__
- * alone, so its class needs no __init__. learn(): no call is. For whoever took the call. */
+ * alone, so its class needs no __init__. learn(): no call is. */
 static PyObject *learn(PyObject *self, PyObject *arguments) {
     usual *call = (usual *)self;
     PyObject *shape = NULL, *dtype = NULL, *answer = NULL, *rows = NULL, *names = NULL, *views = NULL;
@@ -262,7 +280,7 @@ static PyObject *learn(PyObject *self, PyObject *arguments) {
     return none();
 }
 
-/* bind(predict, session, answer, input, accepted), addresses all. The call is taken. */
+/* bind(predict, session, answer, input, accepted), addresses all. */
 static PyObject *bind(PyObject *self, PyObject *arguments) {
     usual *call = (usual *)self;
     PyObject *given[5];
@@ -275,7 +293,6 @@ static PyObject *bind(PyObject *self, PyObject *arguments) {
     call->answer = addresses[2];
     call->input = addresses[3];
     call->accepted = addresses[4];
-    call->taken = 1;
     return none();
 }
 
@@ -297,28 +314,27 @@ static PyObject *add_next(PyObject *self, PyObject *call) {
     return append(&((usual *)self)->next, call);
 }
 
-/* take(): whether the call was free; it is the caller's now. */
-static PyObject *take(PyObject *self, PyObject *unused) {
-    (void)unused;
+/* lend(arrays, keys): what `run` of the call, as it is written in Python, makes of them, while nobody else has the
+ * call; None when somebody has it. */
+static PyObject *lend(PyObject *self, PyObject *arguments) {
     usual *call = (usual *)self;
-    int was_free = !call->taken;
+    if (call->taken) return none();
     call->taken = 1;
-    return PyBool_FromLong(was_free);
+    PyObject *run = PyObject_GetAttrString(self, "run");
+    PyObject *answer = run ? PyObject_Call(run, arguments, NULL) : NULL;
+    Py_DecRef(run);
+    call->taken = call->wanted = 0;
+    return answer;
 }
 
-/* retire(): take, for good: what is running ends in Python, which sees to it. */
+/* retire(): whether the call was free, and nobody gets it any more. What is running ends in Python, which sees to it.
+ */
 static PyObject *retire(PyObject *self, PyObject *unused) {
+    (void)unused;
     usual *call = (usual *)self;
     call->wanted = call->taken;
-    return take(self, unused);
-}
-
-/* give(): the call is free. */
-static PyObject *give(PyObject *self, PyObject *unused) {
-    (void)unused;
-    usual *call = (usual *)self;
-    call->taken = call->wanted = 0;
-    return none();
+    call->taken = 1;
+    return PyBool_FromLong(!call->wanted);
 }
 
 static void release(PyObject *self) {
@@ -396,13 +412,9 @@ PyMODINIT_FUNC PyInit__predict(void) {
         {"prepare", prepare, METH_VARARGS, NULL}, {"method", method, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyMethodDef of_predictor[] = {
         {"_add", add_first, METH_O, NULL}, {"_usual", predict_if_usual, METH_O, NULL}, {NULL, NULL, 0, NULL}};
-    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},
-                                    {"add", add_next, METH_O, NULL},
-                                    {"learn", learn, METH_VARARGS, NULL},
-                                    {"take", take, METH_NOARGS, NULL},
-                                    {"retire", retire, METH_NOARGS, NULL},
-                                    {"give", give, METH_NOARGS, NULL},
-                                    {NULL, NULL, 0, NULL}};
+    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},    {"add", add_next, METH_O, NULL},
+                                    {"learn", learn, METH_VARARGS, NULL},  {"lend", lend, METH_VARARGS, NULL},
+                                    {"retire", retire, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyModuleDef definition = {
         .m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = functions};
     PyObject *module = PyModule_Create2(&definition, PYTHON_ABI_VERSION);

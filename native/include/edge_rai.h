@@ -201,7 +201,8 @@ typedef enum erai_reason_code {
     ERAI_REASON_BREAKER_OPEN = 30, /* the circuit breaker did not let the model be asked */
     ERAI_REASON_RATE_LIMITED = 31, /* value, limit: rows asked for, and those the rate limit had left */
     ERAI_REASON_HELD = 32,         /* value, limit: good rows in a row since the fallback took over, and those needed */
-    ERAI_REASON_INFERENCE = 33     /* the inference runtime failed; erai_answer_detail says how */
+    ERAI_REASON_INFERENCE = 33,    /* the inference runtime failed; erai_answer_detail says how */
+    ERAI_REASON_DRIFT = 34         /* an alarm stands; value, limit: its evidence, and the average run length */
 } erai_reason_code;
 
 /* A short lower-case name ("below_range"), "unknown" for a code this build does not have. Any thread. */
@@ -399,9 +400,9 @@ typedef struct erai_output_rule {
 /* Who answers rejected rows: the first rule one of whose reasons a row has. Where none has, DEFAULT.
  *
  * FALLBACK_MODEL is the bundle's second model. A row reaches it when all its reasons are of outputs,
- * OUT_OF_DISTRIBUTION, DEADLINE, BREAKER_OPEN, RATE_LIMITED, HELD or INFERENCE. One that was rejected for its values,
- * type or shape never does: it goes on to the next step, as a row whose answer from that model fails the outputs'
- * checks does too. erai_judge never asks it.
+ * OUT_OF_DISTRIBUTION, DEADLINE, BREAKER_OPEN, RATE_LIMITED, HELD, INFERENCE or DRIFT. One that was rejected for its
+ * values, type or shape never does: it goes on to the next step, as a row whose answer from that model fails the
+ * outputs' checks does too. erai_judge never asks it.
  *
  * An output without rows stays as the model gave it as long as one row is the model's. */
 typedef struct erai_fallback_rule {
@@ -451,8 +452,26 @@ typedef struct erai_state_rule {
     uint32_t reserved;
 } erai_state_rule;
 
+/* Watching for drift: every feature with a stride is bet to have left its reference, and what the bets have won is the
+ * evidence (docs/adr/0014-drift.md). As long as rows are independent and like the reference, give or take `effect`, an
+ * alarm comes once in `average_run_length` rows of the session at most, on average and whatever the features have to do
+ * with each other. A stride above 1 is for rows that depend on those before them: every n-th is looked at.
+ *
+ * Only inputs of one value a feature and row can be watched, and features that have a reference. Of numbers that are
+ * categories by a check, the shares of all are watched; of others the quantiles, that is mean and spread. */
+typedef struct erai_drift_rule {
+    size_t struct_size;
+    double average_run_length; /* rows; at least 100 */
+    double effect; /* what is no drift: a distance of sqrt(sum over bins of (p - q)^2 / q); of a small change of the
+                    * mean, about its size in standard deviations. More than 0, at most 1 */
+    const uint32_t *strides; /* one a feature, in order; 0: not watched. On reading they live as long as the guard */
+    uint32_t features;
+    uint32_t verdict; /* of every row from an alarm on, with ERAI_REASON_DRIFT; ACCEPT: an alarm changes no answer */
+} erai_drift_rule;
+
 /* Inputs come each with its features, their checks, and the input's distance; outputs each with its checks; the rest in
- * any order. A rule that is refused, or finds no memory, leaves the policy as it was.
+ * any order, but drift comes after all features. A rule that is refused, or finds no memory, leaves the policy as it
+ * was.
  *
  * `batched`: axis 0 counts rows, which are judged one by one, in every input and output but states, which have a
  * `row_axis`, and outputs that are no tensors: a sequence may have an item a row. Otherwise a call is one row. */
@@ -466,6 +485,7 @@ ERAI_API erai_status erai_policy_set_distance(erai_policy *policy, const erai_di
 ERAI_API erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *rule, char *detail);
 
 /* Writes the guard program. *size receives the bytes needed; ERAI_E_SIZE when capacity is less. buffer may be NULL
  * when capacity is 0. The same rules give the same bytes. */
@@ -490,6 +510,8 @@ ERAI_API erai_status erai_guard_check(const erai_guard *guard, int of_output, si
 ERAI_API erai_status erai_guard_distance(const erai_guard *guard, size_t input, erai_distance_rule *rule);
 ERAI_API void erai_guard_decision(const erai_guard *guard, erai_decision_rule *rule);
 ERAI_API erai_status erai_guard_state(const erai_guard *guard, size_t index, erai_state_rule *rule);
+/* ERAI_E_ARGUMENT when nothing is watched for drift. */
+ERAI_API erai_status erai_guard_drift(const erai_guard *guard, erai_drift_rule *rule);
 
 /* ---- Bundle ------------------------------------------------------------------------------------------------------
  * A directory or the same tree in one stored zip (docs/formats/bundle.md). Opening reads every file into memory and
@@ -547,7 +569,12 @@ typedef struct erai_model_info {
     uint32_t free_ones;   /* not 0: an extent of 1 that is read from the file is no declaration and may be any */
 } erai_model_info;
 
-/* Where axis 0 of every input and output is 1, and a call comes with more rows, `run` is asked row by row.
+/* Where axis 0 of every input and output is 1, and a call comes with more rows, `run` is asked row by row. A model that
+ * keeps state is not: rows of a call are in no order. With axis 0 fixed at 1 it needs a policy that allows no more than
+ * one row (ERAI_E_GUARD_MISMATCH).
+ *
+ * A run that misses its deadline is not undone. What it changed of a kept state stays changed, though its answer is
+ * dropped: an application for which that is wrong resets the session.
  *
  * `detail` has ERAI_DETAIL_SIZE bytes for what a failure is to say; it is never NULL. The functions must not call back
  * into the session. */
@@ -607,12 +634,26 @@ typedef struct erai_session_config {
     uint32_t threads;          /* within an operator; 0: the runtime's choice */
     uint32_t reserved;
     const erai_runtime *runtime; /* of the application's own, while the session is open; NULL: none */
-    const char *format;          /* of a model that the bundle has in two: "onnx" or the runtime's; NULL: ONNX, and the
-                                  * other where no ONNX Runtime is found */
+    const char *format;         /* of a model that the bundle has in two: "onnx" or the runtime's; NULL: the first, ONNX
+                                 * before the other, whose runtime is there and has the provider */
+    uint64_t spool_quota_bytes; /* that the spool may take, its guard programs and reserve included; at least 64 KiB; 0:
+                                 * 64 MiB. A full spool merges the windows of batches that were never offered to a
+                                 * receiver; then events expire, the cheapest first, then the oldest batches, each
+                                 * counted in a later one */
+    uint32_t events;            /* decisions that are kept one by one until the next flush, at most; 0: none. Of those
+                                 * that are more than there is room for, what is rejected displaces nothing that is
+                                 * flagged, and so on: each class has its own room. Without a spool there are none */
+    uint32_t sample_one_in;     /* so many accepted rows, one is drawn; 0: none */
 } erai_session_config;
 
-/* Opens a bundle, or a bare model, .onnx or of the format of the configuration's runtime, with the default policy: data
- * type, shape, finite. A bundle's golden vectors are replayed. config may be NULL.
+/* Opens a bundle, or a bare model, .onnx or of the format of the configuration's runtime (in letters of either case),
+ * with the default policy: data type, shape, finite. A bundle's golden vectors are replayed. config may be NULL.
+ *
+ * A provider is one runtime's: it is required of the model that answers, and of the fallback model where that is of the
+ * same format. A fallback model of another format runs on its own runtime's CPU.
+ *
+ * Where axis 0 of every input and output of a model is 1 and the policy counts rows there, as the default policy then
+ * does, more rows are run one by one.
  *
  * Official builds of ONNX Runtime from 1.29 on report use to their maker. Unless ORT_DISABLE_TELEMETRY is set when a
  * session is opened, it is set to 1, which keeps them from it; with 0, they do as they are built. An application whose
@@ -632,6 +673,12 @@ ERAI_API const erai_guard *erai_session_guard(const erai_session *session);
 /* 0 where a row's answer depends on its batch mates: the bundle's manifest says so, or a bare model has operators that
  * quantize dynamically. Of other bare models it is assumed that it does not. */
 ERAI_API int erai_session_rows_independent(const erai_session *session);
+
+/* Whether an input, or with `of_output` an output, of the guard is of integers that stand for numbers, as in a bare
+ * model that was quantized: number = scale * (integer - zero_point). Where the policy says float32 this library
+ * converts and it is not. */
+ERAI_API int erai_session_scale(const erai_session *session, int of_output, size_t index, double *scale,
+                                int32_t *zero_point);
 
 /* Of the model that answers: "onnx", or that of the application's runtime; NULL without a model. */
 ERAI_API const char *erai_session_format(const erai_session *session);
@@ -742,6 +789,70 @@ typedef enum erai_decision_count {
 typedef struct erai_snapshot erai_snapshot; /* immutable; any thread */
 typedef struct erai_spool erai_spool;       /* any thread */
 
+/* Windows of one epoch, one after the other, that a batch file accounts for. */
+typedef struct erai_windows {
+    uint64_t epoch;
+    uint64_t first; /* sequence */
+    uint64_t count; /* at least 1 */
+} erai_windows;
+
+/* Why something that was counted or kept is no longer in any batch file. Each batch file accounts for its windows:
+ * what was created in them is what it holds and what it says to have expired. */
+typedef enum erai_expiry {
+    ERAI_EXPIRED_QUOTA = 0,   /* there was no room in the spool, even after merging */
+    ERAI_EXPIRED_CORRUPT = 1, /* the batch file's bytes were bad */
+    ERAI_EXPIRED_REFUSED = 2, /* a receiver will never take it */
+    ERAI_EXPIRED_MEMORY = 3   /* events only: displaced by others before they were written */
+} erai_expiry;
+
+typedef struct erai_expired {
+    uint64_t windows; /* whole ones */
+    uint64_t unknown; /* of these, windows of which nobody knows what they held: then the next three lack it */
+    uint64_t calls;   /* errors among them */
+    uint64_t rows;
+    uint64_t events;
+} erai_expired;
+
+/* What an event is kept for, the dearest last. */
+typedef enum erai_event_class {
+    ERAI_EVENT_SAMPLE = 0, /* an accepted row, drawn at random */
+    ERAI_EVENT_FLAG = 1,
+    ERAI_EVENT_REJECT = 2,
+    ERAI_EVENT_URGENT = 3 /* the circuit breaker opened: worth a flush at once */
+} erai_event_class;
+
+/* How a feature's value may leave the device. */
+typedef enum erai_field_form {
+    ERAI_FIELD_DROP = 0,       /* it does not; of every feature that nobody has said anything of */
+    ERAI_FIELD_BUCKET = 1,     /* its bin of the reference */
+    ERAI_FIELD_KEYED_HASH = 2, /* the first 8 bytes of its HMAC-SHA-256, keyed by the device */
+    ERAI_FIELD_PLAIN = 3
+} erai_field_form;
+
+typedef struct erai_event_field {
+    uint32_t feature; /* in the guard program's order */
+    uint32_t form;    /* erai_field_form, never DROP */
+    uint64_t number;  /* the bin, of what is not finite the number of bins; the hash; 0 */
+    double value;     /* PLAIN */
+} erai_event_field;
+
+/* One decision. (epoch, number) names it for ever; numbers without an event are those of events that have expired. */
+typedef struct erai_event {
+    uint64_t epoch;
+    uint64_t number;     /* from 0 within the epoch */
+    int64_t unix_ns;     /* wall clock, for people; of whole milliseconds */
+    uint64_t reasons;    /* bit i: erai_reason_code i */
+    uint64_t latency_ns; /* of whole microseconds */
+    uint32_t row;        /* within its call */
+    uint8_t event_class;
+    uint8_t verdict;
+    uint8_t source;
+    uint8_t reserved;
+    uint32_t field_count;
+    uint32_t reserved_too;
+    const erai_event_field *fields;
+} erai_event;
+
 typedef struct erai_snapshot_info {
     uint8_t instance[16];                   /* random, made once a spool; zero without a spool */
     uint8_t model_digest[ERAI_DIGEST_SIZE]; /* SHA-256 of the model file */
@@ -756,15 +867,22 @@ typedef struct erai_snapshot_info {
     uint64_t latency_sum_ns;
     const uint64_t *rows_by_verdict; /* verdicts counts, indexed by erai_verdict */
     const uint64_t *rows_by_source;
-    const uint64_t *reasons;   /* one a reason given, indexed by erai_reason_code */
-    const uint64_t *decisions; /* indexed by erai_decision_count */
-    const uint64_t *latency;   /* slot 0: at most 1 ns; slot i: 2^((i-1)/8) < ns <= 2^(i/8) */
+    const uint64_t *reasons;         /* one a reason given, indexed by erai_reason_code */
+    const uint64_t *decisions;       /* indexed by erai_decision_count */
+    const uint64_t *latency;         /* slot 0: at most 1 ns; slot i: 2^((i-1)/8) < ns <= 2^(i/8) */
+    const uint64_t *events_by_class; /* that there were, indexed by erai_event_class: those kept, and those expired */
+    const erai_expired *expired;     /* indexed by erai_expiry */
+    const erai_windows *windows;     /* that this accounts for, by epoch and sequence; before a merge its own */
+    size_t window_ranges;
+    size_t events; /* kept */
     uint32_t verdicts;
     uint32_t sources;
     uint32_t reason_codes;
     uint32_t latency_slots;
     uint32_t features;
     uint32_t decision_counts;
+    uint32_t event_classes;
+    uint32_t expiries;
 } erai_snapshot_info;
 
 /* Moments are of the standardized value z = (value - mean) / stddev of the reference, clipped to +-8 and rounded to
@@ -778,6 +896,47 @@ typedef struct erai_feature_counts {
     uint32_t reserved;
 } erai_feature_counts;
 
+/* What the evidence says has happened to a feature. */
+typedef enum erai_direction {
+    ERAI_DRIFT_MEAN_UP = 0,
+    ERAI_DRIFT_MEAN_DOWN = 1,
+    ERAI_DRIFT_WIDER = 2,
+    ERAI_DRIFT_NARROWER = 3,
+    ERAI_DRIFT_SHARES = 4,  /* of categories */
+    ERAI_DRIFT_MISSING = 5, /* more values are missing or not finite */
+    ERAI_DRIFT_OUTSIDE = 6  /* more are out of their range */
+} erai_direction;
+
+/* How much speaks for drift. An alarm comes when `evidence` reaches the policy's average_run_length. It stands until it
+ * is taken back, and until then nothing is watched: all of this is as it was at the alarm. */
+typedef struct erai_drift {
+    size_t struct_size;
+    uint64_t rows;         /* that were watched */
+    double evidence;       /* mean over the features */
+    int64_t alarm_unix_ns; /* wall clock of the alarm */
+    uint64_t alarm_row;    /* rows watched when it came; 0: no alarm */
+    double alarm_evidence;
+    uint32_t alarm_feature; /* the one with the most evidence then */
+    uint32_t watched;       /* features */
+} erai_drift;
+
+typedef struct erai_feature_drift {
+    size_t struct_size;
+    double evidence;    /* now; without drift its mean is at most `rows`, that of the device's at most `rows` too */
+    uint64_t changed;   /* rows ago, as estimated; 0: nothing points to a change */
+    uint32_t direction; /* erai_direction: what most of the evidence is for */
+    uint32_t stride;    /* 0: not watched */
+    uint32_t named;     /* by the alarm: those whose evidence passes e-BH at its level, and the one with the most */
+    uint32_t reserved;
+} erai_feature_drift;
+
+/* Reports are of rows up to some that wait to be looked at together, at most four a thread; any thread.
+ * ERAI_E_ARGUMENT where nothing is watched, or index is no feature's. */
+ERAI_API erai_status erai_session_drift(erai_session *session, erai_drift *drift);
+ERAI_API erai_status erai_session_feature_drift(erai_session *session, size_t index, erai_feature_drift *drift);
+/* Takes an alarm back, and begins anew with no evidence; what was learned about the reference stays. */
+ERAI_API erai_status erai_session_drift_reset(erai_session *session);
+
 /* What has been counted since the last flush, which goes on being counted. */
 ERAI_API erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapshot, char *detail);
 /* Writes a snapshot as one batch file into the session's spool and starts the next. Durable when it returns ERAI_OK;
@@ -786,16 +945,42 @@ ERAI_API erai_status erai_session_snapshot(erai_session *session, erai_snapshot 
  * outlast a power cut. `name` is NULL or receives the file's name in at most ERAI_DETAIL_SIZE bytes. */
 ERAI_API erai_status erai_session_flush(erai_session *session, char *name, char *detail);
 
+/* For who calls erai_session_flush: waits at most so long for a reason to do it before its time, which is an urgent
+ * event, or half the room for events taken. 0: there is none. Not while the session is closed. */
+ERAI_API int erai_session_flush_due(erai_session *session, uint64_t timeout_ns);
+
 /* Reads a batch file, which may come from anybody. The bytes are copied. */
 ERAI_API erai_status erai_snapshot_open(const uint8_t *bytes, size_t size, erai_snapshot **snapshot, char *detail);
 ERAI_API void erai_snapshot_close(erai_snapshot *snapshot);
 /* Pointers live as long as the snapshot. */
 ERAI_API void erai_snapshot_read(const erai_snapshot *snapshot, erai_snapshot_info *info);
 ERAI_API erai_status erai_snapshot_feature(const erai_snapshot *snapshot, size_t index, erai_feature_counts *counts);
+ERAI_API erai_status erai_snapshot_event(const erai_snapshot *snapshot, size_t index, erai_event *event);
+
+/* Two snapshots of one spool, model and guard program as one: counts are added modulo 2^64, windows and events united,
+ * and its epoch and sequence are the later of both. Exact, in any order. A snapshot that counts nothing, of digests of
+ * zeros, goes with any model. ERAI_E_ARGUMENT when they do not belong together, or share a window. */
+ERAI_API erai_status erai_snapshot_merge(const erai_snapshot *one, const erai_snapshot *other, erai_snapshot **merged,
+                                         char *detail);
+/* The batch file's bytes. *size receives how many are needed; ERAI_E_SIZE when capacity is less. buffer may be NULL
+ * when capacity is 0. */
+ERAI_API erai_status erai_snapshot_write(const erai_snapshot *snapshot, uint8_t *buffer, size_t capacity, size_t *size,
+                                         char *detail);
 
 /* Opens the spool at `path`, making the directory when it is missing, and begins a new epoch. */
 ERAI_API erai_status erai_spool_open(const char *path, erai_spool **spool, char *detail);
+/* The same for who uploads it: begins no epoch until it puts a file. Both end what a power cut or a killed process left
+ * half done. */
+ERAI_API erai_status erai_spool_attach(const char *path, erai_spool **spool, char *detail);
 ERAI_API void erai_spool_close(erai_spool *spool);
+
+/* Uploading. `name` is that of a batch file of the spool. It is offered before it is read and sent: from then on it
+ * stays as it is, neither merged nor expired, until there is a receipt, which removes it, or until it is set aside as
+ * corrupt or refused, which has the session's next flush count it as expired. Offering again costs nothing. *there: 0
+ * when there is no such batch, because it was merged into another one, say. All of them are durable on ERAI_OK. */
+ERAI_API erai_status erai_spool_offer(erai_spool *spool, const char *name, int *there, char *detail);
+ERAI_API erai_status erai_spool_receipt(erai_spool *spool, const char *name, char *detail);
+ERAI_API erai_status erai_spool_set_aside(erai_spool *spool, const char *name, erai_expiry why, char *detail);
 /* Stores `bytes` under `name` (letters, digits, '-', '_' and '.'; not beginning with '.'): temporary file, fsync,
  * rename, fsync of the directory. Durable when it returns ERAI_OK. */
 ERAI_API erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size,

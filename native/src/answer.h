@@ -50,9 +50,11 @@ typedef struct er_pass er_pass; /* validate.c */
 #define ER_WAITING 32u
 typedef struct er_waiting {
     char *rows;        /* NULL: this input's are sketched at once */
+    uint8_t *cells;    /* of rows that are sketched together, for the watch; NULL: it is not watched */
     uint32_t from, to; /* under the answer's lock */
     uint32_t fresh;    /* rows of the present call, after `to` */
     uint32_t room;     /* at least as many more fit */
+    uint32_t most;     /* that wait */
 } er_waiting;
 
 typedef struct er_runner er_runner; /* deadline.h */
@@ -104,6 +106,8 @@ struct erai_answer {
     int ran;            /* the outputs are the model's, of this call */
     int cached;         /* of one before with the same inputs: the model was not asked */
     int failed, missed; /* the runtime failed; the deadline was missed */
+    int breaker_opened; /* in this call */
+    uint64_t sample_in; /* rows until the next accepted one that becomes an event */
     char detail[ERAI_DETAIL_SIZE];
 };
 

@@ -196,6 +196,7 @@ static outcome outcome_of(const erai_answer *answer, uint32_t flags) {
 
 void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
+    answer->breaker_opened = 0;
     if (!rule->breaker_window && !rule->hold_after) return;
     er_gate *gate = &answer->session->gate;
     uint64_t counts[ERAI_COUNT_RELEASED + 1] = {0};
@@ -211,6 +212,7 @@ void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     if (rule->hold_after && answer->ran)
         hold_rows(answer, gate, rule, &counts[ERAI_COUNT_HELD], &counts[ERAI_COUNT_RELEASED]);
     er_mutex_unlock(&gate->lock);
+    answer->breaker_opened = counts[ERAI_COUNT_BREAKER_OPENED] != 0;
     for (int i = 0; i <= ERAI_COUNT_RELEASED; i++)
         if (counts[i]) er_answer_count(answer, (erai_decision_count)i, counts[i]);
 }

@@ -261,6 +261,40 @@ static erai_status read_fallbacks(erai_guard *guard, er_reader *in, char *detail
     return ERAI_OK;
 }
 
+/* After the states, so that what is no input of the caller's is known. */
+static erai_status read_drift(erai_guard *guard, er_reader *in, char *detail) {
+    uint8_t present = er_read_u8(in);
+    if (in->failed || present > 1) return cut_short("the drift rule", detail);
+    if (!present) return ERAI_OK;
+    erai_drift_rule rule = {.struct_size = sizeof rule, .features = (uint32_t)guard->feature_count};
+    rule.average_run_length = er_read_f64(in);
+    rule.effect = er_read_f64(in);
+    rule.verdict = er_read_u8(in);
+    if (in->failed || guard->feature_count > (in->size - in->at) / 4) return cut_short("the drift rule", detail);
+    uint32_t *strides = er_guard_keep(guard, guard->feature_count, sizeof *strides);
+    if (!strides) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    size_t watched = 0;
+    for (size_t i = 0; i < guard->input_count; i++) {
+        er_input *input = &guard->inputs[i];
+        for (size_t f = input->first_feature; f < input->first_feature + input->feature_count; f++) {
+            strides[f] = er_read_u32(in);
+            if (!strides[f]) continue;
+            if (input->is_state || !er_is_watchable(input, guard->features[f].bins, guard->batched))
+                return er_fail(
+                    detail, ERAI_E_GUARD_FORMAT,
+                    "drift: feature '%s' cannot be watched: that needs a reference of two bins or more, and an "
+                    "input of numbers with one value a feature and row that is no state",
+                    guard->features[f].name);
+            input->watched = 1;
+            watched++;
+        }
+    }
+    if (!watched) return er_fail(detail, ERAI_E_GUARD_FORMAT, "drift: no feature is watched");
+    rule.strides = strides;
+    guard->drift = rule;
+    return er_check_drift(&rule, detail);
+}
+
 /* An output that can be the next call's input: same type, and extents that may be the same. */
 static int state_fits(const er_input *input, const er_output *output, int32_t row_axis) {
     if (input->dtype != output->dtype || input->rank != output->rank || input->dtype == ERAI_DTYPE_STRING) return 0;
@@ -367,6 +401,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
         status = read_decision(guard, in, detail);
         if (!status) status = read_fallbacks(guard, in, detail);
         if (!status) status = read_states(guard, in, detail);
+        if (!status && version > 2) status = read_drift(guard, in, detail);
     }
     if (!status && in->at != in->size)
         status = er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last record");

@@ -92,6 +92,7 @@ typedef struct er_input {
     int replaced;               /* any of its features has a check of kind MISSING that changes values */
     int sentinels;              /* any of its features has one that has a number for what is missing */
     int is_state;               /* the session gives it */
+    int watched;                /* any of its features is watched for drift */
     uint32_t first_feature, feature_count;
     er_limits limits;      /* ER_NARROW */
     er_wide_limits wide;   /* ER_WIDE */
@@ -150,6 +151,7 @@ struct erai_guard {
     er_state states[ER_MAX_STATES];
     uint32_t state_count;
     erai_decision_rule decision; /* struct_size 0: no such rule, and all of it off */
+    erai_drift_rule drift;       /* struct_size 0: nothing is watched */
     int timed;                   /* any check asks for the wall clock */
     uint32_t memories;           /* checks that remember rows, over all features */
     void **blocks;               /* everything above that was allocated */
@@ -195,6 +197,9 @@ erai_status er_check_check(const erai_check_rule *rule, const er_subject *subjec
 erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, int batched, char *detail);
 erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail);
 erai_status er_check_decision(const erai_decision_rule *rule, char *detail);
+erai_status er_check_drift(const erai_drift_rule *rule, char *detail);
+/* Whether a feature of the input can be watched, by what its input is and whether it has a reference. */
+int er_is_watchable(const er_input *input, uint32_t bins, int batched);
 
 /* guard_layout.c: what the hot path reads, made from what was read. 0 when out of memory. */
 int er_lay_out_input(erai_guard *guard, er_input *input);
@@ -203,9 +208,9 @@ int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_
 /* Zeroed memory that lives as long as the guard; NULL when there is none. */
 void *er_guard_keep(erai_guard *guard, size_t count, size_t size);
 
-/* Format version 2 of docs/formats/guard.md; version 1 is read too. */
+/* Format version 3 of docs/formats/guard.md; those before are read too. */
 #define ER_GUARD_MAGIC "ERAIGRD\n"
-#define ER_GUARD_VERSION 2u
+#define ER_GUARD_VERSION 3u
 #define ER_GUARD_HEADER 24u
 
 #endif

@@ -85,6 +85,12 @@ erai_status erai_guard_distance(const erai_guard *guard, size_t input, erai_dist
     return ERAI_OK;
 }
 
+erai_status erai_guard_drift(const erai_guard *guard, erai_drift_rule *rule) {
+    if (!guard->drift.struct_size) return ERAI_E_ARGUMENT;
+    *rule = guard->drift;
+    return ERAI_OK;
+}
+
 void erai_guard_decision(const erai_guard *guard, erai_decision_rule *rule) {
     *rule = guard->decision;
     rule->struct_size = sizeof *rule;

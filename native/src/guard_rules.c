@@ -265,6 +265,23 @@ erai_status er_check_distance(const erai_distance_rule *rule, const er_input *in
                             input->name);
 }
 
+/* ---- Drift ---- */
+
+int er_is_watchable(const er_input *input, uint32_t bins, int batched) {
+    return bins > 1 && is_table(input, batched);
+}
+
+erai_status er_check_drift(const erai_drift_rule *rule, char *detail) {
+    if (!(rule->average_run_length >= 100 && rule->average_run_length <= 1e15) ||
+        !(rule->effect > 0 && rule->effect <= 1) || rule->verdict > ERAI_VERDICT_REJECT)
+        return er_fail(
+            detail, ERAI_E_POLICY,
+            "drift: an average run length of %g rows (100 to 1e15), an effect of %g (above 0, at most 1) and "
+            "verdict %u",
+            rule->average_run_length, rule->effect, rule->verdict);
+    return ERAI_OK;
+}
+
 /* ---- Decisions ---- */
 
 erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail) {

@@ -41,8 +41,9 @@ static erai_status out_of_memory(char *detail) {
     return er_fail(detail, ERAI_E_MEMORY, "out of memory");
 }
 
-static erai_status open_spool(erai_session *session, const char *path, char *detail) {
+static erai_status open_spool(erai_session *session, const char *path, uint64_t quota_bytes, char *detail) {
     erai_status status = erai_spool_open(path, &session->spool, detail);
+    if (!status) status = er_spool_limit(session->spool, quota_bytes, detail);
     if (status) return status;
     char name[16 + 2 * ERAI_DIGEST_SIZE] = "guard-";
     for (size_t i = 0; i < ERAI_DIGEST_SIZE; i++) snprintf(name + 6 + 2 * i, 3, "%02x", session->guard->digest[i]);
@@ -83,6 +84,13 @@ static erai_status open_cache(erai_session *session, size_t bytes, char *detail)
     return session->cache ? ERAI_OK : out_of_memory(detail);
 }
 
+static int open_events(erai_session *session, const erai_session_config *config) {
+    session->events = er_events_open(config->events, config->sample_one_in);
+    if (session->events)
+        session->taken_events = calloc(er_events_capacity(session->events), sizeof *session->taken_events);
+    return session->taken_events != NULL;
+}
+
 /* What only some policies ask for. */
 static erai_status open_components(erai_session *session, const erai_session_config *config, char *detail) {
     const erai_guard *guard = session->guard;
@@ -93,6 +101,9 @@ static erai_status open_components(erai_session *session, const erai_session_con
         return out_of_memory(detail);
     if (decision->review_rows && !(session->review = er_review_open(decision->review_rows, guard->given_count)))
         return out_of_memory(detail);
+    if (guard->drift.struct_size && !(session->watch = er_watch_open(guard, session->clock)))
+        return out_of_memory(detail);
+    if (config->events && config->spool_path && !open_events(session, config)) return out_of_memory(detail);
     return config->cache_bytes ? open_cache(session, config->cache_bytes, detail) : ERAI_OK;
 }
 
@@ -108,7 +119,8 @@ static erai_status fill_session(erai_session *session, const er_parts *parts, co
     if (parts->path) session->stop_path = stop_path(parts->path);
     if (!session->carried || !session->taken || (parts->path && !session->stop_path)) return out_of_memory(detail);
     erai_status status = open_components(session, config, detail);
-    if (!status && config->spool_path) status = open_spool(session, config->spool_path, detail);
+    if (!status && config->spool_path)
+        status = open_spool(session, config->spool_path, config->spool_quota_bytes, detail);
     if (!status) session->stopped = er_stop_found(session);
     return status;
 }
@@ -146,7 +158,10 @@ static erai_status compose(const er_parts *parts, const erai_session_config *con
 void erai_session_close(erai_session *session) {
     if (!session) return;
     erai_spool_close(session->spool);
+    er_events_close(session->events);
+    free(session->taken_events);
     er_cache_close(session->cache);
+    er_watch_close(session->watch);
     er_review_close(session->review);
     er_last_good_close(session->last_good);
     er_recurrent_close(session->recurrent);
@@ -240,42 +255,64 @@ static const er_manifest_model *next_model(const er_manifest_role *role, const c
     return turn < role->count ? &role->models[turn - (turn <= at)] : NULL;
 }
 
-/* The role's model in the first format that there is a runtime for. */
+/* Whether a model in another format may do: nothing is wrong with this one but that nothing here runs it, or not on the
+ * provider that must. */
+static int lacks_runtime(erai_status status) {
+    return status == ERAI_E_RUNTIME_MISSING || status == ERAI_E_RUNTIME_OLD || status == ERAI_E_PROVIDER;
+}
+
+/* What one format lacks, and then another. `said` has ERAI_DETAIL_SIZE bytes. */
+static void say_too(char *said, const char *why) {
+    size_t used = strlen(said);
+    if (used) used += (size_t)snprintf(said + used, ERAI_DETAIL_SIZE - used, "; and ");
+    if (used < ERAI_DETAIL_SIZE) snprintf(said + used, ERAI_DETAIL_SIZE - used, "%s", why);
+}
+
+/* The role's model in the first format whose runtime is there and has the provider: the runtime and the provider are
+ * chosen together. */
 static erai_status open_role(const erai_bundle *bundle, const er_manifest_role *role, const char *provider,
-                             const erai_session_config *config, er_model **model, const er_manifest_model **taken,
-                             char *detail) {
-    erai_status status = ERAI_E_RUNTIME_MISSING;
-    for (size_t turn = 0; status == ERAI_E_RUNTIME_MISSING || status == ERAI_E_RUNTIME_OLD; turn++) {
-        const er_manifest_model *next = next_model(role, config->format, turn);
-        if (!next) break;
-        const er_file file = {.name = next->name,
-                              .format = next->format,
-                              .data = next->data,
-                              .size = next->size,
+                             const char *format, const erai_session_config *config, er_model **model,
+                             const er_manifest_model **taken, char *detail) {
+    char said[ERAI_DETAIL_SIZE] = "";
+    erai_status refusal = ERAI_E_RUNTIME_MISSING;
+    for (size_t turn = 0; (*taken = next_model(role, format, turn)); turn++) {
+        const er_file file = {.name = (*taken)->name,
+                              .format = (*taken)->format,
+                              .data = (*taken)->data,
+                              .size = (*taken)->size,
                               .bundle = bundle,
                               .provider = provider};
-        status = open_file(&file, config, model, detail);
-        *taken = next;
+        char why[ERAI_DETAIL_SIZE] = "";
+        erai_status status = open_file(&file, config, model, why);
+        if (!status) return ERAI_OK;
+        if (!lacks_runtime(status)) return er_fail(detail, status, "%s", why);
+        if (turn == 0 || status == ERAI_E_PROVIDER) refusal = status;
+        say_too(said, why);
     }
-    return status;
+    return er_fail(detail, refusal, "%s", said);
+}
+
+static int has_format(const er_manifest_role *role, const char *format) {
+    for (size_t i = 0; i < role->count; i++)
+        if (strcmp(role->models[i].format, format) == 0) return 1;
+    return 0;
 }
 
 static erai_status check_format(const erai_bundle *bundle, const char *format, char *detail) {
     const er_manifest_role *role = &er_bundle_manifest(bundle)->primary;
-    for (size_t i = 0; format && i <= role->count; i++) {
-        if (i == role->count)
-            return er_fail(detail, ERAI_E_ARGUMENT, "%s was asked for, and %s has its model as %s", format,
-                           bundle->label, role->models[0].format);
-        if (strcmp(role->models[i].format, format) == 0) break;
-    }
-    return ERAI_OK;
+    if (!format || has_format(role, format)) return ERAI_OK;
+    return er_fail(detail, ERAI_E_ARGUMENT,
+                   "%s holds no model of format %s, only %s: leave the choice of the runtime out, or convert the model "
+                   "to that format too",
+                   bundle->label, format, role->models[0].format);
 }
 
 static erai_status open_primary(const erai_bundle *bundle, const char *provider, const erai_session_config *config,
                                 er_parts *parts, char *detail) {
     const er_manifest *manifest = er_bundle_manifest(bundle);
     const er_manifest_model *taken = NULL;
-    erai_status status = open_role(bundle, &manifest->primary, provider, config, &parts->model, &taken, detail);
+    erai_status status =
+        open_role(bundle, &manifest->primary, provider, config->format, config, &parts->model, &taken, detail);
     if (!status) status = er_requirements_check_model(bundle, parts->model, detail);
     if (!status) status = er_match_model(parts->guard, parts->model, detail);
     if (status) return status;
@@ -284,12 +321,17 @@ static erai_status open_primary(const erai_bundle *bundle, const char *provider,
     return er_replay_golden(parts->model, taken->golden.inputs ? &taken->golden : &manifest->golden, detail);
 }
 
+/* A provider is one runtime's, that which the primary runs on: a fallback model of the same format must run there too,
+ * and one of another format runs on its own runtime's CPU. */
 static erai_status open_fallback(const erai_bundle *bundle, const char *provider, const erai_session_config *config,
                                  er_parts *parts, char *detail) {
     const er_manifest *manifest = er_bundle_manifest(bundle);
     const er_manifest_model *taken = NULL;
     if (!manifest->fallback.count) return ERAI_OK;
-    erai_status status = open_role(bundle, &manifest->fallback, provider, config, &parts->fallback, &taken, detail);
+    const char *format = config->format ? config->format : provider ? parts->model->format : NULL;
+    if (provider && !has_format(&manifest->fallback, parts->model->format)) provider = NULL;
+    erai_status status =
+        open_role(bundle, &manifest->fallback, provider, format, config, &parts->fallback, &taken, detail);
     if (!status) status = er_requirements_check_model(bundle, parts->fallback, detail);
     if (status) return status;
     parts->rows_depend |= !taken->rows_independent || parts->fallback->keeps_state;
@@ -339,6 +381,8 @@ static erai_status look_at_model(const er_file *file, er_parts *parts, int *recu
 static erai_status open_bare_parts(const er_file *file, int recurrent, const erai_session_config *config,
                                    er_parts *parts, char *detail) {
     erai_status status = open_file(file, config, &parts->model, detail);
+    /* Axis 0 of a recurrent network may be time, one step of it. */
+    if (!status && recurrent && strcmp(file->format, ONNX) == 0) parts->model->one_row = 0;
     if (!status) status = er_default_guard(parts->model, recurrent, &parts->guard, detail);
     if (!status) status = er_match_model(parts->guard, parts->model, detail);
     if (status) return status;
@@ -354,8 +398,11 @@ static erai_status open_model(const char *path, const char *format, const erai_s
     er_file file = {.name = path, .format = format, .provider = config->provider};
     er_parts parts = {.model_digest = digest};
     if (config->format && strcmp(config->format, format) != 0)
-        return er_fail(detail, ERAI_E_ARGUMENT, "%s was asked for, and %s is a model of format %s", config->format,
-                       path, format);
+        return er_fail(
+            detail, ERAI_E_ARGUMENT,
+            "%s is a model of format %s, not %s: leave the choice of the runtime out, or name a file of that "
+            "format",
+            path, format, config->format);
     int recurrent = 0;
     erai_status status = er_file_read(path, MAX_MODEL_SIZE, &bytes, &file.size, detail);
     if (!status) status = er_path_resolve(path, &resolved, detail);
@@ -380,11 +427,22 @@ static erai_status open_model(const char *path, const char *format, const erai_s
     return status;
 }
 
-/* The format that a file's name ends in; NULL: none that a model has. */
+/* Of ASCII; tolower's depends on the locale. */
+static int small(char letter) {
+    return letter >= 'A' && letter <= 'Z' ? letter - 'A' + 'a' : letter;
+}
+
+static int same_letters(const char *one, const char *other) {
+    size_t i = 0;
+    while (one[i] && small(one[i]) == small(other[i])) i++;
+    return !one[i] && !other[i];
+}
+
+/* The format that a file's name ends in, in letters of either case; NULL: none that a model has. */
 static const char *format_of(const char *path, const erai_session_config *config) {
     const char *dot = strrchr(path, '.'), *formats[] = {ONNX, TFLITE, config->runtime ? config->runtime->format : ONNX};
     for (size_t i = 0; dot && i < sizeof formats / sizeof *formats; i++)
-        if (strcmp(dot + 1, formats[i]) == 0) return formats[i];
+        if (same_letters(dot + 1, formats[i])) return formats[i];
     return NULL;
 }
 
@@ -421,4 +479,17 @@ int erai_session_rows_independent(const erai_session *session) {
 
 const char *erai_session_format(const erai_session *session) {
     return session->model ? session->model->format : NULL;
+}
+
+int erai_session_scale(const erai_session *session, int of_output, size_t index, double *scale, int32_t *zero_point) {
+    const er_model *model = session->model;
+    size_t count = !model ? 0 : of_output ? model->output_count : model->input_count;
+    for (size_t i = 0; i < count; i++) {
+        const er_tensor_spec *spec = of_output ? &model->outputs[i] : &model->inputs[i];
+        if ((of_output ? model->output_places[i] : model->input_places[i]) != index || !(spec->scale > 0)) continue;
+        *scale = spec->scale;
+        *zero_point = spec->zero_point;
+        return 1;
+    }
+    return 0;
 }

@@ -57,6 +57,9 @@ ER_INLINE void ER_OF(sketch_rows)(const er_pass *pass, const ER_NUMBER *rows, si
         }
         for (size_t row = 0; row < row_count; row++)
             for (size_t lane = 0; lane < lanes; lane++) histogram[lane][bins[row][lane]]++;
+        for (size_t row = 0; pass->cells && row < row_count; row++)
+            for (size_t lane = 0; lane < lanes; lane++)
+                pass->cells[row * pass->width + feature + lane] = (uint8_t)bins[row][lane];
         for (size_t lane = 0; lane < lanes; lane++) {
             pass->into.sum[feature + lane] += (uint64_t)(int64_t)sum[lane];
             pass->into.sum_squares[feature + lane] += (uint64_t)(uint32_t)sum_squares[lane];

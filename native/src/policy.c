@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* The parts of the body; features are with their inputs. */
-enum { INPUTS, OUTPUTS, FALLBACKS, STATES, DECISION, PARTS };
+enum { INPUTS, OUTPUTS, FALLBACKS, STATES, DECISION, DRIFT, PARTS };
 
 struct erai_policy {
     er_writer parts[PARTS];
@@ -304,6 +304,15 @@ erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_ru
     return settle(policy, &before, detail);
 }
 
+/* A rule that is given once takes the place of one given before. Takes `out`. */
+static erai_status put_part(erai_policy *policy, int part, er_writer *out, char *detail) {
+    er_writer unused = out->failed ? *out : policy->parts[part];
+    int failed = out->failed;
+    if (!failed) policy->parts[part] = *out;
+    free(unused.data);
+    return failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+}
+
 erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail) {
     if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_decision: NULL");
     if (rule->struct_size != sizeof *rule)
@@ -311,7 +320,7 @@ erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_ru
     if (rule->provider && check_name(rule->provider, "decision.provider", detail)) return ERAI_E_POLICY;
     erai_status status = er_check_decision(rule, detail);
     if (status) return status;
-    er_writer out = {0}; /* takes the place of a rule given before */
+    er_writer out = {0};
     er_write_u64(&out, rule->deadline_ns);
     er_write_u64(&out, rule->last_good_age_ns);
     er_write_u64(&out, rule->breaker_cooldown_ns);
@@ -321,10 +330,24 @@ erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_ru
                                 rule->breaker_failures, rule->breaker_probes, rule->flags};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) er_write_u32(&out, numbers[i]);
     write_name(&out, rule->provider);
-    er_writer unused = out.failed ? out : policy->parts[DECISION];
-    if (!out.failed) policy->parts[DECISION] = out;
-    free(unused.data);
-    return out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory") : ERAI_OK;
+    return put_part(policy, DECISION, &out, detail);
+}
+
+erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *rule, char *detail) {
+    if (!policy || !rule || !rule->strides) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_drift: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_drift_rule: unknown struct_size");
+    if (policy->features_due || rule->features != policy->features)
+        return er_fail(detail, ERAI_E_POLICY, "drift: strides of %u features; it comes after all %u with one each",
+                       rule->features, policy->features);
+    erai_status status = er_check_drift(rule, detail);
+    if (status) return status;
+    er_writer out = {0};
+    er_write_f64(&out, rule->average_run_length);
+    er_write_f64(&out, rule->effect);
+    er_write_u8(&out, (uint8_t)rule->verdict);
+    for (uint32_t f = 0; f < rule->features; f++) er_write_u32(&out, rule->strides[f]);
+    return put_part(policy, DRIFT, &out, detail);
 }
 
 erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail) {
@@ -364,6 +387,8 @@ static void write_body(er_writer *out, const erai_policy *policy) {
     er_write_bytes(out, policy->parts[FALLBACKS].data, policy->parts[FALLBACKS].size);
     er_write_u8(out, policy->state_count);
     er_write_bytes(out, policy->parts[STATES].data, policy->parts[STATES].size);
+    er_write_u8(out, policy->parts[DRIFT].size > 0);
+    er_write_bytes(out, policy->parts[DRIFT].data, policy->parts[DRIFT].size);
 }
 
 erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
@@ -377,7 +402,7 @@ erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capac
     end_input(policy);
     erai_status status = settle(policy, &before, detail);
     if (status) return status;
-    size_t body = 8;
+    size_t body = 9;
     for (int i = 0; i < PARTS; i++) body += policy->parts[i].size;
     if (body > UINT32_MAX) return er_fail(detail, ERAI_E_SIZE, "the guard program exceeds 4 GiB");
     *size = ER_GUARD_HEADER + body;

@@ -141,6 +141,20 @@ static void reject_mates(erai_answer *answer) {
                        (erai_reason){.subject = "model", .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
 }
 
+/* From an alarm on, where the policy says so, every call has that against it. */
+static void judge_drift(erai_answer *answer) {
+    const erai_drift_rule *rule = &answer->guard->drift;
+    size_t feature;
+    double evidence;
+    if (rule->verdict == ERAI_VERDICT_ACCEPT || !er_watch_alarm(answer->session->watch, &feature, &evidence)) return;
+    er_answer_find(answer, (erai_verdict)rule->verdict,
+                   (erai_reason){.subject = answer->guard->features[feature].name,
+                                 .row = -1,
+                                 .value = evidence,
+                                 .limit = rule->average_run_length,
+                                 .code = ERAI_REASON_DRIFT});
+}
+
 static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t count) {
     const erai_session *session = answer->session;
     answer->start_ns = er_session_ns(session);
@@ -152,6 +166,7 @@ static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t 
     place_inputs(answer, inputs);
     erai_status status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
     if (status) return er_fail(answer->detail, status, "out of memory");
+    if (session->watch) judge_drift(answer);
     reject_mates(answer);
     return check_keys(answer);
 }
@@ -202,6 +217,7 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     counts[ER_COUNT_LATENCY_SUM] += latency_ns;
     counts[ER_COUNT_LATENCY + er_latency_slot(latency_ns)]++;
     er_mutex_unlock(&answer->lock);
+    if (answer->session->events) er_events_record(answer->session->events, answer, latency_ns);
 }
 
 /* Where no rule asks for it, the time is not read. */
@@ -315,7 +331,8 @@ void erai_session_reset(erai_session *session) {
 
 /* ---- Snapshots ---- */
 
-/* Adds every answer's statistics to `into`; with `take`, they begin again from zero. Under the session's lock. */
+/* Adds every answer's statistics to `into`, and copies the events; with `take`, they begin again from zero. Under the
+ * session's lock. */
 static void gather(erai_session *session, uint64_t *into, int take) {
     size_t size = session->statistics_size;
     memcpy(into, session->carried, size * sizeof *into);
@@ -327,21 +344,31 @@ static void gather(erai_session *session, uint64_t *into, int take) {
         if (take) memset(answer->statistics, 0, size * sizeof *into);
         er_mutex_unlock(&answer->lock);
     }
+    if (session->events)
+        session->taken_event_count =
+            er_events_gather(session->events, er_spool_epoch(session->spool), session->taken_events, into, take);
 }
 
-static void write_window(erai_session *session, uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
-                         er_writer *out) {
+/* What is in `statistics`, as the snapshot of this window. Free its features. */
+static erai_status view_window(const erai_session *session, uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
+                               erai_windows *window, erai_snapshot *view) {
     erai_snapshot_info info = {.sequence = session->sequence,
                                .start_unix_ns = session->window_unix_ns,
                                .end_unix_ns = now_unix_ns,
-                               .duration_ns = er_since(session->window_ns, now_ns)};
+                               .duration_ns = er_since(session->window_ns, now_ns),
+                               .windows = window,
+                               .window_ranges = 1};
     if (session->spool) {
         memcpy(info.instance, er_spool_instance(session->spool), sizeof info.instance);
         info.epoch = er_spool_epoch(session->spool);
     }
     memcpy(info.model_digest, session->model_digest, ERAI_DIGEST_SIZE);
     memcpy(info.guard_digest, session->guard->digest, ERAI_DIGEST_SIZE);
-    er_snapshot_write(out, &info, session->guard, statistics);
+    *window = (erai_windows){.epoch = info.epoch, .first = info.sequence, .count = 1};
+    erai_status status = er_snapshot_view(view, &info, session->guard, statistics);
+    view->events = session->taken_events;
+    view->info.events = session->taken_event_count;
+    return status;
 }
 
 static void begin_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns) {
@@ -380,36 +407,43 @@ erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapsho
     er_mutex_lock(&session->lock);
     erai_status status = ensure_epoch(session, detail);
     if (!status) {
+        erai_windows window;
+        erai_snapshot view = {0};
         gather(session, session->taken, 0);
-        write_window(session, session->taken, er_session_ns(session), er_session_unix_ns(session), &out);
+        status =
+            view_window(session, session->taken, er_session_ns(session), er_session_unix_ns(session), &window, &view);
+        if (!status) er_snapshot_write(&out, &view);
+        free(view.features);
     }
     er_mutex_unlock(&session->lock);
-    if (!status)
-        status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                            : erai_snapshot_open(out.data, out.size, snapshot, detail);
+    if (out.failed) status = ERAI_E_MEMORY;
+    if (status == ERAI_E_MEMORY) er_fail(detail, status, "out of memory");
+    if (!status) status = erai_snapshot_open(out.data, out.size, snapshot, detail);
     free(out.data);
     return status;
 }
 
-enum { FILE_SIZE = 64 };
-
-/* Writes what is in `taken`. *visible as er_spool_put_batch says. */
-static erai_status put_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns, char file[FILE_SIZE],
+/* Stores what is in `taken`. *visible as er_spool_store says. */
+static erai_status put_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns, char file[ER_FILE_NAME],
                               int *visible, char *detail) {
-    er_writer out = {0};
-    write_window(session, session->taken, now_ns, now_unix_ns, &out);
-    snprintf(file, FILE_SIZE, "%016" PRIx64 "-%016" PRIx64 ".batch", er_spool_epoch(session->spool), session->sequence);
-    erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                                    : er_spool_put_batch(session->spool, file, out.data, out.size, visible, detail);
-    free(out.data);
+    erai_windows window;
+    erai_snapshot view = {0};
+    erai_status status = view_window(session, session->taken, now_ns, now_unix_ns, &window, &view)
+                             ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
+                             : er_spool_store(session->spool, &view, file, visible, detail);
+    free(view.features);
     return status;
+}
+
+int erai_session_flush_due(erai_session *session, uint64_t timeout_ns) {
+    return session->events ? er_events_wait(session->events, timeout_ns) : 0;
 }
 
 erai_status erai_session_flush(erai_session *session, char *name, char *detail) {
     if (!session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_flush: NULL");
     if (!session->spool)
         return er_fail(detail, ERAI_E_ARGUMENT, "this session has no spool: give a spool directory when opening it");
-    char file[FILE_SIZE];
+    char file[ER_FILE_NAME];
     int visible = 0;
     er_session_own(session);
     er_mutex_lock(&session->lock);
@@ -424,6 +458,8 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     status = put_window(session, now_ns, now_unix_ns, file, &visible, detail);
     if (!status && !visible) { /* somebody else has this epoch, of a spool that was copied, say */
         status = begin_epoch(session, detail);
+        for (size_t i = 0; i < session->taken_event_count; i++)
+            session->taken_events[i].epoch = er_spool_epoch(session->spool);
         if (!status) status = put_window(session, now_ns, now_unix_ns, file, &visible, detail);
         if (!status && !visible) status = er_fail(detail, ERAI_E_SPOOL, "spool: there is a file %s already", file);
     }
@@ -432,6 +468,7 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
         begin_window(session, now_ns, now_unix_ns);
     } else {
         er_statistics_add(session->carried, session->taken, session->statistics_size);
+        if (session->events) er_events_put_back(session->events, session->taken_events, session->taken_event_count);
     }
     er_mutex_unlock(&session->lock);
     if (!status && name) memcpy(name, file, strlen(file) + 1);

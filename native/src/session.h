@@ -5,12 +5,14 @@
 #include "answer.h"
 #include "bundle.h"
 #include "cache.h"
+#include "events.h"
 #include "gate.h"
 #include "last_good.h"
 #include "memory.h"
 #include "platform/platform.h"
 #include "recurrent.h"
 #include "review.h"
+#include "watch.h"
 
 struct erai_session {
     erai_guard *guard;
@@ -33,11 +35,15 @@ struct erai_session {
     er_last_good *last_good;
     er_review_queue *review;
     er_cache *cache;
+    er_events *events;
+    er_watch *watch;
 
     er_mutex lock;        /* what follows; taken before an answer's lock */
     erai_answer *answers; /* open ones */
     uint64_t *carried;    /* statistics of closed answers, and of a flush that failed */
     uint64_t *taken;      /* scratch of a flush */
+    erai_event *taken_events;
+    size_t taken_event_count;
     size_t statistics_size;
     uint64_t sequence;
     uint64_t window_ns; /* start of the window, monotonic */

@@ -3,7 +3,7 @@
  * leaves is either a whole file or a temporary one, which the next opening removes. */
 #include "spool.h"
 
-#include "platform/platform.h"
+#include "spool_files.h"
 #include "status.h"
 
 #include <errno.h>
@@ -16,18 +16,12 @@
 #define EPOCH_PREFIX "epoch-"
 #define TEMPORARY_PREFIX ".writing-"
 
-enum { ATTEMPTS = 16 };
+enum { ATTEMPTS = 16, LEAST_QUOTA = 64 << 10 };
 
-struct erai_spool {
-    char *path;
-    uint8_t instance[16];
-    uint64_t epoch;
-    uint64_t process; /* whose epoch it is: a forked child's own is another */
-    uint64_t writes;  /* under lock; makes temporary names unique */
-    er_mutex lock;
-};
+/* Without one that was asked for; merging keeps every count, so that a bound costs little. */
+static const uint64_t usual_quota = (uint64_t)64 << 20;
 
-static erai_status fail_io(char *detail, const char *what, const char *path, int error) {
+erai_status er_spool_fail(char *detail, const char *what, const char *path, int error) {
     char text[128];
     return er_fail(detail, ERAI_E_SPOOL, "spool: %s %s: %s", what, path, er_error_text(error, text, sizeof text));
 }
@@ -37,34 +31,37 @@ static int name_allowed(const char *name) {
     return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(name);
 }
 
-static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield, int *visible,
-                       char *detail) {
+int er_spool_write(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield, int *visible) {
     char temporary[64];
     char *to = er_path_join(spool->path, name);
-    int error = to ? ENOENT : ENOMEM;
-    /* Another process that opens the spool takes our temporary file for a leftover: then it is written again. */
-    for (int attempt = 0; error == ENOENT && attempt < ATTEMPTS; attempt++) {
+    int error = to ? ENOENT : ENOMEM, poisoned = 0;
+    /* Another process that opens the spool takes our temporary file for a leftover: then it is written again. So it is,
+     * once and elsewhere, after an error of the disk: what a failed fsync leaves of a file is nobody's to know. */
+    for (int attempt = 0; (error == ENOENT || (error == EIO && poisoned < 2)) && attempt < ATTEMPTS; attempt++) {
         if (attempt && er_path_look(spool->path) != ER_PATH_DIRECTORY) break;
         snprintf(temporary, sizeof temporary, TEMPORARY_PREFIX "%016" PRIx64 "-%" PRIx64, spool->epoch,
                  spool->writes++);
         char *from = er_path_join(spool->path, temporary);
         error = from ? er_file_store(spool->path, from, to, bytes, size, yield, visible) : ENOMEM;
         free(from);
+        if (*visible) break;
+        poisoned += error == EIO;
     }
-    erai_status status = ERAI_OK;
-    if (error == ENOMEM)
-        status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    else if (error)
-        status = fail_io(detail, *visible ? "written, but it may not outlast a power cut:" : "writing", to, error);
+    if (!error || *visible) spool->used += er_blocks(size);
     free(to);
-    return status;
+    return error;
 }
 
-erai_status er_spool_put_batch(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int *visible,
-                               char *detail) {
-    er_mutex_lock(&spool->lock);
-    erai_status status = put(spool, name, bytes, size, 1, visible, detail);
-    er_mutex_unlock(&spool->lock);
+static erai_status put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield,
+                       char *detail) {
+    int visible = 0;
+    int error = er_spool_write(spool, name, bytes, size, yield, &visible);
+    if (!error) return ERAI_OK;
+    if (error == ENOMEM) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    char *path = er_path_join(spool->path, name);
+    erai_status status = er_spool_fail(detail, visible ? "written, but it may not outlast a power cut:" : "writing",
+                                       path ? path : name, error);
+    free(path);
     return status;
 }
 
@@ -77,9 +74,8 @@ erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *b
     /* The epoch is in the names of temporary files. */
     erai_status status = er_spool_is_own(spool) ? ERAI_OK : er_spool_begin_epoch(spool, detail);
     if (status) return status;
-    int visible = 0;
     er_mutex_lock(&spool->lock);
-    status = put(spool, name, bytes, size, 0, &visible, detail);
+    status = put(spool, name, bytes, size, 0, detail);
     er_mutex_unlock(&spool->lock);
     return status;
 }
@@ -139,7 +135,7 @@ static erai_status begin_epoch(erai_spool *spool, char *detail) {
     uint32_t last = 0, random = 0;
     int error = er_directory_each(spool->path, find_last_epoch, &last);
     if (!error) error = er_random(&random, sizeof random);
-    if (error) return fail_io(detail, "reading", spool->path, error);
+    if (error) return er_spool_fail(detail, "reading", spool->path, error);
     do {
         if (last == INT32_MAX) return er_fail(detail, ERAI_E_SPOOL, "spool: %s has used up its epochs", spool->path);
         char name[32];
@@ -150,7 +146,7 @@ static erai_status begin_epoch(erai_spool *spool, char *detail) {
         free(path);
     } while (error == EEXIST);
     if (!error) error = er_directory_sync(spool->path);
-    if (error) return fail_io(detail, "writing an epoch marker in", spool->path, error);
+    if (error) return er_spool_fail(detail, "writing an epoch marker in", spool->path, error);
     spool->epoch = (uint64_t)last << 32 | random;
     spool->process = er_process();
     sweep_context sweep = {.path = spool->path, .last = last};
@@ -183,16 +179,15 @@ static int parse_instance(const uint8_t *text, size_t size, uint8_t *instance) {
 static erai_status find_instance(erai_spool *spool, char *detail) {
     char *path = er_path_join(spool->path, INSTANCE_FILE);
     if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    int visible = 0;
     erai_status status = ERAI_OK;
     if (er_path_look(path) == ER_PATH_MISSING) { /* two processes may both get here */
         uint8_t random[16];
         char text[34];
         int error = er_random(random, sizeof random);
-        if (error) status = fail_io(detail, "random numbers for", path, error);
+        if (error) status = er_spool_fail(detail, "random numbers for", path, error);
         for (size_t i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
         text[32] = '\n';
-        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, &visible, detail);
+        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, detail);
     }
     uint8_t *data = NULL;
     size_t size = 0;
@@ -207,25 +202,67 @@ static erai_status find_instance(erai_spool *spool, char *detail) {
     return status;
 }
 
-erai_status erai_spool_open(const char *path, erai_spool **out, char *detail) {
-    if (!path || !out) return er_fail(detail, ERAI_E_ARGUMENT, "erai_spool_open: NULL");
+/* Ends what was left half done, under the lock that who merges and who uploads share. */
+static erai_status recover(const erai_spool *spool, char *detail) {
+    char *path = er_path_join(spool->path, ER_LOCK_FILE);
+    int lock = 0, error = path ? er_lock_take(path, &lock) : ENOMEM;
+    free(path);
+    if (!error) {
+        error = er_spool_recover(spool->path);
+        er_lock_drop(lock);
+    }
+    return error ? er_spool_fail(detail, "recovering", spool->path, error) : ERAI_OK;
+}
+
+static erai_status open_at(const char *path, erai_spool *spool, char *detail) {
+    int error = er_directory_make(path);
+    if (error) return er_spool_fail(detail, "making", path, error);
+    if (er_path_resolve(path, &spool->path, detail)) return ERAI_E_SPOOL;
+    return recover(spool, detail);
+}
+
+/* `epoch`: for a writer, who begins one. Others write nothing under a name that has an epoch in it. */
+static erai_status open_spool(const char *path, int epoch, erai_spool **out, char *detail) {
     erai_spool *spool = calloc(1, sizeof *spool);
     if (!spool) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     if (er_mutex_init(&spool->lock)) {
         free(spool);
         return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     }
-    erai_status status = ERAI_OK;
-    int error = er_directory_make(path);
-    if (error) status = fail_io(detail, "making", path, error);
-    if (!status && er_path_resolve(path, &spool->path, detail)) status = ERAI_E_SPOOL;
-    if (!status) status = begin_epoch(spool, detail);
-    if (!status) status = find_instance(spool, detail);
+    spool->process = UINT64_MAX;
+    spool->quota = usual_quota;
+    spool->used = UINT64_MAX / 2;
+    erai_status status = open_at(path, spool, detail);
+    if (!status && epoch) status = begin_epoch(spool, detail);
+    if (!status && epoch) status = find_instance(spool, detail);
     if (status) {
         erai_spool_close(spool);
         return status;
     }
     *out = spool;
+    return ERAI_OK;
+}
+
+erai_status erai_spool_open(const char *path, erai_spool **out, char *detail) {
+    if (!path || !out) return er_fail(detail, ERAI_E_ARGUMENT, "erai_spool_open: NULL");
+    return open_spool(path, 1, out, detail);
+}
+
+erai_status erai_spool_attach(const char *path, erai_spool **out, char *detail) {
+    if (!path || !out) return er_fail(detail, ERAI_E_ARGUMENT, "erai_spool_attach: NULL");
+    if (er_path_look(path) != ER_PATH_DIRECTORY)
+        return er_fail(detail, ERAI_E_SPOOL, "spool: there is no directory %s", path);
+    return open_spool(path, 0, out, detail);
+}
+
+erai_status er_spool_limit(erai_spool *spool, uint64_t quota_bytes, char *detail) {
+    if (quota_bytes && quota_bytes < LEAST_QUOTA)
+        return er_fail(detail, ERAI_E_ARGUMENT, "a spool of %" PRIu64 " bytes: at least %d are needed", quota_bytes,
+                       LEAST_QUOTA);
+    er_mutex_lock(&spool->lock);
+    spool->quota = quota_bytes ? quota_bytes : usual_quota;
+    er_spool_reserve(spool);
+    er_mutex_unlock(&spool->lock);
     return ERAI_OK;
 }
 

@@ -3,6 +3,20 @@
 #define ER_SPOOL_H
 
 #include "edge_rai.h"
+#include "platform/platform.h"
+
+struct erai_spool {
+    char *path;
+    uint8_t instance[16];
+    uint64_t epoch;
+    uint64_t process; /* whose epoch it is: a forked child's own is another */
+    uint64_t quota;   /* bytes */
+    er_mutex lock;    /* what follows */
+    uint64_t writes;  /* makes temporary names unique */
+    uint64_t used;    /* bytes, at most: what others removed meanwhile is found out when the quota is reached */
+};
+
+enum { ER_FILE_NAME = 64 };
 
 const char *er_spool_path(const erai_spool *spool);
 const uint8_t *er_spool_instance(const erai_spool *spool); /* 16 bytes */
@@ -13,11 +27,21 @@ uint64_t er_spool_epoch(const erai_spool *spool);
 int er_spool_is_own(const erai_spool *spool);
 erai_status er_spool_begin_epoch(erai_spool *spool, char *detail);
 
-/* As erai_spool_put, with a name of the library's own, and never over a file of that name: then *visible stays 0 on
- * ERAI_OK. It is set once others may have seen the file, which on failure means that the name is spent: the same bytes
- * may already be on their way. */
-erai_status er_spool_put_batch(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int *visible,
-                               char *detail);
+/* Quota and reserve of a spool that a session has opened. */
+erai_status er_spool_limit(erai_spool *spool, uint64_t quota_bytes, char *detail);
+
+/* spool_store.c: stores a session's window as a batch file, with what was set aside since the last one counted in it,
+ * and makes room for it. Never over a file of that name: then *visible stays 0 on ERAI_OK. It is set once others may
+ * have seen the file, which on failure means that the name is spent: the same bytes may already be on their way. */
+erai_status er_spool_store(erai_spool *spool, const erai_snapshot *window, char name[ER_FILE_NAME], int *visible,
+                           char *detail);
+
+/* spool_store.c: keeps room on the disk for the day when it is full. Under the lock. */
+void er_spool_reserve(const erai_spool *spool);
+
+/* spool.c: a whole file or none under this name. 0 or an errno value. Under the lock. */
+int er_spool_write(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, int yield, int *visible);
+erai_status er_spool_fail(char *detail, const char *what, const char *path, int error);
 
 /* Stores a file unless it is there already with these bytes. */
 erai_status er_spool_put_once(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size, char *detail);

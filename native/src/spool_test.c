@@ -44,7 +44,7 @@ static void what_is_put_is_there_under_its_name(void) {
     ER_CHECK(file_is(path, "a-B_9.batch", data, 1));
     int files = 0;
     ER_CHECK_INT(er_directory_each(path, count_name, &files), 0);
-    ER_CHECK_INT(files, 4); /* with the instance and the epoch's marker */
+    ER_CHECK_INT(files, 5); /* with the instance, the epoch's marker and the lock */
     erai_spool_close(spool);
     erai_spool_close(NULL);
     test_directory_remove(path);
@@ -143,7 +143,7 @@ static void threads_that_open_and_write_at_once_do_not_disturb_each_other(void) 
     }
     int files = 0;
     ER_CHECK_INT(er_directory_each(path, count_name, &files), 0);
-    ER_CHECK_INT(files, WRITERS * (FILES + 1) / 2 + 2);
+    ER_CHECK_INT(files, WRITERS * (FILES + 1) / 2 + 3);
     erai_spool_close(shared);
     test_directory_remove(path);
     test_directory_remove(other);

@@ -8,8 +8,11 @@
 
 #define ER_VERDICTS 3u
 #define ER_SOURCES 6u
-#define ER_REASONS 34u
+#define ER_REASONS 35u
 #define ER_DECISIONS 8u
+#define ER_EVENT_CLASSES 4u
+#define ER_EXPIRIES 4u
+#define ER_EXPIRED_COUNTS (sizeof(erai_expired) / sizeof(uint64_t))
 /* Latency: eight slots an octave up to 2^40 ns (18 minutes); longer calls share the last slot. */
 #define ER_LATENCY_SLOTS 321u
 
@@ -22,7 +25,9 @@ enum er_count {
     ER_COUNT_REASONS = ER_COUNT_SOURCES + ER_SOURCES,
     ER_COUNT_DECISIONS = ER_COUNT_REASONS + ER_REASONS,
     ER_COUNT_LATENCY = ER_COUNT_DECISIONS + ER_DECISIONS,
-    ER_COUNT_FEATURES = ER_COUNT_LATENCY + ER_LATENCY_SLOTS
+    ER_COUNT_EVENTS = ER_COUNT_LATENCY + ER_LATENCY_SLOTS,
+    ER_COUNT_EXPIRED = ER_COUNT_EVENTS + ER_EVENT_CLASSES, /* as erai_expired has them, one after the other */
+    ER_COUNT_FEATURES = ER_COUNT_EXPIRED + ER_EXPIRIES * ER_EXPIRED_COUNTS
 };
 
 /* After these, for the features of a guard program in its order: their histograms, then their counts of values that are

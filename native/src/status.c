@@ -77,6 +77,7 @@ const char *erai_reason_name(uint32_t code) {
         [ERAI_REASON_RATE_LIMITED] = "rate_limited",
         [ERAI_REASON_HELD] = "held",
         [ERAI_REASON_INFERENCE] = "inference",
+        [ERAI_REASON_DRIFT] = "drift",
     };
     return code < sizeof names / sizeof names[0] ? names[code] : "unknown";
 }

@@ -45,7 +45,8 @@ static void reason_names_and_element_sizes_are_total(void) {
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_OUTPUT_SHAPE), "output_shape");
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_ROWS_DEPEND), "rows_depend");
     ER_CHECK_STR(erai_reason_name(ERAI_REASON_INFERENCE), "inference");
-    ER_CHECK_STR(erai_reason_name(ERAI_REASON_INFERENCE + 1), "unknown");
+    ER_CHECK_STR(erai_reason_name(ERAI_REASON_DRIFT), "drift");
+    ER_CHECK_STR(erai_reason_name(ERAI_REASON_DRIFT + 1), "unknown");
     ER_CHECK_STR(erai_reason_name(UINT32_MAX), "unknown");
     static const size_t sizes[] = {0, 4, 1, 1, 2, 2, 4, 8, sizeof(erai_string), 1, 2, 8, 4, 8, 0, 0, 2, 0};
     for (uint32_t dtype = 0; dtype < sizeof sizes / sizeof sizes[0]; dtype++)

@@ -97,6 +97,7 @@ struct er_pass {
     int rounds;          /* of a type whose greatest integers float64 rounds */
     int checks;          /* er_check_row has something to look at */
     er_waiting *waiting; /* receives rows in order; NULL: they are sketched at once */
+    uint8_t *cells;      /* of watched features, rows of `width`; NULL: none is */
 };
 
 /* Elements that follow each other: a value each of features from `feature` on (columns), or a run of one feature's. */
@@ -153,12 +154,20 @@ static void sketch_value(const er_pass *pass, size_t f, double value, size_t pos
     pass->into.histogram[f][bin]++;
     pass->into.sum[f] += (uint64_t)(int64_t)z;
     pass->into.sum_squares[f] += (uint64_t)(uint32_t)(z * z);
+    if (pass->cells) pass->cells[f] = (uint8_t)bin;
+}
+
+static void find_outside(const er_pass *pass, const er_row *row, size_t f, size_t element, int kind) {
+    const er_feature *feature = &pass->features[f];
+    if (pass->cells) pass->cells[f] = ER_CELL_OUTSIDE;
+    find(pass, row, f, element, kind, kind == BELOW ? feature->low : feature->high);
 }
 
 /* Whether the value is in order: finite and within its range, or missing where that does not reject the row. */
 static int settle_value(const er_pass *pass, const er_row *row, size_t f, size_t element, size_t position) {
     const er_feature *feature = &pass->features[f];
     uint32_t dtype = pass->input->dtype, flags = pass->input->flags;
+    if (pass->cells) pass->cells[f] = ER_CELL_MISSING;
     if (feature->missing && er_is_missing(feature->missing, row->values, dtype, element)) {
         pass->into.not_finite[f]++;
         if (feature->missing->verdict != ERAI_VERDICT_ACCEPT)
@@ -174,22 +183,45 @@ static int settle_value(const er_pass *pass, const er_row *row, size_t f, size_t
     if (!finite && flags & ERAI_RULE_FINITE)
         find(pass, row, f, element, NOT_FINITE, (double)NAN);
     else if (er_is_below(row->values, dtype, element, feature->low))
-        find(pass, row, f, element, BELOW, feature->low);
+        find_outside(pass, row, f, element, BELOW);
     else if (er_is_above(row->values, dtype, element, feature->high))
-        find(pass, row, f, element, ABOVE, feature->high);
+        find_outside(pass, row, f, element, ABOVE);
     else
         return finite;
     return 0;
+}
+
+static void keep_waiting(er_waiting *waiting) {
+    waiting->to += waiting->fresh;
+    waiting->room -= waiting->fresh;
+    waiting->fresh = 0;
+}
+
+static void sketch_waiting(erai_answer *answer, size_t index);
+
+/* Those of the present call too. Under the answer's lock. */
+static void sketch_all_waiting(const er_pass *pass) {
+    keep_waiting(pass->waiting);
+    sketch_waiting(pass->answer, (size_t)(pass->waiting - pass->answer->waiting));
+    pass->waiting->room = pass->waiting->most;
+}
+
+/* Rows whose cells are known. */
+static void watch_rows(const er_pass *pass, size_t rows) {
+    size_t index = (size_t)(pass->input - pass->answer->guard->inputs);
+    er_watch_rows(pass->answer->session->watch, index, pass->cells, pass->width, rows);
 }
 
 /* A piece in which some value is not inside its limits, or may be missing. */
 static int settle_piece(const er_pass *pass, const er_piece *piece) {
     int in_order = 1;
     if (pass->waiting) er_mutex_lock(&pass->answer->lock);
+    if (pass->waiting && pass->cells) sketch_all_waiting(pass); /* rows are watched in their order */
     for (size_t i = 0; i < piece->count; i++) {
         size_t f = piece->feature + (piece->columns ? i : 0), position = piece->position + (piece->columns ? 0 : i);
         in_order &= settle_value(pass, piece->row, f, piece->element + i, position);
     }
+    if (pass->waiting && pass->cells) watch_rows(pass, 1);
     if (pass->waiting) er_mutex_unlock(&pass->answer->lock);
     return in_order;
 }
@@ -215,22 +247,12 @@ static size_t waiting_width(const er_input *input) {
     return (input->feature_count + ER_FLOATS - 1) / ER_FLOATS * ER_FLOATS;
 }
 
-static void keep_waiting(er_waiting *waiting) {
-    waiting->to += waiting->fresh;
-    waiting->room -= waiting->fresh;
-    waiting->fresh = 0;
-}
-
-static void sketch_waiting(erai_answer *answer, size_t index);
-
 static inline void let_wait(const er_pass *pass, const void *values, size_t bytes) {
     er_waiting *waiting = pass->waiting;
     if (waiting->fresh == waiting->room) {
         er_mutex_lock(&pass->answer->lock);
-        keep_waiting(waiting);
-        sketch_waiting(pass->answer, (size_t)(waiting - pass->answer->waiting));
+        sketch_all_waiting(pass);
         er_mutex_unlock(&pass->answer->lock);
-        waiting->room = ER_WAITING;
     }
     uint32_t place = (waiting->to + waiting->fresh++) % ER_WAITING;
     memcpy(waiting->rows + place * pass->width * number_size(pass->input), values, bytes);
@@ -243,6 +265,7 @@ static void next_tag(erai_answer *answer) {
 }
 
 static inline void finish_row(const er_pass *pass, er_row *row) {
+    if (pass->cells && !pass->waiting) watch_rows(pass, 1);
     if (pass->checks) er_check_row(pass->answer, row);
     row->values = (const char *)row->values + pass->row_bytes;
     next_tag(pass->answer);
@@ -328,7 +351,8 @@ static er_pass pass_of(erai_answer *answer, size_t index, const er_row *row) {
                      .width = waiting_width(input),
                      .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
                      .checks = input->checked > 0 || input->distance != NULL,
-                     .waiting = waiting->rows ? waiting : NULL};
+                     .waiting = waiting->rows ? waiting : NULL,
+                     .cells = waiting->cells};
 }
 
 /* ---- Rows that wait ---- */
@@ -348,18 +372,23 @@ int er_waiting_open(erai_answer *answer) {
     if (!answer->waiting || !answer->passes) return 0;
     for (size_t i = 0; i < guard->input_count; i++) {
         const er_input *input = &guard->inputs[i];
+        er_waiting *waiting = &answer->waiting[i];
+        if (input->watched && !(waiting->cells = calloc(ER_WATCHED_ROWS, waiting_width(input)))) return 0;
         if (!may_wait(guard, input)) continue;
         size_t bytes = ER_WAITING * waiting_width(input) * number_size(input);
-        answer->waiting[i].rows = aligned_alloc(64, bytes);
-        answer->waiting[i].room = ER_WAITING;
-        if (!answer->waiting[i].rows) return 0;
-        memset(answer->waiting[i].rows, 0, bytes);
+        waiting->rows = aligned_alloc(64, bytes);
+        waiting->room = waiting->most = input->watched ? ER_WATCHED_ROWS : ER_WAITING;
+        if (!waiting->rows) return 0;
+        memset(waiting->rows, 0, bytes);
     }
     return 1;
 }
 
 void er_waiting_close(erai_answer *answer) {
-    for (size_t i = 0; answer->waiting && i < answer->guard->input_count; i++) free(answer->waiting[i].rows);
+    for (size_t i = 0; answer->waiting && i < answer->guard->input_count; i++) {
+        free(answer->waiting[i].rows);
+        free(answer->waiting[i].cells);
+    }
     free(answer->waiting);
     free(answer->passes);
 }
@@ -381,6 +410,7 @@ static void sketch_waiting(erai_answer *answer, size_t index) {
             narrow_sketch_waiting(&pass, rows, count);
         else
             wide_sketch_waiting(&pass, rows, count);
+        if (pass.cells) watch_rows(&pass, count);
         waiting->from += count;
     }
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_rai import types
+from edge_rai import events, types
 from edge_rai._native.library import raise_status
 
 Enums = dict[str, dict[str, int]]
@@ -22,6 +22,9 @@ Enums = dict[str, dict[str, int]]
         (types.ReasonCode, "erai_reason_code", "ERAI_REASON_"),
         (types.DecisionCount, "erai_decision_count", "ERAI_COUNT_"),
         (types.Breaker, "erai_breaker", "ERAI_BREAKER_"),
+        (events.Expiry, "erai_expiry", "ERAI_EXPIRED_"),
+        (events.EventClass, "erai_event_class", "ERAI_EVENT_"),
+        (events.FieldForm, "erai_field_form", "ERAI_FIELD_"),
     ],
 )
 def test_python_enum_has_the_members_of_the_header(python: type[IntEnum], c: str, prefix: str, enums: Enums) -> None:

@@ -10,15 +10,51 @@ import edge_rai
 from support.children import run_python
 
 NAMES = {
-    *("Answer", "Batcher", "Breaker", "BundleError", "DecisionCount", "DeliveryError", "EdgeRaiError", "Feature"),
+    *(
+        "Alarm",
+        "Answer",
+        "Batcher",
+        "Direction",
+        "Watch",
+        "WatchedFeature",
+        "Breaker",
+        "BundleError",
+        "DecisionCount",
+        "DeliveryError",
+        "EdgeRaiError",
+        "Feature",
+    ),
     *("FeatureCounts", "FeatureDrift", "InferenceError", "InputRejectedError", "IntegrityError", "ManualClock"),
     *("NativeError", "PolicyError", "ProviderError", "Reason", "ReasonCode", "ReviewItem", "RuntimeMissingError"),
-    *("Session", "Snapshot", "Source", "SpoolError", "StoppedError", "StoreError", "TensorSpec", "UnreadableError"),
-    *("UnsupportedModelError", "Verdict", "load"),
+    *(
+        "Session",
+        "Snapshot",
+        "Source",
+        "SpoolError",
+        "SpoolSettings",
+        "StoppedError",
+        "StoreError",
+        "TensorSpec",
+        "UnreadableError",
+    ),
+    *("UnreadableError", "UnsupportedModelError", "Verdict", "load"),
 }
 SESSION = {
     *("inputs", "states", "outputs", "features", "batched", "rows_independent", "stopped", "breaker"),
-    *("predict", "snapshot", "drift", "flush", "reset", "stop", "resume", "review", "override", "close"),
+    *(
+        "predict",
+        "snapshot",
+        "drift",
+        "watch",
+        "reset_watch",
+        "flush",
+        "reset",
+        "stop",
+        "resume",
+        "review",
+        "override",
+        "close",
+    ),
 }
 
 

@@ -12,15 +12,19 @@ _PRELUDE = "import sys; sys.path = [p for p in sys.path if p]\n"
 
 
 def run_python(
-    code: str, *arguments: str | Path, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    code: str,
+    *arguments: str | Path,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    seconds: int = 120,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `code` in a child; `environment` is added to ours."""
+    """Runs `code` in a child, which is ended after so many seconds; `environment` is added to ours."""
     return subprocess.run(
         [sys.executable, "-c", _PRELUDE + code, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=seconds,
         cwd=cwd,
         env={**os.environ, **(environment or {})},
     )

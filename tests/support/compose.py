@@ -58,4 +58,5 @@ def compose_full() -> bytes:
     for reasons, chain in raw.FALLBACKS:
         builder.add_fallback(reasons=reasons, chain=chain)
     builder.add_state(**raw.STATE)
+    builder.set_drift(**raw.DRIFT)
     return builder.write()

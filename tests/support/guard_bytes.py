@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 GUARD_MAGIC, BATCH_MAGIC = b"ERAIGRD\n", b"ERAIBAT\n"
+LATEST = {GUARD_MAGIC: 3, BATCH_MAGIC: 2}
 HEADER = 24
 CODES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7}
 CODES |= {"string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16}
@@ -65,8 +66,10 @@ PROBABILITIES: dict[str, Any] = {
 }
 
 
-def frame(magic: bytes, body: bytes, version: int = 2, zero: int = 0) -> bytes:
-    """Header and CRC around a body."""
+def frame(magic: bytes, body: bytes, version: int | None = None, zero: int = 0) -> bytes:
+    """Header and CRC around a body; of the latest version unless another is given."""
+    if version is None:
+        version = LATEST.get(magic, 1)
     return magic + struct.pack("<IIII", version, zero, len(body), zlib.crc32(body)) + body
 
 
@@ -180,24 +183,34 @@ def state_record(rule: dict[str, Any]) -> bytes:
     return name(rule["input"]) + name(rule["output"]) + struct.pack("<i", axis)
 
 
-def ending(decision: bytes = b"\0", fallbacks: Sequence[bytes] = (), states: Sequence[bytes] = ()) -> bytes:
+def drift_record(rule: dict[str, Any]) -> bytes:
+    """The word that there is a drift rule, and the rule; keyword arguments of PolicyBuilder.set_drift."""
+    record = struct.pack("<BddB", 1, rule["average_run_length"], rule["effect"], rule["verdict"])
+    return record + struct.pack(f"<{len(rule['strides'])}I", *rule["strides"])
+
+
+def ending(
+    decision: bytes = b"\0", fallbacks: Sequence[bytes] = (), states: Sequence[bytes] = (), drift: bytes = b"\0"
+) -> bytes:
     """What follows the outputs."""
-    return decision + bytes([len(fallbacks)]) + b"".join(fallbacks) + bytes([len(states)]) + b"".join(states)
+    chains = bytes([len(fallbacks)]) + b"".join(fallbacks)
+    return decision + chains + bytes([len(states)]) + b"".join(states) + drift
 
 
-def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(3)) -> bytes:
+def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(4)) -> bytes:
     """Records, and what `end` makes after them: nothing unless given."""
     return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs) + end
 
 
 def guard(
-    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(3), version: int = 2
+    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes | None = None, version: int = 3
 ) -> bytes:
-    """A whole guard program of these records."""
-    return frame(GUARD_MAGIC, body(inputs, outputs, batched, end if version > 1 else b""), version)
+    """A whole guard program of these records; without an end, one that says of each thing that there is none."""
+    nothing = bytes({1: 0, 2: 3}.get(version, 4))
+    return frame(GUARD_MAGIC, body(inputs, outputs, batched, nothing if end is None else end), version)
 
 
-def sound_guard(version: int = 2) -> bytes:
+def sound_guard(version: int = 3) -> bytes:
     """Two inputs (one of rank 0 axis beyond the rows), three features and two outputs."""
     other = {**INPUT, "name": "z", "shape": (None,), "max_shape": (9,), "feature_axis": None, "flag_range": False}
     floats = {"name": "p", "dtype": "float32", "shape": (None,), "finite": True, "default": None}
@@ -265,11 +278,13 @@ DISTANCE: dict[str, Any] = {
     "weights": (1.0, -0.25),
     "projection": ((1.0, 0.0), (0.5, -0.5)),
 }
+# Of "gr\u00f6sse" alone: no other feature has a reference.
+DRIFT: dict[str, Any] = {"average_run_length": 1e6, "effect": 0.01, "verdict": 1, "strides": (5, 0, 0, 0)}
 STATE: dict[str, Any] = {"input": "h", "output": "next h", "row_axis": 0}
 # Reason codes, none of them for any; sources.
 FALLBACKS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((22, 29), (1, 2, 3, 4, 5)), ((), (4,))]
 
-# At least one record of every kind that version 2 has.
+# At least one record of every kind that there is.
 _WORDS = {**INPUT, "name": "words", "dtype": "string", "feature_axis": None, "flag_range": False, "empty": True}
 _STATE = {**INPUT, "name": "h", "feature_axis": None, "shape": (None, 4), "max_shape": (64, 4)}
 FULL_INPUTS: list[tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any] | None]] = [
@@ -297,6 +312,7 @@ def full_guard(batched: int = 1, decision: dict[str, Any] | None = DECISION) -> 
             decision_record(decision) if decision else b"\0",
             [fallback_record(sum(1 << code for code in codes) or 2**64 - 1, chain) for codes, chain in FALLBACKS],
             [state_record(STATE)],
+            drift_record(DRIFT),
         ),
     )
 

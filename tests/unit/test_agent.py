@@ -11,9 +11,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from edge_rai import SpoolSettings, load
 from edge_rai.cli.agent import sleep_that_signals_end
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
@@ -212,11 +215,11 @@ def test_corrupt_batch_is_set_aside_and_never_holds_back_the_others(batch_spool:
 def test_newer_batch_is_kept_with_the_reason_and_the_others_are_sent(batch_spool: Path, receiver: Receiver) -> None:
     first = Spool(batch_spool).batches()[0].path
     whole = first.read_bytes()
-    first.write_bytes(whole[:8] + (3).to_bytes(4, "little") + whole[12:])
+    first.write_bytes(whole[:8] + (4).to_bytes(4, "little") + whole[12:])
     report = upload(batch_spool, receiver.url)
     assert (report.sent, report.kept, report.corrupt, report.error) == (2, 1, [], None)
     assert report.unreadable[0].startswith(f"{first.name}: ")
-    assert "format version 3" in report.unreadable[0]
+    assert "format version 4" in report.unreadable[0]
     assert kept(batch_spool) == [0]
     first.write_bytes(whole)
     assert upload(batch_spool, receiver.url).sent == 1
@@ -443,3 +446,37 @@ def test_repeating_command_ends_cleanly_on_a_signal(batch_spool: Path, receiver:
         assert process.stdout.readline() == "sent 3, kept 0, refused 0, corrupt 0\n"
         errors = errors_after(process, getattr(signal, signal_name))
     assert (process.returncode, errors) == (0, "")
+
+
+@pytest.fixture
+def event_spool(linear_bundle: Path, tmp_path: Path) -> Path:
+    """A spool with one batch, in which there are two events."""
+    with load(linear_bundle, spool=SpoolSettings(tmp_path / "spool", events=8)) as session:
+        session.predict(np.full((2, 3), np.nan, np.float32))
+        session.flush()
+    return tmp_path / "spool"
+
+
+def test_events_are_sent_before_the_counts_and_both_need_a_receipt(event_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [RECEIPT, (503, PROTOBUF, b"")]
+    assert upload(event_spool, receiver.url).kept == 1
+    report = upload(event_spool, receiver.url)
+    assert (report.sent, report.kept, report.error) == (1, 0, None)
+    assert receiver.paths == ["/v1/logs", "/v1/metrics"] * 2
+    (resource_logs,) = ExportLogsServiceRequest.FromString(zlib.decompress(receiver.bodies[0], 31)).resource_logs
+    assert [record.event_name for record in resource_logs.scope_logs[0].log_records] == ["edge.decision"] * 2
+
+
+def test_receiver_that_takes_no_logs_loses_no_event(event_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [(404, {}, b"")]
+    report = upload(event_spool, receiver.url)
+    assert (report.sent, report.kept, receiver.paths) == (0, 1, ["/v1/logs"])
+
+
+def test_batch_is_offered_before_it_is_sent_and_the_mark_goes_with_it(batch_spool: Path, receiver: Receiver) -> None:
+    receiver.replies = [(503, PROTOBUF, b"")]
+    upload(batch_spool, receiver.url)
+    first = Spool(batch_spool).batches()[0].path
+    assert list(batch_spool.glob("*.offered")) == [first.with_suffix(".offered")]
+    assert upload(batch_spool, receiver.url).sent == 3
+    assert list(batch_spool.glob("*.offered")) == []

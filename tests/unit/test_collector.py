@@ -422,12 +422,12 @@ def test_address_that_is_none_is_refused(address: str) -> None:
         listen(address)
 
 
-def test_missing_extra_is_named_with_exit_code_3(tmp_path: Path) -> None:
+def test_missing_package_is_named_with_exit_code_3(tmp_path: Path) -> None:
     command = command_line("collect", "--store", tmp_path)
     command[2] = f"import sys; sys.modules['uvicorn'] = None; {command[2]}"
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3
-    assert "pip install 'edge-rai[fleet]'" in done.stderr
+    assert "edge-rai collect needs uvicorn: pip install uvicorn\n" in done.stderr
 
 
 def test_feature_name_as_long_as_a_guard_program_may_hold_is_taken() -> None:

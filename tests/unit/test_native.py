@@ -33,7 +33,7 @@ def test_batch_file_of_the_document_reads_as_its_counts() -> None:
     assert (snapshot.calls, snapshot.errors, snapshot.latency_sum_ns) == (13, 1, 456_789)
     assert snapshot.rows_by_verdict.tolist() == [20, 0, 4]
     assert snapshot.rows_by_source.tolist() == [20, 0, 0, 4, 0, 0]  # zeros at the end of a list are left out
-    assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, *[0] * 27]
+    assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, *[0] * 28]
     assert snapshot.decisions.tolist() == [0, 0, 0, 0, 0, 2, 0, 0]
     assert (len(snapshot.latency), np.flatnonzero(snapshot.latency).tolist()) == (321, [0, 120])
     first, second = snapshot.features
@@ -99,8 +99,8 @@ def test_batch_file_of_version_1_reads_without_decisions() -> None:
 
 
 def test_newer_batch_file_is_refused_saying_so() -> None:
-    with pytest.raises(SpoolError, match="format version 3; this build understands up to 2: update"):
-        read_snapshot(frame(BATCH_MAGIC, b"", version=3))
+    with pytest.raises(SpoolError, match="format version 4; this build understands up to 3: update"):
+        read_snapshot(frame(BATCH_MAGIC, b"", version=4))
 
 
 def test_every_truncation_and_bit_flip_of_a_batch_file_is_refused() -> None:

@@ -8,6 +8,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
 
 from edge_rai.errors import SpoolError
+from edge_rai.events import Expired, Windows
 from edge_rai.fleet.decode import decode
 from edge_rai.telemetry import otlp
 from edge_rai.types import FeatureCounts
@@ -206,3 +207,17 @@ def test_answer_and_status_survive_the_wire() -> None:
     assert otlp.write_status("hi") == b"\x12\x02hi"  # google.rpc.Status: string message = 2
     assert otlp.read_status(b"\x08\x03\x12\x02no") == "no"  # with int32 code = 1 before it
     assert otlp.read_status(b"plain text") == ""
+
+
+def test_what_expired_and_the_windows_of_a_merged_batch_are_told() -> None:
+    expired = (Expired(2, 1, 30, 40, 5), Expired(0, 0, 0, 0, 0), Expired(1, 0, 3, 4, 0), Expired(0, 0, 0, 0, 7))
+    windows = (Windows(7, 0, 3), Windows(9, 4, 1))
+    body = encode(expired=expired, windows=windows)
+    metrics = metrics_of(body)
+    assert by_attribute(metrics["edge.expired.rows"]) == {"quota": 40, "refused": 4}
+    assert by_attribute(metrics["edge.expired.events"]) == {"quota": 5, "memory": 7}
+    assert by_attribute(metrics["edge.expired.unknown"]) == {"quota": 1}
+    about = {pair.key: pair.value.string_value for pair in scope_of(body).scope.attributes}
+    assert about["edge.windows"] == "7:0+3 9:4+1"
+    assert "edge.windows" not in {pair.key for pair in scope_of(encode()).scope.attributes}
+    assert decode(body)[1] == []  # our collector takes it

@@ -156,6 +156,12 @@ chain = ["abstain"]
 input = "h"
 output = "next h"
 row_axis = 0
+
+[drift]
+average_run_length = 1e6
+effect = 0.01
+verdict = "flag"
+strides = { "gr\u00f6sse" = 5 }
 """
 
 
@@ -198,6 +204,7 @@ def test_every_field_compiles_to_the_bytes_of_the_document() -> None:
             raw.fallback_record(2**64 - 1, (4,)),
         ],
         [raw.state_record(raw.STATE)],
+        raw.drift_record(raw.DRIFT),
     )
     expected = raw.guard(inputs, [raw.output_record(rule) for rule in (probabilities, *raw.FULL_OUTPUTS[1:])], end=end)
     assert compile_policy(parse_policy(EVERY_FIELD), every_field_reference()) == expected

@@ -12,7 +12,7 @@ import pytest
 
 from edge_rai import policy as rules
 from edge_rai._native import GuardProgram
-from edge_rai.policy import DistanceReference, Policy, Reference, compile_policy, parse_policy
+from edge_rai.policy import DistanceReference, FeatureReference, Policy, Reference, compile_policy, parse_policy
 
 TEXT = (Path(__file__).parents[2] / "docs/how-to/write-a-policy.md").read_text(encoding="utf-8")
 FULL, *RECIPES = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -20,7 +20,7 @@ INPUT = '[[inputs]]\nname = "x"\ndtype = "float32"\nshape = [-1, 1]\nmax_shape =
 INPUT += 'features = [{ name = "x" }]\n'
 OUTPUT = '[[outputs]]\nname = "y"\ndtype = "float32"\nshape = [-1, 1]\n'
 WRITTEN = ("Policy", "InputRule", "FeatureRule", "OutputRule", "Missing", "Clipped", "Age", "Distance", "Decision",
-           "LastGood", "Hysteresis", "CircuitBreaker", "RateLimit", "FallbackRule", "StateRule")  # fmt: skip
+           "LastGood", "Hysteresis", "CircuitBreaker", "RateLimit", "FallbackRule", "StateRule", "Drift")  # fmt: skip
 
 
 def test_every_class_of_rules_is_covered() -> None:
@@ -39,7 +39,8 @@ def test_example_is_a_policy_with_nothing_left_at_none() -> None:
     read = parse_policy(FULL)
     count = len(read.inputs[0].features)
     ones, empty = np.ones(count), np.empty((0, count), np.float32)
-    reference = Reference((), (DistanceReference("vitals", ones, ones, empty, np.empty(0, np.float32), 1.0),))
+    pulse = FeatureReference("vitals", "pulse", 8, 80.0, 9.0, np.array([75.0]), np.array([4, 4], np.uint64))
+    reference = Reference((pulse,), (DistanceReference("vitals", ones, ones, empty, np.empty(0, np.float32), 1.0),))
     assert [spec.name for spec in GuardProgram(compile_policy(read, reference)).inputs][:2] == ["vitals", "image"]
     assert unset(read) == set()
 

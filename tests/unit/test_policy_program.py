@@ -27,7 +27,7 @@ def test_library_writes_every_kind_of_record_as_the_document_says() -> None:
     assert compose_full() == compose_full()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_program_of_the_document_reads_as_its_rules(version: int) -> None:
     program = GuardProgram(raw.sound_guard(version))
     assert program.batched
@@ -90,7 +90,7 @@ HEADER_FAULTS = {
     "no outputs": guard([X], []),
     "257 outputs": guard([X], [Y] * 257),
     "bytes after the end": frame(GUARD_MAGIC, raw.body([X], [Y]) + b"\0"),
-    "two outputs promised": frame(GUARD_MAGIC, struct.pack("<BHH", 1, 1, 2) + X + Y + bytes(3)),
+    "two outputs promised": frame(GUARD_MAGIC, struct.pack("<BHH", 1, 1, 2) + X + Y + bytes(4)),
     "unknown input flag": guard([raw.input_record(INPUT, [FEATURE, PLAIN], flags=4)], [Y]),
     "unknown output flag": guard([X], [raw.output_record(OUTPUT, flags=16 | 4)]),
     "default without its flag": guard([X], [raw.output_record(OUTPUT, flags=0)]),
@@ -99,12 +99,19 @@ HEADER_FAULTS = {
     "another number of features": guard([raw.input_record(INPUT, [FEATURE, PLAIN], feature_count=1)], [Y]),
     "features beyond the file": guard([raw.input_record(INPUT, [], feature_count=2)], [Y]),
     "default beyond the file": guard([X], [raw.output_record({**OUTPUT, "default": (1,)}, default_size=65536)]),
-    "a decision neither there nor not": guard([X], [Y], end=b"\2" + bytes(2)),
+    "a decision neither there nor not": guard([X], [Y], end=b"\2" + bytes(3)),
     "17 fallback rules": guard([X], [Y], end=raw.ending(fallbacks=[raw.fallback_record(1, (3,))] * 17)),
     "65 states": guard([X], [Y], end=raw.ending(states=[raw.state_record(raw.STATE)] * 65)),
     "every input a state": guard([raw.input_record(STATE_INPUT, [PLAIN])], [STATE_OUTPUT], end=ONE_STATE),
     "distance neither there nor not": guard([raw.input_record(INPUT, [FEATURE, PLAIN], distance=b"\2")], [Y]),
-    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(4)),
+    "a drift rule neither there nor not": guard([X], [Y], end=bytes(3) + b"\2"),
+    "a drift rule beyond the file": guard([X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1,)})),
+    "nothing watched": guard([X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (0, 0)})),
+    "watched without a reference": guard([X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1, 1)})),
+    "an average run length of 99": guard(
+        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "average_run_length": 99.0, "strides": (1, 0)})
+    ),
+    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(5)),
     "check 19": checked((19, {"verdict": 2, "low": 0.0})),
     "check 65535": checked((65535, {"verdict": 2, "low": 0.0})),
     "a list beyond the file": checked((1, {"verdict": 2, "values": (1.0,)}), count=65536),
@@ -116,15 +123,15 @@ HEADER_FAULTS = {
 @pytest.mark.parametrize("data", HEADER_FAULTS.values(), ids=HEADER_FAULTS.keys())
 def test_malformed_program_is_refused(data: bytes) -> None:
     with pytest.raises(
-        BundleError, match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: "
+        BundleError, match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: |drift: "
     ):
         GuardProgram(data)
 
 
 def test_newer_program_is_refused_saying_so() -> None:
-    for version in (3, 2**32 - 1):
+    for version in (4, 2**32 - 1):
         newer = frame(GUARD_MAGIC, b"what later versions hold", version=version)
-        with pytest.raises(BundleError, match=f"format version {version}; this build understands up to 2: update"):
+        with pytest.raises(BundleError, match=f"format version {version}; this build understands up to 3: update"):
             GuardProgram(newer)
 
 
@@ -134,7 +141,9 @@ def meaning(program: GuardProgram) -> Any:
     return program.batched, program.inputs, program.outputs, features
 
 
-PROGRAMS = {"version 1": raw.sound_guard(1), "version 2": raw.sound_guard(2), "every record": raw.full_guard()}
+PROGRAMS = {f"version {version}": raw.sound_guard(version) for version in (1, 2, 3)} | {
+    "every record": raw.full_guard()
+}
 each_program = pytest.mark.parametrize("data", PROGRAMS.values(), ids=PROGRAMS.keys())
 
 

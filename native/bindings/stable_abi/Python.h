@@ -85,6 +85,7 @@ PyObject *PyObject_CallNoArgs(PyObject *callable);
 PyObject *PyObject_Str(PyObject *object);
 int PyObject_IsTrue(PyObject *object);
 void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **trace);
+void PyErr_Restore(PyObject *type, PyObject *value, PyObject *trace); /* takes all three */
 void PyErr_NormalizeException(PyObject **type, PyObject **value, PyObject **trace);
 int PyErr_GivenExceptionMatches(PyObject *raised, PyObject *type);
 unsigned long PyThread_get_thread_ident(void);

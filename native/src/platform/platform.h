@@ -56,6 +56,14 @@ int er_directory_sync(const char *path);
  * it, also where the last step then fails. */
 int er_file_store(const char *directory, const char *from, const char *to, const void *data, size_t size, int yield,
                   int *visible);
+/* A new file of `size` bytes that the disk has for it, whatever else fills it up; ENOSPC, EOPNOTSUPP and the like when
+ * not, and then there is none. */
+int er_file_reserve(const char *path, uint64_t size);
+int er_file_size(const char *path, uint64_t *size); /* of a regular file; ENOENT for anything else */
+/* Waits until no other holder of the lock is left, in this process or another, but not for ever: ETIMEDOUT. The kernel
+ * lets go of it when its holder's process ends. */
+int er_lock_take(const char *path, int *lock);
+void er_lock_drop(int lock);
 /* Calls `visit` with each name but "." and ".."; stops when it returns non-zero. */
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context);
 const char *er_error_text(int error, char *buffer, size_t size);

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int er_directory_make(const char *path) {
@@ -76,6 +78,51 @@ int er_file_store(const char *directory, const char *from, const char *to, const
      */
     *visible = 1;
     return er_directory_sync(directory);
+}
+
+int er_file_reserve(const char *path, uint64_t size) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0) return errno;
+    int error = fallocate(file, 0, 0, (off_t)size) == 0 ? 0 : errno;
+    if (!error && fsync(file) != 0) error = errno;
+    close(file);
+    if (error) unlink(path);
+    return error;
+}
+
+int er_file_size(const char *path, uint64_t *size) {
+    struct stat info;
+    if (lstat(path, &info) != 0) return errno;
+    if (!S_ISREG(info.st_mode)) return ENOENT;
+    *size = (uint64_t)info.st_size;
+    return 0;
+}
+
+enum { LOCK_ATTEMPTS = 10000 };
+
+int er_lock_take(const char *path, int *lock) {
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0) return errno;
+    const struct timespec moment = {.tv_nsec = 1000000};
+    int error = ETIMEDOUT;
+    for (int attempt = 0; error == ETIMEDOUT && attempt < LOCK_ATTEMPTS; attempt++) {
+        if (flock(file, LOCK_EX | LOCK_NB) == 0)
+            error = 0;
+        else if (errno == EWOULDBLOCK)
+            nanosleep(&moment, NULL);
+        else if (errno != EINTR)
+            error = errno;
+    }
+    if (error)
+        close(file);
+    else
+        *lock = file;
+    return error;
+}
+
+void er_lock_drop(int lock) {
+    flock(lock, LOCK_UN); /* closing would not do: a child that was forked meanwhile has the file open, too */
+    close(lock);
 }
 
 int er_directory_each(const char *path, int (*visit)(const char *name, void *context), void *context) {

@@ -1,0 +1,106 @@
+"""Encodes the events of one snapshot as one OTLP logs request (docs/formats/otlp.md).
+
+As in ``otlp``, encoding is a pure function. Attributes that most events share stand first and in one order, numbers as
+integers: gzip then finds in each event what was in the one before.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from edge_rai.events import Event, EventClass, EventField, FieldForm
+from edge_rai.telemetry import otlp
+from edge_rai.types import Snapshot
+
+LOGS_PATH: Final = "/v1/logs"
+DECISION_EVENT: Final = "edge.decision"
+NUMBER: Final = "edge.number"
+EVENT_CLASS: Final = "edge.class"
+REASONS: Final = "edge.reasons"
+LATENCY: Final = "edge.latency_ns"
+ROW: Final = "edge.row"
+EVENTS: Final = "edge.events"
+FIELD: Final = "edge.field."  # followed by the feature's name
+
+_SEVERITY: Final = {
+    EventClass.SAMPLE: SeverityNumber.SEVERITY_NUMBER_INFO,
+    EventClass.FLAG: SeverityNumber.SEVERITY_NUMBER_WARN,
+    EventClass.REJECT: SeverityNumber.SEVERITY_NUMBER_WARN2,
+    EventClass.URGENT: SeverityNumber.SEVERITY_NUMBER_ERROR,
+}
+
+
+def encode_events(snapshot: Snapshot, names: tuple[str, ...], version: str) -> bytes:
+    """Encodes the events of a snapshot as an ExportLogsServiceRequest, empty when it has none.
+
+    Args:
+        snapshot: Whose events they are.
+        names: Of the features of its guard program, in its order.
+        version: Version of edge_rai that encodes, for the instrumentation scope.
+    """
+    if not snapshot.events:
+        return b""
+    resource = Resource(
+        attributes=[
+            _text(otlp.SERVICE_NAME, otlp.SCOPE),
+            _text(otlp.SERVICE_INSTANCE, str(UUID(hex=snapshot.instance))),
+            _text(otlp.MODEL_DIGEST, snapshot.model_digest),
+            _text(otlp.GUARD_DIGEST, snapshot.guard_digest),
+        ]
+    )
+    scope = InstrumentationScope(
+        name=otlp.SCOPE,
+        version=version,
+        attributes=[
+            _number(otlp.EPOCH, snapshot.epoch),
+            _number(otlp.SEQUENCE, snapshot.sequence),
+            _number(EVENTS, len(snapshot.events)),
+        ],
+    )
+    records = [_record(event, names) for event in snapshot.events]
+    request = ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=resource, scope_logs=[ScopeLogs(scope=scope, log_records=records)])]
+    )
+    return request.SerializeToString(deterministic=True)
+
+
+def _record(event: Event, names: tuple[str, ...]) -> LogRecord:
+    return LogRecord(
+        time_unix_nano=max(event.unix_ns, 0),
+        severity_number=_SEVERITY[event.event_class],
+        event_name=DECISION_EVENT,
+        attributes=[
+            _number(EVENT_CLASS, event.event_class),
+            _number(otlp.VERDICT, event.verdict),
+            _number(otlp.SOURCE, event.source),
+            _number(REASONS, event.reasons),
+            _number(ROW, event.row),
+            _number(otlp.EPOCH, event.epoch),
+            _number(NUMBER, event.number),
+            _number(LATENCY, event.latency_ns),
+            *(_field(field, names) for field in event.fields),
+        ],
+    )
+
+
+def _field(field: EventField, names: tuple[str, ...]) -> KeyValue:
+    key = FIELD + (names[field.feature] if field.feature < len(names) else str(field.feature))
+    if field.form is FieldForm.KEYED_HASH:
+        return _text(key, f"{field.value:016x}")
+    if field.form is FieldForm.PLAIN:
+        return KeyValue(key=key, value=AnyValue(double_value=field.value))
+    return _number(key, int(field.value))
+
+
+def _text(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def _number(key: str, value: int) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(int_value=min(value, otlp.LARGEST_INTEGER)))

@@ -1,0 +1,210 @@
+/* Change detectors. */
+#include "detector.h"
+
+#include "dispatch.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- The bets ---- */
+
+static double normal_below(double z) {
+    return 0.5 * erfc(-z * 0.70710678118654752440);
+}
+
+/* The quantile of the normal law for a share from 2^-64 on, by Newton's method from that of the logistic law. */
+static double normal_quantile(double share) {
+    if (share <= 0) return -INFINITY;
+    if (share >= 1) return INFINITY;
+    double z = log(share / (1 - share)) / 1.702;
+    for (int i = 0; i < 60; i++) {
+        double density = exp(-0.5 * z * z) * 0.39894228040143267794;
+        double move = fmin(fmax((normal_below(z) - share) / density, -0.5), 0.5); /* far out the density falls fast */
+        z -= move;
+        if (fabs(move) < 1e-12) break;
+    }
+    return z;
+}
+
+/* To 2^-12, so that the last digits of a C library's functions make no difference. */
+static float rounded(double factor) {
+    return (float)(floor(factor * 4096 + 0.5) / 4096);
+}
+
+/* What an ordered feature may have changed to. Values are compared by their quantiles in the reference, as if its law
+ * were normal: N(0, 1) becomes N(mean, spread^2). Small changes of the mean weigh most, because they take longest. */
+static const struct {
+    double mean, spread;
+    float weight;
+    erai_direction direction;
+} laws[] = {
+    {0.25, 1, 0.10f, ERAI_DRIFT_MEAN_UP}, {-0.25, 1, 0.10f, ERAI_DRIFT_MEAN_DOWN},
+    {0.5, 1, 0.28f, ERAI_DRIFT_MEAN_UP},  {-0.5, 1, 0.28f, ERAI_DRIFT_MEAN_DOWN},
+    {0, 1.5, 0.12f, ERAI_DRIFT_WIDER},    {0, 0.5, 0.06f, ERAI_DRIFT_NARROWER},
+};
+#define LAWS (sizeof laws / sizeof *laws)
+
+static void bet_on_laws(er_bets *bets, const double *counts, uint32_t bins, double total) {
+    double count = 0, low = -INFINITY;
+    for (uint32_t bin = 0; bin < bins; bin++) {
+        count += counts[bin];
+        double high = bin + 1 == bins ? INFINITY : normal_quantile(count / total);
+        for (size_t i = 0; i < LAWS; i++) {
+            double share = normal_below((high - laws[i].mean) / laws[i].spread) -
+                           normal_below((low - laws[i].mean) / laws[i].spread);
+            bets->factors[bin][i] = rounded(share * total / counts[bin]);
+        }
+        low = high;
+    }
+    for (size_t i = 0; i < LAWS; i++) {
+        bets->weights[i] = laws[i].weight;
+        bets->direction[i] = laws[i].direction;
+    }
+}
+
+/* Waves over the numbers of the categories, up and down: incommensurable wavelengths tell any two categories apart. */
+static void bet_on_shares(er_bets *bets, uint32_t bins) {
+    static const double waves[LAWS / 2] = {0.61803398874989485, 0.41421356237309505, 0.30277563773199465};
+    for (uint32_t i = 0; i < LAWS; i++) {
+        for (uint32_t bin = 0; bin < bins; bin++) {
+            double wave = 0.35 * cos(6.283185307179586477 * waves[i / 2] * bin);
+            bets->factors[bin][i] = rounded(i % 2 ? 1 - wave : 1 + wave);
+        }
+        bets->weights[i] = 0.94f / LAWS;
+        bets->direction[i] = ERAI_DRIFT_SHARES;
+    }
+}
+
+/* Four times as many, and one in fifty at least. */
+static void bet_on_rate(er_bets *bets, unsigned which, uint32_t cell, double share, erai_direction direction) {
+    bets->factors[cell][which] = rounded(fmin(fmax(4 * share, 0.02), 0.5 + 0.5 * share) / share);
+    bets->weights[which] = 0.03f;
+    bets->direction[which] = direction;
+}
+
+void er_bets_make(er_bets *bets, const uint64_t *counts, uint32_t bins, int ordered, double effect) {
+    double cells[ER_CELLS] = {0}, total = 0;
+    memset(bets, 0, sizeof *bets);
+    for (uint32_t cell = 0; cell < ER_CELLS; cell++)
+        for (uint32_t i = 0; i < ER_BETS; i++) bets->factors[cell][i] = 1;
+    /* One value more, which may come to lie anywhere; and, unlike any before, one that is missing and one outside. */
+    for (uint32_t bin = 0; bin < bins; bin++) total += cells[bin] = (double)counts[bin] + 1.0 / bins;
+    if (ordered)
+        bet_on_laws(bets, cells, bins, total);
+    else
+        bet_on_shares(bets, bins);
+    cells[ER_CELL_MISSING] = cells[ER_CELL_OUTSIDE] = 1;
+    total += 2;
+    bet_on_rate(bets, LAWS, ER_CELL_MISSING, 1 / total, ERAI_DRIFT_MISSING);
+    bet_on_rate(bets, LAWS + 1, ER_CELL_OUTSIDE, 1 / total, ERAI_DRIFT_OUTSIDE);
+
+    for (uint32_t i = 0; i < ER_BETS; i++) {
+        double sum = 0, squares = 0;
+        for (uint32_t cell = 0; cell < ER_CELLS; cell++) {
+            double factor = (double)bets->factors[cell][i];
+            sum += cells[cell] * factor;
+            squares += cells[cell] * factor * factor;
+        }
+        double mean = sum / total, variance = fmax(squares / total - mean * mean, 0);
+        bets->expected[i] = (float)sum;
+        bets->tolerance[i] = (float)(1 / (1 + effect * sqrt(variance) / mean));
+    }
+    bets->total = (float)total;
+    /* Then the tolerance covers what is not known of the reference, for 95 of 100 references: 2.5 is the normal law's
+     * quantile of 1 - 0.05 / 8. Where that is further than float32 counts, it learns as far as that. */
+    bets->enough = (float)fmin(2.5 / effect * (2.5 / effect), 4194304);
+}
+
+/* ---- The stakes ---- */
+
+static void end_learning(er_detector *detector, const er_bets *bets) {
+    if (detector->total < bets->enough) return;
+    for (unsigned i = 0; i < ER_BETS; i++) detector->fair[i] = detector->total * bets->tolerance[i] / detector->fair[i];
+    detector->total = 0;
+}
+
+void er_detector_reset(er_detector *detector, const er_bets *bets, int forget) {
+    memset(detector->won, 0, sizeof detector->won);
+    detector->mixture = 0;
+    detector->began = detector->values;
+    if (!forget) return;
+    memcpy(detector->fair, bets->expected, sizeof detector->fair);
+    detector->total = bets->total;
+    end_learning(detector, bets);
+}
+
+/* Beyond what any average run length asks for, and sums of it are still numbers. */
+#define MOST 1e30f
+/* Evidence for no change in particular, in rows. */
+#define NOTHING 32.0f
+
+ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const uint8_t *cells, size_t step,
+                             size_t count, float rows_a_value) {
+    float won[ER_BETS], fair[ER_BETS];
+    memcpy(won, detector->won, sizeof won);
+    memcpy(fair, detector->fair, sizeof fair);
+    if (detector->total > 0) {
+        float total = detector->total;
+        for (size_t at = 0; at < count; at++, total += 1) {
+            const float *factors = bets->factors[cells[at * step]];
+            for (unsigned i = 0; i < ER_BETS; i++) {
+                float next = (won[i] + rows_a_value) * factors[i] * (total * bets->tolerance[i] / fair[i]);
+                won[i] = next < MOST ? next : MOST;
+                fair[i] += factors[i];
+            }
+        }
+        detector->total = total;
+        memcpy(detector->fair, fair, sizeof fair);
+    } else {
+        for (size_t at = 0; at < count; at++) {
+            const float *factors = bets->factors[cells[at * step]];
+            for (unsigned i = 0; i < ER_BETS; i++) {
+                float next = (won[i] + rows_a_value) * factors[i] * fair[i];
+                won[i] = next < MOST ? next : MOST;
+            }
+        }
+    }
+    memcpy(detector->won, won, sizeof won);
+    float share[ER_BETS];
+    for (unsigned i = 0; i < ER_BETS; i++) share[i] = bets->weights[i] * won[i];
+    detector->mixture =
+        ((share[0] + share[4]) + (share[2] + share[6])) + ((share[1] + share[5]) + (share[3] + share[7]));
+}
+
+ER_INLINE void detect_body(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
+                           const uint8_t *cells, size_t width, uint64_t row, size_t rows, double *sum) {
+    *sum = 0;
+    for (size_t f = 0; f < features; f++) {
+        er_detector *detector = &detectors[f];
+        uint32_t stride = strides[f];
+        if (!stride) continue;
+        size_t first = stride == 1 ? 0 : (size_t)((stride - row % stride) % stride);
+        size_t count = stride == 1 ? rows : first < rows ? (rows - first - 1) / stride + 1 : 0;
+        if (count) {
+            detect_values(detector, bets[f], cells + first * width + f, stride * width, count, (float)stride);
+            detector->values += (uint32_t)count;
+            if (detector->mixture < NOTHING * (float)stride) detector->began = detector->values;
+            if (detector->total > 0) end_learning(detector, bets[f]);
+        }
+        *sum += (double)detector->mixture;
+    }
+}
+
+ER_TWICE(detect,
+         (er_detector * detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
+          const uint8_t *cells, size_t width, uint64_t row, size_t rows, double *sum),
+         (detectors, bets, strides, features, cells, width, row, rows, sum))
+
+double er_detect(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
+                 const uint8_t *cells, size_t width, uint64_t row, size_t rows) {
+    double sum;
+    detect(detectors, bets, strides, features, cells, width, row, rows, &sum);
+    return sum;
+}
+
+uint32_t er_detector_direction(const er_detector *detector, const er_bets *bets) {
+    unsigned most = 0;
+    for (unsigned i = 1; i < ER_BETS; i++)
+        if (bets->weights[i] * detector->won[i] > bets->weights[most] * detector->won[most]) most = i;
+    return bets->direction[most];
+}

@@ -1,0 +1,52 @@
+/* Change detectors: a few bets that a feature's values have left its reference, and what they have won since. The
+ * statistics and their proofs are in docs/adr/0014-drift.md. */
+#ifndef ER_DETECTOR_H
+#define ER_DETECTOR_H
+
+#include "edge_rai.h"
+
+#define ER_BETS 8u /* as many floats as a wide register holds */
+
+/* A value's cell is its bin, or one of two: missing or not finite, or outside its range. */
+#define ER_CELL_MISSING ERAI_MAX_BINS
+#define ER_CELL_OUTSIDE (ERAI_MAX_BINS + 1u)
+#define ER_CELLS (ERAI_MAX_BINS + 2u)
+
+/* The bets on features whose references have the same counts. A stake is multiplied by the factor of the cell that a
+ * value comes to lie in, times what makes the mean of that at most 1 while nothing has changed. */
+typedef struct er_bets {
+    float factors[ER_CELLS][ER_BETS];
+    float weights[ER_BETS];   /* in the mixture; their sum is 1 */
+    float tolerance[ER_BETS]; /* 1 / (1 + effect * standard deviation of the factors / their mean) */
+    float expected[ER_BETS];  /* sum over the reference of the factors */
+    float total;              /* values of the reference, and 3 for what it has not seen */
+    float enough;             /* learning ends when reference and stream have so many together */
+    uint32_t direction[ER_BETS];
+} er_bets;
+
+/* The state of one feature. */
+typedef struct er_detector {
+    float won[ER_BETS];  /* Shiryaev-Roberts statistics */
+    float fair[ER_BETS]; /* while learning: the sum of the factors over reference and stream; then total * tolerance
+                          * over that */
+    float total;         /* while learning: values of both; then 0 */
+    float mixture;       /* weighted mean of what was won */
+    uint32_t values;     /* seen, modulo 2^32 */
+    uint32_t began;      /* of these, up to which nothing pointed to a change */
+} er_detector;
+
+/* `ordered`: bins are of rising values; otherwise they are categories. */
+void er_bets_make(er_bets *bets, const uint64_t *counts, uint32_t bins, int ordered, double effect);
+
+/* As at the beginning, with nothing won; with `forget`, nothing learned either. */
+void er_detector_reset(er_detector *detector, const er_bets *bets, int forget);
+
+/* Rows of one cell a feature, `width` cells apart. A feature looks at those whose number, the first having the number
+ * `row`, its stride divides; not at all where that is 0. Returns the sum of all mixtures. */
+double er_detect(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
+                 const uint8_t *cells, size_t width, uint64_t row, size_t rows);
+
+/* What most of the evidence is for. */
+uint32_t er_detector_direction(const er_detector *detector, const er_bets *bets);
+
+#endif

@@ -1,0 +1,290 @@
+/* Watching a session for drift: every row is watched once and in order, whichever way its values go; the alarm names
+ * its feature, stays, speaks against rows where the policy says so, and can be taken back. SPDX-License-Identifier:
+ * Apache-2.0 */
+#include "watch.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "er_test.h"
+#include "session.h"
+#include "test_session.h"
+
+#define BINS 16u
+
+typedef struct plan {
+    uint32_t dtype, features, verdict;
+    double average_run_length;
+} plan;
+
+static void must(int holds) {
+    if (!holds) abort();
+}
+
+/* Features of uniform values from 0 to 16, of which 1000 a bin were seen; -100 to 100 are in range, NaN is not. */
+static erai_policy *policy_of(plan of, const uint32_t *strides) {
+    const int64_t shape[] = {-1, of.features}, most[] = {4096, of.features};
+    double edges[BINS];
+    uint64_t counts[BINS];
+    for (uint32_t i = 0; i < BINS; i++) {
+        edges[i] = i + 1;
+        counts[i] = 1000;
+    }
+    erai_policy *policy = NULL;
+    must(erai_policy_open(1, &policy) == ERAI_OK);
+    erai_input_rule input = {.struct_size = sizeof input,
+                             .name = "x",
+                             .shape = shape,
+                             .max_shape = most,
+                             .rank = 2,
+                             .dtype = of.dtype,
+                             .flags = ERAI_RULE_FINITE,
+                             .feature_axis = 1,
+                             .sketch_stride = 1};
+    must(erai_policy_add_input(policy, &input, NULL) == ERAI_OK);
+    for (uint32_t i = 0; i < of.features; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "f%u", i);
+        erai_feature_rule feature = {.struct_size = sizeof feature,
+                                     .name = name,
+                                     .low = -100,
+                                     .high = 100,
+                                     .mean = 8,
+                                     .stddev = 4.6,
+                                     .reference_rows = 16000,
+                                     .edges = edges,
+                                     .counts = counts,
+                                     .bins = BINS};
+        must(erai_policy_add_feature(policy, &feature, NULL) == ERAI_OK);
+    }
+    test_add_output(policy, "y", (erai_output_rule){.rank = 2, .shape = (int64_t[]){-1, 1}});
+    erai_drift_rule drift = {.struct_size = sizeof drift,
+                             .average_run_length = of.average_run_length,
+                             .effect = 0.02,
+                             .strides = strides,
+                             .features = of.features,
+                             .verdict = of.verdict};
+    must(erai_policy_set_drift(policy, &drift, NULL) == ERAI_OK);
+    return policy;
+}
+
+static erai_session *open_plan(plan of, const erai_clock *clock) {
+    uint32_t *strides = malloc(of.features * sizeof *strides);
+    must(strides != NULL);
+    for (uint32_t i = 0; i < of.features; i++) strides[i] = 1;
+    erai_session *session = test_session(policy_of(of, strides), clock);
+    free(strides);
+    return session;
+}
+
+static uint32_t random_bits(void) {
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 32);
+}
+
+/* A row of the reference, but that feature `changed` is a quarter of its width higher. */
+static void fill_row(double *row, uint32_t features, uint32_t changed) {
+    for (uint32_t i = 0; i < features; i++) row[i] = random_bits() % 16000 / 1000.0 + (i == changed ? 4 : 0);
+}
+
+static void admit(erai_session *session, erai_answer *answer, const double *rows, size_t count, uint32_t features) {
+    const erai_guard *guard = erai_session_guard(session);
+    const int64_t shape[] = {(int64_t)count, features};
+    float *narrow = malloc(count * features * sizeof *narrow);
+    must(narrow != NULL);
+    for (size_t i = 0; i < count * features; i++) narrow[i] = (float)rows[i];
+    int wide = guard->inputs[0].dtype == ERAI_DTYPE_FLOAT64;
+    erai_tensor x = {.data = wide ? (void *)(uintptr_t)rows : narrow, .shape = shape, .rank = 2};
+    x.dtype = guard->inputs[0].dtype;
+    size_t admitted;
+    must(erai_admit(session, &x, 1, answer, &admitted) == ERAI_OK);
+    const int64_t out[] = {(int64_t)count, 1};
+    float *y = calloc(count, sizeof *y);
+    must(y != NULL);
+    erai_tensor output = {.data = y, .shape = out, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+    must(erai_judge(session, &output, admitted > 0, answer) == ERAI_OK);
+    free(narrow);
+    free(y);
+}
+
+static erai_drift drift_of(erai_session *session) {
+    erai_drift drift;
+    must(erai_session_drift(session, &drift) == ERAI_OK);
+    return drift;
+}
+
+#define NOBODY UINT32_MAX
+
+/* Rows one by one until the alarm, at most `rows`. */
+static size_t rows_to_alarm(erai_session *session, erai_answer *answer, uint32_t features, uint32_t changed,
+                            size_t rows) {
+    double *row = malloc(features * sizeof *row);
+    must(row != NULL);
+    size_t at = 0;
+    for (; at < rows && !drift_of(session).alarm_row; at++) {
+        fill_row(row, features, changed);
+        admit(session, answer, row, 1, features);
+    }
+    free(row);
+    return at;
+}
+
+static void an_alarm_names_its_feature_and_stays(void) {
+    const plan plans[] = {{ERAI_DTYPE_FLOAT32, 3, ERAI_VERDICT_ACCEPT, 1e6},
+                          {ERAI_DTYPE_FLOAT64, 30, ERAI_VERDICT_ACCEPT, 1e6},
+                          {ERAI_DTYPE_FLOAT32, 300, ERAI_VERDICT_ACCEPT, 1e6}}; /* more than wait to be sketched */
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+        erai_clock clock = {.unix_ns = 77};
+        uint32_t features = plans[i].features, changed = features / 2;
+        erai_session *session = open_plan(plans[i], &clock);
+        erai_answer *answer = test_answer(session);
+        ER_CHECK_INT(rows_to_alarm(session, answer, features, NOBODY, 2000), 2000);
+        ER_CHECK_INT(drift_of(session).watched, features);
+        size_t rows = rows_to_alarm(session, answer, features, changed, 1000);
+        ER_CHECK(rows < 300);
+        erai_drift drift = drift_of(session);
+        ER_CHECK(drift.alarm_row > 2000 && drift.alarm_row == drift.rows && 2000 + rows - drift.rows < 8);
+        ER_CHECK(drift.alarm_unix_ns == 77 && drift.alarm_evidence >= 1e6);
+        ER_CHECK_INT(drift.alarm_feature, changed);
+        for (uint32_t f = 0; f < features; f++) {
+            erai_feature_drift of;
+            must(erai_session_feature_drift(session, f, &of) == ERAI_OK);
+            ER_CHECK(of.named == (f == changed) && of.stride == 1);
+            if (f != changed) continue;
+            ER_CHECK_INT(of.direction, ERAI_DRIFT_MEAN_UP);
+            ER_CHECK(fabs((double)(drift.alarm_row - of.changed) - 2000) < 40);
+        }
+        clock.unix_ns = 78;
+        double row[300];
+        for (int more = 0; more < 20; more++) {
+            fill_row(row, features, NOBODY);
+            admit(session, answer, row, 1, features);
+        }
+        erai_drift later = drift_of(session);
+        ER_CHECK(memcmp(&later, &drift, sizeof drift) == 0);
+        must(erai_session_drift_reset(session) == ERAI_OK);
+        ER_CHECK(drift_of(session).alarm_row == 0 && drift_of(session).evidence == 0);
+        ER_CHECK(rows_to_alarm(session, answer, features, changed, 1000) < 300);
+        erai_answer_close(answer);
+        erai_session_close(session);
+    }
+}
+
+/* Rows in pairs, the first of which is in order, in one session one by one, in the other all together: the same. */
+static void rows_are_watched_in_order_whichever_way_their_values_go(void) {
+    enum { FEATURES = 5, ROWS = 200 };
+    static double rows[ROWS][FEATURES];
+    for (size_t row = 0; row < ROWS; row++) {
+        fill_row(rows[row], FEATURES, NOBODY);
+        if (row % 50 == 3) rows[row][2] = (double)NAN;
+        if (row % 70 == 5) rows[row][4] = 1000;
+    }
+    const plan quiet = {ERAI_DTYPE_FLOAT32, FEATURES, ERAI_VERDICT_ACCEPT, 1e15};
+    erai_session *sessions[2];
+    erai_answer *answers[2];
+    for (int i = 0; i < 2; i++) {
+        sessions[i] = open_plan(quiet, NULL);
+        answers[i] = test_answer(sessions[i]);
+    }
+    for (size_t row = 0; row < ROWS; row++) admit(sessions[0], answers[0], rows[row], 1, FEATURES);
+    admit(sessions[1], answers[1], rows[0], ROWS, FEATURES);
+    for (int i = 0; i < 2; i++) erai_answer_close(answers[i]); /* what waits is watched */
+    for (int i = 0; i < 2; i++) ER_CHECK_INT(drift_of(sessions[i]).rows, ROWS);
+    erai_feature_drift one, other;
+    for (uint32_t f = 0; f < FEATURES; f++) {
+        must(erai_session_feature_drift(sessions[0], f, &one) == ERAI_OK);
+        must(erai_session_feature_drift(sessions[1], f, &other) == ERAI_OK);
+        ER_CHECK(one.evidence == other.evidence && one.evidence > 0);
+        if (f == 2) ER_CHECK_INT(one.direction, ERAI_DRIFT_MISSING);
+        if (f == 4) ER_CHECK_INT(one.direction, ERAI_DRIFT_OUTSIDE);
+    }
+    for (int i = 0; i < 2; i++) erai_session_close(sessions[i]);
+}
+
+static void an_alarm_speaks_against_every_row_where_the_policy_says_so(void) {
+    for (uint32_t verdict = ERAI_VERDICT_ACCEPT; verdict <= ERAI_VERDICT_REJECT; verdict++) {
+        erai_session *session = open_plan((plan){ERAI_DTYPE_FLOAT32, 2, verdict, 1000}, NULL);
+        erai_answer *answer = test_answer(session);
+        rows_to_alarm(session, answer, 2, 1, 1000);
+        double row[2];
+        fill_row(row, 2, NOBODY);
+        admit(session, answer, row, 1, 2);
+        ER_CHECK_INT(erai_answer_verdict(answer), verdict);
+        const erai_reason *reason;
+        ER_CHECK_INT(erai_answer_reasons(answer, &reason), verdict != ERAI_VERDICT_ACCEPT);
+        if (verdict != ERAI_VERDICT_ACCEPT) {
+            ER_CHECK_INT(reason->code, ERAI_REASON_DRIFT);
+            ER_CHECK(reason->row == -1 && reason->value >= 1000 && reason->limit == 1000);
+            ER_CHECK_STR(reason->subject, "f1");
+            ER_CHECK(test_reasons(session, ERAI_REASON_DRIFT) > 0);
+        }
+        must(erai_session_drift_reset(session) == ERAI_OK);
+        admit(session, answer, row, 1, 2);
+        ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_ACCEPT);
+        erai_answer_close(answer);
+        erai_session_close(session);
+    }
+}
+
+static void features_without_a_stride_are_not_watched(void) {
+    const uint32_t strides[] = {0, 4};
+    erai_session *session = test_session(policy_of((plan){ERAI_DTYPE_FLOAT32, 2, 0, 1000}, strides), NULL);
+    erai_answer *answer = test_answer(session);
+    ER_CHECK_INT(rows_to_alarm(session, answer, 2, 0, 3000), 3000);
+    ER_CHECK(rows_to_alarm(session, answer, 2, 1, 3000) < 1000);
+    ER_CHECK_INT(drift_of(session).watched, 1);
+    erai_feature_drift of;
+    ER_CHECK_INT(erai_session_feature_drift(session, 0, &of), ERAI_OK);
+    ER_CHECK(of.stride == 0 && of.evidence == 0);
+    ER_CHECK_INT(erai_session_feature_drift(session, 2, &of), ERAI_E_ARGUMENT);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
+static void rules_that_mean_nothing_are_refused(void) {
+    const uint32_t ones[] = {1, 1}, none[] = {0, 0};
+    const erai_drift_rule sound = {
+        .struct_size = sizeof sound, .average_run_length = 1000, .effect = 0.01, .strides = ones, .features = 2};
+    erai_policy *policy = policy_of((plan){ERAI_DTYPE_FLOAT32, 2, 0, 1000}, ones);
+    erai_drift_rule rule = sound;
+    ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_OK); /* in place of the one before */
+    rule.struct_size--;
+    ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_E_STRUCT);
+    const double lengths[] = {99, 1e16, NAN, INFINITY};
+    for (size_t i = 0; i < 4; i++) {
+        rule = sound;
+        rule.average_run_length = lengths[i];
+        ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_E_POLICY);
+    }
+    rule = sound;
+    rule.effect = 0;
+    ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_E_POLICY);
+    rule = sound;
+    rule.verdict = 3;
+    ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_E_POLICY);
+    rule = sound;
+    rule.features = 1;
+    ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_E_POLICY);
+    rule = sound;
+    rule.strides = none;
+    ER_CHECK_INT(erai_policy_set_drift(policy, &rule, NULL), ERAI_OK);
+    uint8_t bytes[4096];
+    size_t size;
+    char detail[ERAI_DETAIL_SIZE];
+    ER_CHECK_INT(erai_policy_write(policy, bytes, sizeof bytes, &size, detail), ERAI_E_POLICY);
+    ER_CHECK_STR(detail, "drift: no feature is watched");
+    erai_policy_close(policy);
+    ER_CHECK_INT(erai_session_drift(NULL, NULL), ERAI_E_ARGUMENT);
+}
+
+int main(void) {
+    ER_RUN(an_alarm_names_its_feature_and_stays);
+    ER_RUN(rows_are_watched_in_order_whichever_way_their_values_go);
+    ER_RUN(an_alarm_speaks_against_every_row_where_the_policy_says_so);
+    ER_RUN(features_without_a_stride_are_not_watched);
+    ER_RUN(rules_that_mean_nothing_are_refused);
+    return er_test_result();
+}

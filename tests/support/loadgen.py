@@ -1,0 +1,131 @@
+"""MLPerf's LoadGen driving a call through its Python binding, and the same queries timed by the bench's clock.
+
+Timed is the system under test, up to the moment before it tells LoadGen that the answer is there. What LoadGen's
+latency has beyond that is its binding's way to our function and back, which a system that does nothing shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_rai.bench.clock import SystemClock
+from edge_rai.bench.series import Series
+
+_SAMPLES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """One run of LoadGen.
+
+    Attributes:
+        said: What LoadGen's summary says, by the name of the line.
+        series: The same queries by our clock; in offline one query is a batch.
+    """
+
+    said: dict[str, float]
+    series: Series
+
+    def percentile_ns(self, percent: float) -> float:
+        """Of LoadGen."""
+        return self.said[f"{percent:.2f} percentile latency (ns)"]
+
+
+def single_stream(call: Callable[[int], object], folder: Path, *, duration_ms: int, usual_ns: float) -> Driven:
+    """LoadGen asks one query after another.
+
+    Args:
+        call: Given the number of the sample, below 256.
+        folder: For LoadGen's logs.
+        duration_ms: At least.
+        usual_ns: About how long a call takes; LoadGen prepares as many queries.
+    """
+    loadgen = import_module("mlperf_loadgen")
+    complete, response = loadgen.QuerySamplesComplete, loadgen.QuerySampleResponse
+    recorder = _Recorder()
+
+    def answer(ids: list[int], samples: list[int]) -> None:
+        began = recorder.now_ns()
+        call(samples[0])
+        answered = [response(ids[0], 0, 0)]
+        recorder.note(began)
+        complete(answered)
+
+    settings = _settings(loadgen, "SingleStream", duration_ms)
+    settings.single_stream_expected_latency_ns = round(usual_ns)
+    settings.min_query_count = 100
+    return Driven(_run(loadgen, answer, settings, folder), recorder.series(1))
+
+
+def offline(call: Callable[[int], object], rows: int, folder: Path, *, duration_ms: int, rows_per_s: float) -> Driven:
+    """LoadGen gives all samples at once, and they are answered in batches.
+
+    Args:
+        call: Answers a batch; given its number.
+        rows: A batch.
+        folder: For LoadGen's logs.
+        duration_ms: About.
+        rows_per_s: Expected; LoadGen asks for a tenth more than fit the duration.
+    """
+    loadgen = import_module("mlperf_loadgen")
+    complete, response = loadgen.QuerySamplesComplete, loadgen.QuerySampleResponse
+    recorder = _Recorder()
+
+    def answer(ids: list[int], _: list[int]) -> None:
+        for first in range(0, len(ids), rows):
+            began = recorder.now_ns()
+            call(first // rows)
+            complete([response(number, 0, 0) for number in ids[first : first + rows]])
+            recorder.note(began)
+
+    settings = _settings(loadgen, "Offline", duration_ms)
+    settings.offline_expected_qps = rows_per_s
+    return Driven(_run(loadgen, answer, settings, folder), recorder.series(rows))
+
+
+class _Recorder:
+    """When queries began and ended."""
+
+    now_ns = staticmethod(SystemClock.now_ns)
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+
+    def note(self, began_ns: int) -> None:
+        ended_ns = self.now_ns()
+        self._times += (began_ns, ended_ns)
+
+    def series(self, rows: int) -> Series:
+        began, ended = np.array(self._times, np.int64).reshape(-1, 2).T
+        return Series("LoadGen's", rows, np.zeros(len(began), np.int32), began, began, ended)
+
+
+def _settings(loadgen: Any, scenario: str, duration_ms: int) -> Any:
+    settings = loadgen.TestSettings()
+    settings.scenario = getattr(loadgen.TestScenario, scenario)
+    settings.mode = loadgen.TestMode.PerformanceOnly
+    settings.min_duration_ms = duration_ms
+    return settings
+
+
+def _run(loadgen: Any, answer: Callable[[list[int], list[int]], None], settings: Any, folder: Path) -> dict[str, float]:
+    logs = loadgen.LogSettings()
+    logs.log_output.outdir = str(folder)
+    logs.log_output.copy_summary_to_stdout = False
+    logs.log_mode = loadgen.LoggingMode.EndOfTestOnly
+    system = loadgen.ConstructFastSUT(answer, lambda: None)
+    library = loadgen.ConstructQSL(_SAMPLES, _SAMPLES, lambda _: None, lambda _: None)
+    try:
+        loadgen.StartTestWithLogSettings(system, library, settings, logs)
+    finally:
+        loadgen.DestroyQSL(library)
+        loadgen.DestroyFastSUT(system)
+    lines = re.findall(r"^(\S.*?) *: ([\d.e+]+)$", (folder / "mlperf_log_summary.txt").read_text(), re.MULTILINE)
+    return {name: float(value) for name, value in lines}
