@@ -22,7 +22,9 @@ typedef struct subject {
     uint32_t rank, dtype, axis, stride;
     int sketched; /* 32 bins and moments; else only finite and range */
     uint32_t directions;
-    int calls; /* in a block */
+    double effect;     /* that drift is watched for; 0: it is not */
+    int calls;         /* in a block */
+    size_t rows, next; /* that calls of one row take in turn */
     erai_session *session;
     erai_answer *answer;
     void *values;
@@ -93,6 +95,17 @@ static void set_distance(erai_policy *policy, const subject *of) {
     must(erai_policy_set_distance(policy, &rule, NULL) == ERAI_OK, "the distance is refused");
 }
 
+static void watch(erai_policy *policy, const subject *of) {
+    uint32_t strides[FEATURES];
+    for (int i = 0; i < FEATURES; i++) strides[i] = 1;
+    erai_drift_rule rule = {.struct_size = sizeof rule,
+                            .average_run_length = 1e15,
+                            .effect = of->effect,
+                            .strides = strides,
+                            .features = FEATURES};
+    must(erai_policy_set_drift(policy, &rule, NULL) == ERAI_OK, "the drift rule is refused");
+}
+
 static erai_guard *make_guard(const subject *of) {
     static const int64_t output_shape[] = {-1, 2};
     int64_t shape[4], most[4];
@@ -120,6 +133,7 @@ static erai_guard *make_guard(const subject *of) {
     add_features(policy, of);
     if (of->directions) set_distance(policy, of);
     must(erai_policy_add_output(policy, &output, NULL) == ERAI_OK, "the output is refused");
+    if (of->effect > 0) watch(policy, of);
     char detail[ERAI_DETAIL_SIZE] = "out of memory";
     size_t size = 0;
     erai_policy_write(policy, NULL, 0, &size, NULL);
@@ -139,7 +153,8 @@ static void open_subject(subject *of) {
     erai_guard_close(guard);
     of->row_values = 1;
     for (uint32_t i = 1; i < of->rank; i++) of->row_values *= (size_t)of->shape[i];
-    size_t count = of->row_values * (size_t)of->shape[0];
+    if (!of->rows) of->rows = (size_t)of->shape[0];
+    size_t count = of->row_values * of->rows;
     of->values = malloc(count * erai_dtype_size(of->dtype));
     must(of->values != NULL, "out of memory");
     for (size_t i = 0; i < count; i++) {
@@ -151,11 +166,13 @@ static void open_subject(subject *of) {
     }
 }
 
-static void call(const subject *of) {
+static void call(subject *of) {
     if (!of->session) return;
     static const float outputs[2 * 4096];
     int64_t output_shape[] = {of->shape[0], 2};
-    erai_tensor input = {.data = of->values, .shape = of->shape, .rank = of->rank, .dtype = of->dtype};
+    const char *values = (const char *)of->values + of->next * of->row_values * erai_dtype_size(of->dtype);
+    of->next = (of->next + (size_t)of->shape[0]) % of->rows;
+    erai_tensor input = {.data = values, .shape = of->shape, .rank = of->rank, .dtype = of->dtype};
     erai_tensor output = {.data = outputs, .shape = output_shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
     size_t admitted = 0;
     erai_admit(of->session, &input, 1, of->answer, &admitted);
@@ -170,6 +187,7 @@ static int compare(const void *one, const void *other) {
 
 int main(int argc, char **argv) {
 #define ROW(features, type) .shape = {1, features}, .rank = 2, .dtype = ERAI_DTYPE_##type, .axis = 1, .calls = 500
+#define WATCHED .stride = 1, .sketched = 1, .rows = 1024
 #define ROWS .shape = {256, FEATURES}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .axis = 1, .calls = 4
 #define IMAGE(type) .shape = {1, 3, 224, 224}, .rank = 4, .dtype = ERAI_DTYPE_##type, .axis = 1, .calls = 20
     static subject subjects[] = {
@@ -178,6 +196,9 @@ int main(int argc, char **argv) {
         {.name = "30 features, range", ROW(FEATURES, FLOAT32), .stride = 1},
         {.name = "30 features, sketched", ROW(FEATURES, FLOAT32), .stride = 1, .sketched = 1},
         {.name = "  and Mahalanobis", ROW(FEATURES, FLOAT32), .stride = 1, .sketched = 1, .directions = FEATURES},
+        /* An effect of 1 needs nothing learned, one of 0.001 more than is called here. */
+        {.name = "  and watched, learning", ROW(FEATURES, FLOAT32), WATCHED, .effect = 0.001},
+        {.name = "  and watched", ROW(FEATURES, FLOAT32), WATCHED, .effect = 1},
         {.name = "30 float64, sketched", ROW(FEATURES, FLOAT64), .stride = 1, .sketched = 1},
         {.name = "30 int64, sketched", ROW(FEATURES, INT64), .stride = 1, .sketched = 1},
         {.name = "256 rows of 30, sketched", ROWS, .stride = 1, .sketched = 1},
@@ -214,6 +235,9 @@ int main(int argc, char **argv) {
                of->row_values ? row / (double)of->row_values : 0.0);
     }
     for (size_t i = 1; i < COUNT; i++) {
+        erai_drift drift;
+        if (subjects[i].effect > 0) /* after which nothing would have been watched */
+            must(erai_session_drift(subjects[i].session, &drift) == ERAI_OK && !drift.alarm_row, "there was an alarm");
         erai_answer_close(subjects[i].answer);
         erai_session_close(subjects[i].session);
         free(subjects[i].values);
