@@ -159,7 +159,8 @@ $(MODELS)/.made: requirements/models.txt | .venv/.build
 
 CONFIGURE = $(BIN)/cmake -G Ninja --log-level=WARNING
 # The tests with threads in them.
-THREADED := cache_test infer_test review_test runtime_test session_test session_threads_test spool_test worker_test
+THREADED := cache_test events_test infer_test review_test runtime_test session_test session_threads_test spool_store_test \
+  spool_test worker_test
 # The thread sanitizer gives up where addresses are more random than its shadow memory expects.
 UNSHUFFLED = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 

@@ -21,6 +21,7 @@ except ModuleNotFoundError as missing:
         "python -P (3.11 and later). `make install` in the tree installs edge_rai in .venv",
         name=missing.name,
     ) from missing
+from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
 from edge_rai.errors import (
     BundleError,
     DeliveryError,
@@ -41,11 +42,9 @@ from edge_rai.errors import (
 from edge_rai.session import Session, load
 from edge_rai.telemetry.settings import SpoolSettings
 from edge_rai.types import (
-    Alarm,
     Answer,
     Breaker,
     DecisionCount,
-    Direction,
     Feature,
     FeatureCounts,
     FeatureDrift,
@@ -56,8 +55,6 @@ from edge_rai.types import (
     Source,
     TensorSpec,
     Verdict,
-    Watch,
-    WatchedFeature,
 )
 
 if TYPE_CHECKING:

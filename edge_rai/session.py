@@ -14,11 +14,12 @@ import numpy as np
 from edge_rai import arguments
 from edge_rai._native import Call, Column, ManualClock, Predictor, ready, usual_call_first
 from edge_rai.backends.opening import FORMATS, open_session, runtime_of
+from edge_rai.drift import Watch
 from edge_rai.errors import InputRejectedError
 from edge_rai.inputs import Key, encode_keys, in_order, rows_of
 from edge_rai.telemetry.drift import feature_drift
 from edge_rai.telemetry.settings import SpoolSettings, checked
-from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict, Watch
+from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict
 
 if TYPE_CHECKING:
     from edge_rai.telemetry.flusher import Flusher

@@ -21,8 +21,9 @@ from edge_rai._native.runtimes import Runtime
 from edge_rai._native.tensors import Array, Tensors, copy
 from edge_rai._native.watch import read_watch
 from edge_rai._predict import Predictor, method
+from edge_rai.drift import Watch
 from edge_rai.errors import UnsupportedModelError
-from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem, Snapshot, Watch
+from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem, Snapshot
 
 T = TypeVar("T", bound=Predictor)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_rai._ffi import ffi, lib
-from edge_rai.types import Alarm, Direction, Watch, WatchedFeature
+from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
 
 
 def read_watch(handle: Any, names: Sequence[str]) -> Watch | None:

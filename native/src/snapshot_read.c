@@ -100,8 +100,9 @@ static erai_status read_account(er_reader *in, uint32_t version, er_account *acc
         account->calls = er_read_varint(in);
         account->rows = er_read_varint(in);
         info->events_by_class = read_counts(in, free_counts, ER_EVENT_CLASSES, &info->event_classes);
-        ranges = (size_t)er_read_varint(in);
-        if (ranges == 0 || ranges > left(in) / 3) in->failed = 1;
+        uint64_t stored = er_read_varint(in);
+        if (stored == 0 || stored > left(in) / 3) in->failed = 1;
+        ranges = in->failed ? 0 : (size_t)stored;
     } else {
         info->events_by_class = no_counts(free_counts, ER_EVENT_CLASSES, &info->event_classes);
     }

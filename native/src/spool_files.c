@@ -177,28 +177,59 @@ int er_batch_act(const char *path, uint64_t epoch, uint64_t sequence, const char
     return error == ENOENT ? 0 : error;
 }
 
+int er_batch_set_aside(const char *path, uint64_t epoch, uint64_t sequence, const char *folder) {
+    char name[ER_BATCH_NAME];
+    er_batch_name(name, epoch, sequence, ER_BATCH_SUFFIX);
+    char *inside = er_path_join(path, folder), *from = er_path_join(path, name);
+    char *to = inside ? er_path_join(inside, name) : NULL;
+    int error = from && to ? er_directory_make(inside) : ENOMEM;
+    if (!error) error = er_file_rename(from, to);
+    if (error == ENOENT) error = 0; /* another one was quicker */
+    if (!error) error = er_directory_sync(inside);
+    if (!error) error = er_directory_sync(path);
+    free(inside);
+    free(from);
+    free(to);
+    return error;
+}
+
+int er_spool_sweep(const char *path) {
+    er_listing batches;
+    int error = er_listing_read(path, ER_BATCH_SUFFIX, &batches);
+    for (size_t i = 0; !error && i < batches.count; i++) {
+        const er_entry *entry = &batches.entries[i];
+        erai_snapshot *snapshot = NULL;
+        if (!entry->offered && er_entry_read(path, entry, ER_BATCH_SUFFIX, &snapshot, NULL) == ERAI_E_BATCH_FORMAT)
+            error = er_batch_set_aside(path, entry->epoch, entry->sequence, "corrupt");
+        erai_snapshot_close(snapshot);
+    }
+    er_listing_free(&batches);
+    return error;
+}
+
 static int act(const char *path, const er_entry *entry, const char *suffix, const char *to) {
     return er_batch_act(path, entry->epoch, entry->sequence, suffix, to);
 }
 
-/* Whether another batch file accounts for the window that an entry is named after. */
-static int is_accounted(const er_listing *batches, const er_entry *entry, int is_batch) {
-    for (size_t i = 0; i < batches->count; i++) {
-        const er_entry *other = &batches->entries[i];
-        if (is_batch && other->epoch == entry->epoch && other->sequence == entry->sequence) continue;
+/* Whether one of these batch files, which account for several windows each, does so for the window that an entry is
+ * named after. */
+static int is_accounted(const er_listing *several, const er_entry *entry) {
+    for (size_t i = 0; i < several->count; i++) {
+        const er_entry *other = &several->entries[i];
+        if (other->epoch == entry->epoch && other->sequence == entry->sequence) continue;
         if (er_windows_hold(other->ranges, other->range_count, entry->epoch, entry->sequence)) return 1;
     }
     return 0;
 }
 
 /* What was set aside, and counted by a batch file that is still here, has been counted. */
-static int recover_folder(const char *path, const char *folder, const er_listing *batches) {
+static int recover_folder(const char *path, const char *folder, const er_listing *several) {
     char *inside = er_path_join(path, folder);
     er_listing aside;
     int error = inside ? er_listing_read(inside, ER_BATCH_SUFFIX, &aside) : ENOMEM;
     if (!error)
         for (size_t i = 0; !error && i < aside.count; i++)
-            if (is_accounted(batches, &aside.entries[i], 0))
+            if (is_accounted(several, &aside.entries[i]))
                 error = act(inside, &aside.entries[i], ER_BATCH_SUFFIX, ER_COUNTED_SUFFIX);
     /* Also of those that were counted before: what counts them may be about to leave. */
     if (!error && er_path_look(inside) == ER_PATH_DIRECTORY) error = er_directory_sync(inside);
@@ -228,22 +259,29 @@ static int recover_offered(const char *path, const er_listing *batches) {
     return error;
 }
 
+/* Those of several windows, their ranges shared with `batches`. 0 when out of memory. */
+static int pick_several(const char *path, er_listing *batches, er_listing *several) {
+    several->entries = calloc(batches->count + 1, sizeof *several->entries);
+    if (!several->entries) return 0;
+    for (size_t i = 0; i < batches->count; i++)
+        if (er_entry_look(path, &batches->entries[i], ER_BATCH_SUFFIX) && batches->entries[i].windows > 1)
+            several->entries[several->count++] = batches->entries[i];
+    return 1;
+}
+
 int er_spool_recover(const char *path) {
-    er_listing batches = {0};
-    int error = recover_merging(path), several = 0;
+    er_listing batches = {0}, several = {0};
+    int error = recover_merging(path);
     if (!error) error = er_listing_read(path, ER_BATCH_SUFFIX, &batches);
-    for (size_t i = 0; !error && i < batches.count; i++)
-        several |= er_entry_look(path, &batches.entries[i], ER_BATCH_SUFFIX) && batches.entries[i].windows > 1;
+    if (!error && !pick_several(path, &batches, &several)) error = ENOMEM;
     /* What a merged file replaced goes only when the merged file is sure to stay. */
-    if (several) error = er_directory_sync(path);
+    if (!error && several.count) error = er_directory_sync(path);
     for (size_t i = 0; !error && i < batches.count; i++)
-        if (is_accounted(&batches, &batches.entries[i], 1)) {
-            error = act(path, &batches.entries[i], ER_BATCH_SUFFIX, NULL);
-            er_listing_drop(&batches, i--);
-        }
+        if (is_accounted(&several, &batches.entries[i])) error = act(path, &batches.entries[i], ER_BATCH_SUFFIX, NULL);
     if (!error) error = recover_offered(path, &batches);
-    if (!error) error = recover_folder(path, "corrupt", &batches);
-    if (!error) error = recover_folder(path, "refused", &batches);
+    if (!error) error = recover_folder(path, "corrupt", &several);
+    if (!error) error = recover_folder(path, "refused", &several);
+    free(several.entries);
     er_listing_free(&batches);
     return error;
 }

@@ -61,6 +61,12 @@ erai_status er_entry_read(const char *path, const er_entry *entry, const char *s
 /* Removes a batch file (`to` NULL), or gives it another suffix. One that is gone is no error. 0 or an errno value. */
 int er_batch_act(const char *path, uint64_t epoch, uint64_t sequence, const char *suffix, const char *to);
 
+/* Moves a batch file into a folder of the spool, durably. One that is gone is no error. Under the lock. */
+int er_batch_set_aside(const char *path, uint64_t epoch, uint64_t sequence, const char *folder);
+
+/* Sets aside every batch that is corrupt and was not offered, so that it is counted. Under the lock. */
+int er_spool_sweep(const char *path);
+
 /* Under its lock: ends what a power cut or a killed process left half done. */
 int er_spool_recover(const char *path);
 

@@ -25,7 +25,7 @@ static const struct {
     erai_expiry why;
 } folders[] = {{"corrupt", ERAI_EXPIRED_CORRUPT}, {"refused", ERAI_EXPIRED_REFUSED}};
 
-enum { FOLDERS = sizeof folders / sizeof *folders };
+enum { FOLDERS = sizeof folders / sizeof *folders, MOST_SPARE = 16 * ER_BLOCK };
 
 static const erai_snapshot *window_of(const store *st) {
     return st->window ? st->window : st->given;
@@ -273,16 +273,22 @@ static uint64_t used_by_folders(const store *st) {
     return used;
 }
 
+/* As far as is known without looking. */
+static int is_beyond_quota(const erai_spool *spool, uint64_t need) {
+    return spool->used > spool->quota || need > spool->quota - spool->used;
+}
+
 /* Brings what is used, with `need` more, within the quota; and, when there was something to do, some way below it, so
  * that not every window asks for it. What cannot be had is not missed until it is. */
 static erai_status make_room(store *st, uint64_t need) {
     erai_spool *spool = st->spool;
-    if (spool->used <= spool->quota && need <= spool->quota - spool->used) return ERAI_OK;
+    if (!is_beyond_quota(spool, need)) return ERAI_OK;
     int error = er_listing_read(spool->path, ER_BATCH_SUFFIX, &st->listing);
     if (error) return er_spool_fail(st->detail, "reading", spool->path, error);
-    uint64_t beside = used_by_folders(st), aim = spool->quota;
+    uint64_t beside = used_by_folders(st), aim = spool->quota, spare = spool->quota / 8;
+    if (spare > MOST_SPARE) spare = MOST_SPARE; /* a flush merges so many files at most */
     while (need + st->listing.used + beside > aim) {
-        aim = spool->quota - spool->quota / 8;
+        aim = spool->quota - spare;
         int counted = beside && remove_counted(st);
         if (counted)
             beside = used_by_folders(st);
@@ -377,7 +383,12 @@ static int write_durably(store *st, char name[ER_FILE_NAME], int *visible) {
 
 static erai_status store_window(store *st, char name[ER_FILE_NAME], int *visible) {
     er_listing aside[FOLDERS] = {0};
-    erai_status status = ERAI_OK;
+    erai_status status = write_bytes(st, window_of(st));
+    /* What is corrupt takes room, too, and cannot be merged. */
+    if (!status && is_beyond_quota(st->spool, er_blocks(st->bytes.size))) {
+        int error = er_spool_sweep(st->spool->path);
+        if (error) status = er_spool_fail(st->detail, "setting aside a batch of", st->spool->path, error);
+    }
     for (size_t i = 0; !status && i < FOLDERS; i++) status = count_folder(st, i, &aside[i]);
     if (!status) status = write_bytes(st, window_of(st));
     if (!status) status = make_room(st, er_blocks(st->bytes.size));

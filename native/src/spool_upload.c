@@ -84,20 +84,6 @@ erai_status erai_spool_receipt(erai_spool *spool, const char *name, char *detail
     return error ? er_spool_fail(detail, "removing a batch of", spool->path, error) : ERAI_OK;
 }
 
-static int move(const erai_spool *spool, const char *name, const char *folder) {
-    char *inside = er_path_join(spool->path, folder), *from = er_path_join(spool->path, name);
-    char *to = inside ? er_path_join(inside, name) : NULL;
-    int error = from && to ? er_directory_make(inside) : ENOMEM;
-    if (!error) error = er_file_rename(from, to);
-    if (error == ENOENT) error = 0; /* another one was quicker */
-    if (!error) error = er_directory_sync(inside);
-    if (!error) error = er_directory_sync(spool->path);
-    free(inside);
-    free(from);
-    free(to);
-    return error;
-}
-
 erai_status erai_spool_set_aside(erai_spool *spool, const char *name, erai_expiry why, char *detail) {
     uint64_t epoch, sequence;
     if (why != ERAI_EXPIRED_CORRUPT && why != ERAI_EXPIRED_REFUSED)
@@ -106,7 +92,7 @@ erai_status erai_spool_set_aside(erai_spool *spool, const char *name, erai_expir
     if (status) return status;
     int lock = 0, error = lock_of(spool, &lock);
     if (!error) {
-        error = move(spool, name, why == ERAI_EXPIRED_CORRUPT ? "corrupt" : "refused");
+        error = er_batch_set_aside(spool->path, epoch, sequence, why == ERAI_EXPIRED_CORRUPT ? "corrupt" : "refused");
         if (!error) error = er_batch_act(spool->path, epoch, sequence, ER_OFFERED_SUFFIX, NULL);
         er_lock_drop(lock);
     }

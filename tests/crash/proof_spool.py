@@ -23,8 +23,8 @@ def test_thousand_power_cuts_of_a_real_file_system_lose_no_stored_row(linear_bun
     assert lost == 0
 
 
-def test_thirty_days_offline_at_256_kib_lose_no_count(linear_bundle: Path, tmp_path: Path) -> None:
-    found = offline(linear_bundle, tmp_path, days=30, seed=3)
+def test_thirty_days_offline_at_256_kib_lose_no_count(linear_bundle: Path, quick_path: Path) -> None:
+    found = offline(linear_bundle, quick_path, days=30, seed=3)
     minutes = sorted(sum(window.length for window in one.windows) for one in found)
     events = sum(len(one.events) for one in found)
     sys.stdout.write(f"\n30 days offline, a window a minute: {len(found)} batches of {minutes[0]} to {minutes[-1]} ")

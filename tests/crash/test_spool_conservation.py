@@ -118,6 +118,24 @@ def test_batch_whose_head_is_gone_is_counted_as_a_window_that_nobody_knows(linea
     assert (gone.windows, gone.unknown, gone.rows) == (1, 1, 0)
 
 
+def test_corrupt_batch_of_a_full_spool_is_set_aside_and_counted_without_an_agent(
+    linear_bundle: Path, tmp_path: Path
+) -> None:
+    with small_session(linear_bundle, tmp_path, QUOTA) as session:
+        for _ in range(10):
+            session.predict([ROW])
+            session.flush()
+        for batch in Spool(tmp_path).batches()[2:6]:
+            batch.path.write_bytes(batch.path.read_bytes()[:-1])
+        for _ in range(60):
+            session.predict([ROW])
+            session.flush()
+    found = snapshots(tmp_path)
+    assert expired_rows(found, Expiry.CORRUPT) == 4
+    assert sum(one.rows for one in found) == 66
+    assert used_bytes(tmp_path) <= QUOTA
+
+
 def test_what_was_set_aside_is_counted_once_also_when_the_power_goes_between(
     linear_bundle: Path, tmp_path: Path
 ) -> None:

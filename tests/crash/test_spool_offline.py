@@ -2,13 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from edge_rai import SpoolError
 from edge_rai._native import NativeSpool
@@ -16,18 +11,6 @@ from edge_rai.events import Expiry
 from edge_rai.telemetry.spool import CORRUPT, BatchFile, NotReadableYetError, Spool
 from support.kernel_cuts import Machine, total_rows
 from support.spools import ROW, offline, small_session
-
-
-@pytest.fixture
-def quick_path(tmp_path: Path) -> Iterator[Path]:
-    """A directory where fsync costs nothing, where there is one."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    path = Path(tempfile.mkdtemp(dir=memory))
-    yield path
-    shutil.rmtree(path)
 
 
 def test_days_offline_at_256_kib_lose_no_count_whatever_the_clock_says(linear_bundle: Path, quick_path: Path) -> None:
