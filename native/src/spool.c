@@ -47,7 +47,7 @@ int er_spool_write(erai_spool *spool, const char *name, const uint8_t *bytes, si
         if (*visible) break;
         poisoned += error == EIO;
     }
-    if (!error || *visible) spool->used += er_blocks(size);
+    if ((!error || *visible) && spool->used != ER_USED_UNKNOWN) spool->used += er_blocks(size);
     free(to);
     return error;
 }
@@ -231,7 +231,7 @@ static erai_status open_spool(const char *path, int epoch, erai_spool **out, cha
     }
     spool->process = UINT64_MAX;
     spool->quota = usual_quota;
-    spool->used = UINT64_MAX / 2;
+    spool->used = ER_USED_UNKNOWN;
     erai_status status = open_at(path, spool, detail);
     if (!status && epoch) status = begin_epoch(spool, detail);
     if (!status && epoch) status = find_instance(spool, detail);

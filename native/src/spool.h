@@ -13,8 +13,10 @@ struct erai_spool {
     uint64_t quota;   /* bytes */
     er_mutex lock;    /* what follows */
     uint64_t writes;  /* makes temporary names unique */
-    uint64_t used;    /* bytes, at most: what others removed meanwhile is found out when the quota is reached */
+    uint64_t used;    /* bytes, at most: what others removed is found out when the quota is reached; or the following */
 };
+
+#define ER_USED_UNKNOWN UINT64_MAX
 
 enum { ER_FILE_NAME = 64 };
 

@@ -273,9 +273,21 @@ static uint64_t used_by_folders(const store *st) {
     return used;
 }
 
-/* As far as is known without looking. */
+/* As far as is known without looking again. */
 static int is_beyond_quota(const erai_spool *spool, uint64_t need) {
     return spool->used > spool->quota || need > spool->quota - spool->used;
+}
+
+/* Looks where nobody has. */
+static erai_status know_used(store *st) {
+    erai_spool *spool = st->spool;
+    if (spool->used != ER_USED_UNKNOWN) return ERAI_OK;
+    er_listing listing;
+    int error = er_listing_read(spool->path, ER_BATCH_SUFFIX, &listing);
+    if (error) return er_spool_fail(st->detail, "reading", spool->path, error);
+    spool->used = listing.used + used_by_folders(st);
+    er_listing_free(&listing);
+    return ERAI_OK;
 }
 
 /* Brings what is used, with `need` more, within the quota; and, when there was something to do, some way below it, so
@@ -384,6 +396,7 @@ static int write_durably(store *st, char name[ER_FILE_NAME], int *visible) {
 static erai_status store_window(store *st, char name[ER_FILE_NAME], int *visible) {
     er_listing aside[FOLDERS] = {0};
     erai_status status = write_bytes(st, window_of(st));
+    if (!status) status = know_used(st);
     /* What is corrupt takes room, too, and cannot be merged. */
     if (!status && is_beyond_quota(st->spool, er_blocks(st->bytes.size))) {
         int error = er_spool_sweep(st->spool->path);
