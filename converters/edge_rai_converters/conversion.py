@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_rai.bundle import Format
+from edge_rai.policy import Drift
 from edge_rai_converters.audit import AuditReport
 from edge_rai_converters.candidates import Candidate
 from edge_rai_converters.choose import Choice
@@ -40,6 +41,7 @@ class ConversionReport:
         fallback: The fallback model on the held-back rows.
         unrecorded: Outputs that are no tensors of numbers: they are not compared and have no golden vectors.
         columns: Of outputs that were maps and are matrices now, the class of each column.
+        drift: How features are watched; None: they are not.
         not_taken: Columns or arrays of the data that no input takes and that are not the labels.
         audit: Of the data.
         gate: By the file of the bundle that has it, what the gate said of what was chosen.
@@ -60,6 +62,7 @@ class ConversionReport:
     fallback: Fallback | None
     unrecorded: tuple[str, ...]
     columns: Columns
+    drift: Drift | None
     not_taken: tuple[str, ...]
     audit: AuditReport
     gate: Mapping[str, GateReport] = field(default_factory=dict)
@@ -82,6 +85,7 @@ class ConversionReport:
             "fallback": self.fallback.as_json() if self.fallback else None,
             "unrecorded": list(self.unrecorded),
             "zipmap_removed": {name: list(keys) for name, keys in self.columns.items()},
+            "drift": asdict(self.drift) if self.drift else None,
             "not_taken": list(self.not_taken),
             "audit": self.audit.as_json(),
             "gate": {path: report.verdict for path, report in self.gate.items()},

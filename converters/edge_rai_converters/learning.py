@@ -72,6 +72,10 @@ class Wishes:
             raise ValueError("a policy says itself what its distances and states are; leave them out, or the policy")
         if self.average_run_length is not None and self.policy is not None:
             raise ValueError("a policy says itself how it is watched for drift; leave the average run length out")
+        if self.average_run_length is not None and not 100 <= self.average_run_length <= 1e15:
+            raise ValueError(f"an average run length of {self.average_run_length:g} rows; it must be 100 to 1e15")
+        if self.average_run_length is None and self.ordered:
+            raise ValueError("that rows are ordered matters for an average run length alone; give one, or leave it out")
         if self.average_run_length is not None and not self.ordered:
             raise ValueError(
                 "an average run length holds for rows whose dependence on each other is known, and only data in the "
@@ -192,8 +196,10 @@ def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, pr
     progress(f"learning limits and reference from {len(calibration)} rows")
     rules, found = _rules(given, dataset, calibration, outputs, batched, wishes)
     rules, reports, without = _apply(rules, found, dataset.rows, held_back)
+    features = learn_features(rules, dataset.rows, calibration)
     if wishes.average_run_length is not None:
-        rules = watched(rules, dataset.rows, wishes.average_run_length)
+        progress("finding how far apart rows know nothing of each other")
+        rules = watched(rules, features, dataset.rows, wishes.average_run_length)
     distances = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
     return Learned(
         source=given.source,
@@ -201,7 +207,7 @@ def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, pr
         shown=shown,
         runner=runner,
         policy=rules,
-        reference=Reference(learn_features(rules, dataset.rows, calibration), distances),
+        reference=Reference(features, distances),
         calibration=calibration,
         held_back=held_back,
         answers=answers,

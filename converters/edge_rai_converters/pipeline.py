@@ -325,6 +325,7 @@ def _report(
         fallback=fallback,
         unrecorded=learned.unrecorded,
         columns=learned.columns,
+        drift=learned.policy.drift,
         not_taken=learned.dataset.not_taken,
         audit=audited,
     )

@@ -67,6 +67,7 @@ def _reference(rule: InputRule, feature: FeatureRule, values: Array) -> FeatureR
     edges = np.unique(np.quantile(flat, np.arange(1, BINS) / BINS, method="inverted_cdf"))
     edges = edges[edges < flat[-1]]  # an edge at the maximum would leave the last bin empty for ever
     counts = np.bincount(np.searchsorted(edges, flat, side="left"), minlength=len(edges) + 1)
+    low, high = (-np.inf if feature.low is None else feature.low, np.inf if feature.high is None else feature.high)
     return FeatureReference(
         input=rule.name,
         name=feature.name,
@@ -75,4 +76,5 @@ def _reference(rule: InputRule, feature: FeatureRule, values: Array) -> FeatureR
         stddev=0.0 if flat[0] == flat[-1] else float(flat.std()),
         edges=edges,
         counts=counts.astype(np.uint64),
+        outside=int(len(flat) - np.searchsorted(flat, high, side="right") + np.searchsorted(flat, low, side="left")),
     )

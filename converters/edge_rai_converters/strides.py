@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.policy import Drift, InputRule, Policy
-from edge_rai_converters.data import Rows
+from edge_rai.policy import Drift, FeatureReference, InputRule, Policy
+from edge_rai_converters.data import Rows, chunks
 from edge_rai_converters.errors import DataError
 
 # A detector of rows that correlate by this much alarms no oftener than of independent ones (docs/adr/0014-drift.md).
@@ -18,19 +18,31 @@ _RESIDUAL = 0.01
 # In standard errors: one lag looked at alone, and the greatest of many.
 _ALONE, _OF_MANY = 3.0, 5.0
 _MOST_LAGS = 5000
+# The mean of sixteen exponential numbers is above this once in ten thousand times.
+_SLOW = 2.25
+# Of long data the first rows are enough, and features are read so many at a time.
+_MOST_ROWS, _AT_ONCE = 200_000, 64
 # Of all rows a stride leaves at least so many, or the feature is not watched.
 _LEAST_LEFT = 50
 
 
-def watched(policy: Policy, rows: Rows, average_run_length: float) -> Policy:
+def watched(policy: Policy, reference: Sequence[FeatureReference], rows: Rows, average_run_length: float) -> Policy:
     """The policy with a drift rule, of the strides that the rows ask for.
+
+    Args:
+        policy: Rules of the features.
+        reference: What is known of them; one with a single bin is not watched.
+        rows: Per input (N, *call), in the order in which they came.
+        average_run_length: Rows.
 
     Raises:
         DataError: There is no feature that could be watched.
     """
-    strides = find_strides(policy, rows)
+    known = {entry.name for entry in reference if len(entry.counts) > 1}
+    strides = {name: stride for name, stride in find_strides(policy, rows).items() if name in known}
     if not any(strides.values()):
-        why = "rows depend on each other however far apart they are" if strides else "no input has one number a feature"
+        why = "rows depend on each other however far apart they are"
+        why = why if strides else "no input has one number a feature that varies"
         raise DataError(f"nothing can be watched for drift: {why}; leave the average run length out")
     unusual = {name: stride for name, stride in strides.items() if stride != 1}
     return replace(policy, drift=Drift(average_run_length, strides=unusual))
@@ -71,14 +83,19 @@ def stride_of(values: npt.NDArray[np.generic]) -> int:
     scores = _normal_scores(np.asarray(values, np.float64))
     strides = [_decorrelated(series - series.mean()) for series in (scores, scores**2)]
     stride = max(strides) if all(strides) else 0
-    return stride if len(scores) // max(stride, 1) >= _LEAST_LEFT else 0
+    if not stride or len(scores) // stride < _LEAST_LEFT:
+        return 0
+    return stride if all(_is_white(series[stride - 1 :: stride]) for series in (scores, scores**2)) else 0
 
 
 def _columns(rule: InputRule, rows: Rows) -> Iterator[npt.NDArray[np.generic]]:
     assert rule.feature_axis is not None
     array = rows[rule.name]
-    whole = np.asarray(array[np.arange(len(array))])
-    yield from np.moveaxis(whole, rule.feature_axis + 1, 0).reshape(len(rule.features), len(whole))
+    used = np.arange(min(len(array), _MOST_ROWS))
+    for first in range(0, len(rule.features), _AT_ONCE):
+        places = slice(first, first + _AT_ONCE)
+        parts = [np.moveaxis(part, rule.feature_axis + 1, 0)[places] for part in chunks(array, used)]
+        yield from np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def _normal_scores(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -118,6 +135,19 @@ def _decorrelated(series: npt.NDArray[np.float64]) -> int:
         return 0  # too few rows to tell
     stride = max(stride, int(np.flatnonzero(correlation > bound)[-1]) + 1)  # lag 0 at least is
     return stride if stride <= len(correlation) // 2 else 0
+
+
+def _is_white(series: npt.NDArray[np.float64]) -> bool:
+    """Whether no cycle, and nothing slow, stands out of the periodogram of what a stride leaves.
+
+    Ordinates of independent rows are exponential: the chance that the greatest of them, or the mean of the sixteen
+    slowest, is beyond its limit here is about one in ten thousand each.
+    """
+    ordinates = np.abs(np.fft.rfft(series - series.mean())[1:]) ** 2
+    if not ordinates.any():
+        return True
+    ordinates /= ordinates.mean()
+    return bool(ordinates.max() <= math.log(len(ordinates) * 1e4) and ordinates[:16].mean() <= _SLOW)
 
 
 def _last_seen(correlation: npt.NDArray[np.float64], level: float) -> int:

@@ -243,13 +243,16 @@ class PolicyBuilder:
         detail = Detail()
         detail.check(lib.erai_policy_set_distance(self._policy, rule, detail.buffer))
 
-    def set_drift(self, *, average_run_length: float, effect: float, verdict: int, strides: Sequence[int]) -> None:
-        """Watches features for drift, one stride each over all inputs; see erai_drift_rule in edge_rai.h."""
+    def set_drift(
+        self, *, average_run_length: float, effect: float, verdict: int, strides: Sequence[int], outside: Sequence[int]
+    ) -> None:
+        """Watches features for drift, one entry each over all inputs; see erai_drift_rule in edge_rai.h."""
         values = ffi.new("uint32_t[]", list(strides))
+        counts = ffi.new("uint64_t[]", list(outside))
         rule = ffi.new("erai_drift_rule *")
         rule.struct_size = ffi.sizeof("erai_drift_rule")
         rule.average_run_length, rule.effect, rule.verdict = average_run_length, effect, verdict
-        rule.strides, rule.features = values, len(values)
+        rule.strides, rule.outside, rule.features = values, counts, len(values)
         detail = Detail()
         detail.check(lib.erai_policy_set_drift(self._policy, rule, detail.buffer))
 

@@ -126,20 +126,22 @@ def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: F
 def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Reference | None) -> None:
     """What can be watched is: features with a reference of inputs that have one value a feature and row."""
     assert policy.drift is not None
-    known = {entry.name for entry in reference.features if len(entry.counts) > 1} if reference else set()
+    known = {entry.name: entry for entry in reference.features if len(entry.counts) > 1} if reference else {}
     carried = {state.input for state in policy.states}
-    strides = []
+    strides, outside = [], []
     for rule in policy.inputs:
         table = rule.feature_axis is not None and rule.has_one_value_a_feature(policy.batched)
         watchable = table and rule.dtype != "string" and rule.name not in carried
         for feature in rule.features:
             usual = 1 if watchable and feature.name in known else 0
             strides.append(policy.drift.strides.get(feature.name, usual))
+            outside.append(known[feature.name].outside if feature.name in known else 0)
     builder.set_drift(
         average_run_length=policy.drift.average_run_length,
         effect=policy.drift.effect,
         verdict=("accept", "flag", "reject").index(policy.drift.verdict),
         strides=strides,
+        outside=outside,
     )
 
 

@@ -27,6 +27,7 @@ class FeatureReference:
         stddev: Of its values; 0 when constant.
         edges: (bins - 1,) strictly increasing; bin i holds ``edges[i-1] < value <= edges[i]``.
         counts: (bins,) values in each bin.
+        outside: Of these, how many are out of the range that the policy allows.
     """
 
     input: str
@@ -36,6 +37,7 @@ class FeatureReference:
     stddev: float
     edges: npt.NDArray[np.float64]
     counts: npt.NDArray[np.uint64]
+    outside: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,11 +70,12 @@ class _FeatureRecord:
     stddev: float
     edges: tuple[float, ...]
     counts: tuple[int, ...]
+    outside: int = 0
 
     def __post_init__(self) -> None:
         if self.counts and len(self.edges) + 1 != len(self.counts):
             raise ValueError(f"{self.name!r} has {len(self.edges)} edges for {len(self.counts)} bins")
-        if any(not 0 <= count < 2**64 for count in self.counts):
+        if any(not 0 <= count < 2**64 for count in (*self.counts, self.outside)):
             raise ValueError(f"{self.name!r} has a count outside 0 to 2**64 - 1")
 
 
@@ -137,6 +140,7 @@ class Reference:
                     entry.stddev,
                     np.array(entry.edges, dtype=np.float64),
                     np.array(entry.counts, dtype=np.uint64),
+                    entry.outside,
                 )
                 for entry in record.features
             ),
@@ -163,6 +167,7 @@ def _record(feature: FeatureReference) -> dict[str, Any]:
         "stddev": feature.stddev,
         "edges": feature.edges.tolist(),
         "counts": [int(count) for count in feature.counts],
+        **({"outside": feature.outside} if feature.outside else {}),
     }
 
 

@@ -458,15 +458,18 @@ typedef struct erai_state_rule {
  * with each other. A stride above 1 is for rows that depend on those before them: every n-th is looked at.
  *
  * Only inputs of one value a feature and row can be watched, and features that have a reference. Of numbers that are
- * categories by a check, the shares of all are watched; of others the quantiles, that is mean and spread. */
+ * categories by a check, the shares of the bins are watched; of others the quantiles, that is mean and spread. Missing
+ * values are told apart, and so are values out of range where the reference has none. */
 typedef struct erai_drift_rule {
     size_t struct_size;
     double average_run_length; /* rows; at least 100 */
     double effect; /* what is no drift: a distance of sqrt(sum over bins of (p - q)^2 / q); of a small change of the
                     * mean, about its size in standard deviations. More than 0, at most 1 */
-    const uint32_t *strides; /* one a feature, in order; 0: not watched. On reading they live as long as the guard */
+    const uint32_t
+        *strides; /* one a feature, in order; 0: not watched. On reading these arrays live as long as the guard */
+    const uint64_t *outside; /* likewise: values of the reference that are out of range; NULL: none */
     uint32_t features;
-    uint32_t verdict; /* of every row from an alarm on, with ERAI_REASON_DRIFT; ACCEPT: an alarm changes no answer */
+    uint32_t verdict; /* of every call from an alarm on, with ERAI_REASON_DRIFT; ACCEPT: an alarm changes no answer */
 } erai_drift_rule;
 
 /* Inputs come each with its features, their checks, and the input's distance; outputs each with its checks; the rest in
@@ -926,7 +929,7 @@ typedef struct erai_feature_drift {
     uint64_t changed;   /* rows ago, as estimated; 0: nothing points to a change */
     uint32_t direction; /* erai_direction: what most of the evidence is for */
     uint32_t stride;    /* 0: not watched */
-    uint32_t named;     /* by the alarm: those whose evidence passes e-BH at its level, and the one with the most */
+    uint32_t named;     /* by the alarm: those that e-BH would name at its level, and the one with the most evidence */
     uint32_t reserved;
 } erai_feature_drift;
 
@@ -934,7 +937,7 @@ typedef struct erai_feature_drift {
  * ERAI_E_ARGUMENT where nothing is watched, or index is no feature's. */
 ERAI_API erai_status erai_session_drift(erai_session *session, erai_drift *drift);
 ERAI_API erai_status erai_session_feature_drift(erai_session *session, size_t index, erai_feature_drift *drift);
-/* Takes an alarm back, and begins anew with no evidence; what was learned about the reference stays. */
+/* Takes an alarm back, and begins anew from the reference alone. */
 ERAI_API erai_status erai_session_drift_reset(erai_session *session);
 
 /* What has been counted since the last flush, which goes on being counted. */

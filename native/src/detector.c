@@ -47,8 +47,9 @@ static const struct {
 static void bet_on_laws(er_bets *bets, const double *counts, uint32_t bins, double total) {
     double count = 0, low = -INFINITY;
     for (uint32_t bin = 0; bin < bins; bin++) {
+        if (!(counts[bin] > 0)) continue; /* no share to bet on: such a value changes nothing */
         count += counts[bin];
-        double high = bin + 1 == bins ? INFINITY : normal_quantile(count / total);
+        double high = count >= total * (1 - 1e-15) ? INFINITY : normal_quantile(count / total);
         for (size_t i = 0; i < LAWS; i++) {
             double share = normal_below((high - laws[i].mean) / laws[i].spread) -
                            normal_below((low - laws[i].mean) / laws[i].spread);
@@ -82,22 +83,20 @@ static void bet_on_rate(er_bets *bets, unsigned which, uint32_t cell, double sha
     bets->direction[which] = direction;
 }
 
-void er_bets_make(er_bets *bets, const uint64_t *counts, uint32_t bins, int ordered, double effect) {
-    double cells[ER_CELLS] = {0}, total = 0;
-    memset(bets, 0, sizeof *bets);
-    for (uint32_t cell = 0; cell < ER_CELLS; cell++)
-        for (uint32_t i = 0; i < ER_BETS; i++) bets->factors[cell][i] = 1;
-    /* One value more, which may come to lie anywhere; and, unlike any before, one that is missing and one outside. */
-    for (uint32_t bin = 0; bin < bins; bin++) total += cells[bin] = (double)counts[bin] + 1.0 / bins;
-    if (ordered)
-        bet_on_laws(bets, cells, bins, total);
-    else
-        bet_on_shares(bets, bins);
-    cells[ER_CELL_MISSING] = cells[ER_CELL_OUTSIDE] = 1;
-    total += 2;
-    bet_on_rate(bets, LAWS, ER_CELL_MISSING, 1 / total, ERAI_DRIFT_MISSING);
-    bet_on_rate(bets, LAWS + 1, ER_CELL_OUTSIDE, 1 / total, ERAI_DRIFT_OUTSIDE);
+/* What each cell of the urn begins with. Bins end at values of the reference, so that of the gaps between its n values
+ * and around them each bin has as many as it has values, and the last one more. */
+static double fill_urn(double *cells, const er_basis *basis) {
+    double seen = 0;
+    for (uint32_t bin = 0; bin < basis->bins; bin++) {
+        double more = !basis->ordered ? 1.0 / basis->bins : bin + 1 == basis->bins ? 1 : 0;
+        seen += cells[bin] = ((double)basis->counts[bin] + more) / basis->stride;
+    }
+    cells[ER_CELL_MISSING] = ((double)basis->missing + 1) / basis->stride;
+    cells[ER_CELL_OUTSIDE] = 1.0 / basis->stride;
+    return seen;
+}
 
+static void expect(er_bets *bets, const double *cells, double effect) {
     for (uint32_t i = 0; i < ER_BETS; i++) {
         double sum = 0, squares = 0;
         for (uint32_t cell = 0; cell < ER_CELLS; cell++) {
@@ -105,14 +104,30 @@ void er_bets_make(er_bets *bets, const uint64_t *counts, uint32_t bins, int orde
             sum += cells[cell] * factor;
             squares += cells[cell] * factor * factor;
         }
-        double mean = sum / total, variance = fmax(squares / total - mean * mean, 0);
-        bets->expected[i] = (float)sum;
-        bets->tolerance[i] = (float)(1 / (1 + effect * sqrt(variance) / mean));
+        double mean = sum / bets->total, variance = fmax(squares / bets->total - mean * mean, 0);
+        bets->expected[i] = sum;
+        bets->tolerance[i] = 1 / (1 + effect * sqrt(variance) / mean);
     }
-    bets->total = (float)total;
-    /* Then the tolerance covers what is not known of the reference, for 95 of 100 references: 2.5 is the normal law's
-     * quantile of 1 - 0.05 / 8. Where that is further than float32 counts, it learns as far as that. */
-    bets->enough = (float)fmin(2.5 / effect * (2.5 / effect), 4194304);
+}
+
+void er_bets_make(er_bets *bets, const er_basis *basis, double effect, size_t features) {
+    double cells[ER_CELLS] = {0};
+    memset(bets, 0, sizeof *bets);
+    for (uint32_t cell = 0; cell < ER_CELLS; cell++)
+        for (uint32_t i = 0; i < ER_BETS; i++) bets->factors[cell][i] = 1;
+    double seen = fill_urn(cells, basis);
+    bets->total = seen + cells[ER_CELL_MISSING] + cells[ER_CELL_OUTSIDE];
+    if (basis->ordered)
+        bet_on_laws(bets, cells, basis->bins, seen);
+    else
+        bet_on_shares(bets, basis->bins);
+    bet_on_rate(bets, LAWS, ER_CELL_MISSING, cells[ER_CELL_MISSING] / bets->total, ERAI_DRIFT_MISSING);
+    bet_on_rate(bets, LAWS + 1, ER_CELL_OUTSIDE, cells[ER_CELL_OUTSIDE] / bets->total, ERAI_DRIFT_OUTSIDE);
+    expect(bets, cells, effect);
+    /* Then the tolerance covers what is not known of the reference: the error of any bet's mean, of any feature, in 95
+     * of 100 references. */
+    double errors = normal_quantile(1 - 0.05 / (ER_BETS * (double)features));
+    bets->enough = errors / effect * (errors / effect);
 }
 
 /* ---- The stakes ---- */
@@ -123,11 +138,10 @@ static void end_learning(er_detector *detector, const er_bets *bets) {
     detector->total = 0;
 }
 
-void er_detector_reset(er_detector *detector, const er_bets *bets, int forget) {
+void er_detector_reset(er_detector *detector, const er_bets *bets) {
     memset(detector->won, 0, sizeof detector->won);
     detector->mixture = 0;
     detector->began = detector->values;
-    if (!forget) return;
     memcpy(detector->fair, bets->expected, sizeof detector->fair);
     detector->total = bets->total;
     end_learning(detector, bets);
@@ -140,22 +154,24 @@ void er_detector_reset(er_detector *detector, const er_bets *bets, int forget) {
 
 ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const uint8_t *cells, size_t step,
                              size_t count, float rows_a_value) {
-    float won[ER_BETS], fair[ER_BETS];
+    float won[ER_BETS];
     memcpy(won, detector->won, sizeof won);
-    memcpy(fair, detector->fair, sizeof fair);
     if (detector->total > 0) {
-        float total = detector->total;
+        double fair[ER_BETS], total = detector->total;
+        memcpy(fair, detector->fair, sizeof fair);
         for (size_t at = 0; at < count; at++, total += 1) {
             const float *factors = bets->factors[cells[at * step]];
             for (unsigned i = 0; i < ER_BETS; i++) {
-                float next = (won[i] + rows_a_value) * factors[i] * (total * bets->tolerance[i] / fair[i]);
+                float next = (won[i] + rows_a_value) * factors[i] * (float)(total * bets->tolerance[i] / fair[i]);
                 won[i] = next < MOST ? next : MOST;
-                fair[i] += factors[i];
+                fair[i] += (double)factors[i];
             }
         }
         detector->total = total;
         memcpy(detector->fair, fair, sizeof fair);
     } else {
+        float fair[ER_BETS];
+        for (unsigned i = 0; i < ER_BETS; i++) fair[i] = (float)detector->fair[i];
         for (size_t at = 0; at < count; at++) {
             const float *factors = bets->factors[cells[at * step]];
             for (unsigned i = 0; i < ER_BETS; i++) {
@@ -178,7 +194,7 @@ ER_INLINE void detect_body(er_detector *detectors, const er_bets *const *bets, c
         er_detector *detector = &detectors[f];
         uint32_t stride = strides[f];
         if (!stride) continue;
-        size_t first = stride == 1 ? 0 : (size_t)((stride - row % stride) % stride);
+        size_t first = stride == 1 ? 0 : (size_t)(stride - 1 - row % stride);
         size_t count = stride == 1 ? rows : first < rows ? (rows - first - 1) / stride + 1 : 0;
         if (count) {
             detect_values(detector, bets[f], cells + first * width + f, stride * width, count, (float)stride);

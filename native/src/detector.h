@@ -16,33 +16,42 @@
  * value comes to lie in, times what makes the mean of that at most 1 while nothing has changed. */
 typedef struct er_bets {
     float factors[ER_CELLS][ER_BETS];
-    float weights[ER_BETS];   /* in the mixture; their sum is 1 */
-    float tolerance[ER_BETS]; /* 1 / (1 + effect * standard deviation of the factors / their mean) */
-    float expected[ER_BETS];  /* sum over the reference of the factors */
-    float total;              /* values of the reference, and 3 for what it has not seen */
-    float enough;             /* learning ends when reference and stream have so many together */
+    float weights[ER_BETS];    /* in the mixture; their sum is 1 */
+    double tolerance[ER_BETS]; /* 1 / (1 + effect * standard deviation of the factors / their mean) */
+    double expected[ER_BETS];  /* sum over the reference of the factors */
+    double total;              /* values of the reference, and 3 for what it has not seen */
+    double enough;             /* learning ends when reference and stream have so many together */
     uint32_t direction[ER_BETS];
 } er_bets;
 
 /* The state of one feature. */
 typedef struct er_detector {
-    float won[ER_BETS];  /* Shiryaev-Roberts statistics */
-    float fair[ER_BETS]; /* while learning: the sum of the factors over reference and stream; then total * tolerance
-                          * over that */
-    float total;         /* while learning: values of both; then 0 */
-    float mixture;       /* weighted mean of what was won */
-    uint32_t values;     /* seen, modulo 2^32 */
-    uint32_t began;      /* of these, up to which nothing pointed to a change */
+    float won[ER_BETS];   /* Shiryaev-Roberts statistics */
+    double fair[ER_BETS]; /* while learning: the sum of the factors over reference and stream; then total * tolerance
+                           * over that. In float32 the last place of such a sum would err the same way every row */
+    double total;         /* while learning: values of both; then 0 */
+    float mixture;        /* weighted mean of what was won */
+    uint32_t values;      /* seen, modulo 2^32 */
+    uint32_t began;       /* of these, up to which nothing pointed to a change */
 } er_detector;
 
-/* `ordered`: bins are of rising values; otherwise they are categories. */
-void er_bets_make(er_bets *bets, const uint64_t *counts, uint32_t bins, int ordered, double effect);
+/* What a feature is compared with. */
+typedef struct er_basis {
+    const uint64_t *counts;
+    uint32_t bins;
+    uint64_t missing; /* values out of range have a cell of their own only where there are none here */
+    int ordered;      /* bins are of rising values; otherwise they are categories */
+    uint32_t stride;  /* so many values tell as much as one that is independent of the others */
+} er_basis;
 
-/* As at the beginning, with nothing won; with `forget`, nothing learned either. */
-void er_detector_reset(er_detector *detector, const er_bets *bets, int forget);
+/* `features`: that are watched; the tolerance holds for all of them together. */
+void er_bets_make(er_bets *bets, const er_basis *basis, double effect, size_t features);
 
-/* Rows of one cell a feature, `width` cells apart. A feature looks at those whose number, the first having the number
- * `row`, its stride divides; not at all where that is 0. Returns the sum of all mixtures. */
+/* As at the beginning: nothing won, and nothing learned, for what was learned last may be what raised an alarm. */
+void er_detector_reset(er_detector *detector, const er_bets *bets);
+
+/* Rows of one cell a feature, `width` cells apart. A feature looks at the last of every so many as its stride says, the
+ * first here having the number `row`; not at all where that is 0. Returns the sum of all mixtures. */
 double er_detect(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
                  const uint8_t *cells, size_t width, uint64_t row, size_t rows);
 

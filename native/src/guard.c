@@ -270,9 +270,10 @@ static erai_status read_drift(erai_guard *guard, er_reader *in, char *detail) {
     rule.average_run_length = er_read_f64(in);
     rule.effect = er_read_f64(in);
     rule.verdict = er_read_u8(in);
-    if (in->failed || guard->feature_count > (in->size - in->at) / 4) return cut_short("the drift rule", detail);
+    if (in->failed || guard->feature_count > (in->size - in->at) / 12) return cut_short("the drift rule", detail);
     uint32_t *strides = er_guard_keep(guard, guard->feature_count, sizeof *strides);
-    if (!strides) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    uint64_t *outside = er_guard_keep(guard, guard->feature_count, sizeof *outside);
+    if (!strides || !outside) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     size_t watched = 0;
     for (size_t i = 0; i < guard->input_count; i++) {
         er_input *input = &guard->inputs[i];
@@ -286,11 +287,14 @@ static erai_status read_drift(erai_guard *guard, er_reader *in, char *detail) {
                     "input of numbers with one value a feature and row that is no state",
                     guard->features[f].name);
             input->watched = 1;
+            input->strided |= strides[f] > 1;
             watched++;
         }
     }
     if (!watched) return er_fail(detail, ERAI_E_GUARD_FORMAT, "drift: no feature is watched");
+    for (size_t f = 0; f < guard->feature_count; f++) guard->features[f].outside = outside[f] = er_read_u64(in);
     rule.strides = strides;
+    rule.outside = outside;
     guard->drift = rule;
     return er_check_drift(&rule, detail);
 }

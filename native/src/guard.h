@@ -56,6 +56,7 @@ typedef struct er_feature {
     double low, high;
     double mean, stddev;
     uint64_t reference_rows;
+    uint64_t outside; /* values of the reference that are out of range */
     const double *edges;
     const uint64_t *counts;
     uint32_t bins;
@@ -92,7 +93,8 @@ typedef struct er_input {
     int replaced;               /* any of its features has a check of kind MISSING that changes values */
     int sentinels;              /* any of its features has one that has a number for what is missing */
     int is_state;               /* the session gives it */
-    int watched;                /* any of its features is watched for drift */
+    int watched;                /* any of its features is watched for drift, */
+    int strided;                /* and some once in several rows */
     uint32_t first_feature, feature_count;
     er_limits limits;      /* ER_NARROW */
     er_wide_limits wide;   /* ER_WIDE */

@@ -347,6 +347,7 @@ erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *ru
     er_write_f64(&out, rule->effect);
     er_write_u8(&out, (uint8_t)rule->verdict);
     for (uint32_t f = 0; f < rule->features; f++) er_write_u32(&out, rule->strides[f]);
+    for (uint32_t f = 0; f < rule->features; f++) er_write_u64(&out, rule->outside ? rule->outside[f] : 0);
     return put_part(policy, DRIFT, &out, detail);
 }
 

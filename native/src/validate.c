@@ -159,7 +159,7 @@ static void sketch_value(const er_pass *pass, size_t f, double value, size_t pos
 
 static void find_outside(const er_pass *pass, const er_row *row, size_t f, size_t element, int kind) {
     const er_feature *feature = &pass->features[f];
-    if (pass->cells) pass->cells[f] = ER_CELL_OUTSIDE;
+    if (pass->cells && !feature->outside) pass->cells[f] = ER_CELL_OUTSIDE;
     find(pass, row, f, element, kind, kind == BELOW ? feature->low : feature->high);
 }
 
@@ -377,7 +377,9 @@ int er_waiting_open(erai_answer *answer) {
         if (!may_wait(guard, input)) continue;
         size_t bytes = ER_WAITING * waiting_width(input) * number_size(input);
         waiting->rows = aligned_alloc(64, bytes);
-        waiting->room = waiting->most = input->watched ? ER_WATCHED_ROWS : ER_WAITING;
+        /* Every so many rows of all threads' are looked at: then each is given over at once. */
+        waiting->most = input->strided ? 1 : input->watched ? ER_WATCHED_ROWS : ER_WAITING;
+        waiting->room = waiting->most;
         if (!waiting->rows) return 0;
         memset(waiting->rows, 0, bytes);
     }

@@ -34,8 +34,16 @@ static int is_ordered(const er_feature *feature) {
 }
 
 static int same_bets(const er_feature *one, const er_feature *other) {
-    return one->bins == other->bins && is_ordered(one) == is_ordered(other) &&
+    return one->bins == other->bins && one->reference_rows == other->reference_rows &&
+           is_ordered(one) == is_ordered(other) &&
            memcmp(one->counts, other->counts, one->bins * sizeof *one->counts) == 0;
+}
+
+/* Rows of the reference that are in no bin lacked the value. */
+static uint64_t missing_of(const er_feature *feature) {
+    uint64_t known = 0;
+    for (uint32_t i = 0; i < feature->bins; i++) known += feature->counts[i];
+    return feature->reference_rows > known ? feature->reference_rows - known : 0;
 }
 
 /* References of continuous features of as many rows have the same counts, so that those before are worth a look. */
@@ -44,19 +52,26 @@ static int same_bets(const er_feature *one, const er_feature *other) {
 static void make_bets(er_watch *watch) {
     const erai_guard *guard = watch->guard;
     size_t made = 0, owners[LOOK_BACK];
+    for (size_t f = 0; f < guard->feature_count; f++) watch->now.watched += guard->drift.strides[f] != 0;
     for (size_t f = 0; f < guard->feature_count; f++) {
         const er_feature *feature = &guard->features[f];
         if (!guard->drift.strides[f]) continue;
-        for (size_t back = 1; !watch->of[f] && back <= LOOK_BACK && back <= made; back++)
-            if (same_bets(feature, &guard->features[owners[(made - back) % LOOK_BACK]]))
+        for (size_t back = 1; !watch->of[f] && back <= LOOK_BACK && back <= made; back++) {
+            size_t owner = owners[(made - back) % LOOK_BACK];
+            if (guard->drift.strides[owner] == guard->drift.strides[f] && same_bets(feature, &guard->features[owner]))
                 watch->of[f] = &watch->bets[made - back];
+        }
         if (!watch->of[f]) {
             owners[made % LOOK_BACK] = f;
-            er_bets_make(&watch->bets[made], feature->counts, feature->bins, is_ordered(feature), guard->drift.effect);
+            er_basis basis = {.counts = feature->counts,
+                              .bins = feature->bins,
+                              .missing = missing_of(feature),
+                              .ordered = is_ordered(feature),
+                              .stride = guard->drift.strides[f]};
+            er_bets_make(&watch->bets[made], &basis, guard->drift.effect, watch->now.watched);
             watch->of[f] = &watch->bets[made++];
         }
-        er_detector_reset(&watch->detectors[f], watch->of[f], 1);
-        watch->now.watched++;
+        er_detector_reset(&watch->detectors[f], watch->of[f]);
     }
 }
 
@@ -103,8 +118,8 @@ static int rising(const void *left, const void *right) {
     return (one > other) - (one < other);
 }
 
-/* Names the features whose evidence passes e-BH at the alarm's level: the k greatest, for the greatest k of which the
- * k-th has features * threshold / k. Memory is taken once an alarm; without it the one with the most is named alone. */
+/* Names the features that e-BH would at the alarm's level: the k greatest, for the greatest k of which the k-th has
+ * features * threshold / k. Memory is taken once an alarm; without it the one with the most is named alone. */
 static void name_features(er_watch *watch) {
     size_t features = watch->guard->feature_count, count = 0;
     float least = watch->detectors[watch->now.alarm_feature].mixture;
@@ -139,6 +154,10 @@ void er_watch_rows(er_watch *watch, size_t index, const uint8_t *cells, size_t w
     watched *at = &watch->inputs[index];
     if (__atomic_load_n(&watch->alarmed, __ATOMIC_ACQUIRE)) return; /* what raised it is kept, and nothing learned */
     er_mutex_lock(&watch->lock);
+    if (watch->alarmed) { /* meanwhile */
+        er_mutex_unlock(&watch->lock);
+        return;
+    }
     at->sum = er_detect(watch->detectors + first, watch->of + first, watch->guard->drift.strides + first,
                         input->feature_count, cells, width, at->rows, rows);
     at->rows += rows;
@@ -193,7 +212,7 @@ erai_status erai_session_drift_reset(erai_session *session) {
     er_watch *watch = session->watch;
     er_mutex_lock(&watch->lock);
     for (size_t f = 0; f < watch->guard->feature_count; f++)
-        if (watch->of[f]) er_detector_reset(&watch->detectors[f], watch->of[f], 0);
+        if (watch->of[f]) er_detector_reset(&watch->detectors[f], watch->of[f]);
     for (size_t i = 0; i < watch->guard->input_count; i++) watch->inputs[i].sum = 0;
     memset(watch->named, 0, watch->guard->feature_count);
     watch->now.evidence = watch->now.alarm_evidence = 0;

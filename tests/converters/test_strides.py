@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_rai.policy import FeatureRule, InputRule, OutputRule, Policy, StateRule
+from edge_rai.policy import FeatureReference, FeatureRule, InputRule, OutputRule, Policy, StateRule
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.strides import find_strides, stride_of, watched
 
@@ -59,6 +59,10 @@ def test_cycles_walks_and_trends_cannot_be_left_behind(random: np.random.Generat
     rows = np.arange(5000)
     assert stride_of(np.sin(rows * 2 * np.pi / 24) + random.normal(size=5000)) == 0
     assert stride_of(np.cumsum(random.normal(size=5000))) == 0
+    for period in (300, 1440, 2000):
+        weak = 0.2 * np.sin(np.arange(10000) * 2 * np.pi / period)
+        strides = [stride_of(weak + random.normal(size=10000)) for _ in range(6)]
+        assert all(stride == 0 or stride > 100 for stride in strides)  # of so few rows nobody would see it
     assert stride_of(rows + random.normal(size=5000) * 2000) == 0
 
 
@@ -85,9 +89,13 @@ def test_features_of_tables_get_strides_and_no_others(random: np.random.Generato
     assert list(strides) == ["level", "noise", "clock"]
     assert 5 <= strides["level"] <= 9
     assert (strides["noise"], strides["clock"]) == (1, 0)
-    rule = watched(policy, rows, 1e6).drift
+    counts = np.full(2, 2500, np.uint64)
+    known = [FeatureReference("x", name, 5000, 0.0, 1.0, np.zeros(1), counts) for name in strides]
+    rule = watched(policy, known, rows, 1e6).drift
     assert rule is not None
     assert (rule.average_run_length, rule.strides) == (1e6, {"level": strides["level"], "clock": 0})
     clock = {**rows, "x": np.repeat(rows["x"][..., 2:], 3, axis=2)}
     with pytest.raises(DataError, match="rows depend on each other however far apart they are"):
-        watched(policy, clock, 1e6)
+        watched(policy, known, clock, 1e6)
+    with pytest.raises(DataError, match="no input has one number a feature that varies"):
+        watched(policy, [], rows, 1e6)

@@ -186,7 +186,8 @@ def state_record(rule: dict[str, Any]) -> bytes:
 def drift_record(rule: dict[str, Any]) -> bytes:
     """The word that there is a drift rule, and the rule; keyword arguments of PolicyBuilder.set_drift."""
     record = struct.pack("<BddB", 1, rule["average_run_length"], rule["effect"], rule["verdict"])
-    return record + struct.pack(f"<{len(rule['strides'])}I", *rule["strides"])
+    record += struct.pack(f"<{len(rule['strides'])}I", *rule["strides"])
+    return record + struct.pack(f"<{len(rule['outside'])}Q", *rule["outside"])
 
 
 def ending(
@@ -279,7 +280,13 @@ DISTANCE: dict[str, Any] = {
     "projection": ((1.0, 0.0), (0.5, -0.5)),
 }
 # Of "gr\u00f6sse" alone: no other feature has a reference.
-DRIFT: dict[str, Any] = {"average_run_length": 1e6, "effect": 0.01, "verdict": 1, "strides": (5, 0, 0, 0)}
+DRIFT: dict[str, Any] = {
+    "average_run_length": 1e6,
+    "effect": 0.01,
+    "verdict": 1,
+    "strides": (5, 0, 0, 0),
+    "outside": (0, 0, 0, 0),
+}
 STATE: dict[str, Any] = {"input": "h", "output": "next h", "row_axis": 0}
 # Reason codes, none of them for any; sources.
 FALLBACKS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((22, 29), (1, 2, 3, 4, 5)), ((), (4,))]

@@ -105,11 +105,20 @@ HEADER_FAULTS = {
     "every input a state": guard([raw.input_record(STATE_INPUT, [PLAIN])], [STATE_OUTPUT], end=ONE_STATE),
     "distance neither there nor not": guard([raw.input_record(INPUT, [FEATURE, PLAIN], distance=b"\2")], [Y]),
     "a drift rule neither there nor not": guard([X], [Y], end=bytes(3) + b"\2"),
-    "a drift rule beyond the file": guard([X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1,)})),
-    "nothing watched": guard([X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (0, 0)})),
-    "watched without a reference": guard([X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1, 1)})),
+    "a drift rule beyond the file": guard(
+        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1,), "outside": ()})
+    ),
+    "nothing watched": guard(
+        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (0, 0), "outside": (0, 0)})
+    ),
+    "watched without a reference": guard(
+        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1, 1), "outside": (0, 0)})
+    ),
     "an average run length of 99": guard(
-        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "average_run_length": 99.0, "strides": (1, 0)})
+        [X],
+        [Y],
+        end=bytes(3)
+        + raw.drift_record({**raw.DRIFT, "average_run_length": 99.0, "strides": (1, 0), "outside": (0, 0)}),
     ),
     "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(5)),
     "check 19": checked((19, {"verdict": 2, "low": 0.0})),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_rai.errors import EdgeRaiError, RuntimeMissingError, UnreadableError
 from edge_rai_converters.cli.options import add_data, images
+from edge_rai_converters.given import check_parent
 
 if TYPE_CHECKING:
     from edge_rai_converters.gate import Cell, GateReport
 
 _MODEL = "an .onnx or .tflite file, a bundle, or another file that convert takes"
 # Their exit statuses are about the machine; all others would be taken for a verdict.
-_ELSEWHERE = (RuntimeMissingError, ModuleNotFoundError, UnreadableError)
-_MOST_SHOWN = 40
+_ELSEWHERE = (RuntimeMissingError, ModuleNotFoundError, UnreadableError, FileNotFoundError)
+_MOST_SHOWN, _MOST_PASSING = 40, 12
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +28,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "gate",
         help="judge a compressed model against its original, slice by slice",
         description="Exits 0 when every declared metric of every declared slice is shown to be no worse by its margin, "
-        "or somebody answers for it; 1 when not, which not enough rows are too; 2 when nothing could be judged.",
+        "or somebody answers for it; 1 when not, which not enough rows are too; 2 when nothing could be judged; 3 when "
+        "a component is missing; 4 when a file is not there, or cannot be read or written.",
     )
     parser.add_argument("candidate", metavar="CANDIDATE", help=_MODEL)
     parser.add_argument("--against", required=True, metavar="ORIGINAL", help=f"what it came from: {_MODEL}")
@@ -46,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     from edge_rai_converters.cli.report import Stages
     from edge_rai_converters.gate import gate, junit
 
+    # Before anything is looked at: a look at sealed data is spent, whatever becomes of its report.
+    if args.junit:
+        _check_writable(Path(args.junit))
     try:
         with Stages("gate") as stages:
             report = gate(
@@ -63,32 +70,62 @@ def run(args: argparse.Namespace) -> int:
         raise
     except EdgeRaiError as error:
         raise ValueError(str(error)) from error
-    if args.junit:
-        Path(args.junit).write_bytes(junit(report))
     if args.json:
         print(json.dumps(report.as_json(), sort_keys=True, indent=1, allow_nan=False))
     else:
         _print(report)
+    if args.junit:
+        Path(args.junit).write_bytes(junit(report))
     return int(not report.passed)
+
+
+def _check_writable(path: Path) -> None:
+    check_parent(path)
+    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+        raise PermissionError(f"{path} cannot be written: expected the name of a file for JUnit's XML")
 
 
 def _print(report: GateReport) -> None:
     shown = [cell for cell in report.cells if cell.verdict != "pass" or cell.waiver is not None][:_MOST_SHOWN]
     for cell in shown:
         print(f"{_mark(cell):13}{cell.name}: {cell.reason}.{_waiver(cell)}")
-    rest = sum(cell.verdict == "pass" for cell in report.cells)
-    hidden = len(report.cells) - len(shown) - rest
+    passing = [cell for cell in report.cells if cell.verdict == "pass" and cell.waiver is None]
+    hidden = len(report.cells) - len(shown) - len(passing)
     if hidden:
         print(f"and {hidden} more that do not pass; --json has all of them")
+    if report.passed:
+        _print_passing(passing)
     for note in report.notes:
         print(f"note: {note}.")
-    whole = report.alpha >= 1 - report.confidence - 1e-12
-    spent = "" if whole else f", and {1 - report.alpha:.4g} in this look at sealed data"
+    attempt = report.facts["attempt"]
+    look = "" if attempt is None else f" (look {attempt['number']} of {attempt['of']} at sealed data)"
     standing = sum(1 for _ in report.standing())
+    count = sum(cell.verdict == "pass" for cell in report.cells)
     print(
-        f"{report.verdict}: {rest} of {len(report.cells)} cells pass, each with {report.confidence:.4g} "
-        f"confidence{spent}; {standing} stop the release"
+        f"{report.verdict}: {count} of {len(report.cells)} cells pass, each with {1 - report.alpha:.4g} "
+        f"confidence{look}; {standing} stop the release"
     )
+
+
+def _print_passing(cells: Sequence[Cell]) -> None:
+    """A table of those that came closest to their margins."""
+    from edge_rai_converters.gate.sentences import amount
+
+    closest = sorted(cells, key=lambda cell: (-cell.loss_high / cell.margin, cell.name))[:_MOST_PASSING]
+    table = [("passes, closest to its margin first", "original", "candidate", "worse by at most", "margin")]
+    for cell in closest:
+        metric = cell.measured.metric
+        figures = (f"{cell.measured.original:.4g}", f"{cell.measured.candidate:.4g}")
+        table.append((cell.name, *figures, amount(metric, cell.loss_high), amount(metric, cell.margin)))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for name, *rest in table:
+        print(
+            "  ".join(
+                [name.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))]
+            )
+        )
+    more = f"and {len(cells) - len(closest)} more that pass; " if len(cells) > len(closest) else ""
+    print(f"{more}--json has every figure")
 
 
 def _mark(cell: Cell) -> str:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{row['name']!s:32}{numbers}{row['bins']:>6}{_strings(row)}")
     print_not_taken(learned.dataset.not_taken)
     print_distances(learned.distances, learned.without_distance)
-    print_watched(learned.policy)
+    print_watched(learned.policy.drift)
     print(f"wrote:  {folder / 'policy.toml'}, {folder / 'reference.json'} ({len(learned.calibration)} rows)")
     return 0
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_rai.bundle import Format
-    from edge_rai.policy import Policy
+    from edge_rai.policy import Drift
     from edge_rai_converters.candidates import Candidate
     from edge_rai_converters.compare import Comparison
     from edge_rai_converters.conversion import ConversionReport
@@ -85,6 +85,7 @@ def print_report(report: ConversionReport) -> None:
     if report.unrecorded:
         print(f"left out: {', '.join(report.unrecorded)} (no tensors of numbers: not compared, no golden vectors)")
     print_distances(report.distances, report.without_distance)
+    print_watched(report.drift)
     _print_guard(report)
     batch = "rows are judged one by one" if report.batched else "a call is one row"
     learned = f"{number_of(report.features, 'feature')}, {number_of(report.calibration_rows, 'calibration row')}"
@@ -176,14 +177,18 @@ def print_distances(reports: Sequence[DistanceReport], without: Mapping[str, str
         print(f"distance: none of {', '.join(name for name in without if without[name] == why)}: {why}")
 
 
-def print_watched(policy: Policy) -> None:
-    """One line, what is watched for drift and how often; none where nothing is."""
-    if policy.drift is None:
+def print_watched(drift: Drift | None) -> None:
+    """One line, how features are watched for drift; none where they are not."""
+    if drift is None:
         return
-    strides = policy.drift.strides.values()
-    idle = [name for name, stride in policy.drift.strides.items() if stride == 0]
-    often = f"some once in up to {max(strides)} rows, as rows depend on each other" if any(strides) else "in every row"
-    print(f"drift:  watched, a false alarm once in {policy.drift.average_run_length:g} rows at most; {often}")
+    strides = drift.strides
+    idle = [name for name, stride in strides.items() if stride == 0]
+    often = f"some once in up to {max(strides.values())} rows" if any(strides.values()) else "in every row"
+    print(
+        f"drift:  watched, a false alarm once in {drift.average_run_length:g} rows at most; features are looked at "
+        + often
+        + f", {number_of(len(idle), 'feature')} not at all" * bool(idle)
+    )
     if idle:
         shown = ", ".join(map(repr, idle[:_SHOWN])) + f" and {len(idle) - _SHOWN} more" * (len(idle) > _SHOWN)
         print(f"drift:  not watched, as rows depend on each other however far apart they are: {shown}")

@@ -73,9 +73,7 @@ def rows_of(
     outputs = original.outputs
     if rule.output and rule.output not in outputs:
         raise DataError(f"there is no output {rule.output!r}; the models have {', '.join(map(repr, outputs))}")
-    missing = [name for name in outputs if name not in candidate.outputs]
-    if missing and (not rule.output or rule.output in missing):
-        raise DataError(f"the candidate has no output {missing[0]!r}, which the original has; make it of the original")
+    _check_outputs(outputs, candidate.outputs, rule)
     kind = rule.kind or _kind(outputs, labels.values, rule)
     if kind == "other":
         nothing = Predicted(np.zeros(sum(len(next(iter(part.values()))) for part in original.parts())))
@@ -92,6 +90,16 @@ def rows_of(
         losses=losses or {},
         place=labels.place,
     )
+
+
+def _check_outputs(wanted: Mapping[str, Output], there: Mapping[str, Output], rule: AnswerRule) -> None:
+    missing = [name for name in wanted if name not in there]
+    if missing and (not rule.output or rule.output in missing):
+        raise DataError(
+            f"the candidate has no output {missing[0]!r}, which the original has; its own are "
+            f"{', '.join(map(repr, there))}: make it of the original, and export a scikit-learn model without ZipMap "
+            "(zipmap=False) both times, or both times with it"
+        )
 
 
 def _kind(outputs: Mapping[str, Output], labels: Array | None, rule: AnswerRule) -> Kind:

@@ -16,6 +16,7 @@ from edge_rai_converters.answered import Answered
 from edge_rai_converters.candidates import Candidate, Forms
 from edge_rai_converters.choose import Choice
 from edge_rai_converters.data.labels import Classes, model_classes, model_numbers
+from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.answers import Labels, rows_of
 from edge_rai_converters.gate.cells import GateReport
 from edge_rai_converters.gate.judge import judge
@@ -40,8 +41,9 @@ class Gatekeeper:
         today: Decides which waivers have expired.
 
     Raises:
-        PolicyError: The policy's data are sealed: a conversion looks more than once.
-        DataError: The held-back rows cannot be judged by it; found before any candidate is made.
+        PolicyError: The policy's data are sealed: a conversion looks more than once. Or the held-back rows cannot be
+            judged by it; found before any candidate is made.
+        MissingFileError: The file with the columns is not there.
     """
 
     def __init__(self, learned: Learned, policy: GatePolicy, columns: str | Path, today: date) -> None:
@@ -51,8 +53,15 @@ class Gatekeeper:
                 "sealed data are for edge-rai gate, which looks once; leave [holdout] out of a conversion"
             )
         self._learned, self._today = learned, today
+        try:
+            self._read(Path(columns))
+        except DataError as error:
+            raise PolicyError(f"the gate's policy cannot be held to these data: {error}") from error
+
+    def _read(self, file: Path) -> None:
+        learned = self._learned
         rows, index = learned.dataset, learned.held_back
-        file, wanted = Path(columns), needed_columns(policy)
+        wanted = needed_columns(self.policy)
         found = read_columns(file, open_columns(file) if wanted else {}, wanted, rows)
         self._columns = {name: values[index] for name, values in found.items()}
         self._labels = Labels(

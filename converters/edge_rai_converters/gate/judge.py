@@ -32,6 +32,8 @@ from edge_rai_converters.gate.slices import Index, Slices, make_slices
 from edge_rai_converters.gate.waivers import waived
 from edge_rai_converters.words import number_of
 
+_SHOWN = 3
+
 
 def judge(
     rows: Rows,
@@ -78,7 +80,7 @@ def judge(
         measured=tuple(_all_measured(measured, slices)),
         fairness=tuple(fairness(measured, slices)),
         calibration=tuple(calibrations(rows, policy, slices)),
-        notes=(*notes, *_notes(rows, policy)),
+        notes=(*notes, *_notes(rows, policy), *_empty(slices)),
         facts=facts or {},
     )
 
@@ -243,6 +245,14 @@ def _refuse_unlabelled(rows: Rows, policy: GatePolicy) -> None:
             f"{number_of(count, 'row')} of {len(rows):,} without a label, first {first}; label them, leave them out, "
             'or count their flips as losses: unlabelled = "flips"'
         )
+
+
+def _empty(slices: Slices) -> Sequence[str]:
+    if not slices.empty:
+        return ()
+    shown, count = "; ".join(slices.empty[:_SHOWN]), len(slices.empty)
+    more = f"; and {count - _SHOWN:,} more" * (count > _SHOWN)
+    return (f"nothing is said of {number_of(count, 'intersection')} without a row: {shown}{more}",)
 
 
 def _notes(rows: Rows, policy: GatePolicy) -> Sequence[str]:

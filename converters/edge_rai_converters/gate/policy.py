@@ -48,12 +48,16 @@ def parse_gate_policy(text: str, where: str = "gate.toml") -> GatePolicy:
         PolicyError: As ``load_gate_policy``.
     """
     try:
-        # By way of JSON: pydantic's strict mode then still takes arrays for tuples, and nothing else for anything.
-        return TypeAdapter(GatePolicy).validate_json(json.dumps(tomllib.loads(text), default=_day))
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{where}: not TOML: {error}") from error
+    if "format_version" not in document:
+        raise PolicyError(f"{where}: says no format_version; begin it with the line format_version = 1")
+    try:
+        # By way of JSON: pydantic's strict mode then still takes arrays for tuples, and nothing else for anything.
+        return TypeAdapter(GatePolicy).validate_json(json.dumps(document, default=_day))
     except ValidationError as error:
-        raise PolicyError(f"{where}: {explain(error)}") from error
+        raise PolicyError(f"{where}: {explain(error).removeprefix('document: ')}") from error
 
 
 def _day(value: Any) -> str:

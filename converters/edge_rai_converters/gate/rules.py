@@ -68,7 +68,8 @@ class ColumnRule:
     """How a column of the data makes groups.
 
     Attributes:
-        bins: Rising edges of a column of numbers: [30, 50] makes "below 30", "30 to below 50", "50 and above".
+        bins: Rising edges of a column of numbers: [30, 50] makes "below 30", "30 to below 50", "50 and above". A group
+            without a row is refused.
         groups: The values that must be there; a group without a row is refused. Empty: whatever is there.
     """
 
@@ -212,6 +213,7 @@ class GatePolicy:
             raise ValueError("no margin is declared, so nothing can be judged; give [margins], such as accuracy = 0.01")
         if self.slice_margins and not self.slices:
             raise ValueError("slice_margins are declared and no slices; give [[slices]], or [margins] of all rows")
+        self._check_slices()
         for margins in (self.margins, self.slice_margins, *(rule.margins for rule in self.slices)):
             for metric, margin in margins.items():
                 self._check_margin(metric, margin)
@@ -221,6 +223,19 @@ class GatePolicy:
         for name, span in self.loss_spans.items():
             _positive(f"loss_spans.{name}", span)
         self._check_parents(set(seen))
+
+    def _check_slices(self) -> None:
+        """Refuses what would be passed over: slices that nothing is judged of, and groups of no slice."""
+        parents = {frozenset(rule.merge_into or ()) for rule in self.slices}
+        for rule in self.slices:
+            if not self.margins_of(rule) and frozenset(rule.by) not in parents:
+                raise ValueError(
+                    f"slices by {', '.join(rule.by)} are declared and no margin of theirs; give [slice_margins], such "
+                    "as accuracy = 0.02, or margins under [[slices]]"
+                )
+        unused = self.columns.keys() - {name for rule in self.slices for name in rule.by}
+        if unused:
+            raise ValueError(f"[columns.{min(unused)}] is declared, and no slices are by it; name it in [[slices]]")
 
     def _check_margin(self, metric: str, margin: float) -> None:
         name, _ = split(metric)

@@ -196,10 +196,17 @@ def _source(original: Opened, candidate: Opened) -> SourceModel:
         )
         if wanted != given:
             raise DataError(
-                f"{candidate.name} takes {', '.join(map(repr, given))}, and {original.name} "
-                f"{', '.join(map(repr, wanted))}, or in other types or shapes; models are judged on the same rows"
+                f"{candidate.name} takes {_inputs(candidate.source)}, and {original.name} {_inputs(source)}; "
+                "give two models that take the same rows"
             )
     return source
+
+
+def _inputs(model: SourceModel) -> str:
+    return ", ".join(
+        f"{spec.name!r} ({spec.dtype}, {' x '.join('any' if size is None else str(size) for size in spec.shape)})"
+        for spec in model.inputs
+    )
 
 
 def _losses(

@@ -29,9 +29,16 @@ def _reason(cell: Cell, confidence: float, able: bool) -> str:
         return f"worse by less than {margin}: by at most {limit}, {sure}"
     if cell.verdict == "fail":
         return f"harm is shown: {_moved(cell)} (p = {cell.p_worse:.2g} after Holm), and not less than {margin}"
-    few = "" if able else f"; {number_of(cell.measured.rows, 'row')} cannot pass whatever is in them"
-    more = "" if cell.rows_needed is None else f"; about {cell.rows_needed:,} rows would settle it"
-    return f"not settled: {_moved(cell)}, perhaps worse by as much as {limit}, where {margin} is too much{few}{more}"
+    rows = cell.measured.rows
+    few = "" if able else f"; {number_of(rows, 'row')} cannot pass whatever is in {'it' if rows == 1 else 'them'}"
+    perhaps = f"perhaps worse by as much as {limit}, where {margin} is too much"
+    return f"not settled: {_moved(cell)}, {perhaps}{few}{_more(cell)}"
+
+
+def _more(cell: Cell) -> str:
+    if cell.loss >= cell.margin:
+        return "; it is as much in these rows already, so that more rows like them can only fail it"
+    return "" if cell.rows_needed is None else f"; about {cell.rows_needed:,} rows would settle it"
 
 
 def _moved(cell: Cell) -> str:

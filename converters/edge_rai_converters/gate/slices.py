@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise, product
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +47,13 @@ class Slices:
         slices: All rows first.
         parents: (S,) place of the slice that stands in for each; -1: none.
         families: All rows first.
+        empty: Names of intersections that no row is in, of groups that there are.
     """
 
     slices: tuple[Slice, ...]
     parents: Index
     families: tuple[Family, ...]
+    empty: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -101,12 +103,25 @@ def make_slices(columns: Mapping[str, Array], labelled: Mask, policy: GatePolicy
     parents = np.concatenate([_parents(family, places) for family in families])
     rows = np.concatenate([np.bincount(family.codes, minlength=family.count) for family in families])
     known = np.concatenate([np.bincount(family.codes[labelled], minlength=family.count) for family in families])
-    titles = [", ".join(f"{column}={group}" for column, group in entry.items()) or ALL_ROWS for entry in named]
+    titles = [_title(entry) for entry in named]
     made = tuple(
         Slice(titles[place], entry, int(rows[place]), int(known[place]), titles[parent] if parent >= 0 else None)
         for place, (entry, parent) in enumerate(zip(named, parents.tolist(), strict=True))
     )
-    return Slices(made, parents, tuple(families))
+    there = {frozenset(entry.items()) for entry in named}
+    empty = (entry for rule in policy.slices if len(rule.by) > 1 for entry in _every(rule, groups))
+    absent = tuple(_title(entry) for entry in empty if frozenset(entry.items()) not in there)
+    return Slices(made, parents, tuple(families), absent)
+
+
+def _title(groups: Mapping[str, str]) -> str:
+    return ", ".join(f"{column}={group}" for column, group in groups.items()) or ALL_ROWS
+
+
+def _every(rule: SliceRule, groups: Mapping[str, tuple[Index, tuple[str, ...]]]) -> Iterator[Mapping[str, str]]:
+    """Every intersection that a rule could make of groups that have a name, as far as they can be counted."""
+    names = [[group for group in groups[name][1] if group != MISSING] for name in rule.by]
+    return (dict(zip(rule.by, entry, strict=True)) for entry in islice(product(*names), _MOST_SLICES))
 
 
 def _groups(name: str, columns: Mapping[str, Array], rule: ColumnRule) -> tuple[Index, tuple[str, ...]]:
@@ -151,10 +166,14 @@ def _binned(name: str, column: Array, bins: tuple[float, ...]) -> tuple[Index, t
     names = (f"below {edges[0]}", *between, f"{edges[-1]} and above")
     values = column.astype(np.float64)
     codes = np.where(np.isnan(values), -1, np.digitize(values, bins)).astype(np.int64)
-    there = np.unique(codes[codes >= 0])
-    places = np.full(len(names) + 1, -1, np.int64)
-    places[there] = np.arange(len(there))
-    return places[codes], tuple(names[place] for place in there)
+    empty = np.bincount(codes[codes >= 0], minlength=len(names)) == 0
+    if empty.any():
+        absent = names[int(empty.argmax())]
+        raise DataError(
+            f"column {name!r} has no row of the group {absent!r}, which the bins of [columns.{name}] declare; give "
+            "data with such rows, or take that edge out"
+        )
+    return codes, names
 
 
 def _intersections(
