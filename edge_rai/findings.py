@@ -21,6 +21,8 @@ def explain(error: ValidationError) -> str:
         message = finding["msg"].removeprefix("Value error, ")
         if finding["type"] == "unexpected_keyword_argument":
             message = "there is no such field"
+        elif finding["type"] == "missing":
+            message = "this must be there, and is not"
         value = finding["input"]
         shown = f" is {value!r}" if isinstance(value, str | int | float | bool) and len(repr(value)) < 80 else ""
         sentences.append(f"{path.lstrip('.') or 'document'}{shown}: {message}")

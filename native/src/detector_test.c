@@ -270,7 +270,7 @@ static void blocks_of_any_size_and_strides_leave_the_same_state(void) {
         for (size_t f = 0; f < WIDTH; f++) cells[row][f] = (uint8_t)(next_bits() % ER_CELLS);
     for (size_t row = 0; row < ROWS; row++) er_detect(one, bets, strides, FEATURES, cells[row], WIDTH, row, 1);
     for (size_t row = 0, some; row < ROWS; row += some) {
-        some = 1 + next_bits() % 20;
+        some = 1 + (size_t)(next_bits() % 20);
         if (some > ROWS - row) some = ROWS - row;
         er_detect(blocks, bets, strides, FEATURES, cells[row], WIDTH, row, some);
     }

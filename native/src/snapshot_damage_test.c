@@ -86,7 +86,7 @@ static size_t damage(uint8_t *bytes, size_t size) {
     for (uint64_t flips = draw(4); flips; flips--) bytes[draw(size)] ^= (uint8_t)(1u << draw(8));
     if (draw(8) == 0) bytes[draw(size)] = (uint8_t)draw(256);
     if (draw(16) == 0) memset(bytes + draw(size / 2), 0, size / 2);
-    return draw(4) ? size : draw(size + 1);
+    return draw(4) ? size : (size_t)draw(size + 1);
 }
 
 static void read_all(const erai_snapshot *snapshot, const erai_snapshot *other) {

@@ -75,9 +75,14 @@ def run(folder: Path) -> Gate:
 
 def test_equal_copy_passes_with_status_0(run: Gate, capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        "pass: 13 of 13 cells pass, each with 0.95 confidence; 0 stop the release"
-    )
+    head, *table, more, last = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "passes, closest to its margin first"
+    assert len(table) == 12
+    limits = [line.split()[-4:] for line in table]
+    shares = [float(limit) / float(margin) for limit, _, margin, _ in limits]
+    assert shares == pytest.approx(sorted(shares, reverse=True), rel=0.01)
+    assert more == "and 1 more that pass; --json has every figure"
+    assert last == "pass: 13 of 13 cells pass, each with 0.95 confidence; 0 stop the release"
 
 
 def test_worse_model_ends_with_status_1_and_its_cells_worst_first(
@@ -98,6 +103,21 @@ def test_worse_model_ends_with_status_1_and_its_cells_worst_first(
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split()[0] == stopping[0]["verdict"]
     assert len(shown) == len(stopping) + 1
+
+
+@pytest.mark.parametrize("name", ["no folder/cells.xml", ""])
+def test_mistyped_place_of_junit_costs_no_look(run: Gate, folder: Path, name: str) -> None:
+    sealed(folder, 2)
+    assert run("copy.onnx", "--junit", str(folder / name)) == 4
+    assert not (folder / "data.csv.attempts.jsonl").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_verdict_is_printed_though_junit_cannot_be_written(run: Gate, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("copy.onnx", "--junit", "/dev/full") == 4
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].startswith("pass: 13 of 13 cells pass")
+    assert "No space left on device" in printed.err
 
 
 def test_columns_may_be_in_a_file_of_their_own(run: Gate, folder: Path) -> None:
@@ -130,6 +150,13 @@ def replaced(path: Path, before: str, after: str) -> None:
         ("accuracy = 0.02", "ece = 0.02", "ece cannot be judged: it is above 0 even where nothing is wrong"),
         ("accuracy = 0.02", "mae = 0.02", "mae needs [answer] largest_error: what an error counts at most"),
         ("format_version = 1", "format_version = 2", "format_version is 2: Input should be 1"),
+        ("format_version = 1", "", "gate.toml: says no format_version; begin it with the line format_version = 1"),
+        (
+            "[columns.age]",
+            '[[waivers]]\ncell = "tpr of site=Ulm"\n[columns.age]',
+            "gate.toml: waivers[0].person: this must be there, and is not; waivers[0].reason: ",
+        ),
+        ("bins = [50]", "bins = [10, 17, 50]", "column 'age' has no row of the group 'below 10', which the bins"),
         ("[margins]", "[margin]", "margin: there is no such field"),
         ("accuracy = 0.02", "accuracy = ", "not TOML"),
         ("[[slices]]", "[[slice]]", "slice: "),
@@ -157,19 +184,26 @@ def test_policy_without_a_margin_ends_with_status_2(
 
 
 @pytest.mark.parametrize(
-    ("candidate", "data", "labels", "said"),
+    ("status", "candidate", "data", "labels", "said"),
     [
-        ("none.onnx", "data.csv", "state", "none.onnx: there is no such file or folder; expected a model or a bundle"),
-        ("noise.onnx", "data.csv", "state", "noise.onnx: not an ONNX model"),
-        ("copy.onnx", "none.csv", "state", "there is no such file or folder; expected reference rows"),
-        ("copy.onnx", "data.csv", "grade", "labels 'grade' are neither a file nor in"),
+        (4, "none.onnx", "data.csv", "state", "none.onnx: there is no such file or folder; expected a model or a"),
+        (2, "noise.onnx", "data.csv", "state", "noise.onnx: not an ONNX model"),
+        (4, "copy.onnx", "none.csv", "state", "there is no such file or folder; expected reference rows"),
+        (2, "copy.onnx", "data.csv", "grade", "labels 'grade' are neither a file nor in"),
     ],
 )
-def test_bad_data_and_models_end_with_status_2(
-    run: Gate, folder: Path, capsys: pytest.CaptureFixture[str], candidate: str, data: str, labels: str, said: str
+def test_bad_data_and_models_end_with_status_2_and_missing_files_with_4(
+    run: Gate,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    candidate: str,
+    data: str,
+    labels: str,
+    said: str,
 ) -> None:
     (folder / "noise.onnx").write_bytes(b"no model")
-    assert run(candidate, data=data, labels=labels) == 2
+    assert run(candidate, data=data, labels=labels) == status
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -198,7 +232,23 @@ def test_models_of_other_inputs_are_not_judged(
 ) -> None:
     shutil.copy(digits / "cnn.onnx", folder / "cnn.onnx")
     assert run("cnn.onnx") == 2
-    assert "cnn.onnx takes 'image', and original.onnx 'X', or in other types or shapes" in capsys.readouterr().err
+    said = (
+        "cnn.onnx takes 'image' (float32, any x 1 x 8 x 8), and original.onnx 'X' (float32, any x 30); give two models"
+    )
+    assert said in capsys.readouterr().err
+
+
+def test_candidate_of_other_outputs_has_its_own_named(
+    run: Gate, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(folder / "copy.onnx")
+    names = [output.name for output in model.graph.output]
+    renamed = onnx.compose.add_prefix(model, "other_", rename_inputs=False, rename_nodes=False)
+    onnx.save(renamed, folder / "other.onnx")
+    assert run("other.onnx") == 2
+    said = capsys.readouterr().err
+    assert f"the candidate has no output {names[0]!r}, which the original has; its own are 'other_{names[0]}'" in said
+    assert "without ZipMap" in said
 
 
 def sealed(folder: Path, attempts: int) -> None:
@@ -210,7 +260,7 @@ def sealed(folder: Path, attempts: int) -> None:
 def test_looks_at_sealed_data_are_counted_and_end(run: Gate, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sealed(folder, 2)
     run()
-    assert "and 0.975 in this look at sealed data" in capsys.readouterr().out
+    assert "each with 0.975 confidence (look 1 of 2 at sealed data); " in capsys.readouterr().out
     run("worse.onnx")
     log = folder / "data.csv.attempts.jsonl"
     entries = [json.loads(line) for line in log.read_text().splitlines()]
@@ -222,6 +272,13 @@ def test_looks_at_sealed_data_are_counted_and_end(run: Gate, folder: Path, capsy
     replaced(folder / "gate.toml", "accuracy = 0.02", "accuracy = 0.03")
     assert run() == 2
     assert "all 2 looks at these data were taken" in capsys.readouterr().err
+
+
+def test_policy_that_does_not_fit_costs_no_look(run: Gate, folder: Path) -> None:
+    sealed(folder, 2)
+    replaced(folder / "gate.toml", "bins = [50]", "bins = [10, 50]")
+    assert run() == 2
+    assert not (folder / "data.csv.attempts.jsonl").exists()
 
 
 def test_other_data_than_the_sealed_are_refused(run: Gate, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

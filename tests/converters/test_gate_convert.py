@@ -11,7 +11,6 @@ import pytest
 from edge_rai import bundle, cli
 from edge_rai.errors import PolicyError
 from edge_rai_converters import AccuracyDropError, convert
-from edge_rai_converters.errors import DataError
 from support.json_schema import faults
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/formats/gate.schema.json").read_text())
@@ -99,7 +98,7 @@ def test_what_was_insisted_on_and_does_not_pass_is_not_written(tumours: Path, gr
 
 def test_policies_that_cannot_be_judged_stop_a_conversion_early(tumours: Path, tmp_path: Path) -> None:
     for text, error, said in (
-        (LENIENT, DataError, "no column 'site', which the gate's policy names"),
+        (LENIENT, PolicyError, "no column 'site', which the gate's policy names"),
         (LENIENT.replace("accuracy", "accurate"), PolicyError, "there is no metric 'accurate'"),
         (
             f'format_version = 1\n[margins]\naccuracy = 0.1\n[holdout]\nsha256 = "{"0" * 64}"\nattempts = 1\n',
@@ -131,3 +130,16 @@ def test_command_says_what_the_gate_said(
     arguments += ["--gate", str(written(tmp_path, LENIENT)), "--groups", str(groups), "--quantize", "none"]
     assert cli.main([*arguments, "--prune", "none", "--reproducible", "-o", str(tmp_path / "out")]) == 0
     assert "gate:   pass, 4 cells: evidence/gate.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("labels", [["--labels", "y"], []])
+def test_command_ends_with_status_2_where_the_gate_would(
+    tumours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[str]
+) -> None:
+    policy = LENIENT if labels else LENIENT[: LENIENT.index("[slice_margins]")]
+    arguments = ["convert", str(tumours / "mlp.onnx"), "--data", str(tumours / "data.npz"), *labels]
+    arguments += ["--gate", str(written(tmp_path, policy)), "-o", str(tmp_path / "out")]
+    assert cli.main(arguments) == 2
+    said = "no column 'site'" if labels else "'accuracy' needs labels; give --labels"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

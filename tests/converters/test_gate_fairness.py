@@ -18,6 +18,8 @@ POLICY = parse_gate_policy(
 format_version = 1
 [margins]
 accuracy = 0.05
+[slice_margins]
+accuracy = 0.05
 [[slices]]
 by = ["sex"]
 [[slices]]

@@ -251,7 +251,7 @@ def test_bins_and_missing_values_make_groups() -> None:
     columns["age"][:50] = np.nan
     columns["sex"][:7] = np.nan
     policy = (
-        HEAD + "[margins]\naccuracy = 0.1\n[columns.age]\nbins = [30, 50.5]\n"
+        HEAD + "[slice_margins]\naccuracy = 0.1\n[columns.age]\nbins = [30, 50.5]\n"
         '[[slices]]\nby = ["age"]\n[[slices]]\nby = ["sex"]\n'
     )
     sizes = {entry.name: entry.rows for entry in judged(rows_of(labels, before, before, columns), policy).slices}
@@ -263,6 +263,25 @@ def test_bins_and_missing_values_make_groups() -> None:
     assert sizes["age=below 30"] == (columns["age"] < 30).sum()
 
 
+def test_intersections_without_rows_are_told() -> None:
+    labels, before, columns = people(np.random.default_rng(0), 2000)
+    columns["group"][columns["sex"] == "F"] = "A"
+    columns["sex"][:9] = np.nan
+    report = judged(rows_of(labels, before, before, columns), SLICED)
+    assert report.notes == (
+        "nothing is said of 4 intersections without a row: sex=F, group=B; sex=F, group=C; sex=F, group=D; and 1 more",
+    )
+
+
+def test_share_above_its_margin_asks_for_no_rows_to_pass() -> None:
+    labels, before, _ = people(np.random.default_rng(0), 4000)
+    after = flipped(before, np.arange(4000) < 41)
+    cell = judged(rows_of(labels, before, after), HEAD + "[margins]\nflips = 0.01").cells[0]
+    assert cell.verdict == "inconclusive"
+    assert cell.reason.startswith("not settled: 41 of 4,000 rows flipped, perhaps worse by as much as ")
+    assert cell.reason.endswith("so that more rows like them can only fail it")
+
+
 def test_refusals_are_one_sentence() -> None:
     labels, before, columns = people(np.random.default_rng(0), 400)
     rows = rows_of(labels, before, before, columns)
@@ -272,6 +291,10 @@ def test_refusals_are_one_sentence() -> None:
             "there is no column 'site' to make slices of; the data have 'sex', 'group', 'age'",
         ),
         ('[[slices]]\nby = ["sex"]\n[columns.sex]\ngroups = ["F", "X"]', "column 'sex' has no row of the group 'X'"),
+        (
+            '[[slices]]\nby = ["age"]\n[columns.age]\nbins = [10, 17, 200]',
+            "column 'age' has no row of the group 'below 10', which the bins of [columns.age] declare; give",
+        ),
         ('[[slices]]\nby = ["age"]', "different values, which make no slices; declare bins for it under"),
         ('[[slices]]\nby = ["sex"]\n[columns.sex]\nbins = [1]', "column 'sex' holds text, which no bins divide"),
         ("[margins]\nmae = 0.1\n[answer]\nlargest_error = 1", "'mae' is declared, but the models answer classes"),
@@ -279,7 +302,7 @@ def test_refusals_are_one_sentence() -> None:
         ("[margins]\ntpr = 0.1\n[answer]\npositive = 'ill'", "positive is 'ill', and the classes are '0', '1'"),
         ("[margins]\niou = 0.1\n[loss_spans]\niou = 1", "the margin of 'iou' is declared, but no such loss was given"),
     ):
-        wanted = policy if policy.startswith("[margins]") else f"[margins]\naccuracy = 0.1\n{policy}"
+        wanted = policy if policy.startswith("[margins]") else f"[slice_margins]\naccuracy = 0.1\n{policy}"
         with pytest.raises(DataError, match=said.replace("[", r"\[").replace("(", r"\(")):
             judged(rows, HEAD + wanted)
 
@@ -307,6 +330,12 @@ def test_answers_that_are_no_numbers_are_refused() -> None:
 def test_nothing_that_was_declared_is_passed_over() -> None:
     with pytest.raises(PolicyError, match="slice_margins are declared and no slices; give"):
         parse_gate_policy(HEAD + "[slice_margins]\naccuracy = 0.1")
+    sliced = HEAD + '[margins]\naccuracy = 0.1\n[[slices]]\nby = ["sex"]\n'
+    with pytest.raises(PolicyError, match="^gate.toml: slices by sex are declared and no margin of theirs; give"):
+        parse_gate_policy(sliced)
+    parse_gate_policy(sliced + '[[slices]]\nby = ["sex", "age"]\nmerge_into = ["sex"]\nmargins = { accuracy = 0.1 }')
+    with pytest.raises(PolicyError, match=r"\[columns.sex\] is declared, and no slices are by it; name it in"):
+        parse_gate_policy(HEAD + '[margins]\naccuracy = 0.1\n[columns.sex]\ngroups = ["F"]')
     labels, before, _ = people(np.random.default_rng(0), 400)
     rows = rows_of(labels, before, before)
     scoreless = Rows("classes", rows.classes, labels, Predicted(labels), Predicted(labels))

@@ -291,7 +291,7 @@ FAULTS: list[tuple[str, str, str]] = [
     ("step = 0.5", "step = -0.5", "step of 'grösse' is -0.5; it must be a number from 0"),
     ("step = 0.5", "step = inf", "step of 'grösse' is inf; it must be a number from 0"),
     ("mean = [-1, 4]", "mean = [4, -1]", r"mean of 'grösse' is \[4.0, -1.0\]; expected \[low, high\]"),
-    ("mean = [-1, 4]", "mean = [4]", r"features\[0\]\.mean\[1\]: Field required"),
+    ("mean = [-1, 4]", "mean = [4]", r"features\[0\]\.mean\[1\]: this must be there, and is not"),
     ("stddev = [0.01, inf]", "stddev = [-inf, inf]", "stddev of 'grösse' is .*at least one of them finite"),
     ("share = 0.5", "share = 50", "clipped.share is 50.0; it must be 0 to 1"),
     ("low = 0, high = 255", "low = 255, high = 0", r"clipped, \[low, high\], is \[255.0, 0.0\]"),

@@ -80,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_writable(path: Path) -> None:
-    check_parent(path)
-    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+    if not path.exists():
+        check_parent(path)
+    elif path.is_dir() or not os.access(path, os.W_OK):
         raise PermissionError(f"{path} cannot be written: expected the name of a file for JUnit's XML")
 
 
@@ -115,15 +116,13 @@ def _print_passing(cells: Sequence[Cell]) -> None:
     table = [("passes, closest to its margin first", "original", "candidate", "worse by at most", "margin")]
     for cell in closest:
         metric = cell.measured.metric
-        figures = (f"{cell.measured.original:.4g}", f"{cell.measured.candidate:.4g}")
-        table.append((cell.name, *figures, amount(metric, cell.loss_high), amount(metric, cell.margin)))
+        both = (f"{cell.measured.original:.4g}", f"{cell.measured.candidate:.4g}")
+        within = "" if cell.merged_into is None else f" (within {cell.merged_into})"
+        table.append((cell.name + within, *both, amount(metric, cell.loss_high), amount(metric, cell.margin)))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for name, *rest in table:
-        print(
-            "  ".join(
-                [name.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))]
-            )
-        )
+        figures = tuple(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))
+        print("  ".join([name.ljust(widths[0]), *figures]))
     more = f"and {len(cells) - len(closest)} more that pass; " if len(cells) > len(closest) else ""
     print(f"{more}--json has every figure")
 

@@ -57,9 +57,7 @@ def judge(
         PolicyError: A waiver is for a cell that is not there.
     """
     level = policy.alpha if alpha is None else alpha
-    _refuse_unlabelled(rows, policy)
-    slices = make_slices(rows.columns, rows.labelled, policy)
-    margins = _margins(slices, rows, policy)
+    slices, margins = divided(rows, policy)
     clusters = _clusters(rows, policy)
     table = _Table(slices, level)
     measured: dict[str, Counted] = {}
@@ -83,6 +81,24 @@ def judge(
         notes=(*notes, *_notes(rows, policy), *_empty(slices)),
         facts=facts or {},
     )
+
+
+def divided(rows: Rows, policy: GatePolicy) -> tuple[Slices, dict[str, Floats]]:
+    """Slices and their margins; nothing is looked at but who the rows are of.
+
+    Args:
+        rows: What both models answered.
+        policy: See ``judge``.
+
+    Returns:
+        The slices, and by metric (S,) margins, NaN where none is declared.
+
+    Raises:
+        DataError: The rows lack labels, a column or a group; or the margin is of a metric that they cannot have.
+    """
+    _refuse_unlabelled(rows, policy)
+    slices = make_slices(rows.columns, rows.labelled, policy)
+    return slices, _margins(slices, rows, policy)
 
 
 def _counted(measure: Measure, slices: Slices, alpha: float) -> Counted:

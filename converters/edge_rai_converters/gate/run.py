@@ -20,7 +20,7 @@ from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.answers import Labels, rows_of
 from edge_rai_converters.gate.attempts import Attempt, Look, take
 from edge_rai_converters.gate.cells import GateReport
-from edge_rai_converters.gate.judge import judge
+from edge_rai_converters.gate.judge import divided, judge
 from edge_rai_converters.gate.opening import Opened, open_model
 from edge_rai_converters.gate.policy import load_gate_policy
 from edge_rai_converters.gate.reading import (
@@ -128,6 +128,7 @@ def gate(
         asked = Asked(known, columns, losses or {}, images, feature_names)
         evaluated = evaluate(candidate, original, Path(path), policy, asked, progress)
         progress("judging")
+        divided(evaluated.rows, policy)  # before a look is spent on a policy that does not fit these rows
         attempt = _attempt(Path(path), policy, evaluated, moment)
         alpha = None if attempt is None else policy.alpha / attempt.of
         facts = {**evaluated.facts, "attempt": None if attempt is None else asdict(attempt)}

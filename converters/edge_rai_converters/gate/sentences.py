@@ -37,7 +37,7 @@ def _reason(cell: Cell, confidence: float, able: bool) -> str:
 
 def _more(cell: Cell) -> str:
     if cell.loss >= cell.margin:
-        return "; it is as much in these rows already, so that more rows like them can only fail it"
+        return "; it is that much in these rows already, so that more rows like them can only fail it"
     return "" if cell.rows_needed is None else f"; about {cell.rows_needed:,} rows would settle it"
 
 
