@@ -30,7 +30,9 @@ def litert_contender(model: bytes, threads: int, feeds: Feeds) -> Contender:
 
     It is resized to the first call's shapes. Where the model stores integers, floats are quantized beforehand.
     """
-    interpreter = import_module("ai_edge_litert.interpreter").Interpreter(model_content=model, num_threads=threads)
+    interpreter = import_module("ai_edge_litert.interpreter").Interpreter(
+        model_content=model, num_threads=threads or None
+    )
     details = interpreter.get_input_details()
     names = _input_names(interpreter)
     for detail in details:

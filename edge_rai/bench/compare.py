@@ -8,12 +8,14 @@ the processes that measured or of one process's consecutive batches of rounds, s
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bench.ratios import FEWEST_PROCESSES, ONE_PROCESS, SLOWER, by_process, student_t, verdict
+from edge_rai.bench.reading import UNFAIR, rejecting
 from edge_rai.bench.result import Result, ScenarioResult, SeriesSummary
 from edge_rai.bench.series import YARDSTICK
 from edge_rai.bench.shift import shift_interval
@@ -105,17 +107,17 @@ def compare(before: Result, after: Result, *, allow: float = 0.0) -> Comparison:
     ours, theirs = _series(before), _series(after)
     rows, left_out = [], _differences(before, after)
     for key, (scenario, old) in ours.items():
-        name = f"{key[1]} in {key[0]}" + (f" of {key[2]} rows" if key[2] > 1 else "")
         if key not in theirs:
-            left_out.append(f"{name} is in the first result alone")
             continue
         scenario_after, new = theirs[key]
         first, second = _multiples(scenario, old), _multiples(scenario_after, new)
         if first is None or second is None:
-            left_out.append(f"{name} cannot be compared: it needs {_FEWEST_ROUNDS} rounds beside the yardstick in both")
+            left_out.append(
+                f"{_named(key)} cannot be compared: it needs {_FEWEST_ROUNDS} rounds beside the yardstick in both"
+            )
             continue
         rows.append(_row(key, old, new, _difference(first, second), allow))
-    left_out += [f"{key[1]} in {key[0]} is in the second result alone" for key in theirs if key not in ours]
+    left_out += [*_alone(ours, theirs, "first"), *_alone(theirs, ours, "second")]
     if not rows:
         raise ValueError("; ".join(["the two results share nothing that can be compared", *left_out]))
     return Comparison(rows, left_out)
@@ -139,6 +141,16 @@ def _series(result: Result) -> dict[Key, tuple[ScenarioResult, SeriesSummary]]:
     }
 
 
+def _named(key: Key) -> str:
+    return f"{key[1]} in {key[0]}" + (f" of {key[2]} rows" if key[2] > 1 else "")
+
+
+def _alone(ours: Iterable[Key], theirs: Collection[Key], which: str) -> list[str]:
+    """One sentence for all of them: there may be one a safeguard."""
+    names = [_named(key) for key in ours if key not in theirs]
+    return [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the {which} result alone"] if names else []
+
+
 def _differences(before: Result, after: Result) -> list[str]:
     said = []
     fixed = before.machine.fixed, after.machine.fixed
@@ -152,7 +164,10 @@ def _differences(before: Result, after: Result) -> list[str]:
         )
     if not (before.complete and after.complete):
         said.append("a result is of a run that was cut short")
-    return said
+    return said + [
+        f"{name} is {UNFAIR}: in a result its guard rejected rows, for which the model is not run"
+        for name in sorted(rejecting(before) | rejecting(after))
+    ]
 
 
 def _multiples(scenario: ScenarioResult, series: SeriesSummary) -> Multiples | None:

@@ -19,6 +19,7 @@ from edge_rai.bench.safeguards import switched_off
 from edge_rai.bench.series import YARDSTICK, Subject
 from edge_rai.bench.yardstick import products
 from edge_rai.bundle import Bundle, golden_array, read
+from edge_rai.chatter import without_info
 from edge_rai.errors import RuntimeMissingError
 from edge_rai.session import Session, load
 from edge_rai.types import TensorSpec
@@ -105,14 +106,16 @@ def opened(
         ValueError: A bare model without rows or, with ``each``, without a policy.
     """
     with ExitStack() as stack:
-        session = stack.enter_context(load(path, threads=threads, runtime=runtime))
-        bundle = None if path.suffix in (".onnx", ".tflite") else read(path)
+        with without_info():
+            session = stack.enter_context(load(path, threads=threads, runtime=runtime))
+        bundle = None if path.suffix.lower() in (".onnx", ".tflite") else read(path)
         found = rows(session.inputs) if rows else _golden(bundle, session, path)
         model = Model(name, path, session, bundle, _checked(found, session, path), given=bool(rows), stack=stack)
         if each:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="edge-rai-bench-")))
             for safeguard, changed in switched_off(path, bundle, folder):
-                opening = load(changed, threads=threads, runtime=runtime)
+                with without_info():
+                    opening = load(changed, threads=threads, runtime=runtime)
                 model.without[safeguard] = stack.enter_context(opening)
         yield model
 
@@ -199,7 +202,8 @@ def _bare(model: Model, runtime: str, threads: int, feeds: list[Rows]) -> Callab
     if runtime == "onnxruntime":
         return onnxruntime_contender(file, threads, feeds)
     try:
-        return litert_contender(bytes(file), threads, feeds)  # type: ignore[arg-type]
+        with without_info():
+            return litert_contender(bytes(file), threads, feeds)  # type: ignore[arg-type]
     except ModuleNotFoundError as error:
         raise RuntimeMissingError(f"litert cannot be measured against: {INSTALL}") from error
 

@@ -84,9 +84,9 @@ def _single_rows(rows: Mapping[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
 
 def _model_and_golden(path: Path, file_format: str) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     """What the bare runtime loads, and the golden inputs where there are any."""
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return str(path), {}  # which may have weights in files beside it
-    if path.suffix == ".tflite":
+    if path.suffix.lower() == ".tflite":
         return path.read_bytes(), {}
     bundle = read(path)
     golden = {tensor.name: golden_array(tensor, bundle.files[tensor.path]) for tensor in bundle.manifest.golden.inputs}

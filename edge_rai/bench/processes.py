@@ -8,9 +8,11 @@ Statistically Rigorous Java Performance Evaluation, 2007). However long one proc
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 
@@ -40,12 +42,8 @@ def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watc
     runs: list[Run] = []
     for number in range(processes):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_quietly) as fresh:
-            # A Ctrl-C meanwhile waits: Python's imports in a new process would answer it with a traceback.
-            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
+            with _ctrl_c_held():
                 measured = fresh.submit(measure, number)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, held)
             try:
                 runs.append(measured.result())
             except BrokenProcessPool as error:
@@ -53,6 +51,27 @@ def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watc
         if watch is not None:
             watch(pooled(runs))
     return pooled(runs)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Has a Ctrl-C wait while a process is made: half made, or while it imports, it would answer with a traceback.
+
+    The new process inherits that this thread blocks it. Another thread of ours, of a runtime's, may still receive it,
+    and Python then has the main thread answer: so that only takes note.
+    """
+    came: list[int] = []
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if ours else None
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _end_quietly() -> None:

@@ -7,10 +7,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from edge_rai.bench.contenders import EMPTY
+from edge_rai.bench.ratios import CANNOT_TELL, ONE_PROCESS
 from edge_rai.bench.result import Machine, Percentile, Ratio, Result, ScenarioResult, SeriesSummary, Throughput
 from edge_rai.bench.series import YARDSTICK
 
 FEW = "fewer than LoadGen's rule asks for"
+REJECTED = ": the guard rejected "
+UNFAIR = "no fair comparison"
+MAY_BE_OFF_BY = f"{100 * ONE_PROCESS:g} %"  # of too few processes
 
 _WITHOUT = " without "
 
@@ -48,6 +52,29 @@ def safeguard_of(price: Ratio) -> str:
 def can_tell(ratio: Ratio) -> bool:
     """Whether its interval at 99 % holds no 1."""
     return not ratio.low_99 <= 1 <= ratio.high_99
+
+
+def within_memory(ratio: Ratio) -> bool:
+    """Whether only the share that few processes may be off by keeps it from a verdict."""
+    return ratio.verdict == CANNOT_TELL and can_tell(ratio)
+
+
+def rejecting(result: Result) -> set[str]:
+    """The subjects whose guard rejected rows: for those no model ran, so that their latency compares with nobody's."""
+    names = {series.subject for scenario in result.scenarios for series in scenario.series}
+    return {name for name in names for warning in result.warnings if warning.startswith(name + REJECTED)}
+
+
+def verdict_of(ratio: Ratio, unfair: Collection[str]) -> str:
+    """Its verdict with what it lacks.
+
+    Args:
+        ratio: Of two subjects.
+        unfair: See rejecting.
+    """
+    if ratio.subject in unfair or ratio.against in unfair:
+        return UNFAIR
+    return f"{CANNOT_TELL} within {MAY_BE_OFF_BY}" if within_memory(ratio) else ratio.verdict
 
 
 def percentile_at(series: SeriesSummary, percent: float) -> Percentile | None:

@@ -34,6 +34,7 @@ from edge_rai.bench.machine import warnings_of as machine_warnings
 from edge_rai.bench.meters import find_meter
 from edge_rai.bench.percentiles import queries_needed
 from edge_rai.bench.processes import PROCESSES, in_processes
+from edge_rai.bench.reading import REJECTED, UNFAIR
 from edge_rai.bench.result import Result, ServerRate, SubjectFacts
 from edge_rai.bench.saving import save
 from edge_rai.bench.series import YARDSTICK, Subject
@@ -154,10 +155,12 @@ class _Bench:
         self.seen: tuple[Run, list[ServerRate]] | None = None
         self.subjects = _subjects(settings, models, order)
         self.pairs = [pair for model in models for pair in _pairs(model, models[0], settings.against)]
-        self.facts: dict[str, dict[str, Any]] = {model.name: {"file": _file_facts(model)} for model in models}
+        self.facts: dict[str, dict[str, Any]] = {
+            model.name: {"file": _file_facts(model, settings.threads)} for model in models
+        }
         self.began_unix_ns = time.time_ns()
         self.watcher = Watcher()
-        self.rejected: dict[str, int] = {}
+        self.rejected: dict[str, tuple[int, int]] = {}  # of how many rows asked
         self.looked_s = time.monotonic()
 
     def measure(self) -> Result:
@@ -235,12 +238,15 @@ class _Bench:
             for name, facts in started.items():
                 self.facts.setdefault(name, {})["cold_start"] = facts
         self.tell("what a call takes beside time", 0.0)
-        before = _rejected(self.models)
+        before = _asked(self.models)
         for subject in self.subjects:
             facts = self.facts.setdefault(subject.name, {})
             if "per_call" not in facts and subject.block is None:  # offline: the smallest batch
                 facts["per_call"] = {"rows": subject.rows, **per_call(subject, meter)}
-        self.rejected = {name: count - before[name] for name, count in _rejected(self.models).items()}
+        self.rejected = {
+            name: (rejected - before[name][0], rows - before[name][1])
+            for name, (rejected, rows) in _asked(self.models).items()
+        }
 
     def _save(self, run: Run | None, rates: list[ServerRate], *, complete: bool = False) -> Result:
         """The result of what there is so far, saved if that is asked for."""
@@ -263,10 +269,10 @@ class _Bench:
 
     def _unfair(self) -> list[str]:
         return [
-            f"{name}: the guard rejected {count:,} of the rows it was first asked, for which the model is not run, so "
-            "this is no fair comparison; give rows that it accepts"
-            for name, count in self.rejected.items()
-            if count
+            f"{name}{REJECTED}{rejected:,} of the {rows:,} rows that it was first asked (those given, over and over); "
+            f"for these the model is not run, so this is {UNFAIR}; give rows that it accepts"
+            for name, (rejected, rows) in self.rejected.items()
+            if rejected
         ]
 
 
@@ -299,9 +305,10 @@ def _pairs(model: Model, first: Model, against: Sequence[str]) -> list[tuple[str
     ]
 
 
-def _rejected(models: list[Model]) -> dict[str, int]:
-    """Rows that the whole guard of each model rejected so far; without a safeguard it rejects no more of them."""
-    return {model.name: int(model.session.snapshot().rows_by_verdict[Verdict.REJECT]) for model in models}
+def _asked(models: list[Model]) -> dict[str, tuple[int, int]]:
+    """Rows that each model's whole guard rejected so far, of how many; without a safeguard it rejects no more."""
+    counts = {model.name: model.session.snapshot().rows_by_verdict for model in models}
+    return {name: (int(rows[Verdict.REJECT]), int(sum(rows))) for name, rows in counts.items()}
 
 
 def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -315,13 +322,14 @@ def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     return found
 
 
-def _file_facts(model: Model) -> dict[str, Any]:
-    """Sizes and digests; a bundle's digest is that of its manifest, which has those of all files."""
+def _file_facts(model: Model, threads: int) -> dict[str, Any]:
+    """Sizes, digests and what runs it; a bundle's digest is that of its manifest, which has those of all files."""
     if model.bundle is None:
         content = model.path.read_bytes()
         return {
             "path": str(model.path),
             "runtime": model.session.runtime,
+            "threads": threads,
             "bytes": len(content),
             "model_bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -332,6 +340,7 @@ def _file_facts(model: Model) -> dict[str, Any]:
     return {
         "path": str(model.path),
         "runtime": model.session.runtime,
+        "threads": threads,
         "bytes": sum(map(len, model.bundle.files.values())),
         "model_bytes": primary.size,
         "quantization": primary.quantization,

@@ -1,7 +1,7 @@
-"""``edge-rai bench``: what models cost on this machine beside each other, and what each safeguard adds.
+"""What models cost on this machine beside each other, and what each safeguard adds.
 
-``edge-rai bench compare A.json B.json`` compares two saved results; it exits 1 when anything got slower than allowed.
-``edge-rai bench page A.json`` makes a page of a saved result.
+`edge-rai bench compare A.json B.json` compares two saved results; it exits 1 when anything got slower than allowed.
+`edge-rai bench page A.json` makes a page of a saved result.
 """
 
 from __future__ import annotations
@@ -20,11 +20,38 @@ if TYPE_CHECKING:
 _AGAINST = ("bare-python", "bare-c", "litert")
 _SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
 _COMPARE, _PAGE = "compare", "page"
+# Of options that are not given. They are none of the parser's, so that those given to the wrong command are seen.
+_USUAL: dict[str, Any] = {
+    "scenario": _SCENARIOS[0],
+    "duration": 20.0,
+    "threads": 1,
+    "batch": None,
+    "against": _AGAINST[0],
+    "safeguards": None,
+    "data": None,
+    "labels": None,
+    "runtime": None,
+    "percentile": None,
+    "bound_ms": None,
+    "cold_start": 5,
+    "processes": None,
+    "seed": 0,
+    "save": None,
+    "html": None,
+    "allow": 0.0,
+    "json": False,
+}
+_TAKES = {_COMPARE: ("allow", "json"), _PAGE: ("html",)}
 
 
 def add(commands: Any) -> None:
     """Registers the command."""
-    parser = commands.add_parser("bench", help="Measure guarded predict against the bare runtime.", description=__doc__)
+    parser = commands.add_parser(
+        "bench",
+        help="Measure guarded predict against the bare runtime.",
+        description=__doc__,
+        argument_default=argparse.SUPPRESS,
+    )
     parser.add_argument("models", metavar="MODEL_OR_BUNDLE", nargs="+", help="bundles, .onnx or .tflite models")
     _add_what(parser)
     _add_how(parser)
@@ -32,15 +59,17 @@ def add(commands: Any) -> None:
 
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenario", choices=_SCENARIOS, default=_SCENARIOS[0], help="(default: single_stream)")
-    parser.add_argument("--duration", type=float, metavar="S", default=20.0, help="of all together (default: 20)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads within an operator (default: 1)")
+    parser.add_argument("--scenario", choices=_SCENARIOS, help="(default: single_stream)")
+    parser.add_argument("--duration", type=float, metavar="S", help="of all together (default: 20)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads within an operator (default: 1)")
     parser.add_argument(
-        "--batch", type=int, metavar="N", help="rows a query; of offline the greatest batch (default: 1; 8; 1; 64)"
+        "--batch",
+        type=int,
+        metavar="N",
+        help="rows a query (default: 1, of multi_stream 8); of offline the greatest batch (default: 64)",
     )
     parser.add_argument(
         "--against",
-        default=_AGAINST[0],
         metavar="NAMES",
         help="runtimes without the guard, with commas between them: bare-python (the one that the model has), bare-c "
         "(ONNX Runtime's C API, by the program erai-bench), litert (the bundle's .tflite model); or none (default: "
@@ -55,7 +84,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--percentile", type=float, metavar="P", help="refuse a duration too short for this percentile")
     parser.add_argument("--bound-ms", type=float, metavar="MS", help="server: the bound of that percentile, or of p99")
-    parser.add_argument("--cold-start", type=int, default=5, metavar="N", help="fresh processes of each (default: 5)")
+    parser.add_argument("--cold-start", type=int, metavar="N", help="fresh processes of each (default: 5)")
     parser.add_argument(
         "--processes",
         type=int,
@@ -63,21 +92,20 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
         help="fresh processes that share the duration, so that where one's memory happens to lie does not count "
         "(default: 12; server: 1)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of calls (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the order of calls (default: 0)")
     parser.add_argument("--save", metavar="FILE.json", help="the result, and beside it the samples as .npz")
     parser.add_argument(
         "--html",
         metavar="FILE.html",
         help="the result as a page that needs nothing but itself (of `page`, default: beside the result)",
     )
-    parser.add_argument(
-        "--allow", type=float, default=0.0, metavar="PCT", help="compare: how much slower is no regression"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--allow", type=float, metavar="PCT", help="compare: how much slower is no regression")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures, compares, or makes a page."""
+    _complete(arguments)
     if arguments.models[0] == _COMPARE:
         return _compare(arguments)
     if arguments.models[0] == _PAGE:
@@ -88,8 +116,12 @@ def run(arguments: argparse.Namespace) -> int:
     from edge_rai.cli.bench_text import lines_of_result
 
     settings = _settings(arguments)
-    with Progress(sys.stderr) as progress:
-        result = measure(settings, progress)
+    try:
+        with Progress(sys.stderr) as progress:
+            result = measure(settings, progress)
+    except KeyboardInterrupt:
+        print("edge-rai: interrupted; nothing was measured yet", file=sys.stderr)
+        return 128 + signal.SIGINT
     if arguments.json:
         print(to_json(result))
     else:
@@ -102,6 +134,24 @@ def run(arguments: argparse.Namespace) -> int:
     kept = " and ".join(filter(None, (arguments.save, arguments.html)))
     print(f"edge-rai: interrupted; what there was until then is above{kept and f', and in {kept}'}", file=sys.stderr)
     return 128 + signal.SIGINT
+
+
+def _complete(arguments: argparse.Namespace) -> None:
+    """Sets the options that were not given.
+
+    Raises:
+        ValueError: One was given that belongs to another command.
+    """
+    command = arguments.models[0]
+    takes = _TAKES.get(command, tuple(name for name in _USUAL if name != "allow"))
+    for name, usual in _USUAL.items():
+        if name not in takes and hasattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
+            if command in _TAKES:
+                options = " and ".join(f"--{one}" for one in takes)
+                raise ValueError(f"{command} takes no {option}, only {options}; leave {option} out")
+            raise ValueError(f"{option} is of compare: give `compare` and two saved results, or leave {option} out")
+        setattr(arguments, name, getattr(arguments, name, usual))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -168,7 +218,7 @@ def _check_file(option: str, given: str | None, suffix: str) -> None:
 
 
 def _against(given: str) -> list[str]:
-    names = [name for name in given.split(",") if name != "none"]
+    names = [] if given == "none" else given.split(",")
     for name in names:
         if name not in _AGAINST or names.count(name) > 1:
             raise ValueError(f"--against is {given!r}; expected none, or some of {', '.join(_AGAINST)}, each once")
@@ -189,12 +239,19 @@ def _page(arguments: argparse.Namespace) -> int:
 
     files = arguments.models[1:]
     if len(files) != 1:
-        raise ValueError(f"page has {len(files)} files; expected one saved result")
+        raise ValueError(f"page has {_files(files)}; expected one saved result")
     _check_file("html", arguments.html, ".html")
     path = Path(arguments.html or Path(files[0]).with_suffix(".html"))
-    _write(path, load(Path(files[0])))
+    result = load(Path(files[0]))
+    if not result.scenarios:
+        raise ValueError(f"{files[0]}: nothing was measured before this run ended, so it has no page; run it again")
+    _write(path, result)
     print(path)
     return 0
+
+
+def _files(given: list[str]) -> str:
+    return f"{len(given)} file{'' if len(given) == 1 else 's'}"
 
 
 def _write(path: Path, result: Result) -> None:
@@ -213,7 +270,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     files = arguments.models[1:]
     if len(files) != 2:
-        raise ValueError(f"compare has {len(files)} files; expected two saved results, the earlier one first")
+        raise ValueError(f"compare has {_files(files)}; expected two saved results, the earlier one first")
     if not 0 <= arguments.allow <= 1000:
         raise ValueError(f"--allow is {arguments.allow:g}; expected 0 to 1000 percent")
     found = compare(load(Path(files[0])), load(Path(files[1])), allow=arguments.allow / 100)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ _PLAIN = {0x00A0: " ", 0x2212: "-"}  # what not every terminal shows
 def lines_of_result(result: Result) -> Iterator[str]:
     """Everything that is reported of a run, and in the end what to know of it first."""
     from edge_rai.bench.page.summary import sentences
-    from edge_rai.bench.reading import warnings
+    from edge_rai.bench.reading import rejecting, warnings
 
     yield from _machine(result.machine)
     for scenario in result.scenarios:
         yield ""
-        yield from _scenario(scenario)
+        yield from _scenario(scenario, rejecting(result))
     yield from _facts(result.subjects)
     said = warnings(result)
     if said:
@@ -40,6 +40,8 @@ def lines_of_result(result: Result) -> Iterator[str]:
 
 def lines_of_comparison(found: Comparison, allow: float) -> Iterator[str]:
     """One line a subject, and what was left out."""
+    from edge_rai.bench.contenders import EMPTY
+
     rows = [
         (
             f"{row.subject}, {row.scenario}" + (f", {row.rows} rows" if row.rows > 1 else ""),
@@ -53,18 +55,21 @@ def lines_of_comparison(found: Comparison, allow: float) -> Iterator[str]:
     ]
     yield from _table(("", "p50, us", "now", "ratio", "99 %", "verdict"), rows)
     if rows:
-        yield "The ratio is of multiples of the yardstick's latency, which ran beside each subject."
-    yield from (f"note: {sentence}" for sentence in found.left_out)
+        yield from _wrapped("The ratio is of multiples of the yardstick's latency, which ran beside each subject.")
+    if any(row.subject == EMPTY for row in found.rows):
+        yield from _wrapped(f"{EMPTY} is a call of nothing: what timing one costs.")
+    for sentence in found.left_out:
+        yield from _wrapped(f"note: {sentence}", indent="  ")
 
 
-def _scenario(scenario: ScenarioResult) -> Iterator[str]:
-    from edge_rai.bench.reading import FEW, beside, prices, unclaimed
+def _scenario(scenario: ScenarioResult, unfair: Collection[str]) -> Iterator[str]:
+    from edge_rai.bench.reading import FEW, beside, contenders, prices, unclaimed
 
-    warm_up = scenario.warm_up
-    yield (
-        f"{scenario.scenario}, {scenario.duration_s:g} s for all subjects after {warm_up.seconds:.1f} s of warm-up; "
-        "times in us"
-    )
+    ran = f"{scenario.duration_s:g} s for all subjects after {scenario.warm_up.seconds:.1f} s of warm-up"
+    rows = sorted({series.rows for series in contenders(scenario)})
+    asked = ", ".join(_counted(count, "row") for count in rows)
+    asked = f"{asked} a query; " if rows and not scenario.throughput else ""
+    yield from _wrapped(f"{scenario.scenario}, {ran}; {asked}times in us", indent="  ")
     if scenario.throughput:
         yield from _throughput(scenario)
         return
@@ -75,8 +80,7 @@ def _scenario(scenario: ScenarioResult) -> Iterator[str]:
             yield from _wrapped(f"* {FEW}: {few}", indent="  ")
     if beside(scenario):
         yield ""
-        rows = _below([(ratio.subject, f"over {_rest(ratio)}", _ratio(ratio)) for ratio in beside(scenario)])
-        yield from _table(("beside each other", "times", "95 %", "us", ""), rows)
+        yield from _beside(beside(scenario), unfair)
     found = prices(scenario)
     if found:
         yield ""
@@ -128,9 +132,25 @@ def _rest(ratio: Ratio) -> str:
     return ratio.against.removeprefix(f"{ratio.subject} ")
 
 
-def _ratio(ratio: Ratio) -> Cells:
+def _beside(found: Sequence[Ratio], unfair: Collection[str]) -> Iterator[str]:
+    from edge_rai.bench.ratios import FEWEST_PROCESSES
+    from edge_rai.bench.reading import UNFAIR, verdict_of, within_memory
+
+    cells = ((ratio, _ratio(ratio, verdict_of(ratio, unfair))) for ratio in found)
+    rows = _below([(ratio.subject, f"over {_rest(ratio)}", of_ratio) for ratio, of_ratio in cells])
+    yield from _table(("beside each other", "times", "95 %", "us", ""), rows)
+    near = [said for ratio in found if within_memory(ratio) and (said := verdict_of(ratio, unfair)) != UNFAIR]
+    if near:
+        yield from _wrapped(
+            f"{near[0]}: fewer than {FEWEST_PROCESSES} processes do not show what it matters where their memory lies, "
+            "so that much is added to the interval at 99 %",
+            indent="  ",
+        )
+
+
+def _ratio(ratio: Ratio, verdict: str) -> Cells:
     interval = f"{ratio.low_95:.3f} to {ratio.high_95:.3f}"
-    return (f"{ratio.ratio:.3f}", interval, _signed(ratio.difference_ns), ratio.verdict)
+    return (f"{ratio.ratio:.3f}", interval, _signed(ratio.difference_ns), verdict)
 
 
 def _prices(found: Sequence[Ratio]) -> Sequence[Cells]:
@@ -213,7 +233,9 @@ def _start(start: dict[str, Any]) -> Cells:
 
 
 def _file(file: dict[str, Any]) -> Cells:
-    return (f"{file['bytes']:,}", f"{file['model_bytes']:,}", file["runtime"])
+    threads = file.get("threads")  # which erai-bench does not say
+    how = "" if threads is None else f", {_counted(threads, 'thread')}" if threads else ", threads as it likes"
+    return (f"{file['bytes']:,}", f"{file['model_bytes']:,}", file["runtime"] + how)
 
 
 def _right(right: dict[str, Any]) -> Cells:
@@ -229,7 +251,7 @@ def _machine(machine: Machine) -> Iterator[str]:
             (
                 str(fixed["cpu"] or fixed["architecture"]),
                 f"{fixed['cores']} cores",
-                "no sign of a virtual machine" if virtual is None else f"a virtual machine ({virtual})",
+                "no sign of a virtual machine" if virtual is None else _guest(virtual),
                 fixed["system"],
             )
         )
@@ -242,6 +264,10 @@ def _machine(machine: Machine) -> Iterator[str]:
             f"others had {after['others_share']:.0%} of the processors' time, the host {after['stolen_share']:.0%}"
         )
     yield from _wrapped("; ".join([*seen, _clock(machine), _temperature(machine)]))
+
+
+def _guest(virtual: str) -> str:
+    return "a virtual machine" + ("" if virtual == "unknown" else f" ({virtual})")
 
 
 def _clock(machine: Machine) -> str:
@@ -259,6 +285,10 @@ def _temperature(machine: Machine) -> str:
 
     degrees = [seen["temperature_c"] for seen in looks(machine) if seen.get("temperature_c") is not None]
     return f"{min(degrees):.0f} to {max(degrees):.0f} °C" if degrees else "temperature not shown"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _us(ns: float) -> str:

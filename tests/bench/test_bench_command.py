@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -145,11 +146,14 @@ def test_rejected_rows_make_no_fair_run_and_it_is_said(
 ) -> None:
     np.save(tmp_path / "far.npy", ROWS * 100)
     result = measured(capsys, written, "--data", tmp_path / "far.npy")
-    assert any(warning.startswith("linear.erai: the guard rejected") for warning in result.warnings)
+    (said,) = (warning for warning in result.warnings if "the guard rejected" in warning)
+    rejected, rows = map(int, re.findall(r"\d+", said.replace(",", ""))[:2])
+    assert said.startswith("linear.erai: ")
+    assert 0 < rejected <= rows
 
 
 def test_the_tflite_twin_is_measured_in_an_interpreter(
-    linear_model: Path, linear_policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    linear_model: Path, linear_policy: Policy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("ai_edge_litert")
     weights = (np.arange(6, dtype=np.float32) + 1).reshape(3, 2).T / 2
@@ -157,7 +161,12 @@ def test_the_tflite_twin_is_measured_in_an_interpreter(
     twin.write_bytes(litert_models.linear(weights=weights, bias=np.ones(2, np.float32)))
     policy = replace(linear_policy, inputs=(replace(linear_policy.inputs[0], max_shape=(64, 3)),))
     both = write_bundle(tmp_path / "both.erai", (linear_model, twin), policy, {"x": ROWS}, atol=1e-5)
-    result = measured(capsys, both, "--against", "bare-python,litert", "--batch", "4")
+    asked = ["--against", "bare-python,litert", "--batch", "4", "--threads", "0"]
+    assert main(["bench", str(both), *asked, *SHORT, "--json"]) == 0
+    said, complaints = capfd.readouterr()
+    result = from_json(said)
+    assert complaints == ""
+    assert result.subjects[0].facts["file"]["threads"] == 0
     assert [series.subject for series in result.scenarios[0].series[:3]] == [
         "both.erai",
         "both.erai bare-python",
@@ -165,10 +174,21 @@ def test_the_tflite_twin_is_measured_in_an_interpreter(
     ]
 
 
+def test_a_model_may_have_its_suffix_in_capitals(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ai_edge_litert")
+    path = tmp_path / "LINEAR.TFLITE"
+    path.write_bytes(litert_models.linear(weights=np.ones((2, 3), np.float32), bias=np.ones(2, np.float32)))
+    np.save(tmp_path / "rows.npy", ROWS)
+    assert main(["bench", str(path), "--data", str(tmp_path / "rows.npy"), *SHORT]) == 0
+    report, complaints = capfd.readouterr()
+    assert "litert, 1 thread\n" in report
+    assert complaints == ""
+
+
 def test_a_killed_run_leaves_what_there_was(written: Path, tmp_path: Path) -> None:
     saved = tmp_path / "killed.json"
     command = [sys.executable, "-c", "import sys; from edge_rai.cli import main; sys.exit(main(sys.argv[1:]))"]
-    options = ["--duration", "60", "--processes", "1", "--cold-start", "0", "--save", str(saved)]
+    options = ["--duration", "60", "--processes", "1", "--cold-start", "0", "--against", "none", "--save", str(saved)]
     with subprocess.Popen([*command, "bench", str(written), *options], cwd=tmp_path) as child:
         until = time.monotonic() + 60
         while time.monotonic() < until and child.poll() is None and not (saved.exists() and load(saved).scenarios):
@@ -184,7 +204,7 @@ def test_a_killed_run_leaves_what_there_was(written: Path, tmp_path: Path) -> No
 def test_saved_results_are_compared(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = tmp_path / "a.json", tmp_path / "b.json"
     for path in (a, b):
-        assert main(["bench", str(written), *SHORT, "--duration", "1", "--against", "none", "--save", str(path)]) == 0
+        assert main(["bench", str(written), *SHORT, "--duration", "0.5", "--against", "none", "--save", str(path)]) == 0
     slower = json.loads(b.read_text())
     for series in slower["scenarios"][0]["series"]:
         if series["subject"] != "yardstick":
@@ -217,7 +237,13 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     assert "ends in .json" in refused(capsys, written, "--save", tmp_path / "a.txt")
     assert "server runs in one" in refused(capsys, written, "--scenario", "server", "--processes", "3")
     assert "expected a time of server" in refused(capsys, written, "--bound-ms", "3")
-    assert "expected two saved results" in refused(capsys, "compare", written)
+    assert "compare has 1 file; expected two saved results" in refused(capsys, "compare", written)
+    assert "compare takes no --duration, only --allow and --json" in refused(
+        capsys, "compare", written, written, "--duration", "20"
+    )
+    assert "page takes no --json, only --html" in refused(capsys, "page", written, "--json")
+    assert "--allow is of compare" in refused(capsys, written, "--allow", "0")
+    assert "expected none, or some of" in refused(capsys, written, "--against", "bare-python,none")
     assert "0 to 1000 percent" in refused(capsys, "compare", written, written, "--allow", "-1")
 
 
@@ -254,6 +280,8 @@ def test_a_page_is_written_beside_the_report(written: Path, tmp_path: Path, caps
     assert path.read_text().startswith("<!DOCTYPE html>")
     assert max(map(len, report.splitlines())) <= 80
     assert any(line.startswith("linear.erai ") for line in report.splitlines()[-6:])
+    assert "1 row a query" in " ".join(report.split())
+    assert "onnxruntime, 1 thread\n" in report
     assert "ends in .html" in refused(capsys, written, "--html", tmp_path / "page.pdf")
 
 

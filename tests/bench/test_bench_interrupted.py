@@ -41,9 +41,9 @@ class Terminal:
         self.until = time.monotonic() + PATIENCE_S
 
     def read(self) -> bool:
-        """Whatever comes within a second; False: the child has closed it."""
+        """Whatever comes within a moment; False: the child has closed it."""
         assert time.monotonic() < self.until, self.shown
-        if not select.select([self.master], [], [], 1)[0]:
+        if not select.select([self.master], [], [], 0.1)[0]:
             return True
         try:
             received = os.read(self.master, 1 << 16)
@@ -79,7 +79,18 @@ def on_a_terminal(*arguments: object, cwd: Path) -> Iterator[Terminal]:
 
 @pytest.mark.parametrize(("processes", "duration"), [(1, 60), (400, 400)])
 def test_ctrl_c_reports_and_keeps_what_there_was(bundle: Path, tmp_path: Path, processes: int, duration: int) -> None:
-    options = ["--duration", duration, "--processes", processes, "--cold-start", 0, "--save", "a.json"]
+    options = [
+        "--duration",
+        duration,
+        "--processes",
+        processes,
+        "--cold-start",
+        0,
+        "--against",
+        "none",
+        "--save",
+        "a.json",
+    ]
     options += ["--html", "a.html"]
     with on_a_terminal(bundle, *options, cwd=tmp_path) as terminal:
         terminal.read_until(
@@ -103,9 +114,35 @@ def test_ctrl_c_reports_and_keeps_what_there_was(bundle: Path, tmp_path: Path, p
     assert "This run was cut short: these are the numbers until then." in (tmp_path / "a.html").read_text()
 
 
+def test_ctrl_c_before_anything_was_measured_says_so(bundle: Path, tmp_path: Path) -> None:
+    options = ["--duration", 86_400, "--processes", 2, "--cold-start", 0, "--html", "a.html"]
+    with on_a_terminal(bundle, *options, cwd=tmp_path) as terminal:
+        terminal.read_until("measuring …")
+        os.write(terminal.master, b"\x03")
+        while terminal.read():
+            pass
+        assert terminal.child.wait(PATIENCE_S) == 130
+    assert terminal.shown.rstrip().endswith("edge-rai: interrupted; nothing was measured yet")
+    assert "Traceback" not in terminal.shown
+    assert not (tmp_path / "a.html").exists()
+
+
 def test_a_killed_server_run_leaves_the_rates_so_far_with_their_series(bundle: Path, tmp_path: Path) -> None:
     saved = tmp_path / "a.json"
-    options = ["--scenario", "server", "--duration", 40, "--cold-start", 0, "--bound-ms", 500, "--save", "a.json"]
+    options = [
+        "--scenario",
+        "server",
+        "--duration",
+        20,
+        "--cold-start",
+        0,
+        "--against",
+        "none",
+        "--bound-ms",
+        500,
+        "--save",
+        "a.json",
+    ]
     with on_a_terminal(bundle, *options, "--percentile", "50", cwd=tmp_path) as terminal:
         while not (saved.exists() and load(saved).scenarios and load(saved).scenarios[0].series):
             assert terminal.read(), terminal.shown

@@ -71,6 +71,20 @@ def test_what_is_in_one_result_alone_is_said() -> None:
     assert compare(more, QUIET).left_out == ["other in single_stream is in the first result alone"]
 
 
+def test_what_many_have_not_in_common_is_one_sentence() -> None:
+    (scenario,) = QUIET.scenarios
+    others = [dataclasses.replace(scenario.series[0], subject=f"m without {name}") for name in ("a", "b")]
+    more = dataclasses.replace(QUIET, scenarios=[dataclasses.replace(scenario, series=[*scenario.series, *others])])
+    (said,) = compare(more, QUIET).left_out
+    assert said == "m without a in single_stream, m without b in single_stream are in the first result alone"
+
+
+def test_a_guard_that_rejected_rows_is_said() -> None:
+    name = QUIET.scenarios[0].series[0].subject
+    (said,) = compare(QUIET, dataclasses.replace(QUIET, warnings=[f"{name}: the guard rejected 1 of 2"])).left_out
+    assert said.startswith(f"{name} is no fair comparison")
+
+
 def test_server_other_machines_and_runs_cut_short_are_said() -> None:
     scenario = dataclasses.replace(QUIET.scenarios[0], scenario="server")
     other = dataclasses.replace(

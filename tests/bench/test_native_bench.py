@@ -111,7 +111,7 @@ def agrees_with_python(save: Path, scenario: ScenarioResult) -> None:
 def test_single_stream_is_what_python_makes_of_the_same_samples(
     program: Path, linear_bundle: Path, tmp_path: Path
 ) -> None:
-    result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 1, "--against", "bare-c")
+    result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 0.4, "--against", "bare-c")
     (scenario,) = result.scenarios
     assert [one.subject for one in scenario.series] == ["linear.erai", "linear.erai bare-c", "empty", "yardstick"]
     assert [(one.subject, one.against) for one in scenario.ratios] == [("linear.erai", "linear.erai bare-c")]
@@ -124,7 +124,7 @@ def test_single_stream_is_what_python_makes_of_the_same_samples(
 def test_several_processes_are_what_python_makes_of_their_samples(
     program: Path, linear_bundle: Path, tmp_path: Path
 ) -> None:
-    asked = [linear_bundle, "--duration", 1, "--against", "bare-c", "--processes", 9]
+    asked = [linear_bundle, "--duration", 0.5, "--against", "bare-c", "--processes", 9]
     (scenario,) = measured(program, tmp_path / "a.json", *asked).scenarios
     assert len(scenario.processes) == 9
     assert scenario.processes == sorted(set(scenario.processes))
@@ -134,7 +134,7 @@ def test_several_processes_are_what_python_makes_of_their_samples(
 
 def test_offline_is_what_python_makes_of_the_same_samples(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
     result = measured(
-        program, tmp_path / "a.json", linear_bundle, "--duration", 1, "--scenario", "offline", "--batch", 12
+        program, tmp_path / "a.json", linear_bundle, "--duration", 0.4, "--scenario", "offline", "--batch", 12
     )
     (scenario,) = result.scenarios
     assert [(one.subject, one.batch) for one in scenario.throughput] == [
@@ -146,7 +146,7 @@ def test_offline_is_what_python_makes_of_the_same_samples(program: Path, linear_
 
 def test_server_finds_a_rate_whose_samples_keep_the_bound(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
     found = measured(
-        program, tmp_path / "a.json", linear_bundle, "--duration", 2, "--scenario", "server", "--bound-ms", 50
+        program, tmp_path / "a.json", linear_bundle, "--duration", 1, "--scenario", "server", "--bound-ms", 50
     )
     (scenario,) = found.scenarios
     (rate,) = scenario.server
@@ -194,7 +194,7 @@ def test_two_results_are_compared(
     program: Path, linear_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.json", "b.json"):
-        measured(program, tmp_path / name, linear_bundle, "--duration", 0.5)
+        measured(program, tmp_path / name, linear_bundle, "--duration", 0.3)
     assert main(["bench", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--allow", "900"]) == 0
     said = capsys.readouterr().out
     assert "linear.erai, single_stream" in said
@@ -280,7 +280,7 @@ def test_python_puts_bare_c_into_its_own_turns(
     np.save(tmp_path / "rows.npy", ROWS)
     for rows in ([], ["--data", tmp_path / "rows.npy"]):
         save = tmp_path / "a.json"
-        how = ["--against", "bare-python,bare-c", "--duration", "0.5", "--processes", "1", "--cold-start", "0"]
+        how = ["--against", "bare-python,bare-c", "--duration", "0.2", "--processes", "1", "--cold-start", "0"]
         assert main(["bench", str(linear_bundle), *how, "--save", str(save), *map(str, rows)]) == 0
         (scenario,) = load(save).scenarios
         bare_c = scenario.series[2]

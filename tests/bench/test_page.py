@@ -15,6 +15,7 @@ from edge_rai.bench.page.summary import sentences
 from edge_rai.bench.result import Machine, Result, SubjectFacts
 from edge_rai.bench.saving import save, to_json
 from edge_rai.cli import main
+from edge_rai.cli.bench_text import lines_of_result
 from support.bench_pages import everything, result_of, server, single_stream
 
 HOSTILE = "</title></style><script>alert(1)</script>\"' onload=x &amp; \u202e\udcff\x00\x1b[31m"
@@ -109,11 +110,38 @@ def test_who_cannot_be_told_apart_only_seems_the_fastest() -> None:
     assert second.startswith("Whether int8.erai or float.erai is faster, nobody can tell from this run: ")
 
 
+def test_what_few_processes_may_be_off_by_is_said_where_it_keeps_from_a_verdict() -> None:
+    scenario = single_stream(duration_s=4)
+    near = replace(scenario.ratios[0], low_95=0.961, high_95=0.971, low_99=0.96, high_99=0.972, verdict="cannot tell")
+    found = result_of(replace(scenario, ratios=[near]))
+    assert "0.96 to 0.97 times, and fewer than 8 processes may be off by 5 %." in list(sentences(found))[1]
+    shown = "".join(parsed(found).itertext())
+    assert "): cannot tell within 5 %" in shown
+    assert "holds 1, nobody can tell; nor, of fewer than 8 processes, where it comes within 5 % of 1." in shown
+    report = " ".join("\n".join(lines_of_result(found)).split())
+    assert "0.961 to 0.971" in report
+    assert "cannot tell within 5 % cannot tell within 5 %: fewer than 8 processes" in report
+
+
+def test_a_guard_that_rejected_rows_is_faster_than_nobody() -> None:
+    found = result_of(single_stream(duration_s=4))
+    unfair = replace(found, warnings=["int8.erai: the guard rejected 3 of the 9 rows"])
+    said = list(sentences(unfair))
+    assert not any("beyond doubt: 0." in one or "the fastest of 3 beyond doubt" in one for one in said)
+    assert said[0].startswith("Who is the fastest of 3 cannot be said: the guard of int8.erai rejected rows")
+    assert "int8.erai beside float.erai is no fair comparison" in said[1]
+    assert said[3].startswith("What safeguards cost in int8.erai cannot be said")
+    for report in ("".join(parsed(unfair).itertext()), "\n".join(lines_of_result(unfair))):
+        assert "no fair comparison" in report
+        assert " faster" not in report.partition("a fresh process")[0].replace("left of 1 faster", "")
+
+
 def test_a_steady_machine_a_throttled_one_and_a_run_cut_short_are_told_apart() -> None:
     found, throttled = result_of(single_stream(duration_s=4)), result_of(single_stream(slows_down=1.3))
     assert list(sentences(found))[-1].startswith("The machine was steady")
     assert list(sentences(throttled))[-1] == "The machine was not steady: float.erai slowed down during the run."
-    assert "read the warnings" in list(sentences(replace(found, warnings=["hot"])))[-1]
+    warned = list(sentences(replace(found, warnings=["hot"])))[-1]
+    assert "read the warnings before" in warned, "the terminal has them above, the page below"
     assert "cut short: these" in list(sentences(replace(found, complete=False)))[-1]
 
 
@@ -185,6 +213,8 @@ def test_what_is_no_result_is_refused_in_one_sentence(
     assert "expected one saved result" in said(capsys, saved, saved)
     assert "ends in .html" in said(capsys, saved, "--html", tmp_path / "page.txt")
     assert "there is no such directory" in said(capsys, saved, "--html", tmp_path / "absent" / "page.html")
+    save(saved, replace(full, scenarios=[]))
+    assert "run.json: nothing was measured before this run ended" in said(capsys, saved)
     damaged = json.loads(to_json(full))
     damaged["scenarios"][0]["series"][0]["histogram"] = "AAAA"
     saved.write_text(json.dumps(damaged))

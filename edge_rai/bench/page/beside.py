@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from edge_rai.bench.page.drawing import along, axis, block, dot, grid, strip, upright
 from edge_rai.bench.page.figure import figure, row, section
 from edge_rai.bench.page.markup import Markup, element, table
 from edge_rai.bench.page.scale import Scale, between, digits, duration, durations, fitting, short_duration
-from edge_rai.bench.reading import beside, can_tell, prices, safeguard_of
+from edge_rai.bench.ratios import FEWEST_PROCESSES
+from edge_rai.bench.reading import MAY_BE_OFF_BY, beside, can_tell, prices, safeguard_of, verdict_of
 from edge_rai.bench.result import Ratio, ScenarioResult
 
 _HEIGHT = 22
@@ -16,26 +17,32 @@ _MIDDLE = _HEIGHT / 2
 _CLASSES = {"faster": "row", "slower": "row bad"}
 
 
-def ratios(scenario: ScenarioResult) -> Iterator[Markup]:
-    """The section about subjects beside each other; nothing where there are none."""
+def ratios(scenario: ScenarioResult, unfair: Collection[str]) -> Iterator[Markup]:
+    """The section about subjects beside each other; nothing where there are none.
+
+    Args:
+        scenario: What ran.
+        unfair: See reading.rejecting.
+    """
     found = beside(scenario)
     if not found or scenario.throughput:
         return
     scale = fitting([end for one in found for end in (one.low_99, one.high_99, 1.0)], logarithmic=_positive(found))
     ticks = scale.ticks()
-    drawn = [_ratio(one, scale, ticks) for one in found]
+    drawn = [_ratio(one, verdict_of(one, unfair), scale, ticks) for one in found]
     explained = (
         "Each subject's latency as a multiple of the other's, round by round, so that what slows the machine down "
-        "slows both. Thick: the interval at 95 %, thin: at 99 %. Where the thin one holds 1, nobody can tell."
+        "slows both. Thick: the interval at 95 %, thin: at 99 %. Where the thin one holds 1, nobody can tell; "
+        f"nor, of fewer than {FEWEST_PROCESSES} processes, where it comes within {MAY_BE_OFF_BY} of 1."
     )
     drawn.append(
         axis(scale, [(tick, f"{tick:g}") for tick in ticks], "times as long: left of 1 faster, right of it slower")
     )
-    yield section("Beside each other", figure(explained, drawn, _table(found, "Ratios of latency", _pair)))
+    yield section("Beside each other", figure(explained, drawn, _table(found, "Ratios of latency", _pair, unfair)))
 
 
-def costs(scenario: ScenarioResult) -> Iterator[Markup]:
-    """The section about safeguards; nothing where none was switched off."""
+def costs(scenario: ScenarioResult, unfair: Collection[str]) -> Iterator[Markup]:
+    """The section about safeguards; nothing where none was switched off. See ratios."""
     found = [] if scenario.throughput else prices(scenario)
     if not found:
         return
@@ -53,7 +60,7 @@ def costs(scenario: ScenarioResult) -> Iterator[Markup]:
         "What a call takes longer than without that safeguard, in the same rounds, with intervals at 95 %. Grey: less "
         "than can be told from nothing, at 99 %. Prices need not add up to that of all of them."
     )
-    numbers = _table(found, "Prices of safeguards", lambda one: f"{one.subject}: {safeguard_of(one)}")
+    numbers = _table(found, "Prices of safeguards", lambda one: f"{one.subject}: {safeguard_of(one)}", unfair)
     yield section("What each safeguard costs", figure(explained, drawn, numbers))
 
 
@@ -61,8 +68,8 @@ def _positive(found: Sequence[Ratio]) -> bool:
     return all(one.low_99 > 0 for one in found)
 
 
-def _ratio(one: Ratio, scale: Scale, ticks: Sequence[float]) -> Markup:
-    value = f"{digits(one.ratio)} times ({between(one.low_95, one.high_95, digits)}): {one.verdict}"
+def _ratio(one: Ratio, verdict: str, scale: Scale, ticks: Sequence[float]) -> Markup:
+    value = f"{digits(one.ratio)} times ({between(one.low_95, one.high_95, digits)}): {verdict}"
     shapes = [
         grid(scale, ticks, _HEIGHT),
         upright(scale.at(1.0), 0, _HEIGHT, "base"),
@@ -71,7 +78,7 @@ def _ratio(one: Ratio, scale: Scale, ticks: Sequence[float]) -> Markup:
         dot(scale.at(one.ratio), _MIDDLE, "dot", 5),
     ]
     drawing = strip(_HEIGHT, f"Latency of {_pair(one)}", value, *shapes)
-    return row(_pair(one), value, drawing, class_=_CLASSES.get(one.verdict, "row unsure"))
+    return row(_pair(one), value, drawing, class_=_CLASSES.get(verdict, "row unsure"))
 
 
 def _price(one: Ratio, scale: Scale, ticks: Sequence[float]) -> Markup:
@@ -94,7 +101,7 @@ def _pair(one: Ratio) -> str:
     return f"{one.subject} over {one.against}"
 
 
-def _table(found: Sequence[Ratio], caption: str, name: Callable[[Ratio], str]) -> Markup:
+def _table(found: Sequence[Ratio], caption: str, name: Callable[[Ratio], str], unfair: Collection[str]) -> Markup:
     header = ("", "ratio", "95 %", "99 %", "difference", "95 %", "rounds", "verdict")
     rows = [
         (
@@ -105,7 +112,7 @@ def _table(found: Sequence[Ratio], caption: str, name: Callable[[Ratio], str]) -
             duration(one.difference_ns, sign=True),
             durations(one.difference_low_95_ns, one.difference_high_95_ns, sign=True),
             f"{one.rounds:,}",
-            one.verdict,
+            verdict_of(one, unfair),
         )
         for one in found
     ]

@@ -15,7 +15,7 @@ from edge_rai.bench.page.over_time import over_time
 from edge_rai.bench.page.rates import throughput, trials
 from edge_rai.bench.page.style import STYLE
 from edge_rai.bench.page.summary import sentences
-from edge_rai.bench.reading import text, warnings
+from edge_rai.bench.reading import rejecting, text, warnings
 from edge_rai.bench.result import Result, ScenarioResult
 
 # Nothing is loaded and no script runs, whatever the result says.
@@ -61,20 +61,20 @@ def _parts(result: Result, title: str) -> Iterator[Markup]:
     yield element("div", element("p", first), *([points] if others else []), class_="lead")
     yield from _warnings(result)
     for scenario in result.scenarios:
-        yield from _scenario(scenario)
+        yield from _scenario(scenario, rejecting(result))
     yield from accuracy(result)
     yield from costs_beside(result)
     yield from machine(result)
     yield element("p", "Made by ", element("code", shlex.join(result.command)), class_="foot")
 
 
-def _scenario(scenario: ScenarioResult) -> Iterator[Markup]:
+def _scenario(scenario: ScenarioResult, unfair: set[str]) -> Iterator[Markup]:
     yield from throughput(scenario)
     yield from trials(scenario)
     if not scenario.throughput:
         yield from latency(scenario)
-    yield from ratios(scenario)
-    yield from costs(scenario)
+    yield from ratios(scenario, unfair)
+    yield from costs(scenario, unfair)
     yield from over_time(scenario)
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from edge_rai.bench.page.accuracy import points
 from edge_rai.bench.page.scale import between, count, digits, duration, durations, short_duration
+from edge_rai.bench.ratios import FEWEST_PROCESSES
 from edge_rai.bench.reading import (
+    MAY_BE_OFF_BY,
+    UNFAIR,
     beside,
     best_batch,
     can_tell,
     contenders,
     percentile_at,
     prices,
+    rejecting,
     safeguard_of,
+    verdict_of,
     warnings,
+    within_memory,
 )
 from edge_rai.bench.result import Ratio, Result, ScenarioResult, SeriesSummary
 from edge_rai.bench.safeguards import ALL
@@ -22,20 +28,21 @@ from edge_rai.bench.safeguards import ALL
 
 def sentences(result: Result) -> Iterator[str]:
     """What to know of a result, the most important first."""
+    unfair = rejecting(result)
     for scenario in result.scenarios:
         if scenario.throughput:
             yield from _most_rows(scenario)
         elif scenario.server:
             yield from _highest_rate(scenario)
         else:
-            yield from _fastest(scenario)
-            yield from (_compared(ratio) for ratio in beside(scenario))
-            yield from _safeguards(scenario)
+            yield from _fastest(scenario, unfair)
+            yield from (_compared(ratio, unfair) for ratio in beside(scenario))
+            yield from _safeguards(scenario, unfair)
     yield from _most_right(result)
     yield _trust(result)
 
 
-def _fastest(scenario: ScenarioResult) -> Iterator[str]:
+def _fastest(scenario: ScenarioResult, unfair: set[str]) -> Iterator[str]:
     named = {series.subject: series for series in contenders(scenario) if percentile_at(series, 50)}
     if not named:
         return
@@ -45,6 +52,9 @@ def _fastest(scenario: ScenarioResult) -> Iterator[str]:
     least += f", 99 of 100 at most {duration(tail.ns)}" if tail else ""
     if len(named) == 1:
         yield f"{first.subject}: {least}."
+        return
+    if unfair & named.keys():
+        yield f"Who is the fastest of {len(named)} cannot be said: {_without_model(unfair & named.keys())}."
         return
     sure = _surely_slower(scenario, first.subject) >= set(named)
     how = "is the fastest" if sure else "seems the fastest"
@@ -80,17 +90,28 @@ def _median(series: SeriesSummary) -> str:
     return f"{duration(entry.ns)} ({durations(entry.low_95_ns, entry.high_95_ns)})" if entry else ""
 
 
-def _compared(ratio: Ratio) -> str:
+def _without_model(names: Collection[str]) -> str:
+    return f"the guard of {', '.join(sorted(names))} rejected rows, for which the model is not run"
+
+
+def _compared(ratio: Ratio, unfair: set[str]) -> str:
     interval = between(ratio.low_95, ratio.high_95, digits)
+    if verdict_of(ratio, unfair) == UNFAIR:
+        return f"{ratio.subject} beside {ratio.against} is {UNFAIR}, so that its {interval} times decide nothing."
     if not can_tell(ratio) or ratio.verdict not in ("faster", "slower"):
-        return f"Whether {ratio.subject} or {ratio.against} is faster, nobody can tell from this run: {interval} times."
+        few = f", and fewer than {FEWEST_PROCESSES} processes may be off by {MAY_BE_OFF_BY}"
+        said = f"{interval} times{few if within_memory(ratio) else ''}"
+        return f"Whether {ratio.subject} or {ratio.against} is faster, nobody can tell from this run: {said}."
     said = f"{digits(ratio.ratio)} times the latency ({interval}), {duration(ratio.difference_ns, sign=True)} a query"
     return f"{ratio.subject} is {ratio.verdict} than {ratio.against} beyond doubt: {said}."
 
 
-def _safeguards(scenario: ScenarioResult) -> Iterator[str]:
+def _safeguards(scenario: ScenarioResult, unfair: set[str]) -> Iterator[str]:
     found = prices(scenario)
     for subject in dict.fromkeys(price.subject for price in found):
+        if subject in unfair:
+            yield f"What safeguards cost in {subject} cannot be said: {_without_model([subject])}."
+            continue
         own = {safeguard_of(price): price for price in found if price.subject == subject}
         whole = own.pop(ALL, None)
         told = [price for price in own.values() if can_tell(price) and price.difference_ns > 0]
@@ -151,5 +172,5 @@ def _trust(result: Result) -> str:
     if slowed:
         return f"The machine was not steady: {', '.join(slowed)} slowed down during the run."
     if warnings(result):
-        return "Nothing slowed down for good during the run, but read the warnings below before you rely on it."
+        return "Nothing slowed down for good during the run, but read the warnings before you rely on it."
     return "The machine was steady: nothing slowed down for good, and nothing else had a part worth a warning."
