@@ -86,6 +86,22 @@ static erai_status verify_files(erai_bundle *bundle, const er_json_value *root, 
     return ERAI_OK;
 }
 
+/* Documents that the bundle says it has for people. Who takes one out, and its digest out of "files", is found here. */
+static erai_status verify_promises(const erai_bundle *bundle, const er_json_value *root, char *detail) {
+    const er_json_value *promises = er_json_get(root, "promises");
+    if (promises == NULL) return ERAI_OK;
+    if (!er_json_is(promises, ER_JSON_ARRAY))
+        return malformed(bundle, "expected \"promises\" to be an array of paths", detail);
+    for (const er_json_value *item = er_json_first(promises); item != NULL; item = er_json_next(promises, item)) {
+        const char *path = er_json_text(item);
+        if (path == NULL) return malformed(bundle, "expected \"promises\" to be an array of paths", detail);
+        const er_bundle_file *file = er_bundle_find(bundle, path);
+        if (file == NULL || file->size == 0)
+            return damaged(bundle, path, "the manifest promises this file, and it is missing or empty", detail);
+    }
+    return ERAI_OK;
+}
+
 static const char *get_text(const er_json_value *object, const char *key) {
     const char *text = er_json_text(er_json_get(object, key));
     return text != NULL && text[0] != '\0' ? text : NULL;
@@ -310,6 +326,7 @@ erai_status er_manifest_read(erai_bundle *bundle, char *detail) {
     const er_json_value *root = er_json_root(bundle->json);
     status = check_version(bundle, root, detail);
     if (status == ERAI_OK) status = verify_files(bundle, root, detail);
+    if (status == ERAI_OK) status = verify_promises(bundle, root, detail);
     if (status == ERAI_OK) status = read_requirements(bundle, root, detail);
     if (status == ERAI_OK) status = read_models(bundle, root, detail);
     if (status == ERAI_OK)

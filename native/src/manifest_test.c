@@ -84,6 +84,14 @@ static const manifest_case manifest_cases[] = {
     {"\"shape\":[2,3]", "\"shape\":[1,1,1,1,1,1,1,1,6]", ERAI_E_BUNDLE_FORMAT, "\"shape\""},
     {"\"shape\":[2,3]", "\"shape\":[6,1,1,1,1,1,1,1]", ERAI_OK, ""},
     {"\"shape\":[2,3]", "\"shape\":[]", ERAI_E_BUNDLE_FORMAT, "asks for 4"},
+    {"\"provenance\":{}", "\"promises\":[\"card.md\",\"manifest.json\"]", ERAI_OK, ""},
+    {"\"provenance\":{}", "\"promises\":[]", ERAI_OK, ""},
+    {"\"provenance\":{}", "\"promises\":[\"card.md\",\"evidence/gate.json\"]", ERAI_E_BUNDLE_INTEGRITY,
+     "evidence/gate.json: the manifest promises this file, and it is missing or empty"},
+    {"\"provenance\":{}", "\"promises\":[\"x\\u001b[2J\"]", ERAI_E_BUNDLE_INTEGRITY, "x?[2J"},
+    {"\"provenance\":{}", "\"promises\":[\"card.md\\u0000\"]", ERAI_E_BUNDLE_FORMAT, "\"promises\""},
+    {"\"provenance\":{}", "\"promises\":[1]", ERAI_E_BUNDLE_FORMAT, "\"promises\""},
+    {"\"provenance\":{}", "\"promises\":\"card.md\"", ERAI_E_BUNDLE_FORMAT, "\"promises\""},
     {"\"provenance\":{}", "\"provenance\":{\"later\":[{\"x\":[1.5,null]}]},\"more\":{\"golden\":[]}", ERAI_OK, ""},
 };
 

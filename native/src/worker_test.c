@@ -54,6 +54,24 @@ static void a_wait_ends_in_time_whatever_the_job_does(void) {
     er_worker_close(worker);
 }
 
+static void the_second_half_of_a_wait_takes_short_turns_and_gives_the_long_ones_back(void) {
+    er_turns before = er_thread_hasten();
+    if (!before.length_ns) {
+        printf("not tested: this kernel has no turns of a length that a thread asks for (Linux 6.12 and up)\n");
+        return;
+    }
+    ER_CHECK(!er_thread_hasten().length_ns); /* they are short */
+    er_thread_relax(before);
+    test_task task = {.sleep_ms = 100};
+    er_worker *worker = er_worker_open(do_task, &task);
+    er_worker_ask(worker);
+    ER_CHECK(!er_worker_wait(worker, in_ms(10)));
+    er_worker_close(worker);
+    er_turns after = er_thread_hasten();
+    ER_CHECK_INT(after.length_ns, before.length_ns);
+    er_thread_relax(after);
+}
+
 static void a_job_that_was_left_holds_the_next_one_back_no_longer_than_its_deadline(void) {
     test_task task = {.sleep_ms = 200};
     er_worker *worker = er_worker_open(do_task, &task);
@@ -102,6 +120,7 @@ static void signals_of_the_process_are_for_other_threads(void) {
 int main(void) {
     ER_RUN(what_a_job_did_is_there_when_the_wait_ends);
     ER_RUN(a_wait_ends_in_time_whatever_the_job_does);
+    ER_RUN(the_second_half_of_a_wait_takes_short_turns_and_gives_the_long_ones_back);
     ER_RUN(a_job_that_was_left_holds_the_next_one_back_no_longer_than_its_deadline);
     ER_RUN(closing_waits_for_a_job_that_was_left);
     ER_RUN(a_worker_that_was_never_asked_closes);

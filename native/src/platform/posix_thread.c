@@ -1,11 +1,16 @@
 /* Locks and threads, for POSIX. Timed waits are by the monotonic clock, which setting the time does not move
  * (POSIX.1-2017 pthread_condattr_setclock). */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "platform.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 int er_mutex_init(er_mutex *mutex) {
     return pthread_mutex_init(mutex, NULL);
@@ -67,6 +72,49 @@ int er_thread_start(er_thread *thread, void *(*body)(void *), void *context) {
 void er_thread_join(er_thread thread) {
     pthread_join(thread, NULL);
 }
+
+#if defined(__linux__) && defined(SYS_sched_setattr)
+/* sched_setattr(2), first version of its structure: C libraries declare it since glibc 2.41 only. */
+typedef struct turn_attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+} turn_attributes;
+
+static int get_turns(turn_attributes *attributes) {
+    return syscall(SYS_sched_getattr, 0, attributes, sizeof *attributes, 0) == 0;
+}
+
+/* The scheduler takes a thread that wakes before one whose turn is longer, if it has had less than its share. For
+ * threads of the ordinary policy kernels before 6.12 tell no length, and take none. */
+er_turns er_thread_hasten(void) {
+    enum { SHORTEST = 100000 }; /* ns; the kernel's own limit */
+    turn_attributes now = {0};
+    if (!get_turns(&now) || now.policy != SCHED_OTHER || now.runtime <= SHORTEST) return (er_turns){0};
+    er_turns before = {now.runtime};
+    now.size = sizeof now;
+    now.runtime = SHORTEST;
+    return syscall(SYS_sched_setattr, 0, &now, 0) == 0 ? before : (er_turns){0};
+}
+
+void er_thread_relax(er_turns before) {
+    turn_attributes now = {0};
+    if (!before.length_ns || !get_turns(&now)) return;
+    now.size = sizeof now;
+    now.runtime = before.length_ns;
+    syscall(SYS_sched_setattr, 0, &now, 0);
+}
+#else
+er_turns er_thread_hasten(void) {
+    return (er_turns){0};
+}
+
+void er_thread_relax(er_turns before) {
+    (void)before;
+}
+#endif
 
 static uint64_t forks;
 static pthread_once_t counting = PTHREAD_ONCE_INIT;
