@@ -21,7 +21,6 @@ except ModuleNotFoundError as missing:
         "python -P (3.11 and later). `make install` in the tree installs edge_rai in .venv",
         name=missing.name,
     ) from missing
-from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
 from edge_rai.errors import (
     BundleError,
     DeliveryError,
@@ -40,18 +39,13 @@ from edge_rai.errors import (
     UnsupportedModelError,
 )
 from edge_rai.session import Session, load
-from edge_rai.telemetry.settings import SpoolSettings
 from edge_rai.types import (
     Answer,
     Breaker,
-    DecisionCount,
     Feature,
-    FeatureCounts,
-    FeatureDrift,
     Reason,
     ReasonCode,
     ReviewItem,
-    Snapshot,
     Source,
     TensorSpec,
     Verdict,
@@ -59,6 +53,9 @@ from edge_rai.types import (
 
 if TYPE_CHECKING:
     from edge_rai.batcher import Batcher
+    from edge_rai.counts import DecisionCount, FeatureCounts, FeatureDrift, Snapshot
+    from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
+    from edge_rai.telemetry.settings import SpoolSettings
 
 __version__ = version()
 
@@ -102,11 +99,25 @@ __all__ = [
     "load",
 ]
 
+_LATER = {
+    "Alarm": "edge_rai.drift",
+    "Batcher": "edge_rai.batcher",
+    "DecisionCount": "edge_rai.counts",
+    "Direction": "edge_rai.drift",
+    "FeatureCounts": "edge_rai.counts",
+    "FeatureDrift": "edge_rai.counts",
+    "Snapshot": "edge_rai.counts",
+    "SpoolSettings": "edge_rai.telemetry.settings",
+    "Watch": "edge_rai.drift",
+    "WatchedFeature": "edge_rai.drift",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """What few need and costs time to import."""
-    if name == "Batcher":
-        from edge_rai.batcher import Batcher
+    """What not every prediction needs, and costs time to import."""
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module 'edge_rai' has no attribute {name!r}")
+    from importlib import import_module
 
-        return Batcher
-    raise AttributeError(f"module 'edge_rai' has no attribute {name!r}")
+    return getattr(import_module(module), name)

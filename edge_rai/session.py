@@ -14,15 +14,15 @@ import numpy as np
 from edge_rai import arguments
 from edge_rai._native import Call, Column, ManualClock, Predictor, ready, usual_call_first
 from edge_rai.backends.opening import FORMATS, open_session, runtime_of
-from edge_rai.drift import Watch
 from edge_rai.errors import InputRejectedError
 from edge_rai.inputs import Key, encode_keys, in_order, rows_of
-from edge_rai.telemetry.drift import feature_drift
-from edge_rai.telemetry.settings import SpoolSettings, checked
-from edge_rai.types import Answer, Breaker, Feature, FeatureDrift, ReviewItem, Snapshot, TensorSpec, Verdict
+from edge_rai.types import Answer, Breaker, Feature, ReviewItem, TensorSpec, Verdict
 
 if TYPE_CHECKING:
+    from edge_rai.counts import FeatureDrift, Snapshot
+    from edge_rai.drift import Watch
     from edge_rai.telemetry.flusher import Flusher
+    from edge_rai.telemetry.settings import SpoolSettings
 
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Path = str | os.PathLike[str]
@@ -82,6 +82,14 @@ def _known_clock(given: Any) -> ManualClock | None:
     raise arguments.wrong_type("clock", given, "an edge_rai.ManualClock, or None for the system's clock")
 
 
+def _known_spool(given: Any) -> SpoolSettings | None:
+    if given is None:
+        return None
+    from edge_rai.telemetry.settings import checked
+
+    return checked(given)
+
+
 def _known_runtime(name: str, given: Any) -> str:
     value = arguments.text(name, given)
     if value not in FORMATS:
@@ -117,7 +125,7 @@ class Session(Predictor):
         cache_bytes: int = 0,
     ) -> None:
         self._flusher: Flusher | None = None
-        settings = checked(spool)
+        settings = _known_spool(spool)
         self._native = open_session(
             arguments.path("path", path),
             runtime=_unless_none("runtime", runtime, _known_runtime),
@@ -265,6 +273,8 @@ class Session(Predictor):
 
     def drift(self) -> tuple[FeatureDrift, ...]:
         """PSI of each feature that has a reference, over what has been counted since the last flush."""
+        from edge_rai.telemetry.drift import feature_drift
+
         counts = self.snapshot().features
         return tuple(
             feature_drift(feature.name, feature.counts, counted.histogram)

@@ -10,8 +10,8 @@ import numpy as np
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import Detail, array, text
+from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.events import Event, EventClass, EventField, Expired, Expiry, FieldForm, Windows
-from edge_rai.types import FeatureCounts, Snapshot
 
 
 def read_bundle(path: str) -> dict[str, bytes]:

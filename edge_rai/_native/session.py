@@ -8,22 +8,23 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.call import Call
 from edge_rai._native.clock import ManualClock
-from edge_rai._native.files import take_snapshot
 from edge_rai._native.given import Column, read_columns, read_most_rows, read_states, with_scales
 from edge_rai._native.library import Detail, text
 from edge_rai._native.programs import read_rules
 from edge_rai._native.runtimes import Runtime
 from edge_rai._native.tensors import Array, Tensors, copy
-from edge_rai._native.watch import read_watch
 from edge_rai._predict import Predictor, method
-from edge_rai.drift import Watch
 from edge_rai.errors import UnsupportedModelError
-from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem, Snapshot
+from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem
+
+if TYPE_CHECKING:
+    from edge_rai.counts import Snapshot
+    from edge_rai.drift import Watch
 
 T = TypeVar("T", bound=Predictor)
 
@@ -135,6 +136,8 @@ class NativeSession:
 
     def snapshot(self) -> Snapshot:
         """What has been counted since the last flush, which goes on being counted."""
+        from edge_rai._native.files import take_snapshot  # as import time goes, a prediction comes first
+
         detail = Detail()
         out = ffi.new("erai_snapshot **")
         with self._use() as handle:
@@ -162,6 +165,8 @@ class NativeSession:
 
     def watch(self) -> Watch | None:
         """How much speaks for drift; None where the policy watches nothing."""
+        from edge_rai._native.watch import read_watch
+
         with self._use() as handle:
             return read_watch(handle, [feature.name for feature in self.features])
 

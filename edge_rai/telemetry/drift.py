@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_rai._native import psi
-from edge_rai.types import FeatureDrift
+from edge_rai.counts import FeatureDrift
 
 if TYPE_CHECKING:
     import numpy.typing as npt

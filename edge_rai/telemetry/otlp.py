@@ -33,9 +33,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from edge_rai.counts import DecisionCount, Snapshot
 from edge_rai.errors import SpoolError
 from edge_rai.events import Expired, Expiry
-from edge_rai.types import DecisionCount, Feature, ReasonCode, Snapshot, Source, Verdict
+from edge_rai.types import Feature, ReasonCode, Source, Verdict
 
 if TYPE_CHECKING:
     import numpy.typing as npt

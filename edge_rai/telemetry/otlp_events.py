@@ -14,9 +14,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from edge_rai.counts import Snapshot
 from edge_rai.events import Event, EventClass, EventField, FieldForm
 from edge_rai.telemetry import otlp
-from edge_rai.types import Snapshot
 
 LOGS_PATH: Final = "/v1/logs"
 DECISION_EVENT: Final = "edge.decision"

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from edge_rai import _native
+from edge_rai.counts import Snapshot
 from edge_rai.errors import BundleError, SpoolError
 from edge_rai.events import Expiry
-from edge_rai.types import Feature, Snapshot
+from edge_rai.types import Feature
 
 CORRUPT: Final = "corrupt"
 REFUSED: Final = "refused"

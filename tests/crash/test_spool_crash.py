@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from edge_rai import Session, SpoolError, load
+from edge_rai.counts import Snapshot
 from edge_rai.telemetry.spool import Spool
-from edge_rai.types import Snapshot
 from support.children import run_python
 from support.faults import POWER_CUT, PRELUDE, build_faults
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from edge_rai import SpoolSettings, load
 from edge_rai._native import merge_batches, read_snapshot
+from edge_rai.counts import Snapshot
 from edge_rai.telemetry.spool import Spool
-from edge_rai.types import Snapshot
 
 special = st.sampled_from([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.5, -1.0, 2.0, 10.0, -10.0])
 batches = st.lists(

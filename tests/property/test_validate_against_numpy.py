@@ -12,8 +12,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from edge_rai._native import psi
+from edge_rai.counts import FeatureCounts
 from edge_rai.policy import Distance, DistanceReference, FeatureReference, FeatureRule, InputRule, Missing
-from edge_rai.types import Answer, FeatureCounts, Verdict
+from edge_rai.types import Answer, Verdict
 from support.guard_cases import (
     FREE,
     GREATEST,

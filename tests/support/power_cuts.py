@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from edge_rai._native import NativeSpool, read_snapshot
+from edge_rai.counts import Snapshot
 from edge_rai.telemetry.spool import Spool
-from edge_rai.types import Snapshot
 from support.children import run_python
 from support.disk import Call, cuts, read_trace
 from support.faults import PRELUDE, build_faults

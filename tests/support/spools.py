@@ -12,9 +12,9 @@ import numpy as np
 
 from edge_rai._native import ManualClock, NativeSession
 from edge_rai.backends.opening import open_session
+from edge_rai.counts import Snapshot
 from edge_rai.events import Expiry, Windows
 from edge_rai.telemetry.spool import CORRUPT, REFUSED, Spool
-from edge_rai.types import Snapshot
 
 ROW = np.ones((1, 3), np.float32)
 BAD_ROW = np.array([[1, np.nan, 1]], np.float32)

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.telemetry import otlp
-from edge_rai.types import Feature, FeatureCounts, Snapshot
+from edge_rai.types import Feature
 
 INSTANCE = "00112233445566778899aabbccddeeff"
 PROTOBUF = {"Content-Type": "application/x-protobuf"}

@@ -8,12 +8,13 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from edge_rai import SpoolError, SpoolSettings, load
+from edge_rai.counts import Snapshot
 from edge_rai.events import Event, EventClass, EventField, Expiry, FieldForm
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.flusher import Flusher
 from edge_rai.telemetry.otlp_events import encode_events
 from edge_rai.telemetry.spool import Spool
-from edge_rai.types import ReasonCode, Snapshot, Verdict
+from edge_rai.types import ReasonCode, Verdict
 from support import telemetry
 from support.spools import ROW, small_session
 

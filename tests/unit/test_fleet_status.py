@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.errors import StoreError
 from edge_rai.fleet.decode import decode
 from edge_rai.fleet.status import FeatureStatus, FleetStatus, read_status
 from edge_rai.fleet.store import FILE_NAME, Store
 from edge_rai.telemetry import otlp
-from edge_rai.types import Feature, FeatureCounts, Snapshot
+from edge_rai.types import Feature
 from support.telemetry import FEATURES, INSTANCE, command_line, counts, request, snapshot
 
 OTHER = "ff" * 16

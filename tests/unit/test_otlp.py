@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
 
+from edge_rai.counts import FeatureCounts
 from edge_rai.errors import SpoolError
 from edge_rai.events import Expired, Windows
 from edge_rai.fleet.decode import decode
 from edge_rai.telemetry import otlp
-from edge_rai.types import FeatureCounts
 from support.telemetry import FEATURES, INSTANCE, counts, snapshot
 
 
