@@ -61,6 +61,7 @@ class Watch(NamedTuple):
         average_run_length: Rows from one false alarm to the next, at least, as the policy states it.
         alarm: None: there was none.
         features: Those that are watched, in the guard program's order.
+        continued: Another session's watch goes on here, as the spool has it.
     """
 
     rows: int
@@ -68,3 +69,4 @@ class Watch(NamedTuple):
     average_run_length: float
     alarm: Alarm | None
     features: tuple[WatchedFeature, ...]
+    continued: bool

@@ -232,8 +232,29 @@ class Session(Predictor):
         return self._native.watch()
 
     def reset_watch(self) -> None:
-        """Takes an alarm back, once its cause is known, and begins anew without evidence."""
+        """Takes an alarm back, once its cause is known, and begins anew without evidence.
+
+        With a spool the next flush makes that last beyond the session.
+        """
         self._native.reset_watch()
+
+    def watch_state(self) -> bytes:
+        """What the watch has seen, learned and raised, for ``continue_watch``; empty where the policy has no [drift].
+
+        A session with a spool needs neither: each flush stores the watch there, and the next session goes on from it.
+        """
+        return self._native.watch_state()
+
+    def continue_watch(self, state: bytes) -> None:
+        """Goes on from where another session of the same policy was, alarm included.
+
+        Raises:
+            SpoolError: The bytes are damaged, or of a newer version; the watch is as it was.
+            ValueError: They are of another policy, or this one has no [drift].
+        """
+        if not isinstance(state, bytes):
+            raise arguments.wrong_type("state", state, "bytes, as watch_state gives them")
+        self._native.continue_watch(state)
 
     @property
     def breaker(self) -> Breaker:

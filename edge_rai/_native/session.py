@@ -175,6 +175,22 @@ class NativeSession:
         with self._use() as handle:
             lib.erai_session_drift_reset(handle)
 
+    def watch_state(self) -> bytes:
+        """The watch as bytes; empty where the policy watches nothing."""
+        size = ffi.new("size_t *")
+        with self._use() as handle:
+            if lib.erai_session_drift_state(handle, ffi.NULL, 0, size) == lib.ERAI_E_ARGUMENT:
+                return b""
+            buffer = ffi.new("uint8_t[]", size[0])
+            Detail().check(lib.erai_session_drift_state(handle, buffer, size[0], size))
+        return bytes(ffi.buffer(buffer, size[0]))
+
+    def continue_watch(self, state: bytes) -> None:
+        """Goes on from such bytes."""
+        detail = Detail()
+        with self._use() as handle:
+            detail.check(lib.erai_session_drift_continue(handle, state, len(state), detail.buffer))
+
     def reset(self) -> None:
         """Forgets the recurrent states, and what rules remember of earlier rows."""
         with self._use() as handle:

@@ -31,4 +31,6 @@ def read_watch(handle: Any, names: Sequence[str]) -> Watch | None:
         first = names[drift.alarm_feature]
         named = [first, *(name for name in named if name != first)]
         alarm = Alarm(int(drift.alarm_row), int(drift.alarm_unix_ns), drift.alarm_evidence, tuple(named))
-    return Watch(int(drift.rows), drift.evidence, rule.average_run_length, alarm, tuple(features))
+    return Watch(
+        int(drift.rows), drift.evidence, rule.average_run_length, alarm, tuple(features), bool(drift.continued)
+    )

@@ -89,7 +89,7 @@ class Batch:
         calls: Calls of predict.
         errors: Calls that raised.
         tallies: (kind, name) → count; kind is "verdict", "source", "reason" or "decision".
-        latency: Calls by duration, slots as in types.Snapshot, cut after the last used one.
+        latency: Calls by duration, slots as in counts.Snapshot, cut after the last used one.
         latency_sum_ns: Sum of all durations.
         features: By name.
     """

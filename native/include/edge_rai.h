@@ -124,8 +124,8 @@ typedef enum erai_status {
     ERAI_E_GUARD_MISMATCH = 33, /* a guard program does not describe this model */
 
     ERAI_E_SPOOL = 40,        /* the spool directory cannot be read or written */
-    ERAI_E_BATCH_FORMAT = 41, /* a batch file is malformed or corrupt */
-    ERAI_E_BATCH_NEWER = 42,  /* a batch file is newer than this build understands */
+    ERAI_E_BATCH_FORMAT = 41, /* a batch file, or a state, is malformed or corrupt */
+    ERAI_E_BATCH_NEWER = 42,  /* one is newer than this build understands */
 
     ERAI_E_RUNTIME_MISSING = 50, /* no ONNX Runtime library was found, or no runtime for the model's format */
     ERAI_E_RUNTIME_OLD = 51,     /* the ONNX Runtime library found is too old */
@@ -921,6 +921,8 @@ typedef struct erai_drift {
     double alarm_evidence;
     uint32_t alarm_feature; /* the one with the most evidence then */
     uint32_t watched;       /* features */
+    uint32_t continued;     /* 1: another session's watch goes on here */
+    uint32_t reserved;
 } erai_drift;
 
 typedef struct erai_feature_drift {
@@ -939,6 +941,15 @@ ERAI_API erai_status erai_session_drift(erai_session *session, erai_drift *drift
 ERAI_API erai_status erai_session_feature_drift(erai_session *session, size_t index, erai_feature_drift *drift);
 /* Takes an alarm back, and begins anew from the reference alone. */
 ERAI_API erai_status erai_session_drift_reset(erai_session *session);
+
+/* What a watch has seen, learned and raised, as bytes (docs/formats/watch.md), and a watch that goes on from there as
+ * if nothing had been between, to the bit where rows are grouped alike; `changed` is known to three rows. A session
+ * with a spool does both by itself: each flush stores them, and the next session of the same guard program takes them
+ * up; bytes that are damaged are passed over, and that watch begins anew. *size receives the bytes needed; ERAI_E_SIZE
+ * when capacity is less. buffer may be NULL with capacity 0. Bytes of another guard program: ERAI_E_ARGUMENT. */
+ERAI_API erai_status erai_session_drift_state(erai_session *session, uint8_t *buffer, size_t capacity, size_t *size);
+ERAI_API erai_status erai_session_drift_continue(erai_session *session, const uint8_t *bytes, size_t size,
+                                                 char *detail);
 
 /* What has been counted since the last flush, which goes on being counted. */
 ERAI_API erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapshot, char *detail);

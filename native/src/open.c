@@ -121,6 +121,7 @@ static erai_status fill_session(erai_session *session, const er_parts *parts, co
     erai_status status = open_components(session, config, detail);
     if (!status && config->spool_path)
         status = open_spool(session, config->spool_path, config->spool_quota_bytes, detail);
+    if (!status && session->spool && session->watch) er_watch_continue(session);
     if (!status) session->stopped = er_stop_found(session);
     return status;
 }

@@ -331,6 +331,16 @@ void erai_session_reset(erai_session *session) {
 
 /* ---- Snapshots ---- */
 
+void er_session_watch_waiting(erai_session *session) {
+    er_mutex_lock(&session->lock);
+    for (erai_answer *answer = session->answers; answer; answer = answer->next) {
+        er_mutex_lock(&answer->lock);
+        er_waiting_sketch(answer);
+        er_mutex_unlock(&answer->lock);
+    }
+    er_mutex_unlock(&session->lock);
+}
+
 /* Adds every answer's statistics to `into`, and copies the events; with `take`, they begin again from zero. Under the
  * session's lock. */
 static void gather(erai_session *session, uint64_t *into, int take) {
@@ -466,6 +476,7 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     if (visible) {
         session->sequence++;
         begin_window(session, now_ns, now_unix_ns);
+        if (!status && session->watch) status = er_watch_store(session, detail);
     } else {
         er_statistics_add(session->carried, session->taken, session->statistics_size);
         if (session->events) er_events_put_back(session->events, session->taken_events, session->taken_event_count);

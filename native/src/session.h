@@ -53,6 +53,13 @@ struct erai_session {
 /* session.c: in a forked child, drops what its parent has counted and delivers. Before anything is counted or told. */
 void er_session_own(erai_session *session);
 
+/* session.c: has rows that wait watched. Takes the locks. */
+void er_session_watch_waiting(erai_session *session);
+
+/* watch_state.c: stores the watch in the spool; goes on from what is stored there, where that is of any use. */
+erai_status er_watch_store(erai_session *session, char *detail);
+void er_watch_continue(erai_session *session);
+
 static inline uint64_t er_session_ns(const erai_session *session) {
     return session->clock ? __atomic_load_n(&session->clock->monotonic_ns, __ATOMIC_RELAXED) : er_monotonic_ns();
 }

@@ -7,24 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct watched {
-    uint64_t rows;
-    double sum; /* of the mixtures of its features */
-} watched;
-
-struct er_watch {
-    er_mutex lock;
-    const erai_guard *guard;
-    const erai_clock *clock; /* NULL: the system's */
-    er_bets *bets;           /* one for all features of the same counts */
-    const er_bets **of;      /* one a feature */
-    er_detector *detectors;
-    uint8_t *named; /* by the alarm */
-    watched *inputs;
-    erai_drift now;
-    int alarmed; /* atomic: `now` has an alarm, which stays as it is */
-};
-
 /* ---- Opening ---- */
 
 static int is_ordered(const er_feature *feature) {
@@ -151,7 +133,7 @@ static void raise_alarm(er_watch *watch) {
 void er_watch_rows(er_watch *watch, size_t index, const uint8_t *cells, size_t width, size_t rows) {
     const er_input *input = &watch->guard->inputs[index];
     size_t first = input->first_feature;
-    watched *at = &watch->inputs[index];
+    er_watched *at = &watch->inputs[index];
     if (__atomic_load_n(&watch->alarmed, __ATOMIC_ACQUIRE)) return; /* what raised it is kept, and nothing learned */
     er_mutex_lock(&watch->lock);
     if (watch->alarmed) { /* meanwhile */
@@ -216,6 +198,7 @@ erai_status erai_session_drift_reset(erai_session *session) {
     for (size_t i = 0; i < watch->guard->input_count; i++) watch->inputs[i].sum = 0;
     memset(watch->named, 0, watch->guard->feature_count);
     watch->now.evidence = watch->now.alarm_evidence = 0;
+    watch->now.continued = 0;
     watch->now.alarm_row = 0;
     watch->now.alarm_unix_ns = 0;
     watch->now.alarm_feature = 0;

@@ -5,9 +5,12 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "crc32.h"
 #include "er_test.h"
 #include "session.h"
+#include "test_guard.h"
 #include "test_session.h"
 
 #define BINS 16u
@@ -244,6 +247,136 @@ static void features_without_a_stride_are_not_watched(void) {
     erai_session_close(session);
 }
 
+/* ---- State ---- */
+
+#define STATE_SIZE 4096u
+
+static size_t state_of(erai_session *session, uint8_t bytes[STATE_SIZE]) {
+    size_t size = 0;
+    must(erai_session_drift_state(session, bytes, STATE_SIZE, &size) == ERAI_OK);
+    return size;
+}
+
+static int goes_on_from(erai_session *session, const uint8_t *bytes, size_t size, char *detail) {
+    return erai_session_drift_continue(session, bytes, size, detail) == ERAI_OK;
+}
+
+/* Two sessions of one policy. The first has seen whole groups of the rows that are looked at together, so that both
+ * have the same ones from then on. */
+static void a_watch_goes_on_to_the_bit(void) {
+    const plan of = {ERAI_DTYPE_FLOAT32, 3, ERAI_VERDICT_ACCEPT, 1e6};
+    erai_session *sessions[] = {open_plan(of, NULL), open_plan(of, NULL)};
+    erai_answer *answers[] = {test_answer(sessions[0]), test_answer(sessions[1])};
+    uint8_t first[STATE_SIZE], second[STATE_SIZE];
+    char detail[ERAI_DETAIL_SIZE];
+    ER_CHECK_INT(rows_to_alarm(sessions[0], answers[0], 3, NOBODY, 1003), 1003);
+    state_of(sessions[0], first);
+    ER_CHECK_INT(drift_of(sessions[0]).rows, 1003); /* those that waited are among them */
+    ER_CHECK_INT(rows_to_alarm(sessions[0], answers[0], 3, NOBODY, 21), 21);
+    size_t size = state_of(sessions[0], first);
+    ER_CHECK_INT(drift_of(sessions[0]).continued, 0);
+    ER_CHECK(goes_on_from(sessions[1], first, size, detail));
+    ER_CHECK_INT(drift_of(sessions[1]).continued, 1);
+    double row[3];
+    for (int i = 0; i < 10; i++) {
+        fill_row(row, 3, 1);
+        for (int k = 0; k < 2; k++) admit(sessions[k], answers[k], row, 1, 3);
+    }
+    ER_CHECK_INT(state_of(sessions[0], first), size);
+    ER_CHECK_INT(state_of(sessions[1], second), size);
+    ER_CHECK_INT(drift_of(sessions[1]).rows, 1034);
+    ER_CHECK(memcmp(first, second, size) == 0);
+    ER_CHECK(rows_to_alarm(sessions[0], answers[0], 3, 1, 1000) < 1000);
+    state_of(sessions[0], second);
+
+    /* An alarm stands in the next session, and can be taken back there. */
+    erai_session *next = open_plan(of, NULL);
+    ER_CHECK(goes_on_from(next, second, size, detail));
+    erai_drift now = drift_of(next);
+    ER_CHECK_INT(now.alarm_row, drift_of(sessions[0]).alarm_row);
+    ER_CHECK_INT(now.alarm_feature, 1);
+    erai_feature_drift feature;
+    ER_CHECK_INT(erai_session_feature_drift(next, 1, &feature), ERAI_OK);
+    ER_CHECK(feature.named && feature.direction == ERAI_DRIFT_MEAN_UP);
+    ER_CHECK_INT(erai_session_drift_reset(next), ERAI_OK);
+    ER_CHECK(!drift_of(next).alarm_row && !drift_of(next).continued);
+    erai_session_close(next);
+    for (int k = 0; k < 2; k++) {
+        erai_answer_close(answers[k]);
+        erai_session_close(sessions[k]);
+    }
+}
+
+static void bytes_that_are_no_state_change_nothing(void) {
+    const plan of = {ERAI_DTYPE_FLOAT32, 2, ERAI_VERDICT_ACCEPT, 1e6};
+    erai_session *session = open_plan(of, NULL), *other = open_plan((plan){ERAI_DTYPE_FLOAT32, 2, 0, 1e5}, NULL);
+    erai_answer *answer = test_answer(session);
+    uint8_t bytes[STATE_SIZE], damaged[STATE_SIZE], after[STATE_SIZE];
+    char detail[ERAI_DETAIL_SIZE];
+    rows_to_alarm(session, answer, 2, NOBODY, 100);
+    size_t size = state_of(session, bytes), needed = 0;
+    for (size_t cut = 0; cut < size; cut++) ER_CHECK(!goes_on_from(session, bytes, cut, detail));
+    for (size_t i = 0; i < size; i++) {
+        memcpy(damaged, bytes, size);
+        damaged[i] ^= 0x10;
+        ER_CHECK(!goes_on_from(session, damaged, size, detail));
+    }
+    /* With a checksum that is right, each number is still looked at: those of the detectors are 32-bit stakes first. */
+    const size_t numbers = 24 + ERAI_DIGEST_SIZE + 16 + 44;
+    memcpy(damaged, bytes, size);
+    const float bad[] = {-1.0f, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memcpy(damaged + numbers, &bad[i], sizeof bad[i]);
+        uint32_t crc = er_crc32(0, damaged + 24, size - 24);
+        memcpy(damaged + 20, &crc, sizeof crc);
+        ER_CHECK_INT(erai_session_drift_continue(session, damaged, size, detail), ERAI_E_BATCH_FORMAT);
+        ER_CHECK_STR(detail, "state of a watch: it has numbers that no watch comes to");
+    }
+    ER_CHECK_INT(erai_session_drift_continue(other, bytes, size, detail), ERAI_E_ARGUMENT);
+    ER_CHECK_STR(detail, "state of a watch: it is of another guard program");
+    ER_CHECK_INT(state_of(session, after), size);
+    ER_CHECK(memcmp(after, bytes, size) == 0);
+    ER_CHECK_INT(erai_session_drift_state(session, NULL, 0, &needed), ERAI_OK);
+    ER_CHECK_INT(needed, size);
+    ER_CHECK_INT(erai_session_drift_state(session, after, size - 1, &needed), ERAI_E_SIZE);
+    ER_CHECK_INT(erai_session_drift_continue(session, NULL, 0, detail), ERAI_E_ARGUMENT);
+    erai_answer_close(answer);
+    erai_session_close(session);
+    erai_session_close(other);
+}
+
+static void the_next_session_of_a_spool_goes_on(void) {
+    const plan of = {ERAI_DTYPE_FLOAT32, 2, ERAI_VERDICT_ACCEPT, 1e6};
+    static const uint8_t digest[ERAI_DIGEST_SIZE] = {1};
+    char path[64], name[ERAI_DETAIL_SIZE], detail[ERAI_DETAIL_SIZE];
+    test_directory_make(path);
+    erai_session_config config = {.struct_size = sizeof config, .spool_path = path};
+    erai_session *like = open_plan(of, NULL), *session = NULL;
+    const erai_guard *guard = erai_session_guard(like);
+    for (int i = 0; i < 3; i++) {
+        ER_CHECK_INT(erai_session_open_guard(guard, digest, &config, &session, detail), ERAI_OK);
+        ER_CHECK_INT(drift_of(session).continued, i == 1);
+        erai_answer *answer = test_answer(session);
+        if (i == 0) ER_CHECK(rows_to_alarm(session, answer, 2, 0, 1000) < 1000);
+        if (i < 2) ER_CHECK(drift_of(session).alarm_row);
+        ER_CHECK_INT(erai_session_flush(session, name, detail), ERAI_OK);
+        erai_answer_close(answer);
+        if (i == 1) { /* what is damaged is passed over, */
+            char file[256], hex[2 * ERAI_DIGEST_SIZE + 1];
+            for (size_t k = 0; k < ERAI_DIGEST_SIZE; k++) snprintf(hex + 2 * k, 3, "%02x", guard->digest[k]);
+            snprintf(file, sizeof file, "watch-%s", hex);
+            erai_spool *spool = NULL;
+            ER_CHECK_INT(erai_spool_attach(path, &spool, detail), ERAI_OK);
+            ER_CHECK_INT(erai_spool_put(spool, file, (const uint8_t *)"ERAIWCH", 7, detail), ERAI_OK);
+            erai_spool_close(spool);
+        }
+        if (i == 2) ER_CHECK(!drift_of(session).alarm_row); /* and that watch begins anew */
+        erai_session_close(session);
+    }
+    erai_session_close(like);
+    test_directory_remove(path);
+}
+
 static void rules_that_mean_nothing_are_refused(void) {
     const uint32_t ones[] = {1, 1}, none[] = {0, 0};
     const erai_drift_rule sound = {
@@ -285,6 +418,9 @@ int main(void) {
     ER_RUN(rows_are_watched_in_order_whichever_way_their_values_go);
     ER_RUN(an_alarm_speaks_against_every_row_where_the_policy_says_so);
     ER_RUN(features_without_a_stride_are_not_watched);
+    ER_RUN(a_watch_goes_on_to_the_bit);
+    ER_RUN(bytes_that_are_no_state_change_nothing);
+    ER_RUN(the_next_session_of_a_spool_goes_on);
     ER_RUN(rules_that_mean_nothing_are_refused);
     return er_test_result();
 }

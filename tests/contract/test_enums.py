@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_rai import events, types
+from edge_rai import counts, events, types
 from edge_rai._native.library import raise_status
 
 Enums = dict[str, dict[str, int]]
@@ -20,7 +20,7 @@ Enums = dict[str, dict[str, int]]
         (types.Verdict, "erai_verdict", "ERAI_VERDICT_"),
         (types.Source, "erai_source", "ERAI_SOURCE_"),
         (types.ReasonCode, "erai_reason_code", "ERAI_REASON_"),
-        (types.DecisionCount, "erai_decision_count", "ERAI_COUNT_"),
+        (counts.DecisionCount, "erai_decision_count", "ERAI_COUNT_"),
         (types.Breaker, "erai_breaker", "ERAI_BREAKER_"),
         (events.Expiry, "erai_expiry", "ERAI_EXPIRED_"),
         (events.EventClass, "erai_event_class", "ERAI_EVENT_"),

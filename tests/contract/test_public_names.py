@@ -47,6 +47,8 @@ SESSION = {
         "drift",
         "watch",
         "reset_watch",
+        "watch_state",
+        "continue_watch",
         "flush",
         "reset",
         "stop",

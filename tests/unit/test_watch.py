@@ -169,3 +169,42 @@ def test_written_rule_reads_back_and_is_said_in_words() -> None:
     assert [row[0] for row in table.rows] == ["alarm", "no drift", "f0", "f1"]
     assert "once in 1000000 rows" in table.rows[0][1]
     assert table.rows[0][2] == "reject"
+
+
+def test_a_watch_goes_on_in_the_next_session_of_its_spool(tmp_path: Path, random: np.random.Generator) -> None:
+    open_session(tmp_path, random, Drift(average_run_length=1e5)).close()
+    spool = tmp_path / "spool"
+    with edge_rai.load(tmp_path / "m.erai", spool=spool) as session:
+        predict_rows(session, drifted(random, 400, 2, 1.5))
+        before = session.watch()
+        assert before is not None
+        assert before.alarm is not None
+        assert not before.continued
+        session.flush()
+    with edge_rai.load(tmp_path / "m.erai", spool=spool) as session:
+        assert session.watch() == before._replace(continued=True)
+        session.reset_watch()
+        session.flush()
+    with edge_rai.load(tmp_path / "m.erai", spool=spool) as session:
+        after = session.watch()
+        assert after is not None
+        assert after.alarm is None
+
+
+def test_a_watch_goes_on_from_its_bytes(tmp_path: Path, random: np.random.Generator) -> None:
+    rows = drifted(random, 120, 1, 0.3)
+    with open_session(tmp_path, random, Drift(average_run_length=1e5)) as session:
+        predict_rows(session, rows, 40)
+        state, before = session.watch_state(), session.watch()
+        with edge_rai.load(tmp_path / "m.erai") as other:
+            other.continue_watch(state)
+            assert other.watch() == before._replace(continued=True)
+            with pytest.raises(edge_rai.SpoolError, match="cut short or damaged"):
+                other.continue_watch(state[:-1])
+            with pytest.raises(TypeError, match="state"):
+                other.continue_watch("state")
+            assert other.watch_state() == state
+    with open_session(tmp_path, random, None) as without:
+        assert without.watch_state() == b""
+        with pytest.raises(ValueError, match="watches nothing"):
+            without.continue_watch(state)
