@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from edge_rai.batcher import Batcher
     from edge_rai.counts import DecisionCount, FeatureCounts, FeatureDrift, Snapshot
     from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
-    from edge_rai.telemetry.settings import SpoolSettings
+    from edge_rai.telemetry.settings import SpoolSettings, UploadSettings
 
 __version__ = version()
 
@@ -93,6 +93,7 @@ __all__ = [
     "TensorSpec",
     "UnreadableError",
     "UnsupportedModelError",
+    "UploadSettings",
     "Verdict",
     "Watch",
     "WatchedFeature",
@@ -108,6 +109,7 @@ _LATER = {
     "FeatureDrift": "edge_rai.counts",
     "Snapshot": "edge_rai.counts",
     "SpoolSettings": "edge_rai.telemetry.settings",
+    "UploadSettings": "edge_rai.telemetry.settings",
     "Watch": "edge_rai.drift",
     "WatchedFeature": "edge_rai.drift",
 }

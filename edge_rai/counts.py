@@ -23,6 +23,7 @@ class DecisionCount(IntEnum):
     OVERRIDES = 5
     CACHE_HITS = 6
     STATE_RESETS = 7
+    DRIFT_ALARMS = 8
 
 
 class FeatureCounts(NamedTuple):

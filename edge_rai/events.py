@@ -13,6 +13,7 @@ class Expiry(IntEnum):
     CORRUPT = 1
     REFUSED = 2
     MEMORY = 3
+    AGE = 4
 
 
 class EventClass(IntEnum):
@@ -25,12 +26,15 @@ class EventClass(IntEnum):
 
 
 class FieldForm(IntEnum):
-    """How a feature's value may leave the device."""
+    """How a feature's value may leave the device; the last three say what an alarm of drift knows of it."""
 
     DROP = 0
     BUCKET = 1
     KEYED_HASH = 2
     PLAIN = 3
+    EVIDENCE = 4
+    DIRECTION = 5
+    CHANGED = 6
 
 
 class Windows(NamedTuple):
@@ -60,12 +64,13 @@ class Expired(NamedTuple):
 
 
 class EventField(NamedTuple):
-    """A feature's value as it may leave the device.
+    """A feature's value as it may leave the device, or what an alarm of drift says of the feature.
 
     Attributes:
         feature: Index in the guard program's order.
         form: A FieldForm, never DROP.
-        value: The bin of the reference, of what is not finite the number of bins; the hash; or the value.
+        value: The bin of the reference, of what is not finite or missing the number of bins; the hash; the value; the
+            evidence; code of a drift.Direction; rows since the change.
     """
 
     feature: int
@@ -74,7 +79,9 @@ class EventField(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One decision; (epoch, number) names it for ever, and a number without an event is one that has expired.
+    """One decision, or an alarm of drift, which has EVIDENCE among its fields.
+
+    (epoch, number) names it for ever, and a number without an event is one that has expired.
 
     Attributes:
         epoch: Of its session.

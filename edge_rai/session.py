@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_rai.drift import Watch
     from edge_rai.telemetry.flusher import Flusher
     from edge_rai.telemetry.settings import SpoolSettings
+    from edge_rai.telemetry.uploader import Uploader
 
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 Path = str | os.PathLike[str]
@@ -125,6 +126,7 @@ class Session(Predictor):
         cache_bytes: int = 0,
     ) -> None:
         self._flusher: Flusher | None = None
+        self._uploader: Uploader | None = None
         settings = _known_spool(spool)
         self._native = open_session(
             arguments.path("path", path),
@@ -138,8 +140,9 @@ class Session(Predictor):
             provider_path=_unless_none("provider_path", provider_path, arguments.path),
             cache_bytes=arguments.within("cache_bytes", cache_bytes, 0, sys.maxsize, f"0 (no cache) to {sys.maxsize}"),
             spool_quota_bytes=settings.quota_bytes or 0 if settings else 0,
-            events=settings.events if settings else 0,
+            events=settings.room if settings else 0,
             sample_one_in=settings.sample_one_in if settings else 0,
+            spool_age_s=settings.max_age_s or 0.0 if settings else 0.0,
         )
         self.inputs: tuple[TensorSpec, ...] = self._native.inputs
         self.states: tuple[TensorSpec, ...] = self._native.states
@@ -150,10 +153,8 @@ class Session(Predictor):
         self.runtime: str = runtime_of(self._native.file_format)
         self._single = len(self.inputs) == 1
         self._add(self._native.calls[0])
-        if settings and settings.flush_s is not None:
-            from edge_rai.telemetry.flusher import Flusher
-
-            self._flusher = Flusher(self._native, settings.flush_s)
+        if settings:
+            self._start(settings)
 
     def predict(
         self, inputs: Array | Mapping[str, Any], *, key: Key | Sequence[Key] | None = None, strict: bool = False
@@ -184,6 +185,21 @@ class Session(Predictor):
         if strict:
             raise_rejected(answer)
         return answer
+
+    def _start(self, settings: SpoolSettings) -> None:
+        """The threads that flush and upload."""
+        if settings.upload is not None:
+            from edge_rai.telemetry.uploader import Uploader
+
+            try:
+                self._uploader = Uploader(settings.path, settings.upload)
+            except BaseException:
+                self._native.close()
+                raise
+        if settings.flush_s is not None:
+            from edge_rai.telemetry.flusher import Flusher
+
+            self._flusher = Flusher(self._native, settings.flush_s)
 
     def reset(self) -> None:
         """Forgets the recurrent states, those that a model keeps itself, and what rules remember of earlier rows."""
@@ -326,6 +342,8 @@ class Session(Predictor):
             if self._flusher is not None:
                 self._flusher.stop()
         finally:
+            if self._uploader is not None:
+                self._uploader.stop()
             self._native.close()
 
     def __enter__(self) -> Session:

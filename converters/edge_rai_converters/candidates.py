@@ -192,7 +192,8 @@ class _Scale:
         self._learned = learned
         labels = learned.dataset.labels
         self._labels = None if labels is None else labels[learned.held_back]
-        self._decision = find_decision(learned.answers.outputs, labels)
+        known = None if labels is None else labels[learned.dataset.labelled]
+        self._decision = find_decision(learned.answers.outputs, known)
         self.doubt = self._doubt()
         if self.doubt:
             self._labels = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edge_rai.bundle import Format, Manifest
@@ -13,6 +14,8 @@ from edge_rai_converters.choose import Choice
 from edge_rai_converters.compare import Comparison
 from edge_rai_converters.data import HELD_BACK_EVERY
 from edge_rai_converters.distance import DistanceReport
+from edge_rai_converters.documents import card_sections as sections
+from edge_rai_converters.documents.facts import Json
 from edge_rai_converters.fallback import Fallback
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.maps import PREPARATION, Columns
@@ -27,22 +30,15 @@ _LIMITS = (
     "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the",
     "held-back rows as a whole: a slice of them may be worse. A row within all limits can still be one that the",
     "model has never seen the like of.",
+    "",
 )
 
 
-def card(
-    manifest: Manifest,
-    learned: Learned,
-    forms: Forms,
-    choices: Mapping[Format, Choice],
-    apart: Comparison | None,
-    fallback: Fallback | None,
-    verdicts: FalseRejections,
-    audited: AuditReport,
-) -> bytes:
-    """The card as Markdown in UTF-8.
+@dataclass(frozen=True, eq=False, slots=True)
+class Written:
+    """What a card is made of, beside card.json.
 
-    Args:
+    Attributes:
         manifest: Of the bundle.
         learned: Model, data, policy.
         forms: What was compared.
@@ -52,22 +48,55 @@ def card(
         verdicts: Of the guard on the held-back rows.
         audited: What was found in the data.
     """
-    lines = [
-        f"# {manifest.name}",
-        "",
-        f"Made from `{manifest.provenance.source_name}` (sha256 `{manifest.provenance.source_sha256}`).",
-        *_models(manifest, choices),
-        "",
-        *(line for choice in choices.values() for line in _slower(forms, choice)),
-        *_errors(audited),
-        *_preparation(learned.dataset.preparation),
-        *_columns(learned.columns),
-        *_compared(learned, forms, choices, apart, verdicts),
-        *_fallback(fallback),
-        *_decides(learned),
-        *_LIMITS,
-    ]
-    return ("\n".join(lines) + "\n").encode()
+
+    manifest: Manifest
+    learned: Learned
+    forms: Forms
+    choices: Mapping[Format, Choice]
+    apart: Comparison | None
+    fallback: Fallback | None
+    verdicts: FalseRejections
+    audited: AuditReport
+
+    def card(self, data: Json) -> bytes:
+        """The card as Markdown in UTF-8, with a front matter for model hubs.
+
+        Args:
+            data: card.json.
+        """
+        manifest, learned, choices = self.manifest, self.learned, self.choices
+        lines = [
+            *sections.front_matter(data),
+            f"# {manifest.name}",
+            "",
+            f"Made from `{manifest.provenance.source_name}` (sha256 `{manifest.provenance.source_sha256}`).",
+            *_models(manifest, choices),
+            "",
+            *(line for choice in choices.values() for line in _slower(self.forms, choice)),
+            *sections.use(data),
+            *_errors(self.audited),
+            *_preparation(learned.dataset.preparation),
+            *_columns(learned.columns),
+            *_compared(learned, self.forms, choices, self.apart, self.verdicts),
+            *sections.across_groups(data),
+            *sections.promised(data),
+            *_fallback(self.fallback),
+            *_decides(learned),
+            *sections.price(data),
+            *sections.provenance(data),
+            *_LIMITS,
+            *sections.known_limits(data),
+        ]
+        return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def task_of(learned: Learned, forms: Forms) -> str | None:
+    """What Hugging Face calls the task; None: none of its names fits for sure."""
+    decides = forms.candidates[0].comparison.agreement is not None
+    ranks = {len(spec.shape) for spec in learned.source.inputs}
+    if ranks == {2} and len(learned.source.inputs) == 1:
+        return "tabular-classification" if decides else "tabular-regression"
+    return "image-classification" if ranks == {4} and decides else None
 
 
 def _compared(

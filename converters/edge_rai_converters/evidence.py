@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from edge_rai.bench.machine import Watcher
 from edge_rai.bench.page.drawing import Plane, axis, grid, strip
 from edge_rai.bench.page.markup import element
 from edge_rai.bench.page.scale import fitting
@@ -62,6 +63,7 @@ class Evidence:
             "calibration_rows": len(learned.calibration),
             "held_back_rows": len(learned.held_back),
             "held_back_every": data.HELD_BACK_EVERY,
+            "may_miss_one_row_in": max(1, len(learned.held_back) // 3),
             "labels_sha256": learned.dataset.labels_sha256,
             "seed": self.seed,
             "budgets": asdict(self.budgets),
@@ -72,12 +74,20 @@ class Evidence:
             "distances": [asdict(entry) for entry in learned.distances],
             "without_distance": dict(learned.without_distance),
             "unrecorded_outputs": learned.unrecorded,
+            "machine": self._machine(),
         }
         if self.apart:
             document["tflite_against_onnx"] = self.apart.as_json()
         if self.fallback:
             document["fallback"] = self.fallback.as_json()
         return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+    def _machine(self) -> dict[str, Any] | None:
+        """What the times were measured on; None where none were."""
+        if not any(entry.cost for entry in self.forms.candidates):
+            return None
+        fixed = Watcher().machine().fixed
+        return {key: fixed[key] for key in ("cpu", "architecture", "cores")}
 
     def report_html(self, name: str) -> bytes:
         """A page that needs nothing but itself.

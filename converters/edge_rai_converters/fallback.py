@@ -64,6 +64,7 @@ def read_fallback(path: str | Path, learned: Learned, targets: Sequence[Format] 
             where the primary model's do not.
     """
     source, columns = without_maps(onnx_source.read(path))
+    source = onnx_source.with_free_rows(source) if learned.policy.batched else source
     carried = {name for state in learned.policy.states for name in (state.input, state.output)}
     _compare(path, "input", source.inputs, learned.source.inputs, carried)
     _compare(path, "output", source.outputs, learned.source.outputs, carried)

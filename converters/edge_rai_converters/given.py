@@ -58,7 +58,7 @@ def on_disk(data: Data, labels: Labels) -> Iterator[tuple[str | Path, str | Path
 
     Args:
         data: A path; an array of rows for a model with one input; arrays by input name; or a pandas data frame.
-        labels: A key of the data, a path, or an array of the class of each row.
+        labels: A key of the data, a path, or an array of the class of each row; None or NaN where it is missing.
 
     Raises:
         TypeError: It is none of these, or holds Python objects.
@@ -91,8 +91,19 @@ def _data(data: Any, folder: Path) -> str | Path:
 def _labels(labels: Any, folder: Path) -> str | Path | None:
     if labels is None or isinstance(labels, str | Path):
         return labels
-    np.save(folder / "labels.npy", _array(labels, "labels"), allow_pickle=False)
+    np.save(folder / "labels.npy", _array(_filled(labels), "labels"), allow_pickle=False)
     return folder / "labels.npy"
+
+
+def _filled(labels: Any) -> Any:
+    """With what a file has for a missing label in the place of None and pandas.NA."""
+    array = np.asarray(labels)
+    if array.dtype != object:
+        return array
+    missing = [item is None or type(item).__name__ == "NAType" or item is np.nan for item in array.flat]
+    blank = "" if any(isinstance(item, str) for item in array.flat) else np.nan
+    filled = [blank if absent else item for item, absent in zip(array.flat, missing, strict=True)]
+    return np.asarray(filled) if any(missing) else labels
 
 
 def _array(values: Any, what: str) -> npt.NDArray[Any]:

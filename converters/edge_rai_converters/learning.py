@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bundle import Format
-from edge_rai.errors import PolicyError
+from edge_rai.errors import PolicyError, UnsupportedModelError
 from edge_rai.policy import FallbackRule, InputRule, Policy, Reference, StateRule, load_policy
 from edge_rai_converters import data, distance, formats, sources
 from edge_rai_converters.answered import Answered, answered
@@ -29,6 +29,7 @@ from edge_rai_converters.runner import Runner, is_batched
 from edge_rai_converters.sample import sample_of
 from edge_rai_converters.shares import check_shares
 from edge_rai_converters.sources import SourceModel
+from edge_rai_converters.sources.onnx import with_free_rows
 from edge_rai_converters.states import find_states, zeros
 from edge_rai_converters.strides import watched
 
@@ -142,11 +143,18 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
     _check_there(model, data_path, wishes)
     progress(f"reading {model if isinstance(model, str | Path) else type(model).__name__}")
     given = _given(model, data_path, wishes)
-    runner = Runner(given.source.data, str(given.source.path))
+    runner = _opened(given.source)
     reading = f"reading {data_path}"
     progress(reading)
     dataset = _load(data_path, given, wishes, lambda share: progress(reading, share))
     return _learned(given, runner, dataset, wishes, progress)
+
+
+def _opened(source: SourceModel) -> Runner:
+    try:
+        return Runner(source.data, str(source.path))
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{error}; no device could run it either: mend the model") from error
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -160,6 +168,7 @@ class _Given:
         moved: Inputs whose channels were put last.
         written: The policy.
         states: Of the model.
+        one_by_one: It takes one row, and the rows of a call are run one after another.
     """
 
     original: SourceModel
@@ -168,6 +177,7 @@ class _Given:
     moved: tuple[str, ...]
     written: Policy | None
     states: tuple[StateRule, ...]
+    one_by_one: bool
 
 
 def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
@@ -182,14 +192,17 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
     if written is not None:
         check_policy(written, source.inputs, source.outputs)
         _check_fallback(written, wishes.fallback_model)
-    return _Given(original, source, columns, moved, written, states)
+    # Rows of one call have no order, so a model with states takes one a call; and so does one whose policy says it.
+    free = source if states or (written is not None and not written.batched) else with_free_rows(source)
+    return _Given(original, free, columns, moved, written, states, one_by_one=free is not source)
 
 
 def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, progress: Progress) -> Learned:
     """What the float model answers to the held-back rows, and the rules of the others."""
     shown = _shown(given.written, dataset.rows)
     calibration, held_back = dataset.split()
-    batched = _batched(given.written, is_batched(given.source, runner, replace(dataset, rows=shown)))
+    by_row = given.one_by_one or is_batched(given.source, runner, replace(dataset, rows=shown))
+    batched = _batched(given.written, by_row)
     progress(f"running the float model on {len(held_back)} held-back rows")
     answers = answered(_reference(given, runner), shown, held_back, batched=batched)
     outputs = answers.outputs  # which runs the model

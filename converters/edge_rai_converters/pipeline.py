@@ -22,6 +22,9 @@ from edge_rai_converters.compare import Comparison
 from edge_rai_converters.conversion import ConversionReport
 from edge_rai_converters.data import ImageOptions
 from edge_rai_converters.distance import Asked
+from edge_rai_converters.documents.facts import Found
+from edge_rai_converters.documents.required import Papers, read_papers
+from edge_rai_converters.documents.written import add_documents
 from edge_rai_converters.doubts import doubts
 from edge_rai_converters.evidence import Evidence
 from edge_rai_converters.fallback import Fallback, read_fallback
@@ -61,6 +64,8 @@ def convert(
     target: str = "onnx",
     gate: str | Path | None = None,
     groups: str | Path | None = None,
+    risk: str | Path | None = None,
+    datasheet: str | Path | None = None,
     layout: Layout = "keep",
     edges: str = "float",
     target_cpu: Target = "x86",
@@ -98,6 +103,9 @@ def convert(
             candidates of its own. TFLite needs the extra ``tflite``.
         gate: A policy of the release gate: only candidates that pass it on the held-back rows may be chosen.
         groups: A file with the columns that it names, as many rows as the data; None: the data have them.
+        risk: A questionnaire: what the model is for, what it can do to people, and what may change; makes a class of
+            risk, which makes documents mandatory.
+        datasheet: A questionnaire: where the data come from; makes datasheet.md.
         layout: ``nhwc``: the bundle takes images with their channels last, in TFLite without a transposition; ``keep``:
             as the model that was given. The data are as that model takes them in either case.
         edges: ``int8``: inputs and outputs of a TFLite model in int8 are of that type too, for what computes with
@@ -121,11 +129,17 @@ def convert(
     path, targets = _writable(output), formats.parsed(target)
     budgets = _budgets(max_drop, budget_ms, budget_bytes, reproducible)
     _check_target(target_cpu, targets, layout, edges, quantize, reproducible)
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; expected a whole number from 0 on")
     keep = prune if isinstance(prune, str) else 1 - prune
     defaults = {"max_drop": max(0.0, max_drop), "seed": seed, "keep": keep, "edges": edges}
     books = _all_books(prune, quantize, targets, recipes)
     _check_steps(books, targets, defaults)
     rules = None if gate is None else load_gate_policy(gate)
+    if rules is not None and rules.certificate is not None and len(targets) > 1:
+        raise ValueError("a certificate is of one model, with one threshold; convert for one target at a time")
+    papers = read_papers(risk, datasheet, rules)
+    papers.refuse_early(rules, labelled=_labelled(data, labels))
     order = _Order(
         output=path,
         name=_bundle_name(path, name),
@@ -137,6 +151,7 @@ def convert(
         wish=_wish(prune, quantize),
         reproducible=reproducible,
         fallback_model=fallback_model,
+        papers=papers,
     )
     with on_disk(data, labels) as (data_path, known):
         wishes = Wishes(
@@ -176,6 +191,7 @@ class _Order:
     wish: str
     reproducible: bool
     fallback_model: str | Path | None
+    papers: Papers
 
 
 def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progress: Progress) -> ConversionReport:
@@ -191,17 +207,30 @@ def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progr
     choices = {target: _chosen(forms, target, order) for target in order.targets}
     apart = _apart(forms, choices)
     fallback = None if order.fallback_model is None else read_fallback(order.fallback_model, learned, order.targets)
-    made = assembled(learned, forms, choices, fallback, order.name)
+    gated = {} if judged is None else evidence_of(judged, choices)
+    certified = learned if keeper is None else keeper.kept(next(iter(gated.values())))
+    made = assembled(certified, forms, choices, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
+    if keeper is not None:
+        keeper.check_kept(made, certified.policy, next(iter(gated.values())))
     evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
     made.files["evidence/audit.json"] = _json(audited.as_json())
-    gated = {} if judged is None else evidence_of(judged, choices)
     made.files.update({path: _json(entry.as_json()) for path, entry in gated.items()})
     made.files["evidence/report.html"] = evidence.report_html(order.name)
-    made.files["card.md"] = card.card(made.manifest, learned, forms, choices, apart, fallback, verdicts, audited)
-    write_bundle(order.output, made.files, made.manifest)
+    facts = Found(
+        manifest=made.manifest,
+        policy=certified.policy,
+        candidates=json.loads(made.files["evidence/candidates.json"]),
+        audit=audited.as_json(),
+        gates={path: entry.as_json() for path, entry in gated.items()},
+        risk=order.papers.risk,
+        task=card.task_of(learned, forms),
+    )
+    written = card.Written(made.manifest, certified, forms, choices, apart, fallback, verdicts, audited)
+    manifest = add_documents(made.files, made.manifest, facts, order.papers, written.card)
+    write_bundle(order.output, made.files, manifest)
     report = _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
     return replace(report, gate=gated)
 
@@ -288,6 +317,13 @@ def _writable(output: str | Path) -> Path:
     check_replaceable(target)
     check_parent(target)
     return target
+
+
+def _labelled(data: Data, labels: Labels) -> bool:
+    """Whether somebody said of each row what is right; of images their folders say so."""
+    if labels is None:
+        return isinstance(data, str | Path) and Path(data).is_dir()
+    return not (isinstance(labels, str) and labels == "none")
 
 
 def _wish(prune: Prune, quantize: Quantize) -> str:

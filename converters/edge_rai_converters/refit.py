@@ -41,12 +41,12 @@ def make_refitter(learned: Learned) -> Callable[[Running, Answered], Rethreshold
     None where there is nothing to re-fit: without labels of 0 and 1, or without scores of two classes.
     """
     labels = learned.dataset.labels
-    if labels is None or not np.isin(labels, (0, 1)).all():
+    if labels is None or not np.isin(labels[learned.dataset.labelled], (0, 1)).all():
         return None
     output = next((name for name, entry in learned.answers.outputs.items() if _is_score(entry)), None)
     if output is None:
         return None
-    index = learned.calibration[:_MOST_ROWS]
+    index = learned.calibration[learned.dataset.labelled[learned.calibration]][:_MOST_ROWS]
     apart = drawn(len(index), _KEPT_APART_EVERY)
     original = _scores(learned.answers.runner, learned, index, output)
 

@@ -55,17 +55,43 @@ def rehearse(
     Raises:
         EdgeRaiError: The bundle would not load on a device.
     """
-    verdicts: list[int] = []
-    timeless, left_out = _timeless(policy)
+    timeless, left_out = without_order(policy)
+    found = verdicts(files, manifest, timeless, rows, held_back).tolist()
+    return FalseRejections(
+        rows=len(found),
+        rejected=found.count(Verdict.REJECT),
+        flagged=found.count(Verdict.FLAG),
+        left_out=left_out,
+    )
+
+
+def verdicts(
+    files: Mapping[str, bytes],
+    manifest: Manifest,
+    policy: Policy,
+    rows: Rows,
+    index: npt.NDArray[np.int64],
+    most_rows: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """(chosen rows,) what the device's own session says of each.
+
+    Args:
+        files: Of the bundle.
+        manifest: Of the bundle.
+        policy: In the place of the bundle's own.
+        rows: Per input (N, *call).
+        index: Of the chosen rows.
+        most_rows: A call; None: as many as the policy allows.
+
+    Raises:
+        EdgeRaiError: The bundle would not load on a device.
+    """
     reference = Reference.from_json(files["reference/reference.json"])
-    shown = {
-        **files,
-        "policy.toml": policy_to_toml(timeless).encode(),
-        "guard.bin": compile_policy(timeless, reference),
-    }
+    shown = {**files, "policy.toml": policy_to_toml(policy).encode(), "guard.bin": compile_policy(policy, reference)}
     states = {state.input for state in policy.states}
     given = {name: array for name, array in rows.items() if name not in states}
-    most_rows = min(rule.max_shape[0] for rule in policy.inputs) if policy.batched else 1
+    allowed = min(rule.max_shape[0] for rule in policy.inputs) if policy.batched else 1
+    found = []
     with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
         path = Path(folder, f"rehearsal{SUFFIX}")
         write_bundle(path, shown, manifest)
@@ -73,19 +99,14 @@ def rehearse(
         for runtime in others:
             load(path, runtime=runtime).close()
         with load(path, runtime=first) as session:
-            for feed in feeds(given, held_back, batched=policy.batched, most_rows=most_rows):
+            for feed in feeds(given, index, batched=policy.batched, most_rows=min(allowed, most_rows or allowed)):
                 if states:
                     session.reset()
-                verdicts.extend(session.predict(feed).row_verdicts.tolist())
-    return FalseRejections(
-        rows=len(verdicts),
-        rejected=verdicts.count(Verdict.REJECT),
-        flagged=verdicts.count(Verdict.FLAG),
-        left_out=left_out,
-    )
+                found.append(session.predict(feed).row_verdicts.copy())
+    return np.concatenate(found)
 
 
-def _timeless(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
+def without_order(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
     """The policy without rules that need an order of rows or a clock, and which those are."""
     left_out = []
     decision = policy.decision

@@ -21,6 +21,7 @@ _CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 256
 _BATCH_ROWS = 16
 _PERTURBED_ROWS = 4
+_UNKNOWN = re.compile(r"Fatal error: ([\w.]*:?\w+)\(-?\d+\) is not a registered function/op")
 _TOO_NEW = re.compile(r"support for domain (\S+) is till opset (\d+)")
 
 
@@ -44,11 +45,14 @@ class Running(Protocol):
 
 
 class Runner:
-    """One ONNX model in memory; one thread at a time.
+    """One ONNX model in memory; one thread at a time. Of one that takes one row the rows of a call run one by one.
 
     Args:
         model: Its bytes.
         where: What messages call it.
+
+    Attributes:
+        takes_one_row: Axis 0 of every input is 1.
 
     Raises:
         UnsupportedModelError: ONNX Runtime cannot open it.
@@ -63,7 +67,9 @@ class Runner:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
             raise UnsupportedModelError(f"{where}: ONNX Runtime cannot open it: {_why(error)}") from error
-        self._inputs = [given.name for given in self._session.get_inputs()]
+        inputs = self._session.get_inputs()
+        self._inputs = [given.name for given in inputs]
+        self.takes_one_row = all(given.shape and given.shape[0] == 1 for given in inputs)
         self._names = [output.name for output in self._session.get_outputs()]
 
     def call(self, feed: Rows) -> dict[str, Any]:
@@ -75,6 +81,13 @@ class Runner:
         Raises:
             InferenceError: ONNX Runtime failed.
         """
+        count = _count(feed) if self.takes_one_row else 1
+        if count > 1 and all(len(feed[name]) == count for name in self._inputs):
+            rows = [self._one({name: feed[name][row : row + 1] for name in self._inputs}) for row in range(count)]
+            return {name: np.concatenate([np.atleast_1d(row[name]) for row in rows]) for name in self._names}
+        return self._one(feed)
+
+    def _one(self, feed: Rows) -> dict[str, Any]:
         try:
             outputs = self._session.run(self._names, {name: feed[name] for name in self._inputs})
         except Exception as error:
@@ -96,6 +109,9 @@ def _why(error: Exception) -> str:
     newest = _TOO_NEW.search(str(error))
     if newest:
         return f"it knows {newest[1]} up to opset {newest[2]}, and the model uses a newer one: {EXPORT_AGAIN}"
+    unknown = _UNKNOWN.search(str(error))
+    if unknown:
+        return f"it has no operator {unknown[1]}"
     return first_line(error)
 
 
@@ -147,7 +163,7 @@ def rows_are_independent(runner: Running, rows: Rows, *, batched: bool) -> bool:
     Raises:
         InferenceError: The model fails on rows of the data.
     """
-    if not batched:
+    if not batched or (isinstance(runner, Runner) and runner.takes_one_row):
         return True
     feed = {name: array[:, 0] for name, array in _sample(rows).items()}
     reference = runner.call(feed)

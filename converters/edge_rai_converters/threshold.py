@@ -46,10 +46,16 @@ class Refit:
 
     def __str__(self) -> str:
         if self.found == self.before:
-            return f"the threshold {self.before:g} is the best on the calibration rows too"
-        counts = f"{self.right_found} of {self.rows} rows kept apart right, instead of {self.right_before}"
-        verdict = "replaces" if self.kept else "does not replace"
-        return f"the threshold {self.found:g} {verdict} {self.before:g}: {counts}"
+            return f"no other is right for more of the calibration rows than {self.before:g}"
+        tried = f"of {self.rows} calibration rows that had no part in finding it"
+        if self.kept:
+            return (
+                f"{tried}, {self.found:g} is right for {self.right_found}, and {self.before:g} for {self.right_before}"
+            )
+        return (
+            f"{tried}, {self.found:g} is right for {self.right_found} and {self.before:g} for {self.right_before}, "
+            "which is no gain beyond chance"
+        )
 
 
 def refit_threshold(

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+# Some print arrays, or a whole graph.
+_LONGEST = 300
+# With which ONNX Runtime begins whatever it says.
+_ORT_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+
 
 def number_of(count: int, thing: str, many: str = "") -> str:
     """A number of things: "1 row", "1,200 rows".
@@ -16,4 +23,6 @@ def number_of(count: int, thing: str, many: str = "") -> str:
 
 def first_line(error: BaseException) -> str:
     """What an exception of somebody else's says, for a message of one line; its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = _ORT_PREFIX.sub("", said) or said
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from edge_rai._native.call import Call
 from edge_rai._native.clock import ManualClock
 from edge_rai._native.given import Column
-from edge_rai._native.library import psi, sha256, version
+from edge_rai._native.library import build, psi, sha256, version
 from edge_rai._native.programs import GuardProgram, PolicyBuilder
 from edge_rai._native.runtimes import ModelSource, Runtime, Stream, place
 from edge_rai._native.session import NativeSession, SessionConfig, usual_call_first
@@ -29,6 +29,7 @@ __all__ = [
     "Runtime",
     "SessionConfig",
     "Stream",
+    "build",
     "check_tflite",
     "forget_runs",
     "merge_batches",

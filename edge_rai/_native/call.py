@@ -37,7 +37,8 @@ def _prepare() -> bool:
         table = getattr(import_module("numpy._core._multiarray_umath"), "_ARRAY_API", None)
     except ImportError:
         table = None
-    return prepare(known, np.ndarray, known.dtype, known.__array_interface__["data"][0], 2, 3, table)
+    at = known.__array_interface__["data"][0]
+    return prepare(known, np.ndarray, known.dtype, at, 2, 3, table, np.dtype(object))
 
 
 _prepare()
@@ -88,8 +89,8 @@ class Call(UsualCall):
         self.rows = 1
         self.keyed = False  # C may hold keys of a prediction that never came
         self.views: list[tuple[str, Array | None]] = []
-        predict = ffi.addressof(lib, "erai_session_predict")
-        addresses = (predict, session.handle, self.answer, self.tensors.first, self.accepted)
+        functions = (ffi.addressof(lib, name) for name in ("erai_session_predict", "erai_answer_value"))
+        addresses = (*functions, session.handle, self.answer, self.tensors.first, self.accepted)
         self.bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
 
     def run(self, arrays: Sequence[Array], keys: Sequence[bytes]) -> Answer:
@@ -136,7 +137,7 @@ class Call(UsualCall):
         names, views = zip(*self.views, strict=True)
         single = len(self.inputs) == 1
         shape, dtype = (self.tensors.shapes[0], self.tensors.dtypes[0]) if single else (None, None)
-        known = all(seen is not None and seen.dtype.isbuiltin == 1 for seen in views)
+        known = all(seen is None or seen.dtype.isbuiltin == 1 for seen in views)
         known = known and self.inputs[0].dtype not in ("string", "bfloat16")
         if accepted and known and shape is not None and dtype is not None:
             rows = None if self.rows == Answer.rows else self.rows
@@ -149,6 +150,9 @@ class Call(UsualCall):
 
     def read(self, index: int) -> Any:
         """What an output holds."""
+        found = self.object(index)
+        if found is not NotImplemented:
+            return found
         value = ffi.new("erai_value *")
         Detail().check(lib.erai_answer_value(self.answer, index, value))
         return unnest(value)

@@ -110,7 +110,8 @@ def _events(handle: Any, count: int) -> Iterator[Event]:
 
 def _field(field: Any) -> EventField:
     form = FieldForm(field.form)
-    return EventField(field.feature, form, field.value if form is FieldForm.PLAIN else field.number)
+    real = form in (FieldForm.PLAIN, FieldForm.EVIDENCE)
+    return EventField(field.feature, form, field.value if real else field.number)
 
 
 def merge_batches(one: bytes, other: bytes) -> bytes:

@@ -108,6 +108,11 @@ def version() -> str:
     return text(lib.erai_version())
 
 
+def build() -> str:
+    """The compiler that made the library, and its flags."""
+    return text(lib.erai_build())
+
+
 def psi(reference: npt.NDArray[np.uint64], window: npt.NDArray[np.uint64]) -> float:
     """Population stability index of two (bins,) histograms; see erai_psi in edge_rai.h."""
     if reference.shape != window.shape or reference.ndim != 1:

@@ -256,6 +256,15 @@ class PolicyBuilder:
         detail = Detail()
         detail.check(lib.erai_policy_set_drift(self._policy, rule, detail.buffer))
 
+    def set_events(self, *, keep: int, sample_one_in: int, forms: Sequence[int]) -> None:
+        """Keeps decisions, with these forms of the features, one each over all inputs; see erai_events_rule."""
+        values = ffi.new("uint8_t[]", list(forms))
+        rule = ffi.new("erai_events_rule *")
+        rule.struct_size = ffi.sizeof("erai_events_rule")
+        rule.keep, rule.sample_one_in, rule.forms, rule.features = keep, sample_one_in, values, len(values)
+        detail = Detail()
+        detail.check(lib.erai_policy_set_events(self._policy, rule, detail.buffer))
+
     def add_fallback(self, *, reasons: Sequence[int], chain: Sequence[int]) -> None:
         """Adds a fallback rule: reason codes (none: any) and sources in their order."""
         steps = ffi.new("uint32_t[]", list(chain))

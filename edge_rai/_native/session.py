@@ -43,8 +43,9 @@ class SessionConfig:
         provider_path: Library that brings it; None: ONNX Runtime has it.
         cache_bytes: For answers to inputs seen before; 0: none.
         spool_quota_bytes: That the spool may take; 0: the library's usual quota.
-        events: Decisions kept one by one until the next flush, at most; 0: none.
-        sample_one_in: So many accepted rows, one is drawn as an event; 0: none.
+        events: Decisions kept one by one until the next flush, at most; 0: as the policy says; None: no events.
+        sample_one_in: So many accepted rows, one is drawn as an event; 0: as the policy says.
+        spool_age_s: Batches expire when sessions have been open for so long since; 0: they do not.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class SessionConfig:
         provider_path: str | None,
         cache_bytes: int,
         spool_quota_bytes: int = 0,
-        events: int = 0,
+        events: int | None = 0,
         sample_one_in: int = 0,
+        spool_age_s: float = 0.0,
     ) -> None:
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
@@ -71,7 +73,8 @@ class SessionConfig:
         config.runtime = runtime.struct
         config.threads, config.cache_bytes = threads, cache_bytes
         config.spool_quota_bytes = spool_quota_bytes
-        config.events, config.sample_one_in = events, sample_one_in
+        config.events = lib.ERAI_NO_EVENTS if events is None else events
+        config.sample_one_in, config.spool_age_ns = sample_one_in, round(spool_age_s * 1e9)
         if clock is not None:
             config.clock = clock.struct
         self.struct = config

@@ -7,6 +7,7 @@ allocated, and its tensors' addresses are told. Neither package is imported befo
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 from functools import cache
 from importlib import import_module
@@ -25,6 +26,8 @@ _Place = tuple[int, int, int, tuple[int, ...]]
 _Places = tuple[_Place, ...]
 # What nodes of a delegate are called; their inputs and outputs are those of the nodes that they stand for.
 _DELEGATE = "DELEGATE"
+# What a delegate's library brings.
+_PLUGIN = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 # Kinds of numpy's types that tensors of numbers have.
 _NUMBERS = "biufc"
 
@@ -117,6 +120,9 @@ class _Model:
         if not os.path.exists(path):
             raise ProviderError(f"{provider}: there is no {path}")
         try:
+            missing = [name for name in _PLUGIN if not hasattr(ctypes.CDLL(path), name)]
+            if missing:  # LiteRT would find that out too late to say it
+                raise ValueError(f"it lacks {missing[0]}")
             return [self._module.load_delegate(path)]
         except (ValueError, OSError) as error:
             raise ProviderError(f"{provider}: {path} is no delegate that LiteRT can load: {error}") from error

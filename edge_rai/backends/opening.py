@@ -20,8 +20,9 @@ def open_session(
     provider_path: str | None,
     cache_bytes: int,
     spool_quota_bytes: int = 0,
-    events: int = 0,
+    events: int | None = 0,
     sample_one_in: int = 0,
+    spool_age_s: float = 0.0,
 ) -> NativeSession:
     """Opens a bundle or a bare model; ``runtime`` is one of FORMATS, or None for what is installed, ONNX first."""
     config = SessionConfig(
@@ -37,6 +38,7 @@ def open_session(
         spool_quota_bytes=spool_quota_bytes,
         events=events,
         sample_one_in=sample_one_in,
+        spool_age_s=spool_age_s,
     )
     return NativeSession(path, config)
 

@@ -15,7 +15,7 @@ import numpy as np
 from edge_rai.bench.clock import Clock, SystemClock
 from edge_rai.bench.percentiles import queries_needed
 from edge_rai.bench.result import WarmUp
-from edge_rai.bench.series import YARDSTICK, Nanoseconds, Series, Subject
+from edge_rai.bench.series import YARDSTICK, Nanoseconds, Series, Subject, naming
 from edge_rai.bench.warm_up import FEWEST_ROUNDS, settled
 
 Times = tuple[Nanoseconds, Nanoseconds]
@@ -30,7 +30,7 @@ _FEWEST_KEPT = 8  # the fewest rounds of which a median has an interval at 99 %
 _WARM_UP_SHARE = 0.2
 _LEAST_WARM_UP_SHARE, _LEAST_WARM_UP_S = 0.05, 1.0  # a slow settling cannot be seen in less
 _WARM_UP_GROWS = 1.5
-_WATCH_NS = 2_000_000_000
+_FIRST_WATCH_NS, _WATCH_NS = 250_000_000, 2_000_000_000
 _WATCH_SHARE = 10  # the watcher gets at most about a tenth of the time
 
 
@@ -73,10 +73,11 @@ def closed_loop(
             rounds run even when it is shorter than they are.
         seed: Of the order within rounds.
         percentile: The percentile that is to be claimed; None: whichever the queries will do for.
-        watch: Given what there is so far about every 2 s, between rounds.
+        watch: Given what there is so far, between rounds: at first soon, then about every 2 s.
 
     Raises:
         ValueError: The duration is too short for the percentile, by the speed seen in warming up.
+        InferenceError: A call failed; names the subject.
     """
     bench = _Bench(subjects, clock or SystemClock(), random.Random(seed))
     least_s = min(_LEAST_WARM_UP_S, _LEAST_WARM_UP_SHARE * duration_s)
@@ -135,7 +136,7 @@ class _Bench:
 
     def measure(self, duration_s: float, watch: Watch | None) -> None:
         self.began_ns = self.clock.now_ns()
-        watch_at_ns = self.began_ns + _WATCH_NS
+        watch_at_ns = self.began_ns + _FIRST_WATCH_NS
         rounds = 0
         while rounds < _FEWEST_KEPT or self.clock.now_ns() - self.began_ns < duration_s * 1e9:
             for number, times in self._round():
@@ -145,7 +146,7 @@ class _Bench:
             if watch is not None and now_ns >= watch_at_ns:
                 watch(self.run())
                 took_ns = self.clock.now_ns() - now_ns
-                watch_at_ns = now_ns + max(_WATCH_NS, _WATCH_SHARE * took_ns)
+                watch_at_ns = now_ns + max(min(_WATCH_NS, now_ns - self.began_ns), _WATCH_SHARE * took_ns)
 
     def run(self) -> Run:
         """What is kept of all subjects."""
@@ -167,12 +168,13 @@ class _Bench:
         subject, calls, first = self.subjects[number], self.calls[number], self.next_query[number]
         counted = first + (max(1, calls // _REFILLS) if calls > 1 else 0)
         self.next_query[number] = counted + calls
-        if subject.block is not None:
-            began, ended = subject.block(first, counted + calls - first)
-            return began[-calls:], ended[-calls:]
-        for query in range(first, counted):
-            subject.call(query)
-        return timed_calls(subject.call, counted, calls, self.clock.now_ns)
+        with naming(subject.name):
+            if subject.block is not None:
+                began, ended = subject.block(first, counted + calls - first)
+                return began[-calls:], ended[-calls:]
+            for query in range(first, counted):
+                subject.call(query)
+            return timed_calls(subject.call, counted, calls, self.clock.now_ns)
 
 
 def timed_calls(call: Callable[[int], object], first: int, calls: int, now_ns: Callable[[], int]) -> Times:

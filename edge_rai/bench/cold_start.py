@@ -61,7 +61,10 @@ elif runtime == "onnxruntime":
     call()
 answered = time.monotonic_ns()
 def kilobytes(key):
-    lines = (line.split() for line in open("/proc/self/status"))
+    try:
+        lines = [line.split() for line in open("/proc/self/status")]
+    except OSError:
+        return None
     return next((int(words[1]) for words in lines if words[0] == key), None)
 times = {"interpreter_ended": prepared, "import_ended": imported, "load_ended": loaded, "answered": answered}
 print(json.dumps({**times, "resident": kilobytes("VmRSS:"), "peak": kilobytes("VmHWM:")}))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.bench.contenders import EMPTY
 from edge_rai.bench.ratios import FEWEST_PROCESSES, ONE_PROCESS, SLOWER, by_process, student_t, verdict
 from edge_rai.bench.reading import UNFAIR, rejecting
 from edge_rai.bench.result import Result, ScenarioResult, SeriesSummary
@@ -131,13 +132,13 @@ def _row(key: Key, old: SeriesSummary, new: SeriesSummary, logs: tuple[float, fl
 
 
 def _series(result: Result) -> dict[Key, tuple[ScenarioResult, SeriesSummary]]:
-    """Everything but the yardstick, and but `server`: its rates move with the machine, and no yardstick runs in it."""
+    """All but the harness's own, and but `server`: its rates move with the machine, and no yardstick runs in it."""
     return {
         (scenario.scenario, series.subject, series.rows): (scenario, series)
         for scenario in result.scenarios
         if scenario.scenario != "server"
         for series in scenario.series
-        if series.subject != YARDSTICK
+        if series.subject not in (EMPTY, YARDSTICK)
     }
 
 

@@ -74,8 +74,9 @@ class Model:
         if self.bundle is None:
             if self.session.runtime != runtime:
                 raise ValueError(f"{self.path}: {runtime} does not run {self.path.suffix} models")
-            # By path: an ONNX model may have weights in files beside it.
-            return str(self.path) if runtime == "onnxruntime" else self.path.read_bytes()
+            # By path, as an ONNX model may have weights in files beside it; but not one that cannot be told.
+            by_path = runtime == "onnxruntime" and str(self.path).isprintable()
+            return str(self.path) if by_path else self.path.read_bytes()
         for model in self.bundle.manifest.of_role("primary"):
             if model.format == FORMATS[runtime]:
                 return self.bundle.files[model.path]

@@ -9,16 +9,17 @@ from typing import Any
 from edge_rai.bench.meters import Meter
 from edge_rai.bench.series import Subject
 
-_CALLS_S = 0.25
+_MOST_S, _SHARE = 0.25, 0.1
 _SLICE_S = 0.02
 
 
-def per_call(subject: Subject, meter: Meter | None) -> dict[str, Any]:
-    """What one call takes on average, over a quarter of a second of them.
+def per_call(subject: Subject, meter: Meter | None, duration_s: float) -> dict[str, Any]:
+    """What one call takes on average, over a tenth of the duration of them, at most a quarter of a second.
 
     Args:
         subject: Called.
         meter: None: energy is "not measured".
+        duration_s: Of the whole run.
 
     Returns:
         "cpu_ns" (all threads of the process), "voluntary_switches", "involuntary_switches", "page_faults" and "energy".
@@ -26,8 +27,9 @@ def per_call(subject: Subject, meter: Meter | None) -> dict[str, Any]:
     used, cpu_ns, began = resource.getrusage(resource.RUSAGE_SELF), time.process_time_ns(), time.perf_counter()
     joules = meter.joules() if meter else 0.0
     calls, now = 0, began
-    while now < began + _CALLS_S:
-        until = now + _SLICE_S
+    end = began + min(_MOST_S, _SHARE * duration_s)
+    while now < end:
+        until = min(end, now + _SLICE_S)
         while now < until:
             subject.call(calls)
             calls += 1

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge_rai._native import build
 from edge_rai.bench.result import Machine
 
 _PACKAGES = ("edge-rai", "numpy", "onnxruntime", "ai-edge-litert")
@@ -64,6 +65,7 @@ class Watcher:
             "python": f"{platform.python_implementation()} {platform.python_version()}",
             "compiler_of_python": platform.python_compiler(),
             "versions": {name: _version(name) for name in _PACKAGES},
+            "builds": {"edge-rai": build(), "onnxruntime": _build_of_runtime()},
             "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
             "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
         }
@@ -179,6 +181,16 @@ def _shares(before: dict[str, float] | None, now: dict[str, float] | None) -> di
         "others_share": round(min(1.0, max(0.0, took["spent"] - took["ours"]) / took["all"]), 4),
         "stolen_share": round(took["stolen"] / took["all"], 4),
     }
+
+
+def _build_of_runtime() -> str | None:
+    """What ONNX Runtime says of its own build."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    said: str = onnxruntime.get_build_info()
+    return said
 
 
 def _version(package: str) -> str | None:

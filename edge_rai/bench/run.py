@@ -37,7 +37,7 @@ from edge_rai.bench.processes import PROCESSES, in_processes
 from edge_rai.bench.reading import REJECTED, UNFAIR
 from edge_rai.bench.result import Result, ServerRate, SubjectFacts
 from edge_rai.bench.saving import save
-from edge_rai.bench.series import YARDSTICK, Subject
+from edge_rai.bench.series import YARDSTICK, Subject, naming
 from edge_rai.bench.server import server
 from edge_rai.bench.summary import summarize
 from edge_rai.bench.summary import warnings_of as scenario_warnings
@@ -74,7 +74,7 @@ class Settings:
         processes: Fresh processes that measure one after the other, each for its part of the duration; 1: this one
             does. Of the server scenario, 1.
         seed: Of every order.
-        save: Where the result goes, every two seconds as far as it is; None: nowhere.
+        save: Where the result goes, at first soon and then every two seconds, as far as it is; None: nowhere.
     """
 
     command: list[str]
@@ -161,7 +161,7 @@ class _Bench:
         self.began_unix_ns = time.time_ns()
         self.watcher = Watcher()
         self.rejected: dict[str, tuple[int, int]] = {}  # of how many rows asked
-        self.looked_s = time.monotonic()
+        self.looked_s = 0.0
 
     def measure(self) -> Result:
         """The whole run."""
@@ -242,7 +242,8 @@ class _Bench:
         for subject in self.subjects:
             facts = self.facts.setdefault(subject.name, {})
             if "per_call" not in facts and subject.block is None:  # offline: the smallest batch
-                facts["per_call"] = {"rows": subject.rows, **per_call(subject, meter)}
+                with naming(subject.name):
+                    facts["per_call"] = {"rows": subject.rows, **per_call(subject, meter, given.duration_s)}
         self.rejected = {
             name: (rejected - before[name][0], rows - before[name][1])
             for name, (rejected, rows) in _asked(self.models).items()
@@ -269,8 +270,8 @@ class _Bench:
 
     def _unfair(self) -> list[str]:
         return [
-            f"{name}{REJECTED}{rejected:,} of the {rows:,} rows that it was first asked (those given, over and over); "
-            f"for these the model is not run, so this is {UNFAIR}; give rows that it accepts"
+            f"{name}{REJECTED}{rejected:,} of {rows:,} rows asked before the run; for these the model "
+            f"is not run, so this is {UNFAIR}; give rows that it accepts"
             for name, (rejected, rows) in self.rejected.items()
             if rejected
         ]

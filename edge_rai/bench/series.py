@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_rai.errors import InferenceError
 
 Nanoseconds = npt.NDArray[np.int64]
 
@@ -32,6 +35,19 @@ class Subject:
     call: Callable[[int], object]
     rows: int = 1
     block: Callable[[int, int], tuple[Nanoseconds, Nanoseconds]] | None = None
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Has what fails within say whose calls failed: of several subjects, a runtime's own words do not.
+
+    Raises:
+        InferenceError: With that name.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise InferenceError(f"{name} failed: {error}") from error
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -21,7 +21,7 @@ from edge_rai.bench.clock import Clock, SystemClock
 from edge_rai.bench.closed_loop import Run, closed_loop
 from edge_rai.bench.percentiles import percentile_of, rank_of
 from edge_rai.bench.result import ServerRate, Trial, WarmUp
-from edge_rai.bench.series import Nanoseconds, Series, Subject
+from edge_rai.bench.series import Nanoseconds, Series, Subject, naming
 
 # Given, after every trial, the series at each subject's highest rate so far, the rates, and the share of the run done.
 WatchRates = Callable[[Run, list[ServerRate], float], None]
@@ -64,6 +64,7 @@ def server(
 
     Raises:
         ValueError: The duration is too short for one query in a trial to be beyond the percentile.
+        InferenceError: A call failed; names the subject.
     """
     clock = clock or SystemClock()
     order = random.Random(seed)
@@ -163,7 +164,8 @@ class _Search:
         scheduled = np.cumsum(gaps).astype(np.int64)
         allowed = queries - 1 - rank_of(queries, self.percent)
         trial = _Trial(self.subject, self.clock, scheduled, self.bound_ns, allowed)
-        trial.run(self.servers)
+        with naming(self.subject.name):
+            trial.run(self.servers)
         series = trial.series(len(self.trials))
         kept = trial.over <= allowed
         ns = percentile_of(np.sort(series.latency_ns), self.percent)

@@ -71,7 +71,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of manifest.json; ``files`` has the digest of every other file and is filled by ``write_bundle``."""
+    """All of manifest.json; ``files`` has the digest of every other file and is filled by ``write_bundle``.
+
+    ``promises`` are the files that whoever made the bundle says it has for people, such as its card: a bundle without
+    one of them is not opened.
+    """
 
     # Keys of a later minor writer are skipped, as the native reader skips them.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore", strict=True)
@@ -85,6 +89,7 @@ class Manifest:
     provenance: Provenance
     requirements: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
+    promises: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = [(model.role, model.format) for model in self.models]
@@ -121,6 +126,8 @@ class Manifest:
         for model in described["models"]:
             if model["golden"] is None:
                 del model["golden"]
+        if not self.promises:
+            del described["promises"]
         return described
 
     def to_json(self) -> bytes:
@@ -153,8 +160,8 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         files: Content by path.
 
     Raises:
-        BundleError: A file that the manifest speaks of is missing or of another size or digest; or ``golden.atol`` is
-            so large that the golden vectors check nothing.
+        BundleError: A file that the manifest speaks of or promises is missing or of another size or digest; or
+            ``golden.atol`` is so large that the golden vectors check nothing.
     """
     for model in manifest.models:
         if len(files.get(model.path, b"")) != model.size:
@@ -163,6 +170,9 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             raise BundleError(f"{model.path}: manifest.json gives two digests for it")
     if "guard.bin" not in files:
         raise BundleError("guard.bin: missing from the bundle")
+    for path in manifest.promises:
+        if not files.get(path):
+            raise BundleError(f"{path}: manifest.json promises this file, and it is missing or empty")
     for golden in (manifest.golden, *(model.golden for model in manifest.models)):
         if golden is not None:
             check_golden(golden, files)

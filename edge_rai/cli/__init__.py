@@ -7,6 +7,7 @@ file that was named is not there or cannot be read or written, a disk is full.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from edge_rai import __version__
-from edge_rai.cli import agent, bench, collect, fleet, inspect, missing, resume, run, stop, verify
+from edge_rai.cli import agent, bench, card, collect, diff, drift, fleet, inspect, missing, resume, run, stop, verify
 from edge_rai.errors import (
     EdgeRaiError,
     PolicyError,
@@ -73,6 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = "a disk" if error.filename is None else error.filename
+        return (
+            f"{where}: {error.strerror}; free some, or write elsewhere (temporary files: to another folder as TMPDIR)"
+        )
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
@@ -82,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-rai", description="Guarded inference for edge devices.")
     parser.add_argument("--version", action="version", version=f"edge-rai {__version__}")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (run, stop, resume, inspect, verify, bench, agent, collect, fleet):
+    for module in (run, stop, resume, inspect, card, diff, verify, bench, drift, agent, collect, fleet):
         module.add(commands)
     installed = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
     for name in sorted(installed):

@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures, compares, or makes a page."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     _complete(arguments)
     if arguments.models[0] == _COMPARE:
         return _compare(arguments)
@@ -122,13 +125,13 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("edge-rai: interrupted; nothing was measured yet", file=sys.stderr)
         return 128 + signal.SIGINT
+    if arguments.html:
+        _write(Path(arguments.html), result)
     if arguments.json:
         print(to_json(result))
     else:
         for line in lines_of_result(result):
             print(line)
-    if arguments.html:
-        _write(Path(arguments.html), result)
     if result.complete:
         return 0
     kept = " and ".join(filter(None, (arguments.save, arguments.html)))

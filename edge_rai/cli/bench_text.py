@@ -15,7 +15,7 @@ Cells = Sequence[str]
 _COLUMNS = 80
 _LATENCY = ("p50", "95 %", "p90", "p99", "p99.9", "queries")
 _MB = 1 << 20
-_PLAIN = {0x00A0: " ", 0x2212: "-"}  # what not every terminal shows
+_PLAIN = {0x00A0: " ", 0x00B5: "u", 0x2212: "-"}  # what not every terminal shows
 
 
 def lines_of_result(result: Result) -> Iterator[str]:
@@ -40,8 +40,6 @@ def lines_of_result(result: Result) -> Iterator[str]:
 
 def lines_of_comparison(found: Comparison, allow: float) -> Iterator[str]:
     """One line a subject, and what was left out."""
-    from edge_rai.bench.contenders import EMPTY
-
     rows = [
         (
             f"{row.subject}, {row.scenario}" + (f", {row.rows} rows" if row.rows > 1 else ""),
@@ -56,8 +54,6 @@ def lines_of_comparison(found: Comparison, allow: float) -> Iterator[str]:
     yield from _table(("", "p50, us", "now", "ratio", "99 %", "verdict"), rows)
     if rows:
         yield from _wrapped("The ratio is of multiples of the yardstick's latency, which ran beside each subject.")
-    if any(row.subject == EMPTY for row in found.rows):
-        yield from _wrapped(f"{EMPTY} is a call of nothing: what timing one costs.")
     for sentence in found.left_out:
         yield from _wrapped(f"note: {sentence}", indent="  ")
 
@@ -207,7 +203,7 @@ def _facts(subjects: Sequence[SubjectFacts]) -> Iterator[str]:
     names = [subject.name for subject in subjects]
     tables: tuple[tuple[str, Cells, Callable[[dict[str, Any]], Cells]], ...] = (
         ("per_call", ("a call", "cpu, us", "waits", "preempted", "faults", "energy, mJ"), _per_call),
-        ("cold_start", ("a fresh process, ms", "python", "import", "load", "answer", "in all", "peak MB"), _start),
+        ("cold_start", ("a fresh process, ms", "start", "import", "load", "answer", "in all", "peak MB"), _start),
         ("file", ("file", "bytes", "of the model", "run by"), _file),
         ("accuracy", ("right", "", "95 %", "rows", "rejected"), _right),
     )
@@ -233,9 +229,8 @@ def _start(start: dict[str, Any]) -> Cells:
 
 
 def _file(file: dict[str, Any]) -> Cells:
-    threads = file.get("threads")  # which erai-bench does not say
-    how = "" if threads is None else f", {_counted(threads, 'thread')}" if threads else ", threads as it likes"
-    return (f"{file['bytes']:,}", f"{file['model_bytes']:,}", file["runtime"] + how)
+    how = _counted(file["threads"], "thread") if file["threads"] else "threads as it likes"
+    return (f"{file['bytes']:,}", f"{file['model_bytes']:,}", f"{file['runtime']}, {how}")
 
 
 def _right(right: dict[str, Any]) -> Cells:
@@ -257,7 +252,8 @@ def _machine(machine: Machine) -> Iterator[str]:
         )
     )
     versions = [f"{name} {version}" for name, version in fixed["versions"].items() if version]
-    yield from _wrapped(", ".join([fixed["python"], *versions]))
+    yield from _wrapped(", ".join([fixed["python"] or "without Python", *versions]))
+    yield from _wrapped(f"edge-rai was built by {fixed['builds']['edge-rai']}")
     seen = [f"load {before['load_1m']:.1f} before, {after['load_1m']:.1f} after"]
     if after.get("others_share") is not None:
         seen.append(
@@ -284,7 +280,7 @@ def _temperature(machine: Machine) -> str:
     from edge_rai.bench.reading import looks
 
     degrees = [seen["temperature_c"] for seen in looks(machine) if seen.get("temperature_c") is not None]
-    return f"{min(degrees):.0f} to {max(degrees):.0f} °C" if degrees else "temperature not shown"
+    return f"{min(degrees):.0f} to {max(degrees):.0f} C" if degrees else "temperature not shown"
 
 
 def _counted(count: int, what: str) -> str:

@@ -8,6 +8,12 @@ import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_rai.fleet.server import Tls
+
+NEEDED = ("duckdb", "ibis", "starlette", "uvicorn", "httptools")
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,8 +21,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser(
         "collect",
         help="receive batches over OTLP/HTTP and store them",
-        description="Receives batches over OTLP/HTTP, removes duplicates, and answers when they are on disk. No TLS "
-        "and no authentication: beyond the loopback interface put a reverse proxy in front of it.",
+        description="Receives batches over OTLP/HTTP, removes duplicates, and answers when they are on disk. Beyond "
+        "the loopback interface give it TLS and tokens. The fleet's page is at /: open on the loopback interface, for "
+        "readers with a token elsewhere.",
     )
     parser.add_argument(
         "--listen", default="127.0.0.1:4318", metavar="HOST:PORT", help="0: a free port (default: %(default)s)"
@@ -24,27 +31,65 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--store", type=Path, required=True, metavar="DIR", help="directory of the store, made when missing"
     )
+    parser.add_argument("--device-tokens", type=Path, metavar="FILE", help="who may send: bearer tokens, one a line")
+    parser.add_argument("--reader-tokens", type=Path, metavar="FILE", help="who may see the page: one a line")
+    parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="with its chain; needs --tls-key")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="of the certificate")
+    parser.add_argument("--tls-client-ca", type=Path, metavar="PEM", help="only clients whose certificate it signed")
     parser.add_argument("--json", action="store_true", help="print the address as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    missing = [name for name in ("starlette", "uvicorn", "h11") if find_spec(name) is None]
-    if missing:
-        print(f"edge-rai collect needs {', '.join(missing)}: pip install {' '.join(missing)}", file=sys.stderr)
+    if lacking("collect"):
         return 3
-    from edge_rai.fleet.collector import listen, make_app, serve
+    from edge_rai.fleet.access import read_tokens
+    from edge_rai.fleet.collector import Tokens, make_app
+    from edge_rai.fleet.ingest import Ingest
+    from edge_rai.fleet.page.routes import pages
+    from edge_rai.fleet.roll import rolling
+    from edge_rai.fleet.server import listen, serve
     from edge_rai.fleet.store import Store
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    tls = _tls(args)
+    tokens = Tokens(*(read_tokens(path) if path else () for path in (args.device_tokens, args.reader_tokens)))
     with listen(args.listen) as listener:
         host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if tls else "http"
+        url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         line = json.dumps({"listening": url}) if args.json else f"listening on {url}"
         store = Store(args.store)
+        ingest = Ingest(store)
+        open_to_all = not tokens.devices and (host == "::1" or host.startswith("127."))
+        routes = pages(store, tokens.readers, open_to_all=open_to_all)
         try:
-            serve(make_app(store), listener, ready=lambda: print(line, flush=True))
+            with rolling(store):
+                serve(make_app(ingest, tokens, routes), listener, tls=tls, ready=lambda: print(line, flush=True))
         finally:
+            ingest.stop()
             store.close()
     return 0
+
+
+def lacking(command: str) -> bool:
+    """Whether packages of the extra `fleet` are missing; says which."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        print(
+            f"edge-rai {command} needs {', '.join(missing)}: pip install 'edge-rai[fleet]'", file=sys.stderr, flush=True
+        )
+    return bool(missing)
+
+
+def _tls(args: argparse.Namespace) -> Tls | None:
+    from edge_rai.fleet.server import Tls
+
+    if bool(args.tls_certificate) != bool(args.tls_key):
+        raise ValueError("--tls-certificate and --tls-key go together; give both")
+    if not args.tls_certificate:
+        if args.tls_client_ca:
+            raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client shows any")
+        return None
+    return Tls(args.tls_certificate, args.tls_key, args.tls_client_ca)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+import unicodedata
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ def lines_of(table: Table, width: int) -> Iterator[str]:
         for parts in zip_longest(*folded, fillvalue=""):
             cells = [part.ljust(most) for part, most in zip(parts, widths, strict=True)]
             yield (_GAP + _GAP.join(cells)).rstrip()
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's without what would command a terminal, or turn the text around it."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf") else "\ufffd" for c in text)
 
 
 def _folded(cell: str, width: int) -> list[str]:

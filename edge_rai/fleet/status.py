@@ -1,26 +1,31 @@
-"""What the store knows of the fleet: who reported, what was judged, what is missing, what has drifted.
+"""What the store knows of the fleet: who reported, what was judged, what is missing, how fast, what has drifted.
 
-Everything is merged by adding integers. The population stability index is the native library's, the same that a device
-computes for itself.
+Everything is merged by adding integers.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai.errors import StoreError
+from edge_rai.fleet import queries
+from edge_rai.fleet.drift import Counts, drifted, latency_percentile, measure
+from edge_rai.fleet.engine import Engine, Row
+from edge_rai.fleet.queries import Part
+from edge_rai.fleet.roll import BINS
 from edge_rai.fleet.store import open_read_only
-from edge_rai.telemetry.drift import feature_drift
 
-_TALLY_KINDS: Final = ("verdict", "source", "reason", "decision")
+PERCENTILES: Final = (0.5, 0.9, 0.99)
+
+_EXPIRED: Final = "expired_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,12 @@ class Device:
 
     Attributes:
         instance: 32 hex digits.
+        site: As it was said last; "" if never.
+        firmware: Likewise.
+        model_version: Likewise.
+        model_digest: Of the model it used last.
         batches: Batches received.
-        missing: Batches that were made and did not arrive, by epoch: gaps in the sequence up to the greatest seen.
+        missing: Windows that were made and did not arrive, by epoch: gaps in the sequence up to the greatest seen.
         first_received_unix_ns: By the collector's clock.
         last_received_unix_ns: By the collector's clock.
         first_start_unix_ns: By the device's clock, which may be wrong.
@@ -38,9 +47,14 @@ class Device:
         calls: Calls of predict.
         errors: Calls that raised.
         rows: Rows by verdict.
+        e_value: Of drift, when its detectors last said; None: it watches nothing.
     """
 
     instance: str
+    site: str
+    firmware: str
+    model_version: str
+    model_digest: str
     batches: int
     missing: dict[int, int]
     first_received_unix_ns: int
@@ -50,173 +64,207 @@ class Device:
     calls: int
     errors: int
     rows: dict[str, int]
+    e_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureStatus:
-    """One feature of one guard program, merged over all devices.
+class Group:
+    """What devices that have something in common reported together.
 
     Attributes:
-        guard_digest: SHA-256 of the guard program, hex.
-        feature: Its name.
-        psi: Population stability index against the reference; None for a feature without one.
-        expected: What psi would be on average without any change, 0 when nothing was counted; None likewise.
-        values: Finite values counted.
-        reference_values: Values of the reference.
-        not_finite: NaN and infinite values.
-        devices: Devices that reported it.
-    """
-
-    guard_digest: str
-    feature: str
-    psi: float | None
-    expected: float | None
-    values: int
-    reference_values: int
-    not_finite: int
-    devices: int
-
-
-@dataclass(frozen=True, slots=True)
-class FleetStatus:
-    """The whole store, merged.
-
-    Attributes:
-        devices: By time of last receipt, latest first.
-        batches: Of all devices.
-        missing: Batches that did not arrive, of all devices.
-        calls: Of all devices.
-        errors: Of all devices.
+        of: By dimension what they have in common; empty: the whole fleet.
+        devices: How many.
+        batches: Received.
+        calls: Calls of predict.
+        errors: Calls that raised.
         rows: By verdict.
         sources: Rows by who answered.
-        reasons: By name.
-        decisions: By name.
-        features: Worst psi first, those without a reference last.
+        reasons: Given.
+        decisions: Taken.
+        expired: What expired on devices, by "rows quota" and so on.
+        latency_ns: Percentiles by share, as "0.99".
     """
 
-    devices: tuple[Device, ...]
+    of: dict[str, str]
+    devices: int
     batches: int
-    missing: int
     calls: int
     errors: int
     rows: dict[str, int]
     sources: dict[str, int]
     reasons: dict[str, int]
     decisions: dict[str, int]
-    features: tuple[FeatureStatus, ...]
+    expired: dict[str, int]
+    latency_ns: dict[str, float]
 
 
-def read_status(directory: Path) -> FleetStatus:
-    """Merges everything in a store, as of one moment.
+@dataclass(frozen=True, slots=True)
+class FeatureStatus:
+    """One feature against one reference, merged over the devices of a group.
+
+    Attributes:
+        of: By dimension what they have in common; empty: the whole fleet.
+        guard_digest: SHA-256 of the guard program, hex.
+        feature: Its name.
+        psi: Population stability index against the reference; None for a feature without one or without values.
+        expected: What psi would be on average without any change; None likewise.
+        error: Standard error of psi, values being independent; None likewise.
+        values: Finite values counted.
+        not_finite: NaN and infinite values.
+        devices: That reported it.
+        bounds: Of the bins, one fewer than these.
+        reference: Counts.
+        window: Counts.
+    """
+
+    of: dict[str, str]
+    guard_digest: str
+    feature: str
+    psi: float | None
+    expected: float | None
+    error: float | None
+    values: int
+    not_finite: int
+    devices: int
+    bounds: tuple[float, ...]
+    reference: tuple[int, ...]
+    window: tuple[int, ...]
+
+
+def read_groups(engine: Engine, part: Part, by: Sequence[str] = ()) -> tuple[Group, ...]:
+    """Each group with what it reported; without `by` one of the whole fleet."""
+    counted: dict[tuple[str, ...], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    for row in engine.rows(queries.tallies(part, by)):
+        counted[_key(row, by)][row["kind"]][row["name"]] = int(row["count"])
+    return tuple(_group(row, by, counted[_key(row, by)]) for row in engine.rows(queries.totals(part, by)))
+
+
+def _key(row: Row, by: Sequence[str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in by)
+
+
+def _group(row: Row, by: Sequence[str], counted: dict[str, dict[str, int]]) -> Group:
+    latency = counted.get("latency", {})
+    slots = [0] * (1 + max(map(int, latency), default=0))
+    for slot, count in latency.items():
+        slots[int(slot)] = count
+    percentiles = {f"{share:g}": latency_percentile(slots, share) for share in PERCENTILES}
+    return Group(
+        of={name: row[name] for name in by},
+        devices=int(row["devices"]),
+        batches=int(row["batches"]),
+        calls=int(row["calls"]),
+        errors=int(row["errors"]),
+        rows=counted.get("verdict", {}),
+        sources=counted.get("source", {}),
+        reasons=counted.get("reason", {}),
+        decisions=counted.get("decision", {}),
+        expired={
+            f"{kind.removeprefix(_EXPIRED)} {name}": count
+            for kind, names in sorted(counted.items())
+            if kind.startswith(_EXPIRED)
+            for name, count in names.items()
+        },
+        latency_ns={share: value for share, value in percentiles.items() if value is not None},
+    )
+
+
+def read_features(engine: Engine, part: Part, by: Sequence[str] = ()) -> tuple[FeatureStatus, ...]:
+    """Features of each group, the surest drift first, those without a reference last."""
+    known = {row["digest"]: row for row in engine.rows(queries.references())}
+    merged = [_feature(row, known[row["reference"]], by) for row in engine.rows(queries.histograms(part, by))]
+    return tuple(sorted(merged, key=lambda one: (one.psi is None, -_excess(one))))
+
+
+def _excess(one: FeatureStatus) -> float:
+    return 0.0 if one.psi is None or one.expected is None or not one.error else (one.psi - one.expected) / one.error
+
+
+def _feature(row: Row, reference: Row, by: Sequence[str]) -> FeatureStatus:
+    expected, window = _counts(reference["counts"]), merged_bins(row, len(reference["counts"]))
+    psi = measure(expected, window)
+    return FeatureStatus(
+        of={name: row[name] for name in by},
+        guard_digest=row["guard_digest"],
+        feature=row["feature"],
+        psi=psi.value if psi else None,
+        expected=psi.expected if psi else None,
+        error=psi.error if psi else None,
+        values=int(window.sum()),
+        not_finite=int(row["not_finite"]),
+        devices=int(row["devices"]),
+        bounds=tuple(reference["bounds"]),
+        reference=tuple(expected.tolist()),
+        window=tuple(window.tolist()),
+    )
+
+
+def merged_bins(row: Row, bins: int) -> Counts:
+    """A row's histogram."""
+    return _counts([row[name] or 0 for name in BINS[:bins]])
+
+
+def _counts(values: Sequence[int]) -> Counts:
+    return np.array([int(value) for value in values], dtype=np.uint64)
+
+
+def read_devices(engine: Engine, directory: Path, part: Part) -> tuple[Device, ...]:
+    """Each device, the last heard of first.
 
     Raises:
-        StoreError: There is no store, or it cannot be read.
+        StoreError: The ledger cannot be read.
     """
+    rows: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in engine.rows(queries.device_tallies(part, ("verdict",))):
+        rows[row["instance"]][row["name"]] = int(row["count"])
+    latest = {row["instance"]: row for row in engine.rows(queries.latest(part))}
+    gaps = missing_windows(directory)
+    found = [
+        _device(row, latest[row["instance"]], rows[row["instance"]], gaps.get(row["instance"], {}))
+        for row in engine.rows(queries.devices(part))
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.last_received_unix_ns, one.instance)))
+
+
+def _device(row: Row, latest: Row, rows: dict[str, int], missing: dict[int, int]) -> Device:
+    watched, evidence = latest["drift_rows"], latest["drift_evidence"]
+    return Device(
+        instance=row["instance"],
+        site=latest["site"],
+        firmware=latest["firmware"],
+        model_version=latest["model_version"],
+        model_digest=latest["model_digest"],
+        batches=int(row["batches"]),
+        missing=missing,
+        first_received_unix_ns=int(row["first_received_unix_ns"]),
+        last_received_unix_ns=int(row["last_received_unix_ns"]),
+        first_start_unix_ns=int(row["first_start_unix_ns"]),
+        last_end_unix_ns=int(row["last_end_unix_ns"]),
+        calls=int(row["calls"]),
+        errors=int(row["errors"]),
+        rows=rows,
+        e_value=evidence / watched if watched and evidence is not None else None,
+    )
+
+
+def missing_windows(directory: Path) -> dict[str, dict[int, int]]:
+    """Instance → epoch → windows that did not arrive.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    missing: dict[str, dict[int, int]] = defaultdict(dict)
+    query = "SELECT instance, epoch, max(first + count), sum(count) FROM span GROUP BY instance, epoch ORDER BY 1, 2"
     with closing(open_read_only(directory)) as connection:
         try:
-            connection.execute("BEGIN")  # one view of a store that goes on growing
-            devices = _devices(connection)
-            tallies = _tallies(connection)
-            features = _features(connection)
+            for instance, epoch, end, count in connection.execute(query):
+                if end > count:
+                    missing[instance][epoch] = end - count
         except sqlite3.Error as error:
             raise StoreError(f"the store in {directory} cannot be read: {error}") from error
-    return FleetStatus(
-        devices=devices,
-        batches=sum(device.batches for device in devices),
-        missing=sum(sum(device.missing.values()) for device in devices),
-        calls=sum(device.calls for device in devices),
-        errors=sum(device.errors for device in devices),
-        rows=tallies["verdict"],
-        sources=tallies["source"],
-        reasons=tallies["reason"],
-        decisions=tallies["decision"],
-        features=features,
-    )
+    return dict(missing)
 
 
-def _devices(connection: sqlite3.Connection) -> tuple[Device, ...]:
-    # Counts are summed in Python: hostile ones make SQLite's sum() overflow, which is an error there.
-    rows: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    query = "SELECT instance, name, count FROM tally JOIN batch ON id = batch WHERE kind = 'verdict' ORDER BY name"
-    for instance, name, count in connection.execute(query):
-        rows[instance][name] += count
-    calls: dict[str, int] = defaultdict(int)
-    errors: dict[str, int] = defaultdict(int)
-    for instance, called, failed in connection.execute("SELECT instance, calls, errors FROM batch"):
-        calls[instance] += called
-        errors[instance] += failed
-    missing = _missing(connection)
-    query = (
-        "SELECT instance, count(*), min(received_unix_ns), max(received_unix_ns), min(start_unix_ns), max(end_unix_ns) "
-        "FROM batch GROUP BY instance ORDER BY max(received_unix_ns) DESC, instance"
-    )
-    return tuple(
-        Device(
-            instance=instance,
-            batches=batches,
-            missing=missing.get(instance, {}),
-            first_received_unix_ns=first_received,
-            last_received_unix_ns=last_received,
-            first_start_unix_ns=first_start,
-            last_end_unix_ns=last_end,
-            calls=calls[instance],
-            errors=errors[instance],
-            rows=dict(rows[instance]),
-        )
-        for instance, batches, first_received, last_received, first_start, last_end in connection.execute(query)
-    )
-
-
-def _missing(connection: sqlite3.Connection) -> dict[str, dict[int, int]]:
-    """Instance → epoch → batches that did not arrive."""
-    missing: dict[str, dict[int, int]] = defaultdict(dict)
-    query = "SELECT instance, epoch, max(sequence), count(*) FROM batch GROUP BY instance, epoch ORDER BY epoch"
-    for instance, epoch, last, count in connection.execute(query):
-        if last + 1 > count:
-            missing[instance][epoch] = last + 1 - count
-    return missing
-
-
-def _tallies(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
-    merged: dict[str, dict[str, int]] = {kind: defaultdict(int) for kind in _TALLY_KINDS}
-    for kind, name, count in connection.execute("SELECT kind, name, count FROM tally ORDER BY kind, name"):
-        merged[kind][name] += count
-    return {kind: dict(counts) for kind, counts in merged.items()}
-
-
-def _features(connection: sqlite3.Connection) -> tuple[FeatureStatus, ...]:
-    query = "SELECT id, guard_digest, feature, counts FROM reference ORDER BY guard_digest, feature, id"
-    merged = [_feature(connection, *row) for row in connection.execute(query)]
-    return tuple(sorted(merged, key=lambda feature: (feature.psi is None, -(feature.psi or 0.0))))
-
-
-def _feature(
-    connection: sqlite3.Connection, reference_id: int, guard_digest: str, name: str, blob: bytes
-) -> FeatureStatus:
-    query = (
-        "SELECT feature.counts, not_finite, instance FROM feature JOIN batch ON batch.id = feature.batch "
-        "WHERE reference = ?"
-    )
-    reference = _integers(blob)
-    window = np.zeros_like(reference)
-    not_finite = 0
-    instances = set()
-    for counts, not_finite_here, instance in connection.execute(query, (reference_id,)):
-        window += _integers(counts)
-        not_finite += not_finite_here
-        instances.add(instance)
-    drift = feature_drift(name, reference, window) if len(reference) else None
-    return FeatureStatus(
-        guard_digest=guard_digest,
-        feature=name,
-        psi=drift.psi if drift else None,
-        expected=drift.expected if drift else None,
-        values=int(window.sum()),
-        reference_values=int(reference.sum()),
-        not_finite=not_finite,
-        devices=len(instances),
-    )
-
-
-def _integers(blob: bytes) -> npt.NDArray[np.uint64]:
-    return np.frombuffer(blob, dtype="<u8").astype(np.uint64)
+def drifted_devices(devices: Sequence[Device], rate: float) -> tuple[str, ...]:
+    """Instances that e-BH names among those that watch for drift."""
+    return drifted({one.instance: one.e_value for one in devices if one.e_value is not None}, rate)

@@ -1,8 +1,8 @@
-"""Keeps batches in SQLite: what `add` returned from survives a power cut.
+"""The ledger: what has arrived, in SQLite. What `add` returned from survives a power cut.
 
-Write-ahead log with synchronous=FULL, so every commit is fsynced before it counts. Facts are kept as they came, one row
-a batch, and merged by whoever reads. References are shared by content: a device that sends another reference under the
-same digest gets its own row and spoils nobody else's.
+Write-ahead log with synchronous=FULL, so every commit is fsynced before it counts, and one commit for whatever waits at
+the time. The ledger holds for ever who said what under which name; the facts themselves wait in `pending` until `roll`
+has put them into Parquet files, which `part` lists. A file that is not listed there does not exist.
 """
 
 from __future__ import annotations
@@ -12,66 +12,80 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, replace
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Final
-
-import numpy as np
+from typing import Final, NamedTuple
 
 from edge_rai.errors import StoreError
+from edge_rai.events import Windows
 from edge_rai.fleet.decode import Batch, FeatureBatch
+from edge_rai.fleet.decode_events import DeviceEvent
+from edge_rai.fleet.facts import counted, reference_digest
 
 FILE_NAME: Final = "fleet.sqlite3"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _APPLICATION_ID: Final = 0x45524149  # "ERAI"
 _BUSY_TIMEOUT_S: Final = 10.0
+_MOST_KNOWN_REFERENCES: Final = 1 << 16
 _SCHEMA: Final = """
 CREATE TABLE batch (
     id INTEGER PRIMARY KEY,
     instance TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
-    content BLOB NOT NULL,            -- SHA-256 of everything in the batch
+    content BLOB NOT NULL,            -- SHA-256 of everything that was counted
     received_unix_ns INTEGER NOT NULL,
-    start_unix_ns INTEGER NOT NULL,   -- the device's clock
-    end_unix_ns INTEGER NOT NULL,
-    duration_ns INTEGER NOT NULL,
-    model_digest TEXT NOT NULL,
-    guard_digest TEXT NOT NULL,
+    windows INTEGER NOT NULL,
     calls INTEGER NOT NULL,
-    errors INTEGER NOT NULL,
-    latency BLOB NOT NULL,            -- little-endian u64 a slot
-    latency_sum_ns INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
     UNIQUE (instance, epoch, sequence)
 ) STRICT;
-CREATE TABLE tally (
-    batch INTEGER NOT NULL REFERENCES batch,
-    kind TEXT NOT NULL,               -- verdict, source or reason
-    name TEXT NOT NULL,
+CREATE TABLE span (                   -- windows that arrived; neighbours are one row: between rows some are missing
+    instance TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
     count INTEGER NOT NULL,
-    PRIMARY KEY (batch, kind, name)
+    PRIMARY KEY (instance, epoch, first)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event (
+    instance TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (instance, epoch, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reference (
-    id INTEGER PRIMARY KEY,
-    guard_digest TEXT NOT NULL,
-    feature TEXT NOT NULL,
-    bounds BLOB NOT NULL,             -- little-endian f64, bins - 1
-    counts BLOB NOT NULL,             -- little-endian u64, bins
-    UNIQUE (guard_digest, feature, bounds, counts)
-) STRICT;
-CREATE TABLE feature (
-    batch INTEGER NOT NULL REFERENCES batch,
-    reference INTEGER NOT NULL REFERENCES reference,
-    counts BLOB NOT NULL,             -- little-endian u64, bins
-    not_finite INTEGER NOT NULL,
-    z_sum INTEGER NOT NULL,
-    z_sum_squares INTEGER NOT NULL,
-    PRIMARY KEY (batch, reference)
+    digest TEXT PRIMARY KEY           -- SHA-256 of guard digest, name, bounds and counts
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX feature_by_reference ON feature (reference);
+CREATE TABLE pending (                -- facts that are in no Parquet file yet; an id is never given again
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,               -- batch, event or reference
+    received_unix_ns INTEGER NOT NULL,
+    facts TEXT NOT NULL               -- a JSON object
+) STRICT;
+CREATE TABLE part (                   -- the Parquet files
+    path TEXT PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    day TEXT NOT NULL,
+    level INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE alert (                  -- what the alerts' rules remember from one look to the next
+    rule TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    raised INTEGER NOT NULL,          -- 0 or 1
+    looks INTEGER NOT NULL,           -- in a row that spoke against `raised`
+    PRIMARY KEY (rule, subject)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE notice (                 -- what was or is to be told, once for each sink
+    id INTEGER PRIMARY KEY,
+    sink TEXT NOT NULL,
+    made_unix_ns INTEGER NOT NULL,
+    body TEXT NOT NULL,               -- a JSON object
+    told_unix_ns INTEGER,             -- NULL: not yet
+    message INTEGER                   -- notices that were told together have the same
+) STRICT;
 """
 
 
@@ -80,11 +94,22 @@ class Outcome(Enum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"  # the same batch again; nothing changed
-    CONFLICT = "conflict"  # another batch under the same identity; nothing changed
+    CONFLICT = "conflict"  # another batch under the same identity, or of windows that are stored; nothing changed
+
+
+class Stored(NamedTuple):
+    """What the ledger says of one batch; rows are those of all verdicts."""
+
+    instance: str
+    epoch: int
+    sequence: int
+    windows: int
+    calls: int
+    rows: int
 
 
 class Store:
-    """The fleet's batches in a directory. Any thread."""
+    """The fleet's ledger in a directory. Any thread."""
 
     def __init__(self, directory: Path) -> None:
         """Opens the store, making the directory and its file when missing.
@@ -94,8 +119,10 @@ class Store:
             OSError: The directory cannot be made.
         """
         _make_directory(directory)
+        self.directory = directory
         path = directory / FILE_NAME
         self._lock = threading.Lock()
+        self._references: set[str] = set()
         try:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -114,7 +141,6 @@ class Store:
     def _prepare(self, path: Path) -> None:
         execute = self._connection.execute
         execute("PRAGMA synchronous = FULL")
-        execute("PRAGMA foreign_keys = ON")
         execute("BEGIN IMMEDIATE")  # two collectors may start at once
         try:
             if not execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -131,15 +157,9 @@ class Store:
         if mode != "wal":
             raise StoreError(f"{path} is on a file system without shared memory; give a directory on a local disk")
 
-    def add(self, batches: Sequence[Batch], received_unix_ns: int) -> list[Outcome]:
-        """Stores batches in one transaction: all are durable when it returns, none when it raises.
-
-        Args:
-            batches: In any order; the same one may come again.
-            received_unix_ns: The collector's wall clock.
-
-        Returns:
-            What became of each.
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is durable when the block ends, none of it when the block raises.
 
         Raises:
             StoreError: Nothing was stored: the disk is full, read-only or faulty.
@@ -147,61 +167,77 @@ class Store:
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                outcomes = [self._add_one(batch, received_unix_ns) for batch in batches]
+                yield self._connection
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
                 raise StoreError(f"the store cannot be written: {error}") from error
             finally:
                 if self._connection.in_transaction:  # whatever it was that went wrong
                     self._connection.rollback()
+                    self._references.clear()  # some may be of the transaction that never was
+
+    def add(self, batches: Sequence[Batch], received_unix_ns: int, events: Sequence[DeviceEvent] = ()) -> list[Outcome]:
+        """Stores batches and events in one transaction: all are durable when it returns, none when it raises.
+
+        Args:
+            batches: In any order; the same one may come again.
+            received_unix_ns: The collector's wall clock.
+            events: Likewise; one whose name is stored changes nothing.
+
+        Returns:
+            What became of each batch.
+
+        Raises:
+            StoreError: Nothing was stored: the disk is full, read-only or faulty.
+        """
+        with self.transaction() as connection:
+            outcomes = [self._add_batch(connection, batch, received_unix_ns) for batch in batches]
+            for event in events:
+                _add_event(connection, event, received_unix_ns)
         return outcomes
 
-    def _add_one(self, batch: Batch, received_unix_ns: int) -> Outcome:
-        content = _content_digest(batch)
-        execute = self._connection.execute
+    def _add_batch(self, connection: sqlite3.Connection, batch: Batch, received_unix_ns: int) -> Outcome:
+        facts = counted(batch)
+        content = hashlib.sha256(facts.encode()).digest()
+        execute = connection.execute
         identity = (batch.instance, batch.epoch, batch.sequence)
         known = execute("SELECT content FROM batch WHERE (instance, epoch, sequence) = (?, ?, ?)", identity).fetchone()
         if known:
             return Outcome.DUPLICATE if known[0] == content else Outcome.CONFLICT
-        row = execute(
-            "INSERT INTO batch VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *identity,
-                content,
-                received_unix_ns,
-                batch.start_unix_ns,
-                batch.end_unix_ns,
-                batch.duration_ns,
-                batch.model_digest,
-                batch.guard_digest,
-                batch.calls,
-                batch.errors,
-                _integers(batch.latency),
-                batch.latency_sum_ns,
-            ),
-        ).lastrowid
-        self._connection.executemany(
-            "INSERT INTO tally VALUES (?, ?, ?, ?)",
-            [(row, kind, name, count) for (kind, name), count in batch.tallies.items()],
+        if any(_is_stored(connection, batch.instance, one) for one in batch.windows):
+            return Outcome.CONFLICT
+        for one in batch.windows:
+            _add_span(connection, batch.instance, one)
+        windows = sum(one.length for one in batch.windows)
+        rows = sum(count for (kind, _), count in batch.tallies.items() if kind == "verdict")
+        execute(
+            "INSERT INTO batch VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*identity, content, received_unix_ns, windows, batch.calls, rows),
         )
+        labels = json.dumps({"site": batch.site, "firmware": batch.firmware, "model_version": batch.model_version})
+        _add_pending(connection, "batch", received_unix_ns, f"{labels[:-1]}, {facts[1:]}")
         for feature in batch.features.values():
-            reference = self._reference(batch.guard_digest, feature)
-            numbers = (feature.not_finite, feature.z_sum, feature.z_sum_squares)
-            execute(
-                "INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?)", (row, reference, _integers(feature.counts), *numbers)
-            )
+            self._add_reference(connection, batch.guard_digest, feature, received_unix_ns)
         return Outcome.STORED
 
-    def _reference(self, guard_digest: str, feature: FeatureBatch) -> int:
-        bounds = np.array(feature.bounds, dtype="<f8").tobytes()
-        key = (guard_digest, feature.name, bounds, _integers(feature.reference))
-        select = "SELECT id FROM reference WHERE (guard_digest, feature, bounds, counts) = (?, ?, ?, ?)"
-        found = self._connection.execute(select, key).fetchone()
-        if found:
-            return int(found[0])
-        inserted = self._connection.execute("INSERT INTO reference VALUES (NULL, ?, ?, ?, ?)", key).lastrowid
-        assert inserted is not None
-        return inserted
+    def _add_reference(
+        self, connection: sqlite3.Connection, guard_digest: str, feature: FeatureBatch, received_unix_ns: int
+    ) -> None:
+        digest = reference_digest(guard_digest, feature)
+        if digest in self._references:
+            return
+        if len(self._references) >= _MOST_KNOWN_REFERENCES:
+            self._references.clear()
+        self._references.add(digest)
+        if connection.execute("INSERT OR IGNORE INTO reference VALUES (?)", (digest,)).rowcount:
+            facts = {
+                "digest": digest,
+                "guard_digest": guard_digest,
+                "feature": feature.name,
+                "bounds": feature.bounds,
+                "counts": feature.reference,
+            }
+            _add_pending(connection, "reference", received_unix_ns, json.dumps(facts))
 
     def close(self) -> None:
         """Closes the file."""
@@ -209,16 +245,68 @@ class Store:
             self._connection.close()
 
 
+def stored(directory: Path) -> list[Stored]:
+    """All batches of the ledger.
+
+    Raises:
+        StoreError: There is no store, or it is not one, or a newer one.
+    """
+    query = "SELECT instance, epoch, sequence, windows, calls, rows FROM batch ORDER BY instance, epoch, sequence"
+    with closing(open_read_only(directory)) as connection:
+        return [Stored(*row) for row in connection.execute(query)]
+
+
+def _is_stored(connection: sqlite3.Connection, instance: str, windows: Windows) -> bool:
+    """Whether any of these windows is."""
+    before = (
+        "SELECT 1 FROM (SELECT first + count AS next FROM span WHERE (instance, epoch) = (?, ?) AND first < ? "
+        "ORDER BY first DESC LIMIT 1) WHERE next > ?"
+    )
+    end = windows.first + windows.length
+    return bool(connection.execute(before, (instance, windows.epoch, end, windows.first)).fetchone())
+
+
+def _add_span(connection: sqlite3.Connection, instance: str, windows: Windows) -> None:
+    """Notes windows none of which is stored, as one row with those that they touch."""
+    first, count = windows.first, windows.length
+    where = "WHERE (instance, epoch) = (?, ?)"
+    key = (instance, windows.epoch)
+    last_before = f"SELECT first, count FROM span {where} AND first < ? ORDER BY first DESC LIMIT 1"
+    before = connection.execute(last_before, (*key, first)).fetchone()
+    after = connection.execute(f"SELECT count FROM span {where} AND first = ?", (*key, first + count)).fetchone()
+    if after:
+        connection.execute(f"DELETE FROM span {where} AND first = ?", (*key, first + count))
+        count += after[0]
+    if before and sum(before) == first:
+        first, count = before[0], before[1] + count
+    connection.execute("INSERT OR REPLACE INTO span VALUES (?, ?, ?, ?)", (*key, first, count))
+
+
+def _add_event(connection: sqlite3.Connection, event: DeviceEvent, received_unix_ns: int) -> None:
+    name = (event.instance, event.epoch, event.number)
+    if connection.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", name).rowcount:
+        _add_pending(connection, "event", received_unix_ns, json.dumps(event._asdict()))
+
+
+def _add_pending(connection: sqlite3.Connection, kind: str, received_unix_ns: int, facts: str) -> None:
+    connection.execute("INSERT INTO pending VALUES (NULL, ?, ?, ?)", (kind, received_unix_ns, facts))
+
+
 def _make_directory(directory: Path) -> None:
     """Makes it durably: SQLite syncs its files and their directory, but not the directory's own entry."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Has the disk know a directory's entries."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_read_only(directory: Path) -> sqlite3.Connection:
@@ -227,9 +315,7 @@ def open_read_only(directory: Path) -> sqlite3.Connection:
     Raises:
         StoreError: There is no store, or it is not one, or a newer one.
     """
-    path = directory / FILE_NAME
-    if not path.is_file():
-        raise StoreError(f"no store at {path}; `edge-rai collect --store {directory}` makes one")
+    path = require_store(directory)
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
     try:
         _require_known_schema(connection, path)
@@ -242,6 +328,18 @@ def open_read_only(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def require_store(directory: Path) -> Path:
+    """The ledger's file.
+
+    Raises:
+        StoreError: There is none.
+    """
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise StoreError(f"no store at {path}; `edge-rai collect --store {directory}` makes one")
+    return path
+
+
 def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
         raise StoreError(f"{path} is an SQLite file of something else; give another directory")
@@ -249,19 +347,5 @@ def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
     if version != SCHEMA_VERSION:
         raise StoreError(
             f"{path} has schema version {version}, this build understands {SCHEMA_VERSION}; "
-            "use the edge_rai that wrote it or a newer one"
+            "use the edge_rai that wrote it"
         )
-
-
-def _content_digest(batch: Batch) -> bytes:
-    """Equal for equal batches, whatever the order in which a relay put their parts."""
-    parts = (
-        astuple(replace(batch, tallies={}, features={})),
-        sorted(batch.tallies.items()),
-        sorted(astuple(feature) for feature in batch.features.values()),
-    )
-    return hashlib.sha256(json.dumps(parts).encode()).digest()
-
-
-def _integers(values: Iterable[int]) -> bytes:
-    return np.fromiter(values, dtype="<u8").tobytes()

@@ -15,6 +15,7 @@ from edge_rai.policy.decision import (
     StateRule,
 )
 from edge_rai.policy.drift import Drift
+from edge_rai.policy.events import Events
 from edge_rai.policy.facts import VERDICTS, Measured, default_data, default_tables, policy_data, policy_tables
 from edge_rai.policy.program import check_guard, compile_policy
 from edge_rai.policy.reference import DistanceReference, FeatureReference, Reference
@@ -31,6 +32,7 @@ __all__ = [
     "Distance",
     "DistanceReference",
     "Drift",
+    "Events",
     "FallbackRule",
     "FeatureReference",
     "FeatureRule",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from edge_rai.policy.checks import Age, Clipped, Distance, Missing, is_single
 from edge_rai.policy.decision import Decision
 from edge_rai.policy.decision_facts import decision_tables
 from edge_rai.policy.drift import Drift
+from edge_rai.policy.events import Events
 from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
 from edge_rai.policy.words import Row, Table, bounds, number, seconds
 from edge_rai.types import TensorSpec
@@ -57,6 +58,8 @@ def policy_tables(policy: Policy, measured: Mapping[str, Measured] | None = None
     found += decision_tables(policy.fallback, decision, policy.states, has_default=has_default)
     if policy.drift is not None:
         found.append(Table("Drift", ("rule", "what it does", "verdict"), tuple(_drift(policy.drift))))
+    if policy.events is not None:
+        found.append(Table("Events", ("rule", "what leaves the device", "verdict"), tuple(_events(policy.events))))
     return tuple(found)
 
 
@@ -191,6 +194,21 @@ def _drift(rule: Drift) -> Iterator[Row]:
     yield "no drift", f"a change of a mean by {number(rule.effect)} standard deviations, or as small a change", ""
     for name, stride in rule.strides.items():
         yield name, f"is looked at once in {stride} rows" if stride else "is not watched", ""
+
+
+_LEAVES: Final = {
+    "bucket": "its bin of the reference",
+    "keyed_hash": "a hash by a key that the device changes every day",
+    "plain": "its value",
+}
+
+
+def _events(rule: Events) -> Iterator[Row]:
+    drawn = f", and one of {rule.sample_one_in} accepted rows" if rule.sample_one_in else ""
+    yield "events", f"up to {rule.keep} flagged or rejected rows a flush{drawn}; of their inputs nothing else than:", ""
+    for name, form in rule.fields.items():
+        if form != "drop":
+            yield name, _LEAVES[form], ""
 
 
 def _checks(rule: FeatureRule) -> Iterator[str]:

@@ -10,6 +10,7 @@ from edge_rai import _native
 from edge_rai.errors import IntegrityError, PolicyError
 from edge_rai.policy.checks import VERDICTS, Distance, feature_checks, output_checks
 from edge_rai.policy.decision import STEPS
+from edge_rai.policy.events import FORMS
 from edge_rai.policy.reference import FeatureReference, Reference
 from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
 from edge_rai.policy.text import parse_policy
@@ -52,6 +53,13 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
         )
     if policy.drift is not None:
         _set_drift(builder, policy, reference)
+    if policy.events is not None:
+        names = [feature.name for rule in policy.inputs for feature in rule.features]
+        builder.set_events(
+            keep=policy.events.keep,
+            sample_one_in=policy.events.sample_one_in,
+            forms=[FORMS.index(policy.events.fields.get(name, "drop")) for name in names],
+        )
     for state in policy.states:
         builder.add_state(input=state.input, output=state.output, row_axis=state.row_axis)
     return builder.write()

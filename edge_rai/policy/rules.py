@@ -26,6 +26,7 @@ from edge_rai.policy.checks import (
 )
 from edge_rai.policy.decision import Decision, FallbackRule, StateRule, check_chains
 from edge_rai.policy.drift import Drift
+from edge_rai.policy.events import Events, check_fields
 
 _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
@@ -287,6 +288,8 @@ class Policy:
         fallback: Who answers rejected rows; none: the outputs' defaults.
         states: Recurrent states that the session carries.
         drift: How features are watched that have a reference; None: they are not.
+        events: Which decisions are kept one by one, and what of their inputs; None: those that a session asks for,
+            and nothing of their inputs.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -299,6 +302,7 @@ class Policy:
     fallback: tuple[FallbackRule, ...] = ()
     states: tuple[StateRule, ...] = ()
     drift: Drift | None = None
+    events: Events | None = None
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
@@ -312,6 +316,7 @@ class Policy:
         self._check_states()
         self._check_distances()
         self._check_strides()
+        self._check_fields()
         if self.batched:
             states = {name for state in self.states for name in (state.input, state.output)}
             shapes = [(rule.name, rule.shape) for rule in self.inputs] + [
@@ -353,6 +358,17 @@ class Policy:
         for name in self.drift.strides if self.drift is not None else ():
             if name not in known:
                 raise ValueError(f"drift.strides has feature {name!r}, which no input has")
+
+    def _check_fields(self) -> None:
+        carried = {state.input for state in self.states}
+        kinds = {
+            feature.name: rule.dtype
+            for rule in self.inputs
+            if rule.name not in carried and rule.has_one_value_a_feature(self.batched)
+            for feature in rule.features
+        }
+        if self.events is not None:
+            check_fields(self.events, kinds, [feature.name for rule in self.inputs for feature in rule.features])
 
     def _check_distances(self) -> None:
         for rule in self.inputs:

@@ -91,6 +91,8 @@ def _toml_lines(policy: Policy) -> Iterator[str]:
         yield from ("", "[[states]]", *_entries(state))
     if policy.drift is not None:
         yield from ("", "[drift]", *_entries(policy.drift))
+    if policy.events is not None:
+        yield from ("", "[events]", *_entries(policy.events))
 
 
 def _entries(rule: Any, always: tuple[str, ...] = (), never: tuple[str, ...] = ()) -> Iterator[str]:

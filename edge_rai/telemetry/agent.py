@@ -13,30 +13,27 @@ What each answer means (OTLP 1.x, docs/formats/otlp.md):
 
 from __future__ import annotations
 
-import http.client
 import logging
 import random
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from edge_rai import _native
+from edge_rai.counts import Snapshot
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
+from edge_rai.telemetry.budget import Budget, since_boot
 from edge_rai.telemetry.otlp_events import LOGS_PATH, encode_events
+from edge_rai.telemetry.receiver import LONGEST_WAIT_S, BudgetSpentError, Receiver, Response, UndeliveredError
+from edge_rai.telemetry.settings import UploadSettings
 from edge_rai.telemetry.spool import CORRUPT, REFUSED, BatchFile, NotReadableYetError, Spool
-
-LONGEST_WAIT_S: Final = 3600.0
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _UNACCEPTABLE: Final = frozenset({400, 413})  # said of this request, not of the receiver's state
 _SERVER_FAULTS_ALLOWED: Final = 8  # a pass ends after so many: then it is the receiver, not the batch
-_LARGEST_ANSWER_BYTES: Final = 64 << 10
 _SHOWN_CHARACTERS: Final = 300
 
 _log = logging.getLogger(__name__)
@@ -55,6 +52,9 @@ class UploadReport:
             sound guard program, or not to be read or moved. They are still in the spool and count as kept.
         error: Why the pass could not deliver everything; None when it could.
         retry_after_s: The wait the receiver asked for; None when it did not.
+        waiting: Why nothing more was sent although the receiver may well be there: quiet hours, or the day's bytes.
+        calls: Calls that the delivered batches count, those that ended in an error among them.
+        rows: Rows by verdict that they count.
     """
 
     sent: int = 0
@@ -64,30 +64,36 @@ class UploadReport:
     unreadable: list[str] = field(default_factory=list)
     error: DeliveryError | None = None
     retry_after_s: float | None = None
-
-
-class _Response(NamedTuple):
-    status: int
-    content_type: str
-    body: bytes
-    retry_after_s: float | None
+    waiting: str | None = None
+    calls: int = 0
+    rows: list[int] = field(default_factory=lambda: [0, 0, 0])
 
 
 class _RefusedError(Exception):
     """The receiver will never take this batch."""
 
 
-class _UndeliveredError(Exception):
-    """The batch file stays."""
+class Clocks(NamedTuple):
+    """What an agent goes by.
 
-    def __init__(self, message: str, *, retryable: bool, ends_pass: bool = True, wait_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retryable = retryable
-        self.ends_pass = ends_pass
-        self.wait_s = wait_s
+    Attributes:
+        since_boot: A name that is another after each boot, and seconds since it.
+        minute: Of the day, by the wall clock of the place, 0 to 1439.
+    """
+
+    since_boot: Callable[[], tuple[str, float]]
+    minute: Callable[[], int]
 
 
-def upload(spool_path: Path, endpoint: str, *, timeout_s: float = 10.0) -> UploadReport:
+def _minute_of_day() -> int:
+    now = time.localtime()
+    return now.tm_hour * 60 + now.tm_min
+
+
+SYSTEM_CLOCKS: Final = Clocks(since_boot, _minute_of_day)
+
+
+def upload(spool_path: Path, settings: UploadSettings | str, clocks: Clocks = SYSTEM_CLOCKS) -> UploadReport:
     """Makes one pass: every batch file in the order of (epoch, sequence), one request each, two with events.
 
     Killing it at any moment loses nothing; at worst a batch is sent again, and the collector knows it by its instance,
@@ -95,36 +101,28 @@ def upload(spool_path: Path, endpoint: str, *, timeout_s: float = 10.0) -> Uploa
 
     Args:
         spool_path: The spool directory.
-        endpoint: "http://host:port" or "https://host/prefix", to which "/v1/metrics" and "/v1/logs" are added.
-        timeout_s: For each connecting, sending and receiving.
+        settings: Where to, and how much when; or the endpoint alone.
+        clocks: By which quiet hours and the budget go.
 
     Returns:
         What was sent and what was not. A receiver that is away is told there, not raised.
 
     Raises:
-        ValueError: The endpoint is not an http or https URL.
-        OSError: The spool cannot be listed.
+        ValueError: The settings are none to upload with; says why.
+        OSError: The spool cannot be listed, or a file that the settings name cannot be read.
         SpoolError: There is none; or a delivered batch file cannot be removed, and going on would send all of them
             again every pass.
     """
-    receiver = _Receiver(endpoint, timeout_s)
+    given = UploadSettings(settings) if isinstance(settings, str) else settings
     spool = Spool(spool_path)
-    report = UploadReport()
-    faults = 0
+    budget = Budget(spool_path, given.bytes_a_day, clocks.since_boot) if given.bytes_a_day else None
+    run = _Pass(spool, Receiver(given, budget), given)
     try:
-        for batch in spool.batches():
-            failure = _deliver(spool, batch, receiver, report)
-            if failure is None:
-                continue
-            faults += 1
-            report.error = DeliveryError(f"{endpoint}: {failure}", retryable=failure.retryable)
-            report.retry_after_s = failure.wait_s
-            if failure.ends_pass or faults == _SERVER_FAULTS_ALLOWED:
-                break
+        run.deliver_all(clocks)
     finally:
-        receiver.close()
-    report.kept = len(spool.batches())
-    return report
+        run.receiver.close()
+    run.report.kept = len(spool.batches())
+    return run.report
 
 
 def upload_forever(
@@ -158,54 +156,86 @@ def next_wait_s(
     return max(uniform(ceiling / 2, ceiling), min(retry_after_s or 0.0, longest))
 
 
-def _deliver(spool: Spool, batch: BatchFile, receiver: _Receiver, report: UploadReport) -> _UndeliveredError | None:
-    """Sends one batch file; what it returns says why the receiver has not got it."""
-    name = batch.path.name
-    try:
-        if not _send(spool, batch, receiver, report):
+class _Pass:
+    """One pass over a spool."""
+
+    def __init__(self, spool: Spool, receiver: Receiver, settings: UploadSettings) -> None:
+        self.receiver, self.report = receiver, UploadReport()
+        self._spool, self._settings = spool, settings
+
+    def deliver_all(self, clocks: Clocks) -> None:
+        """Sends what there is, until the receiver is away, the hours are quiet, or the day's bytes are spent."""
+        faults = 0
+        for batch in self._spool.batches():
+            if self._settings.quiet and self._settings.quiet.holds(clocks.minute()):
+                self.report.waiting = f"quiet hours, {self._settings.quiet}"
+                return
+            try:
+                failure = self._deliver(batch)
+            except BudgetSpentError as spent:
+                if spent.never:  # it does not hold back the others
+                    self.report.unreadable.append(f"{batch.path.name}: {spent}")
+                    continue
+                self.report.waiting = str(spent)
+                return
+            if failure is None:
+                continue
+            faults += 1
+            self.report.error = DeliveryError(f"{self._settings.endpoint}: {failure}", retryable=failure.retryable)
+            self.report.retry_after_s = failure.wait_s
+            if failure.ends_pass or faults == _SERVER_FAULTS_ALLOWED:
+                return
+
+    def _deliver(self, batch: BatchFile) -> UndeliveredError | None:
+        """Sends one batch file; what it returns says why the receiver has not got it."""
+        try:
+            snapshot = self._send(batch)
+        except FileNotFoundError:
+            return None  # another agent was quicker
+        except (SpoolError, OSError) as error:
+            self.report.unreadable.append(f"{batch.path.name}: {error}")
             return None
-    except FileNotFoundError:
-        return None  # another agent was quicker
-    except (SpoolError, OSError) as error:
-        report.unreadable.append(f"{name}: {error}")
+        except UndeliveredError as failure:
+            return failure
+        if snapshot is not None:
+            self._spool.remove(batch)
+            self.report.sent += 1
+            self.report.calls += snapshot.calls + snapshot.errors
+            for verdict, rows in enumerate(snapshot.rows_by_verdict.tolist()[:3]):
+                self.report.rows[verdict] += rows
         return None
-    except _UndeliveredError as failure:
-        return failure
-    spool.remove(batch)
-    report.sent += 1
-    return None
+
+    def _send(self, batch: BatchFile) -> Snapshot | None:
+        """What there is a receipt for; None: the batch file has been set aside."""
+        name = batch.path.name
+        if not self._spool.offer(batch):
+            raise FileNotFoundError(name)
+        try:
+            snapshot = self._spool.read(batch)
+            features = self._spool.features(snapshot.guard_digest)
+            extra, version = self._settings.attributes, _native.version()
+            request = otlp.encode(snapshot, features, version, extra)
+            if snapshot.events:  # first: a receiver that takes no logs is to refuse the batch before it has its counts
+                events = encode_events(snapshot, tuple(feature.name for feature in features), version, extra)
+                _judge(self.receiver.post(events, LOGS_PATH))
+            _judge(self.receiver.post(request, otlp.METRICS_PATH))
+        except NotReadableYetError:
+            raise
+        except SpoolError as error:
+            _log.warning("batch file %s is set aside as corrupt: %s", name, error)
+            self._spool.set_aside(batch, CORRUPT)
+            self.report.corrupt.append(f"{name}: {error}")
+            return None
+        except _RefusedError as refusal:
+            _log.warning("batch file %s is set aside, the receiver refuses it: %s", name, refusal)
+            self._spool.set_aside(batch, REFUSED)
+            self.report.refused.append(f"{name}: {refusal}")
+            return None
+        return snapshot
 
 
-def _send(spool: Spool, batch: BatchFile, receiver: _Receiver, report: UploadReport) -> bool:
-    """Whether there is a receipt; without one the batch file has been set aside."""
-    name = batch.path.name
-    if not spool.offer(batch):
-        raise FileNotFoundError(name)
-    try:
-        snapshot = spool.read(batch)
-        features = spool.features(snapshot.guard_digest)
-        request = otlp.encode(snapshot, features, _native.version())
-        if snapshot.events:  # first: a receiver that takes no logs is to refuse the batch before it has its counts
-            events = encode_events(snapshot, tuple(feature.name for feature in features), _native.version())
-            _judge(receiver.post(otlp.compress(events), LOGS_PATH))
-        _judge(receiver.post(otlp.compress(request), otlp.METRICS_PATH))
-    except NotReadableYetError:
-        raise
-    except SpoolError as error:
-        _log.warning("batch file %s is set aside as corrupt: %s", name, error)
-        spool.set_aside(batch, CORRUPT)
-        report.corrupt.append(f"{name}: {error}")
-        return False
-    except _RefusedError as refusal:
-        _log.warning("batch file %s is set aside, the receiver refuses it: %s", name, refusal)
-        spool.set_aside(batch, REFUSED)
-        report.refused.append(f"{name}: {refusal}")
-        return False
-    return True
-
-
-def _judge(response: _Response) -> None:
-    """Returns on a receipt; raises _RefusedError or _UndeliveredError otherwise."""
+def _judge(response: Response) -> None:
+    """Returns on a receipt; raises _RefusedError or UndeliveredError otherwise."""
     status = response.status
     if status == 200:
         _judge_receipt(response)
@@ -216,91 +246,18 @@ def _judge(response: _Response) -> None:
         raise _RefusedError(message)
     retryable = status in _RETRYABLE
     ends_pass = retryable or status < 500
-    raise _UndeliveredError(message, retryable=retryable, ends_pass=ends_pass, wait_s=response.retry_after_s)
+    raise UndeliveredError(message, retryable=retryable, ends_pass=ends_pass, wait_s=response.retry_after_s)
 
 
-def _judge_receipt(response: _Response) -> None:
+def _judge_receipt(response: Response) -> None:
     try:
         if response.content_type != otlp.CONTENT_TYPE:
             raise ValueError(f"the content type is {response.content_type!r}, expected {otlp.CONTENT_TYPE!r}")
         answer = otlp.read_answer(response.body)
     except ValueError as error:
         message = f"answered 200, but that is no OTLP receipt: {error}; is the endpoint right, is a portal in between?"
-        raise _UndeliveredError(message, retryable=True) from error
+        raise UndeliveredError(message, retryable=True) from error
     if answer.rejected:
         raise _RefusedError(f"{answer.rejected} data points rejected, {answer.message[:_SHOWN_CHARACTERS]!r}")
     if answer.message:
         _log.warning("the receiver took a batch with a warning: %r", answer.message[:_SHOWN_CHARACTERS])
-
-
-def check_endpoint(endpoint: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path of an endpoint.
-
-    Raises:
-        ValueError: It is not like http://host:4318 or https://host/prefix.
-    """
-    url = urlsplit(endpoint)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username:
-        raise ValueError(f"the endpoint must be like http://host:4318 or https://host/prefix, not {endpoint!r}")
-    return url.scheme, url.hostname, url.port, url.path
-
-
-class _Receiver:
-    """One kept-alive connection to the endpoint. Honours no proxy; verifies certificates as the system does."""
-
-    def __init__(self, endpoint: str, timeout_s: float) -> None:
-        scheme, host, port, path = check_endpoint(endpoint)
-        self._prefix = path.rstrip("/")
-        self._connection: http.client.HTTPConnection
-        if scheme == "https":
-            context = ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
-        else:
-            self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
-
-    def post(self, body: bytes, path: str) -> _Response:
-        reused = self._connection.sock is not None
-        try:
-            try:
-                return self._exchange(body, path)
-            except (ConnectionError, http.client.RemoteDisconnected):
-                if not reused:
-                    raise
-                self.close()  # receivers close idle connections; that says nothing about the next one
-                return self._exchange(body, path)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            # A certificate that does not verify today will not in a minute either.
-            retryable = not isinstance(error, ssl.SSLCertVerificationError)
-            reason = str(error) or type(error).__name__
-            raise _UndeliveredError(f"no answer ({reason})", retryable=retryable) from error
-
-    def _exchange(self, body: bytes, path: str) -> _Response:
-        headers = {
-            "Content-Type": otlp.CONTENT_TYPE,
-            "Content-Encoding": "gzip",
-            "User-Agent": f"edge_rai/{_native.version()}",
-        }
-        self._connection.request("POST", self._prefix + path, body, headers)
-        response = self._connection.getresponse()
-        answer = response.read(_LARGEST_ANSWER_BYTES + 1)
-        if len(answer) > _LARGEST_ANSWER_BYTES or not response.isclosed():
-            self.close()  # the rest of an answer nobody asked for is not read
-        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return _Response(response.status, content_type, answer, _retry_after_s(response))
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def _retry_after_s(response: http.client.HTTPResponse) -> float | None:
-    """Seconds of a Retry-After header. A date is measured against the receiver's own Date: devices lack a clock."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(min(int(value[:9]), int(LONGEST_WAIT_S)))
-    try:
-        until, now = parsedate_to_datetime(value), parsedate_to_datetime(response.headers.get("Date", ""))
-        seconds = (until - now).total_seconds()
-    except (TypeError, ValueError):  # not a date; or only one of them has a time zone
-        return None
-    return min(max(seconds, 0.0), LONGEST_WAIT_S)

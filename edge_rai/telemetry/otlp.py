@@ -47,7 +47,7 @@ CONTENT_TYPE: Final = "application/x-protobuf"
 SCOPE: Final = "edge_rai"
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE: Final = "service.instance.id"
-MODEL_DIGEST: Final = "edge.model.digest"
+MODEL_DIGEST: Final = "artifact.hash"
 GUARD_DIGEST: Final = "edge.guard.digest"
 EPOCH: Final = "edge.epoch"
 SEQUENCE: Final = "edge.sequence"
@@ -101,13 +101,16 @@ class _Window(NamedTuple):
     end: int
 
 
-def encode(snapshot: Snapshot, features: Sequence[Feature], version: str) -> bytes:
+def encode(
+    snapshot: Snapshot, features: Sequence[Feature], version: str, attributes: Iterable[tuple[str, str]] = ()
+) -> bytes:
     """Encodes a snapshot as an ExportMetricsServiceRequest.
 
     Args:
         snapshot: What was counted.
         features: The features of the guard program whose digest the snapshot carries, in its order.
         version: Version of edge_rai that encodes, for the instrumentation scope.
+        attributes: Of the resource, beside ours.
 
     Raises:
         SpoolError: The snapshot does not fit its guard program, or a count does not fit OTLP's int64.
@@ -132,20 +135,22 @@ def encode(snapshot: Snapshot, features: Sequence[Feature], version: str) -> byt
             *_several_windows(snapshot),
         ],
     )
-    resource = Resource(
-        attributes=[
-            _text(SERVICE_NAME, SCOPE),
-            _text(SERVICE_INSTANCE, str(UUID(hex=snapshot.instance))),
-            _text(MODEL_DIGEST, snapshot.model_digest),
-            _text(GUARD_DIGEST, snapshot.guard_digest),
-        ]
-    )
+    about = resource(snapshot, attributes)
     request = ExportMetricsServiceRequest(
-        resource_metrics=[
-            ResourceMetrics(resource=resource, scope_metrics=[ScopeMetrics(scope=scope, metrics=metrics)])
-        ]
+        resource_metrics=[ResourceMetrics(resource=about, scope_metrics=[ScopeMetrics(scope=scope, metrics=metrics)])]
     )
     return request.SerializeToString(deterministic=True)
+
+
+def resource(snapshot: Snapshot, attributes: Iterable[tuple[str, str]]) -> Resource:
+    """What a snapshot is of: device, model and guard program, and what else the operator says of them."""
+    ours = {
+        SERVICE_NAME: SCOPE,
+        SERVICE_INSTANCE: str(UUID(hex=snapshot.instance)),
+        MODEL_DIGEST: snapshot.model_digest,
+        GUARD_DIGEST: snapshot.guard_digest,
+    }
+    return Resource(attributes=[_text(key, value) for key, value in (*ours.items(), *attributes)])
 
 
 def compress(message: bytes) -> bytes:

@@ -6,13 +6,12 @@ integers: gzip then finds in each event what was in the one before.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
-from uuid import UUID
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from edge_rai.counts import Snapshot
 from edge_rai.events import Event, EventClass, EventField, FieldForm
@@ -20,6 +19,7 @@ from edge_rai.telemetry import otlp
 
 LOGS_PATH: Final = "/v1/logs"
 DECISION_EVENT: Final = "edge.decision"
+DRIFT_EVENT: Final = "edge.drift"
 NUMBER: Final = "edge.number"
 EVENT_CLASS: Final = "edge.class"
 REASONS: Final = "edge.reasons"
@@ -27,6 +27,9 @@ LATENCY: Final = "edge.latency_ns"
 ROW: Final = "edge.row"
 EVENTS: Final = "edge.events"
 FIELD: Final = "edge.field."  # followed by the feature's name
+DRIFT_EVIDENCE: Final = "edge.drift.evidence"
+DRIFT_DIRECTION: Final = "edge.drift.direction"
+DRIFT_ROWS: Final = "edge.drift.rows"
 
 _SEVERITY: Final = {
     EventClass.SAMPLE: SeverityNumber.SEVERITY_NUMBER_INFO,
@@ -36,24 +39,19 @@ _SEVERITY: Final = {
 }
 
 
-def encode_events(snapshot: Snapshot, names: tuple[str, ...], version: str) -> bytes:
+def encode_events(
+    snapshot: Snapshot, names: tuple[str, ...], version: str, attributes: Iterable[tuple[str, str]] = ()
+) -> bytes:
     """Encodes the events of a snapshot as an ExportLogsServiceRequest, empty when it has none.
 
     Args:
         snapshot: Whose events they are.
         names: Of the features of its guard program, in its order.
         version: Version of edge_rai that encodes, for the instrumentation scope.
+        attributes: Of the resource, beside ours.
     """
     if not snapshot.events:
         return b""
-    resource = Resource(
-        attributes=[
-            _text(otlp.SERVICE_NAME, otlp.SCOPE),
-            _text(otlp.SERVICE_INSTANCE, str(UUID(hex=snapshot.instance))),
-            _text(otlp.MODEL_DIGEST, snapshot.model_digest),
-            _text(otlp.GUARD_DIGEST, snapshot.guard_digest),
-        ]
-    )
     scope = InstrumentationScope(
         name=otlp.SCOPE,
         version=version,
@@ -63,14 +61,41 @@ def encode_events(snapshot: Snapshot, names: tuple[str, ...], version: str) -> b
             _number(EVENTS, len(snapshot.events)),
         ],
     )
+    about = otlp.resource(snapshot, attributes)
     records = [_record(event, names) for event in snapshot.events]
     request = ExportLogsServiceRequest(
-        resource_logs=[ResourceLogs(resource=resource, scope_logs=[ScopeLogs(scope=scope, log_records=records)])]
+        resource_logs=[ResourceLogs(resource=about, scope_logs=[ScopeLogs(scope=scope, log_records=records)])]
     )
     return request.SerializeToString(deterministic=True)
 
 
 def _record(event: Event, names: tuple[str, ...]) -> LogRecord:
+    said = {field.form: field for field in event.fields}
+    return _alarm(event, said, names) if FieldForm.EVIDENCE in said else _decision(event, names)
+
+
+def _alarm(event: Event, said: dict[FieldForm, EventField], names: tuple[str, ...]) -> LogRecord:
+    feature = said[FieldForm.EVIDENCE].feature
+    attributes = [
+        _number(EVENT_CLASS, event.event_class),
+        _number(otlp.EPOCH, event.epoch),
+        _number(NUMBER, event.number),
+        _real(DRIFT_EVIDENCE, said[FieldForm.EVIDENCE].value),
+    ]
+    if feature < len(names):
+        attributes.append(_text(otlp.FEATURE, names[feature]))
+    for form, key in ((FieldForm.DIRECTION, DRIFT_DIRECTION), (FieldForm.CHANGED, DRIFT_ROWS)):
+        if form in said:
+            attributes.append(_number(key, int(said[form].value)))
+    return LogRecord(
+        time_unix_nano=max(event.unix_ns, 0),
+        severity_number=_SEVERITY[event.event_class],
+        event_name=DRIFT_EVENT,
+        attributes=attributes,
+    )
+
+
+def _decision(event: Event, names: tuple[str, ...]) -> LogRecord:
     return LogRecord(
         time_unix_nano=max(event.unix_ns, 0),
         severity_number=_SEVERITY[event.event_class],
@@ -94,12 +119,16 @@ def _field(field: EventField, names: tuple[str, ...]) -> KeyValue:
     if field.form is FieldForm.KEYED_HASH:
         return _text(key, f"{field.value:016x}")
     if field.form is FieldForm.PLAIN:
-        return KeyValue(key=key, value=AnyValue(double_value=field.value))
+        return _real(key, field.value)
     return _number(key, int(field.value))
 
 
 def _text(key: str, value: str) -> KeyValue:
     return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def _real(key: str, value: float) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(double_value=value))
 
 
 def _number(key: str, value: int) -> KeyValue:

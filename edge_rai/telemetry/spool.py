@@ -26,7 +26,7 @@ _BATCH_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.batch")
 # Far above any real file: a snapshot of 10,000 features with 32 bins is 3 MB.
 _LARGEST_FILE_BYTES: Final = 64 << 20
 _MAGIC: Final = b"ERAIBAT\n"
-_FORMAT_VERSION: Final = 3
+_FORMAT_VERSION: Final = 4
 # The version stands outside the checksum: a flipped bit of its upper half is damage, not the future.
 _IMPLAUSIBLE_VERSION = 1 << 16
 

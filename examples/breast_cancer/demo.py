@@ -51,12 +51,14 @@ def upload(session_rows: int) -> Fact:
     with Collector(WORK / "store") as collector:
         sent = edge_rai_cli("agent", "--spool", WORK / "spool", "--endpoint", collector.url, "--once")["sent"]
     fleet = edge_rai_cli("fleet", "status", "--store", WORK / "store")
-    worst = max((feature for feature in fleet["features"]), key=lambda feature: feature["psi"])
-    counts = ", ".join(f"{name} {count}" for name, count in fleet["rows"].items())
+    features = edge_rai_cli("fleet", "drift", "--store", WORK / "store")["features"]
+    worst = max(features, key=lambda feature: feature["psi"])
+    (rows,) = (group["rows"] for group in fleet["groups"])
+    counts = ", ".join(f"{name} {count}" for name, count in rows.items())
     print(f"   {sent} batches sent; {len(list((WORK / 'spool').glob('*.batch')))} left in the spool")
     print(f"   the collector knows {len(fleet['devices'])} device; rows: {counts}")
     print(f"   its worst feature is '{worst['feature']}' with PSI {worst['psi']:.3f} over {worst['values']} values\n")
-    holds = sent == 3 and sum(fleet["rows"].values()) == session_rows and worst["feature"] == NAMED
+    holds = sent == 3 and sum(rows.values()) == session_rows and worst["feature"] == NAMED
     return holds, f"delivered {sent} batches, {session_rows} rows"
 
 

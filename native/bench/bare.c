@@ -29,9 +29,10 @@ enum slot {
     RELEASE_MEMORY_INFO = 94,
     RELEASE_SESSION = 95,
     RELEASE_VALUE = 96,
-    RELEASE_OPTIONS = 100
+    RELEASE_OPTIONS = 100,
+    BUILD_INFO = 254
 };
-enum { API_VERSION = 11, LOG_FATAL = 4, DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0, TENSOR = 1 };
+enum { API_VERSION = 11, BUILD_INFO_VERSION = 15, LOG_FATAL = 4, DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0, TENSOR = 1 };
 
 typedef void *(*run_fn)(void *, const void *, const char *const *, const void *const *, size_t, const char *const *,
                         size_t, void **);
@@ -70,6 +71,12 @@ static const api_base *find_runtime(void) {
 const char *bench_runtime_version(void) {
     const api_base *base = find_runtime();
     return base ? base->get_version() : NULL;
+}
+
+const char *bench_runtime_build(void) {
+    const api_base *base = find_runtime();
+    const void *const *api = base ? base->get_api(BUILD_INFO_VERSION) : NULL;
+    return api ? ((const char *(*)(void))(uintptr_t)api[BUILD_INFO])() : NULL;
 }
 
 /* Keeps the message of the runtime's error object, which it releases; 0 where there is none. */

@@ -20,7 +20,7 @@
 enum { BLOCK_NS = 2000000, REFILLS = 10, MOST_CALLS = 1000, USUAL = 5, FEWEST_KEPT = 8, FEWEST_WARM_UP = 12 };
 
 static const double WARM_UP_SHARE = 0.2, LEAST_WARM_UP_SHARE = 0.05, LEAST_WARM_UP_S = 1, WARM_UP_GROWS = 1.5;
-static const double STILL_FALLING = 0.02, WATCH_NS = 2e9, WATCH_SHARE = 10;
+static const double STILL_FALLING = 0.02, FIRST_WATCH_NS = 25e7, WATCH_NS = 2e9, WATCH_SHARE = 10;
 
 typedef struct medians {
     double *values;
@@ -168,7 +168,7 @@ static void set_back(bench_series *series, size_t first, int64_t began_ns) {
 
 static int measure(closed_loop *loop, const bench_plan *plan, double duration_s) {
     int64_t began_ns = bench_now_ns();
-    double watch_at_ns = WATCH_NS, now_ns = 0;
+    double watch_at_ns = FIRST_WATCH_NS, now_ns = 0;
     for (int32_t round = 0; round < FEWEST_KEPT || now_ns < duration_s * 1e9; round++) {
         int code = one_round(loop, round);
         if (code) return code;
@@ -180,7 +180,7 @@ static int measure(closed_loop *loop, const bench_plan *plan, double duration_s)
         if (plan->watch && now_ns >= watch_at_ns) {
             plan->watch(plan->user, loop->run);
             double took_ns = (double)(bench_now_ns() - began_ns) - now_ns;
-            watch_at_ns = now_ns + fmax(WATCH_NS, WATCH_SHARE * took_ns);
+            watch_at_ns = now_ns + fmax(fmin(WATCH_NS, now_ns), WATCH_SHARE * took_ns);
         }
     }
     return FINE;

@@ -20,7 +20,7 @@ bench_run bench_run_begin(const bench_subject *subjects, size_t count);
 
 void bench_run_free(bench_run *run);
 
-/* Given what there is so far about every 2 s, between rounds. */
+/* Given what there is so far, between rounds: at first soon, then about every 2 s. */
 typedef void (*bench_watch)(void *user, const bench_run *run);
 
 typedef struct bench_plan {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "edge_rai.h"
 #include "failure.h"
 #include "file.h"
 
@@ -192,7 +193,7 @@ static void write_cpu(bench_json *json) {
     free(info);
 }
 
-static void write_fixed(const char *runtime_version, bench_json *json) {
+static void write_fixed(const char *runtime_version, const char *runtime_build, bench_json *json) {
     char text[TEXT * 4];
     struct utsname system;
     cpu_set_t allowed;
@@ -223,6 +224,10 @@ static void write_fixed(const char *runtime_version, bench_json *json) {
     bench_json_text(json, "edge-rai", erai_version());
     bench_json_known(json, "onnxruntime", runtime_version);
     bench_json_close(json, '}');
+    bench_json_open(json, "builds", '{');
+    bench_json_text(json, "edge-rai", erai_build());
+    bench_json_known(json, "onnxruntime", runtime_build);
+    bench_json_close(json, '}');
     write_environment(json);
     bench_json_close(json, '}');
 }
@@ -252,9 +257,9 @@ static void write_look(const char *key, const bench_look *look, int during, int 
 }
 
 void bench_machine_write(const bench_machine *machine, const bench_look *after, const char *runtime_version,
-                         bench_json *json) {
+                         const char *runtime_build, bench_json *json) {
     bench_json_open(json, "machine", '{');
-    write_fixed(runtime_version, json);
+    write_fixed(runtime_version, runtime_build, json);
     write_look("before", &machine->before, 0, 0, json);
     bench_json_open(json, "during", '[');
     for (size_t i = 0; i < machine->looks; i++) write_look(NULL, &machine->during[i], 1, 1, json);

@@ -38,6 +38,6 @@ bench_look bench_machine_after(const bench_machine *machine);
 
 /* Writes object "machine". */
 void bench_machine_write(const bench_machine *machine, const bench_look *after, const char *runtime_version,
-                         bench_json *json);
+                         const char *runtime_build, bench_json *json);
 
 #endif

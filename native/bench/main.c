@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "cold_start.h"
 #include "failure.h"
 #include "processes.h"
 #include "random.h"
@@ -22,6 +23,7 @@ typedef struct bench_program {
     bench_caller *callers;
     bench_pair *pairs;
     bench_per_call *per_call;
+    bench_cold_start *cold_starts;
     uint64_t *rejected;
     size_t opened, subject_count, caller_count, pair_count;
     bench_rate *rates; /* of `server` */
@@ -34,6 +36,7 @@ typedef struct bench_program {
 /* A subject to be made. */
 typedef struct wanted {
     const bench_model *model;
+    const bench_variant *variant; /* NULL: with all safeguards, or bare */
     int64_t rows;
     int bare;
 } wanted;
@@ -50,16 +53,12 @@ static int open_models(bench_program *bench) {
     const bench_options *options = bench->report.options;
     bench->models = bench_allocate(options->model_count, sizeof *bench->models);
     bench->rejected = bench_allocate(options->model_count, sizeof *bench->rejected);
-    bench->pairs = bench_allocate(2 * options->model_count, sizeof *bench->pairs);
+    bench->pairs = bench_allocate((2 + BENCH_SAFEGUARDS) * options->model_count, sizeof *bench->pairs);
     bench->opened = options->model_count;
     size_t *turns = order_of(bench, options->model_count);
     int code = FINE;
-    for (size_t i = 0; i < options->model_count && !code; i++) {
-        size_t which = turns[i];
-        char *name = bench_model_name(options->models, options->model_count, which);
-        code = bench_model_open(options->models[which], name, options->data, options->threads, options->seed,
-                                &bench->models[which], bench->detail);
-    }
+    for (size_t i = 0; i < options->model_count && !code; i++)
+        code = bench_model_open(options, turns[i], &bench->models[turns[i]], bench->detail);
     free(turns);
     return code;
 }
@@ -68,7 +67,7 @@ static int open_models(bench_program *bench) {
 static wanted *list_subjects(bench_program *bench, size_t *count) {
     enum { MOST_BATCHES = 32 };
     const bench_options *options = bench->report.options;
-    wanted *list = bench_allocate(options->model_count * 2 * MOST_BATCHES, sizeof *list);
+    wanted *list = bench_allocate(options->model_count * (2 + BENCH_SAFEGUARDS) * MOST_BATCHES, sizeof *list);
     *count = 0;
     for (size_t i = 0; i < bench->opened; i++) {
         const bench_model *model = &bench->models[i];
@@ -76,12 +75,16 @@ static wanted *list_subjects(bench_program *bench, size_t *count) {
         if (!most) most = usual < model->most_rows ? usual : model->most_rows;
         for (int64_t rows = options->scenario == OFFLINE ? 1 : most;; rows *= 2) {
             if (rows > most) rows = most;
-            list[(*count)++] = (wanted){model, rows, 0};
-            if (options->bare) list[(*count)++] = (wanted){model, rows, 1};
+            list[(*count)++] = (wanted){.model = model, .rows = rows};
+            if (options->bare) list[(*count)++] = (wanted){.model = model, .rows = rows, .bare = 1};
+            for (size_t v = 0; v < model->variant_count; v++)
+                list[(*count)++] = (wanted){.model = model, .variant = &model->variants[v], .rows = rows};
             if (rows == most) break;
         }
         if (options->bare) bench->pairs[bench->pair_count++] = (bench_pair){model->name, model->bare_name};
         if (i) bench->pairs[bench->pair_count++] = (bench_pair){model->name, bench->models[0].name};
+        for (size_t v = 0; v < model->variant_count; v++)
+            bench->pairs[bench->pair_count++] = (bench_pair){model->name, model->variants[v].name};
     }
     return list;
 }
@@ -101,7 +104,7 @@ static int make_subjects(bench_program *bench) {
         bench_caller *caller = &bench->callers[turns[i]];
         bench_subject *subject = &bench->subjects[turns[i]];
         code = one->bare ? bench_unguarded(one->model, one->rows, options->threads, caller, subject, bench->detail)
-                         : bench_guarded(one->model, one->rows, caller, subject, bench->detail);
+                         : bench_guarded(one->model, one->variant, one->rows, caller, subject, bench->detail);
     }
     free(list);
     free(turns);
@@ -111,9 +114,11 @@ static int make_subjects(bench_program *bench) {
     return code;
 }
 
-/* What calls take beside time, and whether the guard takes the rows. */
-static void gather(bench_program *bench) {
+/* What is reported beside latency, as far as it is known. */
+static void begin_report(bench_program *bench) {
     bench->per_call = bench_allocate(bench->subject_count, sizeof *bench->per_call);
+    bench->cold_starts = bench_allocate(bench->opened, sizeof *bench->cold_starts);
+    bench->report.cold_starts = bench->cold_starts;
     bench->report.models = bench->models;
     bench->report.model_count = bench->opened;
     bench->report.subjects = bench->subjects;
@@ -122,15 +127,31 @@ static void gather(bench_program *bench) {
     bench->report.rejected = bench->rejected;
 }
 
+/* What calls take beside time, and whether the guard takes the rows. */
 static void measure_per_call(bench_program *bench) {
+    bench->report.meter = bench_meter_find("/sys");
     for (size_t i = 0; i < bench->opened; i++) bench->rejected[i] = bench_model_rejected(&bench->models[i]);
     for (size_t i = 0; i < bench->subject_count; i++) {
         size_t first = 0; /* of offline, the smallest batch */
         while (strcmp(bench->subjects[first].name, bench->subjects[i].name)) first++;
-        if (first == i) bench->per_call[i] = bench_per_call_of(&bench->subjects[i]);
+        if (first == i)
+            bench->per_call[i] =
+                bench_per_call_of(&bench->subjects[i], &bench->report.meter, bench->report.options->duration_s);
     }
     for (size_t i = 0; i < bench->opened; i++)
         bench->rejected[i] = bench_model_rejected(&bench->models[i]) - bench->rejected[i];
+}
+
+static int gather(bench_program *bench) {
+    const bench_options *options = bench->report.options;
+    int code = FINE;
+    for (size_t i = 0; i < bench->opened && options->labels && !code; i++)
+        code = bench_model_judge(options, &bench->models[i], bench->detail);
+    if (!code && options->cold_starts)
+        code = bench_cold_starts(bench->report.argv, bench->opened, options->cold_starts, bench->cold_starts,
+                                 bench->detail);
+    if (!code) measure_per_call(bench);
+    return code;
 }
 
 static int save(bench_program *bench, const bench_summary *summary, int complete) {
@@ -216,6 +237,7 @@ static void close_all(bench_program *bench) {
     free(bench->callers);
     free(bench->pairs);
     free(bench->per_call);
+    free(bench->cold_starts);
     free(bench->rejected);
     free(bench->rates);
     bench_machine_free(&bench->report.machine);
@@ -251,16 +273,16 @@ static int serve_blocks(bench_program *bench, int64_t rows) {
 
 static int run(bench_program *bench) {
     const bench_options *options = bench->report.options;
+    if (options->cold >= 0) return bench_start_cold(options, bench->detail);
     int code = open_models(bench);
     if (code) return code;
     if (options->blocks) return serve_blocks(bench, options->batch ? options->batch : 1);
     code = make_subjects(bench);
     if (code || options->part >= 0) return code ? code : measure_part(bench);
-    gather(bench);
+    begin_report(bench);
     code = save(bench, NULL, 0); /* now rather than at the end: it may not be possible */
-    if (code) return code;
-    measure_per_call(bench);
-    return measure(bench);
+    if (!code) code = gather(bench);
+    return code ? code : measure(bench);
 }
 
 int main(int argc, char **argv) {
@@ -277,7 +299,10 @@ int main(int argc, char **argv) {
                                       .options = &options,
                                       .made_unix_ns = bench_wall_ns(),
                                       .machine = bench_machine_begin()};
-        bench.report.runtime_version = bench_runtime_version();
+        if (options.cold < 0) {
+            bench.report.runtime_version = bench_runtime_version();
+            bench.report.runtime_build = bench_runtime_build();
+        }
         bench.order.state = options.seed * (BENCH_MOST_PROCESSES + 2) + (uint64_t)(options.part + 1);
         code = run(&bench);
         close_all(&bench);

@@ -19,6 +19,14 @@ static void digest_of(const uint8_t *bytes, size_t size, char *text) {
     for (size_t i = 0; i < sizeof digest; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
 
+static void manifest_of(const erai_bundle *bundle, bench_manifest *manifest) {
+    const char *name;
+    const uint8_t *data;
+    size_t size;
+    for (size_t i = 0; !erai_bundle_file(bundle, i, &name, &data, &size); i++)
+        if (!strcmp(name, "manifest.json")) bench_manifest_read(data, size, manifest);
+}
+
 /* Of a bundle that the library has opened, and found sound. */
 static int read_bundle(bench_model *model, char *detail) {
     const char *name;
@@ -28,10 +36,9 @@ static int read_bundle(bench_model *model, char *detail) {
     if (code) return code;
     for (size_t i = 0; !erai_bundle_file(model->bundle, i, &name, &data, &size); i++) {
         model->all_bytes += size;
-        if (strcmp(name, "manifest.json")) continue;
-        bench_manifest_read(data, size, &model->manifest);
-        digest_of(data, size, model->sha256);
+        if (!strcmp(name, "manifest.json")) digest_of(data, size, model->sha256);
     }
+    manifest_of(model->bundle, &model->manifest);
     for (size_t i = 0; !erai_bundle_file(model->bundle, i, &name, &data, &size); i++)
         if (bench_text_is(model->manifest.model, name)) {
             model->bytes = data;
@@ -64,46 +71,6 @@ static int64_t most_rows(const bench_model *model) {
     return most;
 }
 
-int bench_model_open(const char *path, char *name, const char *data, uint32_t threads, uint64_t seed,
-                     bench_model *model, char *detail) {
-    erai_session_config config = {.struct_size = sizeof config, .threads = threads, .format = "onnx"};
-    size_t length = strlen(name) + sizeof " bare-c";
-    int bare = ends_in(path, ".onnx") || ends_in(path, ".tflite");
-    *model = (bench_model){.path = path, .name = name, .bare_name = bench_allocate(length, 1)};
-    snprintf(model->bare_name, length, "%s bare-c", name);
-    int code = bench_code_of(erai_session_open(path, &config, &model->session, detail));
-    if (!code) code = bare ? read_model(model, detail) : read_bundle(model, detail);
-    if (code) return code;
-    const erai_guard *guard = erai_session_guard(model->session);
-    if (data) {
-        code = bench_rows_of_file(guard, data, &model->rows, detail);
-    } else if (bare || bench_rows_of_golden(guard, model->bundle, &model->manifest, &model->rows)) {
-        bench_rows_free(&model->rows);
-        code = bench_rows_of_chance(guard, seed, &model->rows, detail);
-    }
-    if (!code) model->most_rows = most_rows(model);
-    return code;
-}
-
-void bench_model_close(bench_model *model) {
-    bench_rows_free(&model->rows);
-    erai_session_close(model->session);
-    erai_bundle_close(model->bundle);
-    free(model->name);
-    free(model->bare_name);
-    *model = (bench_model){0};
-}
-
-uint64_t bench_model_rejected(const bench_model *model) {
-    erai_snapshot *snapshot = NULL;
-    erai_snapshot_info info;
-    if (erai_session_snapshot(model->session, &snapshot, NULL)) return 0;
-    erai_snapshot_read(snapshot, &info);
-    uint64_t rejected = info.rows_by_verdict[ERAI_VERDICT_REJECT];
-    erai_snapshot_close(snapshot);
-    return rejected;
-}
-
 static const char *last_part(const char *path) {
     const char *last = path;
     for (const char *at = path; *at; at++)
@@ -111,7 +78,8 @@ static const char *last_part(const char *path) {
     return last;
 }
 
-char *bench_model_name(const char *const *paths, size_t count, size_t which) {
+/* A name for each path: its last part, or the whole path where that is not enough, numbered where nothing is. */
+static char *name_of(const char *const *paths, size_t count, size_t which) {
     const char *path = paths[which], *name = last_part(path);
     size_t times = 0, others = 0, length = strlen(path) + 24;
     for (size_t i = 0; i < count; i++) {
@@ -122,6 +90,106 @@ char *bench_model_name(const char *const *paths, size_t count, size_t which) {
     char *found = bench_allocate(length, 1);
     snprintf(found, length, times ? "%s (%zu)" : "%s", others ? path : name, times + 1);
     return found;
+}
+
+static char *joined(const char *name, const char *more) {
+    size_t length = strlen(name) + strlen(more) + 1;
+    char *text = bench_allocate(length, 1);
+    snprintf(text, length, "%s%s", name, more);
+    return text;
+}
+
+/* Opens the bundle once more without each of its safeguards. */
+static int open_variants(bench_model *model, const erai_session_config *config, char *detail) {
+    const erai_guard *guard = erai_session_guard(model->session);
+    int code = FINE;
+    if (!model->bundle)
+        return bench_fail(detail, USAGE,
+                          "%.300s has no policy that a safeguard could be left out of; expected a bundle", model->path);
+    for (size_t i = 0; i < BENCH_SAFEGUARDS && !code; i++) {
+        bench_variant *variant = &model->variants[model->variant_count];
+        uint8_t *program = NULL;
+        size_t size = 0;
+        code = bench_guard_without(guard, i, &program, &size, detail);
+        if (!code && program) {
+            char *without = joined(model->name, " without ");
+            variant->name = joined(without, bench_safeguards[i]);
+            free(without);
+            model->variant_count++;
+            code = bench_session_with(model->bundle, program, size, config, &variant->session, detail);
+        }
+        free(program);
+    }
+    return code;
+}
+
+int bench_rows_of(const erai_session *session, const char *path, const bench_options *options, bench_rows *rows,
+                  char *detail) {
+    const erai_guard *guard = erai_session_guard(session);
+    bench_manifest manifest;
+    erai_bundle *bundle = NULL;
+    int found = 0;
+    if (options->data) return bench_rows_of_file(guard, options->data, options->labels, rows, detail);
+    if (!ends_in(path, ".onnx") && !erai_bundle_open(path, &bundle, NULL)) {
+        manifest_of(bundle, &manifest);
+        found = !bench_rows_of_golden(guard, bundle, &manifest, rows);
+        if (!found) bench_rows_free(rows);
+        erai_bundle_close(bundle);
+    }
+    return found ? FINE : bench_rows_of_chance(guard, options->seed, rows, detail);
+}
+
+int bench_model_open(const bench_options *options, size_t which, bench_model *model, char *detail) {
+    erai_session_config config = {.struct_size = sizeof config, .threads = options->threads, .format = "onnx"};
+    const char *path = options->models[which];
+    *model = (bench_model){.path = path, .name = name_of(options->models, options->model_count, which)};
+    model->bare_name = joined(model->name, " bare-c");
+    if (ends_in(path, ".tflite"))
+        return bench_fail(
+            detail, MISSING,
+            "%.300s: erai-bench runs ONNX models alone, as LiteRT has no C interface that is the same from "
+            "one version to the next; measure it with edge-rai bench",
+            path);
+    int code = bench_code_of(erai_session_open(path, &config, &model->session, detail));
+    if (!code) code = ends_in(path, ".onnx") ? read_model(model, detail) : read_bundle(model, detail);
+    if (!code) code = bench_rows_of(model->session, path, options, &model->rows, detail);
+    if (code) return code;
+    model->most_rows = most_rows(model);
+    return options->each ? open_variants(model, &config, detail) : FINE;
+}
+
+void bench_model_close(bench_model *model) {
+    for (size_t i = 0; i < model->variant_count; i++) {
+        erai_session_close(model->variants[i].session);
+        free(model->variants[i].name);
+    }
+    bench_rows_free(&model->rows);
+    erai_session_close(model->session);
+    erai_bundle_close(model->bundle);
+    free(model->name);
+    free(model->bare_name);
+    *model = (bench_model){0};
+}
+
+int bench_model_judge(const bench_options *options, bench_model *model, char *detail) {
+    double *labels = NULL;
+    size_t count = 0;
+    char why[ERAI_DETAIL_SIZE] = "";
+    int code = bench_labels_of_file(options->data, options->labels, &labels, &count, detail);
+    if (code) return code;
+    code = bench_accuracy_of(model->session, &model->rows, model->most_rows, labels, count, &model->accuracy, why);
+    free(labels);
+    return code ? bench_fail(detail, code, "%.100s: %.400s", model->name, why) : FINE;
+}
+
+uint64_t bench_model_rejected(const bench_model *model) {
+    erai_snapshot *snapshot = NULL;
+    erai_snapshot_info info;
+    if (erai_session_snapshot(model->session, &snapshot, NULL)) return 0;
+    erai_snapshot_read(snapshot, &info);
+    uint64_t rejected = info.rows_by_verdict[ERAI_VERDICT_REJECT];
+    erai_snapshot_close(snapshot);
+    return rejected;
 }
 
 /* ---- Subjects -----------------------------------------------------------------------------------------------------
@@ -144,13 +212,14 @@ static int refuse_rows(const bench_model *model, int64_t rows, char *detail) {
                       erai_session_rows_independent(model->session) ? "" : ", as its rows depend on their batch mates");
 }
 
-int bench_guarded(const bench_model *model, int64_t rows, bench_caller *caller, bench_subject *subject, char *detail) {
+int bench_guarded(const bench_model *model, const bench_variant *variant, int64_t rows, bench_caller *caller,
+                  bench_subject *subject, char *detail) {
     int code = refuse_rows(model, rows, detail);
     if (code) return code;
-    caller->session = model->session;
+    caller->session = variant ? variant->session : model->session;
     caller->feeds = bench_feeds_of(&model->rows, rows);
-    *subject = (bench_subject){model->name, rows, call_guarded, why_guarded, caller};
-    erai_status status = erai_answer_open(model->session, &caller->answer);
+    *subject = (bench_subject){variant ? variant->name : model->name, rows, call_guarded, why_guarded, caller};
+    erai_status status = erai_answer_open(caller->session, &caller->answer);
     return status ? bench_fail(detail, bench_code_of(status), "%.200s: %s", model->name, erai_strerror(status)) : FINE;
 }
 

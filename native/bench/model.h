@@ -2,9 +2,18 @@
 #ifndef BENCH_MODEL_H
 #define BENCH_MODEL_H
 
+#include "accuracy.h"
 #include "bare.h"
+#include "options.h"
 #include "rows.h"
+#include "safeguards.h"
 #include "series.h"
+
+/* A bundle with one safeguard switched off. */
+typedef struct bench_variant {
+    char *name; /* in the report */
+    erai_session *session;
+} bench_variant;
 
 typedef struct bench_model {
     const char *path;
@@ -18,18 +27,25 @@ typedef struct bench_model {
     erai_session *session;
     bench_rows rows;
     int64_t most_rows; /* that one call may have */
+    bench_variant variants[BENCH_SAFEGUARDS];
+    size_t variant_count;
+    bench_accuracy accuracy;
 } bench_model;
 
-/* Opens it. `data` is the file with rows; NULL: golden inputs, or random rows. `model` is to be closed in any case. */
-int bench_model_open(const char *path, char *name, const char *data, uint32_t threads, uint64_t seed,
-                     bench_model *model, char *detail);
+/* Opens model number `which` of the options, and its variants where each safeguard is to be switched off. `model` is to
+ * be closed in any case. */
+int bench_model_open(const bench_options *options, size_t which, bench_model *model, char *detail);
 void bench_model_close(bench_model *model);
+
+/* What a session of a file is measured with: of --data, of its golden inputs, or random ones. */
+int bench_rows_of(const erai_session *session, const char *path, const bench_options *options, bench_rows *rows,
+                  char *detail);
+
+/* How right it is by the file's labels. */
+int bench_model_judge(const bench_options *options, bench_model *model, char *detail);
 
 /* Rows rejected so far. */
 uint64_t bench_model_rejected(const bench_model *model);
-
-/* A name for each path: its last part, or the whole path where that is not enough, numbered where nothing is. */
-char *bench_model_name(const char *const *paths, size_t count, size_t which);
 
 /* One subject's own: what it calls with. */
 typedef struct bench_caller {
@@ -39,8 +55,10 @@ typedef struct bench_caller {
     bench_bare *bare;
 } bench_caller;
 
-/* Subjects of a model with so many rows a call: guarded, or bare. `caller` is to be closed in any case. */
-int bench_guarded(const bench_model *model, int64_t rows, bench_caller *caller, bench_subject *subject, char *detail);
+/* Subjects of a model with so many rows a call: guarded, wholly or (not NULL) as one of its variants is, or bare.
+ * `caller` is to be closed in any case. */
+int bench_guarded(const bench_model *model, const bench_variant *variant, int64_t rows, bench_caller *caller,
+                  bench_subject *subject, char *detail);
 int bench_unguarded(const bench_model *model, int64_t rows, uint32_t threads, bench_caller *caller,
                     bench_subject *subject, char *detail);
 void bench_caller_close(bench_caller *caller);

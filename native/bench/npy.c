@@ -1,5 +1,6 @@
-/* float32 arrays in numpy's .npy form (numpy/lib/format.py: "\x93NUMPY", version, length of the header, and the header,
- * a dictionary as Python writes it, with the keys descr, fortran_order and shape). SPDX-License-Identifier: Apache-2.0
+/* Arrays of numbers in numpy's .npy form (numpy/lib/format.py: "\x93NUMPY", version, length of the header, and the
+ * header, a dictionary as Python writes it, with the keys descr, fortran_order and shape). SPDX-License-Identifier:
+ * Apache-2.0
  */
 #include "npy.h"
 
@@ -7,7 +8,7 @@
 
 #include "failure.h"
 
-enum { MAGIC = 6, VALUE_SIZE = 4 };
+enum { MAGIC = 6 };
 
 typedef struct cursor {
     const uint8_t *at, *end;
@@ -49,13 +50,27 @@ static int shape_of(cursor *text, bench_array *array) {
     return 1;
 }
 
+/* A type as numpy writes it, 0 for one that is not read. */
+static uint32_t type_of(cursor *text) {
+    static const struct {
+        const char *name;
+        uint32_t dtype;
+    } types[] = {{"'<f4'", ERAI_DTYPE_FLOAT32}, {"'<f8'", ERAI_DTYPE_FLOAT64}, {"'|b1'", ERAI_DTYPE_BOOL},
+                 {"'|i1'", ERAI_DTYPE_INT8},    {"'<i2'", ERAI_DTYPE_INT16},   {"'<i4'", ERAI_DTYPE_INT32},
+                 {"'<i8'", ERAI_DTYPE_INT64},   {"'|u1'", ERAI_DTYPE_UINT8},   {"'<u2'", ERAI_DTYPE_UINT16},
+                 {"'<u4'", ERAI_DTYPE_UINT32},  {"'<u8'", ERAI_DTYPE_UINT64}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (passes(text, types[i].name)) return types[i].dtype;
+    return 0;
+}
+
 static int header_read(cursor text, bench_array *array, char *detail) {
-    int type = 0, order = 0, shape = 0;
+    int order = 0, shape = 0;
     if (!passes(&text, "{")) return bench_fail(detail, UNSOUND, "its header is not that of an .npy file");
     while (!passes(&text, "}")) {
         if (passes(&text, "'descr':")) {
-            if (type++ || !passes(&text, "'<f4'"))
-                return bench_fail(detail, UNSOUND, "it does not hold float32 values; expected an array of type '<f4'");
+            if (array->dtype || !(array->dtype = type_of(&text)))
+                return bench_fail(detail, UNSOUND, "it does not hold numbers; expected an array of type float32");
         } else if (passes(&text, "'fortran_order':")) {
             if (order++ || !passes(&text, "False"))
                 return bench_fail(detail, UNSOUND,
@@ -70,21 +85,21 @@ static int header_read(cursor text, bench_array *array, char *detail) {
         passes(&text, ",");
     }
     skip_blanks(&text);
-    if (!type || !order || !shape || text.at < text.end)
+    if (!array->dtype || !order || !shape || text.at < text.end)
         return bench_fail(detail, UNSOUND, "its header is not that of an .npy file");
     return FINE;
 }
 
 /* The product of the extents; 0 where it is more than memory could hold. */
 static int product(bench_array *array) {
-    size_t count = 1;
+    size_t count = 1, value = erai_dtype_size(array->dtype);
     for (uint32_t i = 0; i < array->rank; i++)
         if (!array->shape[i]) {
             array->count = 0;
             return 1;
         }
     for (uint32_t i = 0; i < array->rank; i++) {
-        if ((uint64_t)array->shape[i] > SIZE_MAX / VALUE_SIZE / count) return 0;
+        if ((uint64_t)array->shape[i] > SIZE_MAX / value / count) return 0;
         count *= (size_t)array->shape[i];
     }
     array->count = count;
@@ -103,9 +118,31 @@ int bench_npy_read(const uint8_t *bytes, size_t size, bench_array *array, char *
     if (length > size - first) return bench_fail(detail, UNSOUND, "it ends within its header");
     int code = header_read((cursor){bytes + first, bytes + first + length}, array, detail);
     if (code) return code;
-    size_t rest = size - first - length;
-    if (!product(array) || array->count != rest / VALUE_SIZE || rest % VALUE_SIZE)
+    size_t rest = size - first - length, value = erai_dtype_size(array->dtype);
+    if (!product(array) || array->count != rest / value || rest % value)
         return bench_fail(detail, UNSOUND, "it has %zu bytes of values, which is not what its shape asks for", rest);
     array->values = bytes + first + length;
     return FINE;
+}
+
+double bench_npy_number(const uint8_t *at, uint32_t dtype) {
+#define NUMBER(type)                        \
+    do {                                    \
+        type number;                        \
+        memcpy(&number, at, sizeof number); \
+        return (double)number;              \
+    } while (0)
+    switch (dtype) {
+    case ERAI_DTYPE_FLOAT32: NUMBER(float);
+    case ERAI_DTYPE_FLOAT64: NUMBER(double);
+    case ERAI_DTYPE_INT8: NUMBER(int8_t);
+    case ERAI_DTYPE_INT16: NUMBER(int16_t);
+    case ERAI_DTYPE_INT32: NUMBER(int32_t);
+    case ERAI_DTYPE_INT64: NUMBER(int64_t);
+    case ERAI_DTYPE_UINT16: NUMBER(uint16_t);
+    case ERAI_DTYPE_UINT32: NUMBER(uint32_t);
+    case ERAI_DTYPE_UINT64: NUMBER(uint64_t);
+    default: return *at;
+    }
+#undef NUMBER
 }

@@ -60,11 +60,22 @@ static void shapes_of_none_and_one_extent_are_read(void) {
     ER_CHECK_INT(array.count, 0);
 }
 
+static void numbers_of_every_type_are_read_as_they_are(void) {
+    static const uint8_t ones[8] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    static const uint8_t half[8] = {0, 0, 0, 0, 0, 0, 0xE0, 0x3F}, quarter[4] = {0, 0, 0x80, 0x3E};
+    ER_CHECK(bench_npy_number(half, ERAI_DTYPE_FLOAT64) == 0.5);
+    ER_CHECK(bench_npy_number(quarter, ERAI_DTYPE_FLOAT32) == 0.25);
+    ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT8) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT8) == 255);
+    ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT16) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT16) == 65535);
+    ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT32) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT32) == 4294967295);
+    ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT64) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT64) > 1.8e19);
+}
+
 static void what_is_not_such_an_array_is_refused_with_its_fault(void) {
     static const struct {
         const char *header, *says;
     } cases[] = {
-        {"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }", "float32"},
+        {"{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3), }", "float32"},
         {"{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }", "float32"},
         {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", "Fortran"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4), }", "shape asks for"},
@@ -117,6 +128,7 @@ static void every_truncation_is_refused_and_no_changed_byte_reads_past_the_end(v
 int main(void) {
     ER_RUN(sound_files_of_every_version_are_read);
     ER_RUN(shapes_of_none_and_one_extent_are_read);
+    ER_RUN(numbers_of_every_type_are_read_as_they_are);
     ER_RUN(what_is_not_such_an_array_is_refused_with_its_fault);
     ER_RUN(every_truncation_is_refused_and_no_changed_byte_reads_past_the_end);
     return er_test_result();

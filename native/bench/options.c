@@ -12,9 +12,11 @@ const char *const bench_scenario_names[4] = {"single_stream", "multi_stream", "s
 
 const char bench_usage[] =
     "usage: erai-bench MODEL_OR_BUNDLE... [--scenario single_stream|multi_stream|server|offline] [--duration S]\n"
-    "                  [--threads N] [--batch N] [--against bare-c|none] [--data FILE.npy|FILE.f32] [--percentile P]\n"
-    "                  [--bound-ms MS] [--processes N] [--seed N] [--save FILE.json] [--json]\n"
-    "                  [--version] [--help]\n"
+    "                  [--threads N] [--batch N] [--against bare-c|none] [--safeguards each] [--data FILE] [--labels "
+    "KEY]\n"
+    "                  [--percentile P] [--bound-ms MS] [--cold-start N] [--processes N] [--seed N] [--save "
+    "FILE.json]\n"
+    "                  [--json] [--version] [--help]\n"
     "\n"
     "Measures models and bundles beside each other on this machine, without Python.\n"
     "\n"
@@ -23,9 +25,14 @@ const char bench_usage[] =
     "  --threads     within an operator; 0: the runtime's choice (default: 1)\n"
     "  --batch       rows a query; of offline the greatest batch (default: 1; 8; 1; 64)\n"
     "  --against     bare-c: each model in ONNX Runtime's C API too, without the guard (default: none)\n"
-    "  --data        float32 rows (default: a bundle's golden inputs; else random ones of the guard's references)\n"
+    "  --safeguards  each: switch off each safeguard of a bundle in turn\n"
+    "  --data        rows: .npz (numpy.savez) with an array for each input, .npy, or .f32, the values alone (default: "
+    "a\n"
+    "                bundle's golden inputs; else random ones of the guard's references)\n"
+    "  --labels      the array of that .npz with what answers should be, as numbers\n"
     "  --percentile  refuse a duration too short for this percentile; server: the one that is bounded (default: 99)\n"
     "  --bound-ms    server: the bound (default: 10 times the slowest median, at least 1)\n"
+    "  --cold-start  fresh processes of each model to their first answer (default: 5)\n"
     "  --processes   fresh processes that share the duration, so that where one's memory happens to lie does not "
     "count\n"
     "                (default: 12; server: 1)\n"
@@ -36,6 +43,7 @@ const char bench_usage[] =
     "int64,\n"
     "                when a call began and when it ended by CLOCK_MONOTONIC\n"
     "  --part        what --processes starts: measures part N of the duration, and writes what it recorded\n"
+    "  --cold        what --cold-start starts: opens model N, asks it once, and writes when each step ended\n"
     "\n"
     "$ERAI_ONNXRUNTIME names the ONNX Runtime library. Exit codes: 1 a file is not sound, 2 usage, 3 a component is\n"
     "missing, 4 the environment.\n";
@@ -89,6 +97,15 @@ static int set(const char *name, const char *text, bench_options *options, char 
     } else if (!strcmp(name, "--part")) {
         code = whole(name, text, 0, BENCH_MOST_PROCESSES, &value, detail);
         options->part = (int64_t)value;
+    } else if (!strcmp(name, "--cold-start")) {
+        code = whole(name, text, 0, 1000, &value, detail);
+        options->cold_starts = (size_t)value;
+    } else if (!strcmp(name, "--cold")) {
+        code = whole(name, text, 0, 1000, &value, detail);
+        options->cold = (int64_t)value;
+    } else if (!strcmp(name, "--safeguards")) {
+        options->each = !strcmp(text, "each");
+        if (!options->each) return bench_fail(detail, USAGE, "--safeguards is %.60s; expected each", text);
     } else if (!strcmp(name, "--bound-ms")) {
         code = number(name, text, 0.001, 1e6, &value, detail);
         options->bound_ns = (int64_t)(value * 1e6);
@@ -98,6 +115,8 @@ static int set(const char *name, const char *text, bench_options *options, char 
             return bench_fail(detail, USAGE, "--against is %.60s; expected bare-c or none", text);
     } else if (!strcmp(name, "--data")) {
         options->data = text;
+    } else if (!strcmp(name, "--labels")) {
+        options->labels = text;
     } else {
         options->save = text;
     }
@@ -105,9 +124,9 @@ static int set(const char *name, const char *text, bench_options *options, char 
 }
 
 static int takes_value(const char *name) {
-    static const char *const names[] = {"--scenario", "--duration", "--percentile", "--threads",
-                                        "--batch",    "--seed",     "--bound-ms",   "--against",
-                                        "--data",     "--save",     "--processes",  "--part"};
+    static const char *const names[] = {
+        "--scenario", "--duration", "--percentile", "--threads", "--batch",  "--seed", "--bound-ms",   "--against",
+        "--data",     "--save",     "--processes",  "--part",    "--labels", "--cold", "--cold-start", "--safeguards"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(name, names[i])) return 1;
     return 0;
@@ -133,13 +152,19 @@ static int agree(const bench_options *options, char *detail) {
         return bench_fail(detail, USAGE, "--processes is %zu; server runs in one", options->processes);
     if (options->save && !ends_in(options->save, ".json"))
         return bench_fail(detail, USAGE, "--save is %.200s; expected a name that ends in .json", options->save);
-    if (options->data && !ends_in(options->data, ".npy") && !ends_in(options->data, ".f32"))
-        return bench_fail(detail, USAGE, "--data is %.200s; expected a file that ends in .npy or .f32", options->data);
+    if (options->data && !ends_in(options->data, ".npy") && !ends_in(options->data, ".npz") &&
+        !ends_in(options->data, ".f32"))
+        return bench_fail(detail, USAGE, "--data is %.200s; expected a file that ends in .npz, .npy or .f32",
+                          options->data);
+    if (options->labels && !(options->data && ends_in(options->data, ".npz")))
+        return bench_fail(detail, USAGE, "--labels names an array of --data; expected an .npz file there");
+    if (options->cold >= (int64_t)options->model_count)
+        return bench_fail(detail, USAGE, "--cold is %lld; expected the number of a model", (long long)options->cold);
     return FINE;
 }
 
 int bench_options_read(int argc, char **argv, bench_options *options, char *detail) {
-    *options = (bench_options){.duration_s = 20, .threads = 1, .part = -1};
+    *options = (bench_options){.duration_s = 20, .threads = 1, .part = -1, .cold = -1, .cold_starts = 5};
     options->models = bench_allocate((size_t)argc, sizeof *options->models);
     int names_only = 0; /* after "--" */
     for (int i = 1; i < argc; i++) {

@@ -18,14 +18,17 @@ typedef struct bench_options {
     int64_t bound_ns;  /* 0: the usual one */
     int64_t batch;     /* 0: the scenario's own */
     uint64_t seed;
-    size_t processes; /* that measure in turn; 1: this one does */
-    int64_t part;     /* this is one of those, from 0; -1: it is not */
+    size_t processes;   /* that measure in turn; 1: this one does */
+    int64_t part;       /* this is one of those, from 0; -1: it is not */
+    size_t cold_starts; /* fresh processes of each model */
+    int64_t cold;       /* this is one of those, of model number so and so; -1: it is not */
     uint32_t threads;
     int bare; /* --against bare-c */
+    int each; /* --safeguards each */
     int json;
     int blocks; /* serves blocks of calls through its pipes */
     int help, version;
-    const char *data, *save; /* NULL: none */
+    const char *data, *labels, *save; /* NULL: none */
 } bench_options;
 
 extern const char bench_usage[];

@@ -84,8 +84,7 @@ static int take_part(FILE *file, bench_run *run, int32_t *next_round, int64_t *n
     return 1;
 }
 
-/* Starts the program once more, with its standard output in a pipe. 0, or what errno would be. */
-static int start(char **argv, size_t number, pid_t *child, FILE **output) {
+int bench_process_start(char **argv, const char *option, size_t number, pid_t *child, FILE **output) {
     int ends[2];
     size_t count = 0;
     char text[24];
@@ -94,7 +93,7 @@ static int start(char **argv, size_t number, pid_t *child, FILE **output) {
     char **arguments = bench_allocate(count + 3, sizeof *arguments);
     snprintf(text, sizeof text, "%zu", number);
     arguments[0] = argv[0];
-    arguments[1] = (char *)(uintptr_t)"--part";
+    arguments[1] = (char *)(uintptr_t)option;
     arguments[2] = text;
     memcpy(arguments + 3, argv + 1, (count - 1) * sizeof *argv);
     int failed = pipe(ends) ? errno : 0;
@@ -119,7 +118,7 @@ int bench_in_processes(char **argv, size_t processes, const bench_plan *plan, be
     for (size_t number = 0; number < processes; number++) {
         pid_t child = 0;
         FILE *output = NULL;
-        int status = 0, failed = start(argv, number, &child, &output);
+        int status = 0, failed = bench_process_start(argv, "--part", number, &child, &output);
         if (failed)
             return bench_fail(detail, ENVIRONMENT, "no process can be started: %s; expected --processes 1",
                               strerror(failed));

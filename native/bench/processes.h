@@ -3,10 +3,15 @@
 #define BENCH_PROCESSES_H
 
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "closed_loop.h"
 
 enum { BENCH_PROCESSES = 12, BENCH_MOST_PROCESSES = 1000 };
+
+/* Starts this program once more, with "OPTION NUMBER" before its arguments and its standard output in a pipe. 0, or
+ * what errno would be. */
+int bench_process_start(char **argv, const char *option, size_t number, pid_t *child, FILE **output);
 
 /* Runs this program again, `processes` times one after the other, each with the same arguments behind "--part N", and
  * joins in `run`, which has the subjects' empty series, what each gives. Times pass in their rounds alone. plan->watch

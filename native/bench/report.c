@@ -9,10 +9,11 @@
 #include "failure.h"
 #include "samples.h"
 
-static void write_file_facts(const bench_model *model, bench_json *json) {
+static void write_file_facts(const bench_model *model, uint32_t threads, bench_json *json) {
     bench_json_open(json, "file", '{');
     bench_json_text(json, "path", model->path);
     bench_json_text(json, "runtime", "onnxruntime");
+    bench_json_whole(json, "threads", threads);
     bench_json_whole(json, "bytes", (int64_t)model->all_bytes);
     bench_json_whole(json, "model_bytes", (int64_t)model->size);
     if (model->bundle) {
@@ -25,7 +26,36 @@ static void write_file_facts(const bench_model *model, bench_json *json) {
     bench_json_close(json, '}');
 }
 
-static void write_per_call(const bench_subject *subject, const bench_per_call *facts, bench_json *json) {
+static void write_accuracy(const bench_accuracy *accuracy, int64_t rows, bench_json *json) {
+    bench_json_open(json, "accuracy", '{');
+    bench_json_text(json, "output", accuracy->output);
+    bench_json_text(json, "metric", accuracy->metric);
+    bench_json_number(json, "value", accuracy->value);
+    bench_json_number(json, "low_95", accuracy->low_95);
+    bench_json_number(json, "high_95", accuracy->high_95);
+    bench_json_whole(json, "rows", rows);
+    bench_json_whole(json, "rejected", (int64_t)accuracy->rejected);
+    bench_json_close(json, '}');
+}
+
+static void write_cold_start(const bench_cold_start *start, bench_json *json) {
+    bench_json_open(json, "cold_start", '{');
+    bench_json_whole(json, "rounds", (int64_t)start->rounds);
+    bench_json_number(json, "interpreter_ns", start->process_ns);
+    bench_json_number(json, "import_ns", start->runtime_ns);
+    bench_json_number(json, "load_ns", start->load_ns);
+    bench_json_number(json, "first_answer_ns", start->first_answer_ns);
+    bench_json_number(json, "total_ns", start->total_ns);
+    if (start->resident_bytes > 0) bench_json_number(json, "resident_bytes", start->resident_bytes);
+    if (start->peak_bytes > 0) bench_json_number(json, "peak_bytes", start->peak_bytes);
+    bench_json_number(json, "total_low_ns", start->total_low_ns);
+    bench_json_number(json, "total_high_ns", start->total_high_ns);
+    bench_json_null(json, "allocations_per_call");
+    bench_json_close(json, '}');
+}
+
+static void write_per_call(const bench_subject *subject, const bench_per_call *facts, const bench_meter *meter,
+                           bench_json *json) {
     bench_json_open(json, "per_call", '{');
     bench_json_whole(json, "rows", subject->rows);
     bench_json_whole(json, "calls", (int64_t)facts->calls);
@@ -33,8 +63,22 @@ static void write_per_call(const bench_subject *subject, const bench_per_call *f
     bench_json_number(json, "voluntary_switches", facts->voluntary_switches);
     bench_json_number(json, "involuntary_switches", facts->involuntary_switches);
     bench_json_number(json, "page_faults", facts->page_faults);
-    bench_json_text(json, "energy", "not measured");
+    if (meter->count) {
+        bench_json_open(json, "energy", '{');
+        bench_json_text(json, "meter", meter->name);
+        bench_json_number(json, "joules", facts->joules);
+        bench_json_close(json, '}');
+    } else {
+        bench_json_text(json, "energy", "not measured");
+    }
     bench_json_close(json, '}');
+}
+
+static void write_model_facts(const bench_report *report, size_t which, bench_json *json) {
+    const bench_model *model = &report->models[which];
+    write_file_facts(model, report->options->threads, json);
+    if (model->accuracy.output) write_accuracy(&model->accuracy, model->rows.rows, json);
+    if (report->cold_starts[which].rounds) write_cold_start(&report->cold_starts[which], json);
 }
 
 /* One a name: of offline, the facts of the smallest batch. */
@@ -49,8 +93,8 @@ static void write_subjects(const bench_report *report, bench_json *json) {
         bench_json_text(json, "name", subject->name);
         bench_json_open(json, "facts", '{');
         for (size_t m = 0; m < report->model_count; m++)
-            if (subject->name == report->models[m].name) write_file_facts(&report->models[m], json);
-        if (report->per_call[i].calls) write_per_call(subject, &report->per_call[i], json);
+            if (subject->name == report->models[m].name) write_model_facts(report, m, json);
+        if (report->per_call[i].calls) write_per_call(subject, &report->per_call[i], &report->meter, json);
         bench_json_close(json, '}');
         bench_json_close(json, '}');
     }
@@ -214,7 +258,7 @@ void bench_report_write(const bench_report *report, const bench_summary *summary
     snprintf(program, sizeof program, "erai-bench %s", erai_version());
     bench_json_text(&json, "program", program);
     bench_look after = bench_machine_after(&report->machine);
-    bench_machine_write(&report->machine, &after, report->runtime_version, &json);
+    bench_machine_write(&report->machine, &after, report->runtime_version, report->runtime_build, &json);
     write_subjects(report, &json);
     bench_json_open(&json, "scenarios", '[');
     if (summary) write_scenario(report, summary, &json);

@@ -4,18 +4,20 @@
 
 #include <stdio.h>
 
+#include "cold_start.h"
 #include "machine.h"
+#include "meter.h"
 #include "model.h"
 #include "options.h"
 #include "summary.h"
 
-/* What calls take beside time, means over a quarter of a second of them. */
+/* What calls take beside time, means over a tenth of the duration of them, at most a quarter of a second. */
 typedef struct bench_per_call {
     uint64_t calls; /* 0: not measured */
-    double cpu_ns, voluntary_switches, involuntary_switches, page_faults;
+    double cpu_ns, voluntary_switches, involuntary_switches, page_faults, joules;
 } bench_per_call;
 
-bench_per_call bench_per_call_of(const bench_subject *subject);
+bench_per_call bench_per_call_of(const bench_subject *subject, bench_meter *meter, double duration_s);
 
 /* All that a result says, but what a scenario recorded. */
 typedef struct bench_report {
@@ -24,7 +26,9 @@ typedef struct bench_report {
     const bench_options *options;
     int64_t made_unix_ns;
     bench_machine machine;
-    const char *runtime_version;
+    const char *runtime_version, *runtime_build;
+    bench_meter meter;
+    const bench_cold_start *cold_starts; /* one a model */
     const bench_model *models;
     size_t model_count;
     const bench_subject *subjects;

@@ -8,7 +8,7 @@
 
 #include "failure.h"
 #include "file.h"
-#include "npy.h"
+#include "npz.h"
 #include "random.h"
 
 enum { CHANCE_ROWS = 256, MOST_VALUES = 1 << 18 };
@@ -77,13 +77,108 @@ static int fits(const bench_input *input, int batched, const bench_array *array)
     return 1;
 }
 
+/* Writes a number of that type; 0: the type has no such number, or is none that this writes. */
+static int put(uint8_t *at, uint32_t dtype, double value) {
+    enum { EXACT = 53 }; /* bits */
+    const double most = (double)(INT64_C(1) << EXACT);
+#define PUT(type, least, greatest)                        \
+    do {                                                  \
+        if (value < (least) || value > (greatest)) break; \
+        type put_value = (type)value;                     \
+        memcpy(at, &put_value, sizeof put_value);         \
+        return 1;                                         \
+    } while (0)
+    if (isnan(value) && dtype != ERAI_DTYPE_FLOAT32 && dtype != ERAI_DTYPE_FLOAT64) return 0;
+    switch (dtype) {
+    case ERAI_DTYPE_FLOAT32: PUT(float, -(double)INFINITY, (double)INFINITY); break;
+    case ERAI_DTYPE_FLOAT64: PUT(double, -(double)INFINITY, (double)INFINITY); break;
+    case ERAI_DTYPE_INT8: PUT(int8_t, INT8_MIN, INT8_MAX); break;
+    case ERAI_DTYPE_INT16: PUT(int16_t, INT16_MIN, INT16_MAX); break;
+    case ERAI_DTYPE_INT32: PUT(int32_t, INT32_MIN, INT32_MAX); break;
+    case ERAI_DTYPE_INT64: PUT(int64_t, -most, most); break;
+    case ERAI_DTYPE_UINT8: PUT(uint8_t, 0, UINT8_MAX); break;
+    case ERAI_DTYPE_UINT16: PUT(uint16_t, 0, UINT16_MAX); break;
+    case ERAI_DTYPE_UINT32: PUT(uint32_t, 0, UINT32_MAX); break;
+    case ERAI_DTYPE_UINT64: PUT(uint64_t, 0, most); break;
+    case ERAI_DTYPE_BOOL: PUT(uint8_t, 0, 1); break;
+    default: break;
+    }
+#undef PUT
+    return 0;
+}
+
+/* Numbers of any type as those of the input's; what that would change is refused. */
+static int convert(const bench_input *input, const bench_array *array, uint8_t *to) {
+    size_t from = erai_dtype_size(array->dtype), size = erai_dtype_size(input->dtype);
+    if (array->dtype == input->dtype) {
+        memcpy(to, array->values, array->count * size);
+        return 1;
+    }
+    for (size_t i = 0; i < array->count; i++) {
+        double value = bench_npy_number(array->values + i * from, array->dtype);
+        if (!put(to + i * size, input->dtype, value)) return 0;
+        if (input->dtype != ERAI_DTYPE_FLOAT32 && bench_npy_number(to + i * size, input->dtype) != value) return 0;
+    }
+    return 1;
+}
+
+static int take_array(const char *path, const bench_array *array, bench_input *input, bench_rows *rows, char *detail) {
+    if (!fits(input, rows->batched, array) || (rows->batched && rows->rows && rows->rows != array->shape[0]))
+        return bench_fail(detail, UNSOUND, "%.200s does not hold rows of input %.100s: another shape, or no row", path,
+                          input->name);
+    memcpy(input->shape, array->shape, sizeof input->shape);
+    input->data = bench_allocate(array->count, erai_dtype_size(input->dtype));
+    if (!convert(input, array, input->data))
+        return bench_fail(detail, UNSOUND, "%.200s holds values that input %.100s cannot have; expected its own type",
+                          path, input->name);
+    if (rows->batched) rows->rows = array->shape[0];
+    return FINE;
+}
+
+/* The member of that name; NULL: the only one that holds no labels. */
+static int find_array(const char *path, const uint8_t *bytes, size_t size, const char *wanted, const char *labels,
+                      bench_array *array, char *detail) {
+    char name[BENCH_MOST_NAME], why[ERAI_DETAIL_SIZE];
+    const uint8_t *member, *found = NULL;
+    size_t member_size, found_size = 0, others = 0;
+    int code = FINE;
+    for (size_t i = 0; !(code = bench_npz_member(bytes, size, i, name, &member, &member_size, why)); i++) {
+        if (wanted ? strcmp(name, wanted) : labels && !strcmp(name, labels)) continue;
+        others++;
+        found = member;
+        found_size = member_size;
+    }
+    if (code != MISSING) return bench_fail(detail, code, "%.200s: %.300s", path, why);
+    if (others != 1) return MISSING;
+    if (bench_npy_read(found, found_size, array, why)) return bench_fail(detail, UNSOUND, "%.200s: %.300s", path, why);
+    return FINE;
+}
+
+static int take_arrays(const char *path, const uint8_t *bytes, size_t size, const char *labels, bench_rows *rows,
+                       char *detail) {
+    bench_input *only = only_input(rows);
+    for (size_t i = 0; i < rows->count; i++) {
+        bench_input *input = &rows->inputs[i];
+        bench_array array;
+        if (input->state) continue;
+        int code = find_array(path, bytes, size, input->name, labels, &array, detail);
+        if (code == MISSING && input == only) code = find_array(path, bytes, size, NULL, labels, &array, detail);
+        if (code == MISSING)
+            code = bench_fail(detail, UNSOUND, "%.200s has no array '%.100s'; expected one for each input", path,
+                              input->name);
+        if (!code) code = take_array(path, &array, input, rows, detail);
+        if (code) return code;
+    }
+    return FINE;
+}
+
 static int take_values(const char *path, const uint8_t *bytes, size_t size, bench_rows *rows, char *detail) {
     bench_input *input = only_input(rows);
-    bench_array array = {.values = bytes};
+    bench_array array = {.values = bytes, .dtype = ERAI_DTYPE_FLOAT32};
     char why[ERAI_DETAIL_SIZE];
-    if (!input || input->dtype != ERAI_DTYPE_FLOAT32)
-        return bench_fail(detail, USAGE,
-                          "--data %.200s holds one float32 array; expected a model with one float32 input", path);
+    if (!input)
+        return bench_fail(detail, USAGE, "--data %.200s holds one array; expected a model with one input, or an .npz",
+                          path);
     size_t length = strlen(path);
     if (!strcmp(path + length - 4, ".npy")) {
         if (bench_npy_read(bytes, size, &array, why)) return bench_fail(detail, UNSOUND, "%.200s: %s", path, why);
@@ -91,22 +186,39 @@ static int take_values(const char *path, const uint8_t *bytes, size_t size, benc
         return bench_fail(detail, UNSOUND, "%.200s has %zu bytes; expected rows of %zu float32 values each", path, size,
                           per_row(input, rows->batched));
     }
-    if (!fits(input, rows->batched, &array))
-        return bench_fail(detail, UNSOUND, "%.200s does not hold rows of input %.100s: another shape, or no row", path,
-                          input->name);
-    memcpy(input->shape, array.shape, sizeof input->shape);
-    input->data = bench_allocate(array.count, sizeof(float));
-    memcpy(input->data, array.values, array.count * sizeof(float));
-    if (rows->batched) rows->rows = array.shape[0];
-    return FINE;
+    return take_array(path, &array, input, rows, detail);
 }
 
-int bench_rows_of_file(const erai_guard *guard, const char *path, bench_rows *rows, char *detail) {
+int bench_rows_of_file(const erai_guard *guard, const char *path, const char *labels, bench_rows *rows, char *detail) {
+    uint8_t *bytes = NULL;
+    size_t size = 0, length = strlen(path);
+    begin(guard, rows);
+    if (rows->batched) rows->rows = 0; /* as the file says */
+    int code = bench_file_read(path, &bytes, &size, detail);
+    if (!code && !strcmp(path + length - 4, ".npz"))
+        code = take_arrays(path, bytes, size, labels, rows, detail);
+    else if (!code)
+        code = take_values(path, bytes, size, rows, detail);
+    free(bytes);
+    return code;
+}
+
+int bench_labels_of_file(const char *path, const char *key, double **labels, size_t *count, char *detail) {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    begin(guard, rows);
+    bench_array array;
     int code = bench_file_read(path, &bytes, &size, detail);
-    if (!code) code = take_values(path, bytes, size, rows, detail);
+    if (!code) code = find_array(path, bytes, size, key, NULL, &array, detail);
+    if (code == MISSING) code = bench_fail(detail, USAGE, "%.200s has no array '%.100s' for the labels", path, key);
+    if (!code && array.rank != 1)
+        code = bench_fail(detail, UNSOUND, "%.200s: the labels have %u axes; expected one label a row", path,
+                          (unsigned)array.rank);
+    if (!code) {
+        *count = array.count;
+        *labels = bench_allocate(array.count, sizeof **labels);
+        for (size_t i = 0; i < array.count; i++)
+            (*labels)[i] = bench_npy_number(array.values + i * erai_dtype_size(array.dtype), array.dtype);
+    }
     free(bytes);
     return code;
 }
@@ -180,37 +292,18 @@ static double value_of(const erai_guard *guard, size_t feature, bench_random *ra
     return value;
 }
 
-/* Writes a number of that type; 0: a type that no random number is made of. */
-static int put(uint8_t *at, uint32_t dtype, double value) {
-#define PUT(type)                                 \
-    do {                                          \
-        type put_value = (type)value;             \
-        memcpy(at, &put_value, sizeof put_value); \
-        return 1;                                 \
-    } while (0)
+/* As a number that the type has: whole ones stay small, which every type but the unsigned ones holds. */
+static double of_type(uint32_t dtype, double value) {
     switch (dtype) {
-    case ERAI_DTYPE_FLOAT32: PUT(float);
-    case ERAI_DTYPE_FLOAT64: PUT(double);
-    default: break;
+    case ERAI_DTYPE_FLOAT32:
+    case ERAI_DTYPE_FLOAT64: return value;
+    case ERAI_DTYPE_BOOL: return value > 0;
+    case ERAI_DTYPE_INT8:
+    case ERAI_DTYPE_INT16:
+    case ERAI_DTYPE_INT32:
+    case ERAI_DTYPE_INT64: return fmin(fmax(value, -100), 100);
+    default: return fmin(fmax(value, 0), 100);
     }
-    value = fmin(fmax(value, -100), 100); /* that every whole type but the unsigned ones holds */
-    switch (dtype) {
-    case ERAI_DTYPE_INT8: PUT(int8_t);
-    case ERAI_DTYPE_INT16: PUT(int16_t);
-    case ERAI_DTYPE_INT32: PUT(int32_t);
-    case ERAI_DTYPE_INT64: PUT(int64_t);
-    default: break;
-    }
-    value = fmax(value, 0);
-    switch (dtype) {
-    case ERAI_DTYPE_UINT8: PUT(uint8_t);
-    case ERAI_DTYPE_UINT16: PUT(uint16_t);
-    case ERAI_DTYPE_UINT32: PUT(uint32_t);
-    case ERAI_DTYPE_UINT64: PUT(uint64_t);
-    case ERAI_DTYPE_BOOL: value = value > 0; PUT(uint8_t);
-    default: return 0;
-    }
-#undef PUT
 }
 
 static int fill(const erai_guard *guard, const bench_rows *rows, bench_input *input, const erai_input_rule *rule,
@@ -226,7 +319,8 @@ static int fill(const erai_guard *guard, const bench_rows *rows, bench_input *in
     input->data = bench_allocate((size_t)rows->rows * row, size ? size : 1);
     for (size_t i = 0; i < (size_t)rows->rows * row; i++) {
         size_t feature = first_feature + i % row / inner % extent;
-        if (!put(input->data + i * size, input->dtype, value_of(guard, feature, random))) return 0;
+        double value = of_type(input->dtype, value_of(guard, feature, random));
+        if (!put(input->data + i * size, input->dtype, value)) return 0;
     }
     return 1;
 }

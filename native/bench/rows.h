@@ -21,12 +21,15 @@ typedef struct bench_rows {
     int batched;
 } bench_rows;
 
-/* Of a file (.npy or .f32), of golden inputs, or random ones of the guard's references and ranges. */
-int bench_rows_of_file(const erai_guard *guard, const char *path, bench_rows *rows, char *detail);
+/* Of a file (.npy, .npz or .f32), of golden inputs, or random ones of the guard's references and ranges. `labels` is
+ * the array of an .npz that holds no input; NULL: there is none. */
+int bench_rows_of_file(const erai_guard *guard, const char *path, const char *labels, bench_rows *rows, char *detail);
 /* UNSOUND without a word of it to the user: the manifest has no golden inputs for this guard. */
 int bench_rows_of_golden(const erai_guard *guard, const erai_bundle *bundle, const bench_manifest *manifest,
                          bench_rows *rows);
 int bench_rows_of_chance(const erai_guard *guard, uint64_t seed, bench_rows *rows, char *detail);
+/* The labels of a file's rows, as numbers in memory that the caller frees. */
+int bench_labels_of_file(const char *path, const char *key, double **labels, size_t *count, char *detail);
 void bench_rows_free(bench_rows *rows);
 
 /* What single calls are given: `count` feeds of `rows` rows, each one tensor an input. The first `given` of a feed are

@@ -9,6 +9,8 @@ enum { SENTENCE = 512 };
 static const char FEW[] = "fewer than LoadGen's rule asks for";
 
 /* Beyond these, others or the host had a part in the numbers. */
+static const double MEGABYTE = 1048576;
+
 static const double OTHERS = 0.10, STOLEN = 0.02, LOWER_CLOCK = 0.9;
 
 static int32_t fastest(const bench_look *look) {
@@ -92,8 +94,8 @@ void bench_warnings(const bench_report *report, const bench_summary *summary, co
     for (size_t i = 0; i < report->model_count; i++) {
         if (!report->rejected[i]) continue;
         snprintf(text, sizeof text,
-                 "%.150s: the guard rejected %llu of the rows it was first asked, for which the model is not run, so "
-                 "this is no fair comparison; give rows that it accepts",
+                 "%.150s: the guard rejected %llu of the rows asked before the run; for these the model is not run, "
+                 "so this is no fair comparison; give rows that it accepts",
                  report->models[i].name, (unsigned long long)report->rejected[i]);
         warn(user, text);
     }
@@ -106,20 +108,30 @@ static void print_warning(void *file, const char *sentence) {
     if (!strstr(sentence, FEW)) fprintf(file, "warning: %s\n", sentence); /* the table's stars say that */
 }
 
-static int widest_name(const bench_summary *summary) {
+/* A subject without a safeguard is in the prices, not among the latencies. */
+static int lacks(const bench_report *report, const char *subject) {
+    for (size_t m = 0; m < report->model_count; m++)
+        for (size_t v = 0; v < report->models[m].variant_count; v++)
+            if (subject == report->models[m].variants[v].name) return 1;
+    return 0;
+}
+
+static int widest_name(const bench_report *report, const bench_summary *summary) {
     size_t widest = 8;
     for (size_t i = 0; i < summary->series_count; i++) {
+        if (lacks(report, summary->series[i].series->subject)) continue;
         size_t length = strlen(summary->series[i].series->subject);
         if (length > widest) widest = length;
     }
     return widest > 60 ? 60 : (int)widest;
 }
 
-static void print_latencies(const bench_summary *summary, FILE *file) {
-    int width = widest_name(summary);
+static void print_latencies(const bench_report *report, const bench_summary *summary, FILE *file) {
+    int width = widest_name(report, summary);
     fprintf(file, "%-*s %6s %12s %12s %12s %12s %10s\n", width, "", "rows", "p50", "p90", "p99", "p99.9", "queries");
     for (size_t i = 0; i < summary->series_count; i++) {
         const bench_series_summary *one = &summary->series[i];
+        if (lacks(report, one->series->subject)) continue;
         fprintf(file, "%-*s %6lld", width, one->series->subject, (long long)one->series->rows);
         for (size_t p = 0; p < BENCH_PERCENTILES; p++)
             fprintf(file, " %11.2f%c", one->percentiles[p].ns / 1e3,
@@ -129,13 +141,53 @@ static void print_latencies(const bench_summary *summary, FILE *file) {
     fprintf(file, "* %s\n", FEW);
 }
 
-static void print_throughput(const bench_summary *summary, FILE *file) {
-    int width = widest_name(summary);
+static void print_throughput(const bench_report *report, const bench_summary *summary, FILE *file) {
+    int width = widest_name(report, summary);
     fprintf(file, "%-*s %6s %14s\n", width, "", "batch", "rows a second");
     for (size_t i = 0; i < summary->throughput_count; i++) {
         const bench_throughput *one = &summary->throughput[i];
+        if (lacks(report, one->subject)) continue;
         fprintf(file, "%-*s %6lld %14.0f (%.0f to %.0f)%s\n", width, one->subject, (long long)one->batch,
                 one->rows_per_s, one->low_95, one->high_95, one->best ? " best" : "");
+    }
+}
+
+static void print_ratio(const bench_report *report, const bench_ratio *one, FILE *file) {
+    if (lacks(report, one->against))
+        fprintf(file, "the price of %s: %+.3f us (%+.3f to %+.3f), %+.1f %%\n",
+                one->against + strlen(one->subject) + strlen(" without "), one->difference_ns / 1e3,
+                one->difference_low_95_ns / 1e3, one->difference_high_95_ns / 1e3, 100 * (one->ratio - 1));
+    else
+        fprintf(file, "%s / %s: %.3f (%.3f to %.3f), %+.2f us: %s\n", one->subject, one->against, one->ratio,
+                one->low_95, one->high_95, one->difference_ns / 1e3, one->verdict);
+}
+
+/* What is known beside latency. */
+static void print_facts(const bench_report *report, FILE *file) {
+    for (size_t i = 0; i < report->subject_count; i++) {
+        const bench_per_call *call = &report->per_call[i];
+        if (!call->calls || lacks(report, report->subjects[i].name)) continue;
+        fprintf(file, "%s: a call takes %.2f us of processor time, %.4f waits, %.4f page faults; energy ",
+                report->subjects[i].name, call->cpu_ns / 1e3, call->voluntary_switches, call->page_faults);
+        if (report->meter.count)
+            fprintf(file, "%.4g mJ (%s)\n", call->joules * 1e3, report->meter.name);
+        else
+            fprintf(file, "not measured\n");
+    }
+    for (size_t i = 0; i < report->model_count; i++) {
+        const bench_cold_start *start = &report->cold_starts[i];
+        const bench_accuracy *right = &report->models[i].accuracy;
+        if (start->rounds)
+            fprintf(file,
+                    "%s: a fresh process answers after %.1f ms: %.1f to start, %.1f to load ONNX Runtime, %.1f to open "
+                    "the model, %.2f to answer; memory %.1f MB, at its peak %.1f MB\n",
+                    report->models[i].name, start->total_ns / 1e6, start->process_ns / 1e6, start->runtime_ns / 1e6,
+                    start->load_ns / 1e6, start->first_answer_ns / 1e6, start->resident_bytes / MEGABYTE,
+                    start->peak_bytes / MEGABYTE);
+        if (right->output)
+            fprintf(file, "%s: %s %.4g (%.4g to %.4g) of %lld rows, of which the guard rejected %llu\n",
+                    report->models[i].name, right->metric, right->value, right->low_95, right->high_95,
+                    (long long)report->models[i].rows.rows, (unsigned long long)right->rejected);
     }
 }
 
@@ -143,19 +195,18 @@ void bench_report_print(const bench_summary *summary, const bench_report *report
     fprintf(file, "%s, %g s for all subjects after %.1f s of warm-up; times in us\n",
             bench_scenario_names[summary->scenario], report->options->duration_s, summary->run->warm_up_s);
     if (summary->throughput_count)
-        print_throughput(summary, file);
+        print_throughput(report, summary, file);
     else if (summary->series_count)
-        print_latencies(summary, file);
+        print_latencies(report, summary, file);
     for (size_t i = 0; i < summary->ratio_count && !summary->throughput_count; i++) {
-        const bench_ratio *one = &summary->ratios[i];
-        fprintf(file, "%s / %s: %.3f (%.3f to %.3f), %+.2f us: %s\n", one->subject, one->against, one->ratio,
-                one->low_95, one->high_95, one->difference_ns / 1e3, one->verdict);
+        print_ratio(report, &summary->ratios[i], file);
     }
     for (size_t i = 0; i < summary->rate_count; i++) {
         const bench_rate *one = &summary->rates[i];
         fprintf(file, "%s: %.0f queries a second with p%g within %.2f us\n", one->subject, one->rate_per_s,
                 one->percent, (double)one->bound_ns / 1e3);
     }
+    print_facts(report, file);
     bench_look after = bench_machine_after(&report->machine);
     bench_warnings(report, summary, &after, print_warning, file);
 }

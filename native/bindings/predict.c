@@ -2,8 +2,9 @@
  *
  * Through cffi a prediction of a small model spends as long in Python's own work (pinning the input, copying the
  * output, making the answer) as in the guard and half the model. Here the usual call does that work in C: one input, C
- * order, aligned, of the type and shape of the call before; every row accepted; outputs where they were. Anything else
- * is for edge_rai/_native/session.py, which also teaches this module what is usual.
+ * order, aligned, of the type and shape of the call before; every row accepted; outputs where they were, or such as no
+ * array shows (objects.c). Anything else is for edge_rai/_native/session.py, which also teaches this module what is
+ * usual.
  *
  * Nothing is decided here: erai_session_predict is called through its address. The module is limited to the stable ABI
  * of Python 3.10. It reads the fields of an array directly and makes arrays through numpy's table of functions, as
@@ -13,16 +14,15 @@
  * Everything here runs with the interpreter's lock held, but for the prediction itself and the copying of its outputs.
  * runner.c, in the same module, is the way back, for models that Python objects run.
  */
-#include "runner.h"
-
 #include "edge_rai.h"
+#include "objects.h"
+#include "runner.h"
 
 #define MOST_OUTPUTS 16
 
 typedef erai_status (*predict_fn)(erai_session *, const erai_tensor *, size_t, erai_answer *);
+typedef erai_status (*value_fn)(const erai_answer *, size_t, erai_value *);
 typedef unsigned (*abi_version_fn)(void);
-typedef PyObject *(*new_array_fn)(PyObject *type, PyObject *dtype, int rank, const Py_ssize_t *shape,
-                                  const Py_ssize_t *strides, void *data, int flags, PyObject *like);
 
 /* What every object begins with, on a CPython whose objects begin with a count and a type. */
 typedef struct object_fields {
@@ -54,15 +54,14 @@ enum {
 /* Slots of numpy's table, the same in every version of its ABI. */
 enum { TABLE_ABI_VERSION = 0, TABLE_ARRAY_TYPE = 2, TABLE_NEW_FROM_DESCRIPTION = 94 };
 
-/* numpy.ndarray and what makes one, from `prepare`; kept for ever. NULL: they are not as they should be. */
-static PyObject *array_type;
-static new_array_fn new_array;
+/* numpy.ndarray and what makes one, from `prepare`; kept for ever. Without a type: they are not as they should be. */
+static array_maker arrays;
 
 static PyObject *call_type, *predictor_type, *no_arguments, *name_of_rows, *name_of_outputs;
 
 typedef struct output {
     PyObject *name;
-    PyObject *view; /* an array over the output where C leaves it */
+    PyObject *view; /* an array over the output where C leaves it; NULL: there is none */
     void *copy;     /* during a call: where the answer's own array has its data */
     size_t bytes;
 } output;
@@ -71,6 +70,7 @@ typedef struct output {
 typedef struct usual {
     object_fields object;
     predict_fn predict;
+    value_fn value;
     erai_session *session;
     erai_answer *answer;
     erai_tensor *input;
@@ -84,8 +84,8 @@ typedef struct usual {
     PyObject *dtype;
     PyObject *answer_type;
     newfunc new_answer;
-    PyObject *rows; /* NULL: as many as an answer has from its class */
-    size_t outputs;
+    PyObject *rows;          /* NULL: as many as an answer has from its class */
+    size_t outputs, objects; /* of which so many have no view */
     output output[MOST_OUTPUTS];
 } usual;
 
@@ -110,12 +110,47 @@ static PyObject *kept(PyObject *object) {
     return object;
 }
 
+/* ---- Outputs that no array shows ---- */
+
+static void *data_of(PyObject *array) {
+    return ((array_fields *)array)->data;
+}
+
+/* NULL without an exception: it is for Python to read. */
+static PyObject *object_at(const usual *call, size_t at) {
+    erai_value value;
+    return arrays.type && !call->value(call->answer, at, &value) ? object_of(&arrays, &value) : NULL;
+}
+
+/* UsualCall.object(index): an output as a Python object, or NotImplemented. */
+static PyObject *object(PyObject *self, PyObject *index) {
+    Py_ssize_t at = PyLong_AsSsize_t(index);
+    if (at < 0) return PyErr_Occurred() ? NULL : bad_argument();
+    PyObject *found = object_at((const usual *)self, (size_t)at);
+    return found || PyErr_Occurred() ? found : kept(Py_NotImplemented);
+}
+
+/* Puts them into a usual answer, where None keeps their places. */
+static int add_objects(usual *call, PyObject *answer) {
+    PyObject *outputs = PyObject_GetAttr(answer, name_of_outputs);
+    int failed = !outputs;
+    for (size_t i = 0; !failed && i < call->outputs; i++) {
+        if (call->output[i].view) continue;
+        PyObject *found = object_at(call, i);
+        if (!found && !PyErr_Occurred()) found = PyObject_CallMethod((PyObject *)call, "read", "n", (Py_ssize_t)i);
+        failed = !found || PyDict_SetItem(outputs, call->output[i].name, found) != 0;
+        Py_DecRef(found);
+    }
+    Py_DecRef(outputs);
+    return !failed;
+}
+
 /* ---- The usual call ---- */
 
 /* Arrays themselves and no subclass: a subclass may mean something else by what it holds, as a masked array does. */
 static int is_usual(const usual *call, const array_fields *array) {
     if (call->taken || !call->seen) return 0;
-    if (array->object.type != array_type || array->dtype != call->dtype || array->rank != call->rank) return 0;
+    if (array->object.type != arrays.type || array->dtype != call->dtype || array->rank != call->rank) return 0;
     if ((array->flags & ARRAY_USUAL) != ARRAY_USUAL) return 0;
     for (int i = 0; i < call->rank; i++)
         if (array->shape[i] != call->shape[i]) return 0;
@@ -129,9 +164,10 @@ static PyObject *make_answer(usual *call) {
     for (size_t i = 0; !failed && i < call->outputs; i++) {
         output *to = &call->output[i];
         const array_fields *view = (const array_fields *)to->view;
-        PyObject *copy = new_array(array_type, kept(view->dtype), view->rank, view->shape, NULL, NULL, 0, NULL);
+        PyObject *copy =
+            view ? arrays.make(arrays.type, kept(view->dtype), view->rank, view->shape, NULL, NULL, 0, NULL) : none();
         failed = !copy || PyDict_SetItem(outputs, to->name, copy) != 0;
-        if (copy) to->copy = ((const array_fields *)copy)->data;
+        if (copy && view) to->copy = data_of(copy);
         Py_DecRef(copy);
     }
     PyObject *answer = failed ? NULL : call->new_answer(call->answer_type, no_arguments, NULL);
@@ -174,11 +210,14 @@ static PyObject *run(PyObject *session, usual *call, const array_fields *array) 
     erai_status status = call->predict(call->session, call->input, 1, call->answer);
     int as_ever = answer && !status && *call->accepted == call->seen;
     for (size_t i = 0; as_ever && i < call->outputs; i++)
-        memcpy(call->output[i].copy, ((const array_fields *)call->output[i].view)->data, call->output[i].bytes);
+        if (call->output[i].view) memcpy(call->output[i].copy, data_of(call->output[i].view), call->output[i].bytes);
     PyEval_RestoreThread(thread);
     if (!as_ever) {
         Py_DecRef(answer);
         answer = PyObject_CallMethod(session, "_finish", "Oi", (PyObject *)call, (int)status);
+    } else if (call->objects && !add_objects(call, answer)) {
+        Py_DecRef(answer);
+        answer = NULL;
     }
     return give_back(session, call, answer);
 }
@@ -201,7 +240,7 @@ static PyObject *predict_as_written(PyObject *session, PyObject *const *given, P
 
 /* A free call for which the object is the usual array; or NULL. */
 static usual *find(PyObject *self, PyObject *object) {
-    usual *call = array_type ? ((predictor *)self)->first : NULL;
+    usual *call = arrays.type ? ((predictor *)self)->first : NULL;
     while (call && !is_usual(call, (const array_fields *)object)) call = call->next;
     return call;
 }
@@ -243,11 +282,16 @@ static void forget(usual *call) {
     Py_DecRef(call->answer_type);
     Py_DecRef(call->rows);
     call->dtype = call->answer_type = call->rows = NULL;
-    call->outputs = 0;
+    call->outputs = call->objects = 0;
     call->seen = 0;
 }
 
 static int learn_output(usual *call, PyObject *name, PyObject *view) {
+    if (view == Py_None) {
+        call->output[call->outputs++] = (output){.name = kept(name)};
+        call->objects++;
+        return 1;
+    }
     PyObject *bytes = PyObject_GetAttrString(view, "nbytes");
     Py_ssize_t size = bytes ? PyLong_AsSsize_t(bytes) : -1;
     Py_DecRef(bytes);
@@ -256,8 +300,8 @@ static int learn_output(usual *call, PyObject *name, PyObject *view) {
     return 1;
 }
 
-/* learn(shape, dtype, answer_type, rows, names, views): what a usual call is from now on; an answer is made by __new__
- * alone, so its class needs no __init__. learn(): no call is. */
+/* learn(shape, dtype, answer_type, rows, names, views): what a usual call is from now on; a view is None of what no
+ * array shows; an answer is made by __new__ alone, so its class needs no __init__. learn(): no call is. */
 static PyObject *learn(PyObject *self, PyObject *arguments) {
     usual *call = (usual *)self;
     PyObject *shape = NULL, *dtype = NULL, *answer = NULL, *rows = NULL, *names = NULL, *views = NULL;
@@ -280,19 +324,21 @@ static PyObject *learn(PyObject *self, PyObject *arguments) {
     return none();
 }
 
-/* bind(predict, session, answer, input, accepted), addresses all. */
+/* bind(predict, value, session, answer, input, accepted), addresses all. */
 static PyObject *bind(PyObject *self, PyObject *arguments) {
     usual *call = (usual *)self;
-    PyObject *given[5];
-    void *addresses[5];
-    if (!PyArg_UnpackTuple(arguments, "bind", 5, 5, &given[0], &given[1], &given[2], &given[3], &given[4])) return NULL;
-    for (int i = 0; i < 5; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
+    PyObject *given[6];
+    void *addresses[6];
+    if (!PyArg_UnpackTuple(arguments, "bind", 6, 6, &given[0], &given[1], &given[2], &given[3], &given[4], &given[5]))
+        return NULL;
+    for (int i = 0; i < 6; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
     if (PyErr_Occurred()) return NULL;
     memcpy(&call->predict, &addresses[0], sizeof addresses[0]);
-    call->session = addresses[1];
-    call->answer = addresses[2];
-    call->input = addresses[3];
-    call->accepted = addresses[4];
+    memcpy(&call->value, &addresses[1], sizeof addresses[1]);
+    call->session = addresses[2];
+    call->answer = addresses[3];
+    call->input = addresses[4];
+    call->accepted = addresses[5];
     return none();
 }
 
@@ -358,7 +404,7 @@ static void destroy_predictor(PyObject *self) {
 /* ---- The module ---- */
 
 /* Whether numpy's table makes an array of (rows, columns) as this file believes. */
-static int makes_arrays(PyObject *type, PyObject *dtype, const Py_ssize_t *shape, new_array_fn make) {
+static int makes_arrays(PyObject *type, PyObject *dtype, const Py_ssize_t *shape, make_array_fn make) {
     PyObject *array = make(type, kept(dtype), 2, shape, NULL, NULL, 0, NULL);
     if (!array) {
         PyErr_Clear();
@@ -372,12 +418,13 @@ static int makes_arrays(PyObject *type, PyObject *dtype, const Py_ssize_t *shape
     return as_expected;
 }
 
-/* prepare(array, type, dtype, address, rows, columns, table): what those fields of an array should be, and numpy's
- * table of functions. Whether they are, and calls may be usual. */
+/* prepare(array, type, dtype, address, rows, columns, table, objects): what those fields of an array should be, numpy's
+ * table of functions, and the type of an array of objects. Whether they are, and calls may be usual. */
 static PyObject *prepare(PyObject *self, PyObject *arguments) {
     (void)self;
-    PyObject *array, *type, *dtype, *address, *rows, *columns, *table;
-    if (!PyArg_UnpackTuple(arguments, "prepare", 7, 7, &array, &type, &dtype, &address, &rows, &columns, &table))
+    PyObject *array, *type, *dtype, *address, *rows, *columns, *table, *objects;
+    if (!PyArg_UnpackTuple(arguments, "prepare", 8, 8, &array, &type, &dtype, &address, &rows, &columns, &table,
+                           &objects))
         return NULL;
     const array_fields *fields = (const array_fields *)array;
     if (!PyCapsule_IsValid(table, NULL)) return PyBool_FromLong(0);
@@ -385,7 +432,7 @@ static PyObject *prepare(PyObject *self, PyObject *arguments) {
     Py_ssize_t shape[2] = {PyLong_AsSsize_t(rows), PyLong_AsSsize_t(columns)};
     if (PyErr_Occurred()) return NULL;
     abi_version_fn abi_version;
-    new_array_fn make;
+    make_array_fn make;
     memcpy(&abi_version, &functions[TABLE_ABI_VERSION], sizeof abi_version);
     memcpy(&make, &functions[TABLE_NEW_FROM_DESCRIPTION], sizeof make);
     int as_expected = fields->object.type == type && fields->data == data && fields->rank == 2 &&
@@ -394,10 +441,8 @@ static PyObject *prepare(PyObject *self, PyObject *arguments) {
     unsigned version = as_expected ? abi_version() >> 24 : 0;
     as_expected =
         (version == 1 || version == 2) && functions[TABLE_ARRAY_TYPE] == type && makes_arrays(type, dtype, shape, make);
-    if (as_expected && !array_type) {
-        new_array = make;
-        array_type = kept(type);
-    }
+    if (as_expected && !arrays.type)
+        arrays = (array_maker){.type = kept(type), .of_objects = kept(objects), .make = make, .data = data_of};
     return PyBool_FromLong(as_expected);
 }
 
@@ -412,9 +457,13 @@ PyMODINIT_FUNC PyInit__predict(void) {
         {"prepare", prepare, METH_VARARGS, NULL}, {"method", method, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyMethodDef of_predictor[] = {
         {"_add", add_first, METH_O, NULL}, {"_usual", predict_if_usual, METH_O, NULL}, {NULL, NULL, 0, NULL}};
-    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},    {"add", add_next, METH_O, NULL},
-                                    {"learn", learn, METH_VARARGS, NULL},  {"lend", lend, METH_VARARGS, NULL},
-                                    {"retire", retire, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},
+                                    {"add", add_next, METH_O, NULL},
+                                    {"learn", learn, METH_VARARGS, NULL},
+                                    {"lend", lend, METH_VARARGS, NULL},
+                                    {"retire", retire, METH_NOARGS, NULL},
+                                    {"object", object, METH_O, NULL},
+                                    {NULL, NULL, 0, NULL}};
     static PyModuleDef definition = {
         .m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = functions};
     PyObject *module = PyModule_Create2(&definition, PYTHON_ABI_VERSION);

@@ -65,6 +65,17 @@ static void read_outputs(const erai_guard *guard) {
     must(erai_guard_check(guard, 1, count, 0, &(erai_check_rule){0}) == ERAI_E_ARGUMENT);
 }
 
+static void read_projection(const erai_guard *guard, size_t input, size_t directions) {
+    erai_input_rule rule;
+    must(erai_guard_input(guard, input, &rule) == ERAI_OK);
+    size_t count = directions * rule.feature_count;
+    float *projection = calloc(count + 1, sizeof *projection);
+    if (!projection) return;
+    must(erai_guard_projection(guard, input, projection) == ERAI_OK);
+    for (size_t k = 0; k < count; k++) sink = (double)projection[k];
+    free(projection);
+}
+
 static void read_rules(const erai_guard *guard) {
     erai_input_rule input;
     erai_distance_rule distance;
@@ -72,7 +83,10 @@ static void read_rules(const erai_guard *guard) {
     erai_state_rule state;
     size_t count = erai_guard_inputs(guard), states = 0;
     for (size_t i = 0; i < count; i++)
-        if (erai_guard_distance(guard, i, &distance) == ERAI_OK) must(distance.threshold > 0 && !distance.mean);
+        if (erai_guard_distance(guard, i, &distance) == ERAI_OK) {
+            must(distance.threshold > 0 && distance.mean && !distance.projection);
+            read_projection(guard, i, distance.directions);
+        }
     must(erai_guard_input(guard, count, &input) == ERAI_E_ARGUMENT);
     must(erai_guard_distance(guard, count, &distance) == ERAI_E_ARGUMENT);
     read_features(guard);

@@ -141,6 +141,9 @@ ERAI_API const char *erai_strerror(erai_status status);
 /* "MAJOR.MINOR.PATCH" of this build. Any thread. */
 ERAI_API const char *erai_version(void);
 
+/* The compiler of this build and the flags that it was given: "GNU 12.2.0 -O2 -ffp-contract=off". Any thread. */
+ERAI_API const char *erai_build(void);
+
 /* ---- What an answer says -----------------------------------------------------------------------------------------
  * Ordered by severity: the worst over the rows is the greatest. */
 
@@ -472,9 +475,35 @@ typedef struct erai_drift_rule {
     uint32_t verdict; /* of every call from an alarm on, with ERAI_REASON_DRIFT; ACCEPT: an alarm changes no answer */
 } erai_drift_rule;
 
+/* How a feature's value may leave the device, in an event. */
+typedef enum erai_field_form {
+    ERAI_FIELD_DROP = 0,       /* it does not; of every feature that nobody has said anything of */
+    ERAI_FIELD_BUCKET = 1,     /* its bin of the reference, which it needs; of numbers */
+    ERAI_FIELD_KEYED_HASH = 2, /* the first 8 bytes of an HMAC-SHA-256 of the feature's name and the value, by a key of
+                                * the device that is another every day (docs/formats/spool.md) */
+    ERAI_FIELD_PLAIN = 3,      /* the number as it is */
+    /* Of the event of a drift alarm, about one feature; not for rules: */
+    ERAI_FIELD_EVIDENCE = 4,  /* `value`: the device's evidence */
+    ERAI_FIELD_DIRECTION = 5, /* `number`: erai_direction */
+    ERAI_FIELD_CHANGED = 6    /* `number`: rows since the change, as estimated */
+} erai_field_form;
+
+/* Which decisions are kept one by one, and what of their inputs goes with them. Without this rule a session keeps those
+ * that its configuration asks for, and nothing of their inputs. */
+typedef struct erai_events_rule {
+    size_t struct_size;
+    const uint8_t *forms; /* one a feature, in order: DROP to PLAIN, at most 64 of them not DROP. Others are for inputs
+                           * of one value a feature and row that are no states. On reading it lives as long as the
+                           * guard */
+    uint32_t features;    /* how many forms */
+    uint32_t keep;        /* room until the next flush, 1 to 2^20 */
+    uint32_t sample_one_in; /* so many accepted rows, one is drawn; 0: none */
+    uint32_t reserved;
+} erai_events_rule;
+
 /* Inputs come each with its features, their checks, and the input's distance; outputs each with its checks; the rest in
- * any order, but drift comes after all features. A rule that is refused, or finds no memory, leaves the policy as it
- * was.
+ * any order, but drift and events come after all features. A rule that is refused, or finds no memory, leaves the
+ * policy as it was.
  *
  * `batched`: axis 0 counts rows, which are judged one by one, in every input and output but states, which have a
  * `row_axis`, and outputs that are no tensors: a sequence may have an item a row. Otherwise a call is one row. */
@@ -489,6 +518,7 @@ ERAI_API erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fa
 ERAI_API erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *rule, char *detail);
+ERAI_API erai_status erai_policy_set_events(erai_policy *policy, const erai_events_rule *rule, char *detail);
 
 /* Writes the guard program. *size receives the bytes needed; ERAI_E_SIZE when capacity is less. buffer may be NULL
  * when capacity is 0. The same rules give the same bytes. */
@@ -509,9 +539,14 @@ ERAI_API erai_status erai_guard_output(const erai_guard *guard, size_t index, er
 /* Check `check` of feature `index`, or, with `of_output`, of output `index`. */
 ERAI_API erai_status erai_guard_check(const erai_guard *guard, int of_output, size_t index, size_t check,
                                       erai_check_rule *rule);
-/* ERAI_E_ARGUMENT also when the input has no distance rule. Its arrays are left NULL. */
+/* ERAI_E_ARGUMENT also when the input has no distance rule. Its projection is left NULL: the guard keeps it in another
+ * order, in which erai_guard_projection finds the directions x features numbers and writes them row by row. */
 ERAI_API erai_status erai_guard_distance(const erai_guard *guard, size_t input, erai_distance_rule *rule);
+ERAI_API erai_status erai_guard_projection(const erai_guard *guard, size_t input, float *projection);
+/* ERAI_E_ARGUMENT when the guard has no such rule. */
+ERAI_API erai_status erai_guard_events(const erai_guard *guard, erai_events_rule *rule);
 ERAI_API void erai_guard_decision(const erai_guard *guard, erai_decision_rule *rule);
+ERAI_API erai_status erai_guard_fallback(const erai_guard *guard, size_t index, erai_fallback_rule *rule);
 ERAI_API erai_status erai_guard_state(const erai_guard *guard, size_t index, erai_state_rule *rule);
 /* ERAI_E_ARGUMENT when nothing is watched for drift. */
 ERAI_API erai_status erai_guard_drift(const erai_guard *guard, erai_drift_rule *rule);
@@ -643,11 +678,17 @@ typedef struct erai_session_config {
                                  * 64 MiB. A full spool merges the windows of batches that were never offered to a
                                  * receiver; then events expire, the cheapest first, then the oldest batches, each
                                  * counted in a later one */
-    uint32_t events;            /* decisions that are kept one by one until the next flush, at most; 0: none. Of those
-                                 * that are more than there is room for, what is rejected displaces nothing that is
-                                 * flagged, and so on: each class has its own room. Without a spool there are none */
-    uint32_t sample_one_in;     /* so many accepted rows, one is drawn; 0: none */
+    uint32_t events;            /* decisions that are kept one by one until the next flush, at most 2^20; 0: as the
+                                 * policy says; ERAI_NO_EVENTS: none. Of those that are more than there is room for,
+                                 * what is rejected displaces nothing that is flagged, and so on: each class has its own
+                                 * room. Without a spool there are none */
+    uint32_t sample_one_in;     /* so many accepted rows, one is drawn; 0: as the policy says */
+    uint64_t spool_age_ns;      /* batches that were never offered to a receiver expire, counted in a later one, when
+                                 * sessions of the spool have been open for so long since; 0: no such limit. Time in
+                                 * which none is open does not count: no clock of a device tells it for certain */
 } erai_session_config;
+
+#define ERAI_NO_EVENTS UINT32_MAX
 
 /* Opens a bundle, or a bare model, .onnx or of the format of the configuration's runtime (in letters of either case),
  * with the default policy: data type, shape, finite. A bundle's golden vectors are replayed. config may be NULL.
@@ -770,7 +811,7 @@ ERAI_API const uint64_t *erai_answer_review(const erai_answer *answer);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);
 /* Points to a number that every call writes, in memory that lives as long as the answer: 0 when a row was flagged or
  * rejected, otherwise a number, at least 1, that changes whenever an output's address, shape or type does. A reader may
- * keep views of the outputs as long as it stays. */
+ * keep views of the outputs as long as it stays, but for those that are no tensors, of which it says nothing. */
 ERAI_API const uint64_t *erai_answer_accepted(const erai_answer *answer);
 
 /* ---- Snapshot and spool ------------------------------------------------------------------------------------------
@@ -786,7 +827,8 @@ typedef enum erai_decision_count {
     ERAI_COUNT_REVIEW_FULL = 4, /* rows that found no place in the review queue */
     ERAI_COUNT_OVERRIDES = 5,
     ERAI_COUNT_CACHE_HITS = 6, /* calls that the cache answered */
-    ERAI_COUNT_STATE_RESETS = 7
+    ERAI_COUNT_STATE_RESETS = 7,
+    ERAI_COUNT_DRIFT_ALARMS = 8
 } erai_decision_count;
 
 typedef struct erai_snapshot erai_snapshot; /* immutable; any thread */
@@ -805,7 +847,8 @@ typedef enum erai_expiry {
     ERAI_EXPIRED_QUOTA = 0,   /* there was no room in the spool, even after merging */
     ERAI_EXPIRED_CORRUPT = 1, /* the batch file's bytes were bad */
     ERAI_EXPIRED_REFUSED = 2, /* a receiver will never take it */
-    ERAI_EXPIRED_MEMORY = 3   /* events only: displaced by others before they were written */
+    ERAI_EXPIRED_MEMORY = 3,  /* events only: displaced by others before they were written */
+    ERAI_EXPIRED_AGE = 4      /* older than the session's configuration allows */
 } erai_expiry;
 
 typedef struct erai_expired {
@@ -821,25 +864,18 @@ typedef enum erai_event_class {
     ERAI_EVENT_SAMPLE = 0, /* an accepted row, drawn at random */
     ERAI_EVENT_FLAG = 1,
     ERAI_EVENT_REJECT = 2,
-    ERAI_EVENT_URGENT = 3 /* the circuit breaker opened: worth a flush at once */
+    ERAI_EVENT_URGENT = 3 /* the circuit breaker opened, or a drift alarm came: worth a flush at once */
 } erai_event_class;
-
-/* How a feature's value may leave the device. */
-typedef enum erai_field_form {
-    ERAI_FIELD_DROP = 0,       /* it does not; of every feature that nobody has said anything of */
-    ERAI_FIELD_BUCKET = 1,     /* its bin of the reference */
-    ERAI_FIELD_KEYED_HASH = 2, /* the first 8 bytes of its HMAC-SHA-256, keyed by the device */
-    ERAI_FIELD_PLAIN = 3
-} erai_field_form;
 
 typedef struct erai_event_field {
     uint32_t feature; /* in the guard program's order */
     uint32_t form;    /* erai_field_form, never DROP */
-    uint64_t number;  /* the bin, of what is not finite the number of bins; the hash; 0 */
-    double value;     /* PLAIN */
+    uint64_t number;  /* the bin, of what is not finite or missing the number of bins; the hash; 0 */
+    double value;     /* PLAIN, EVIDENCE */
 } erai_event_field;
 
-/* One decision. (epoch, number) names it for ever; numbers without an event are those of events that have expired. */
+/* One decision, or, with fields of EVIDENCE, DIRECTION and CHANGED, an alarm of drift. (epoch, number) names it for
+ * ever; numbers without an event are those of events that have expired. */
 typedef struct erai_event {
     uint64_t epoch;
     uint64_t number;     /* from 0 within the epoch */
@@ -942,11 +978,11 @@ ERAI_API erai_status erai_session_feature_drift(erai_session *session, size_t in
 /* Takes an alarm back, and begins anew from the reference alone. */
 ERAI_API erai_status erai_session_drift_reset(erai_session *session);
 
-/* What a watch has seen, learned and raised, as bytes (docs/formats/watch.md), and a watch that goes on from there as
- * if nothing had been between, to the bit where rows are grouped alike; `changed` is known to three rows. A session
- * with a spool does both by itself: each flush stores them, and the next session of the same guard program takes them
- * up; bytes that are damaged are passed over, and that watch begins anew. *size receives the bytes needed; ERAI_E_SIZE
- * when capacity is less. buffer may be NULL with capacity 0. Bytes of another guard program: ERAI_E_ARGUMENT. */
+/* What a watch has seen, learned and raised, as bytes (docs/formats/watch.md), and a watch that goes on from there, to
+ * the bit. A session with a spool does both by itself: each flush stores them, and the next session of the same guard
+ * program takes them up; bytes that are damaged are passed over, and that watch begins anew. *size receives the bytes
+ * needed; ERAI_E_SIZE when capacity is less. buffer may be NULL with capacity 0. Bytes of another guard program:
+ * ERAI_E_ARGUMENT. */
 ERAI_API erai_status erai_session_drift_state(erai_session *session, uint8_t *buffer, size_t capacity, size_t *size);
 ERAI_API erai_status erai_session_drift_continue(erai_session *session, const uint8_t *bytes, size_t size,
                                                  char *detail);

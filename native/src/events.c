@@ -1,8 +1,9 @@
 /* Events, kept in one reservoir a class: of more events than a class has room for, each is kept with the same
  * probability (Vitter, "Random sampling with a reservoir", 1985, algorithm R). So a flood of cheap ones displaces no
- * dear one. No input value is ever in one. */
+ * dear one. Of a row's input an event has what fields.c takes of it. */
 #include "events.h"
 
+#include "fields.h"
 #include "session.h"
 
 #include <stdlib.h>
@@ -18,6 +19,9 @@ struct er_events {
     uint64_t displaced;
     erai_event *slots[ER_EVENT_CLASSES];
     erai_event *memory;
+    erai_event_field *field_memory; /* `most_fields` a slot, which its event points to */
+    size_t most_fields;
+    uint8_t key[ERAI_DIGEST_SIZE];
     uint64_t next_number;
     uint64_t random;
     uint32_t sampled;
@@ -26,7 +30,7 @@ struct er_events {
 /* Shares of the room, in eighths. */
 static const uint32_t eighths[ER_EVENT_CLASSES] = {1, 2, 4, 1};
 
-er_events *er_events_open(uint32_t capacity, uint32_t sampled) {
+er_events *er_events_open(uint32_t capacity, uint32_t sampled, size_t fields) {
     er_events *events = calloc(1, sizeof *events);
     if (!events) return NULL;
     size_t all = 0;
@@ -36,10 +40,12 @@ er_events *er_events_open(uint32_t capacity, uint32_t sampled) {
         all += events->capacity[i];
     }
     events->memory = calloc(all, sizeof *events->memory);
+    events->most_fields = fields;
+    events->field_memory = calloc(all * fields + 1, sizeof *events->field_memory);
     events->sampled = sampled;
     if (er_random(&events->random, sizeof events->random)) events->random = er_monotonic_ns();
     events->random |= 1;
-    if (events->memory && er_mutex_init(&events->lock) == 0) {
+    if (events->memory && events->field_memory && er_mutex_init(&events->lock) == 0) {
         if (er_condition_init(&events->wake) == 0) {
             erai_event *slots = events->memory;
             for (size_t i = 0; i < ER_EVENT_CLASSES; slots += events->capacity[i++]) events->slots[i] = slots;
@@ -48,6 +54,7 @@ er_events *er_events_open(uint32_t capacity, uint32_t sampled) {
         er_mutex_destroy(&events->lock);
     }
     free(events->memory);
+    free(events->field_memory);
     free(events);
     return NULL;
 }
@@ -57,7 +64,14 @@ void er_events_close(er_events *events) {
     er_condition_destroy(&events->wake);
     er_mutex_destroy(&events->lock);
     free(events->memory);
+    free(events->field_memory);
     free(events);
+}
+
+void er_events_set_key(er_events *events, const uint8_t key[ERAI_DIGEST_SIZE]) {
+    er_mutex_lock(&events->lock);
+    memcpy(events->key, key, ERAI_DIGEST_SIZE);
+    er_mutex_unlock(&events->lock);
 }
 
 /* xorshift64* (Marsaglia 2003; Vigna 2016). */
@@ -75,7 +89,8 @@ static int is_due(const er_events *events) {
     return 0;
 }
 
-static void keep(er_events *events, const erai_event *event) {
+/* The slot that an event gets, with its own fields; NULL: none. */
+static erai_event_field *keep(er_events *events, const erai_event *event, erai_event **slot) {
     size_t c = event->event_class;
     uint64_t place = events->offered[c]++;
     if (place < events->capacity[c]) {
@@ -83,9 +98,22 @@ static void keep(er_events *events, const erai_event *event) {
     } else {
         events->displaced++;
         place = draw(events, events->offered[c]);
-        if (place >= events->capacity[c]) return;
+        if (place >= events->capacity[c]) return NULL;
     }
-    events->slots[c][place] = *event;
+    *slot = &events->slots[c][place];
+    erai_event_field *fields = events->field_memory + (size_t)(*slot - events->memory) * events->most_fields;
+    **slot = *event;
+    (*slot)->fields = fields;
+    (*slot)->field_count = 0;
+    return fields;
+}
+
+static void keep_with(er_events *events, const erai_event *event, const erai_event_field *from, uint32_t count) {
+    erai_event *slot;
+    erai_event_field *fields = keep(events, event, &slot);
+    if (!fields || !count) return;
+    memcpy(fields, from, count * sizeof *fields);
+    slot->field_count = count;
 }
 
 /* ---- Recording ---- */
@@ -109,7 +137,9 @@ static void keep_row(er_events *events, const erai_answer *answer, size_t row, e
         event.reasons = reasons_of(answer, row);
     }
     events->created[kept_for]++;
-    keep(events, &event);
+    erai_event *slot;
+    erai_event_field *fields = keep(events, &event, &slot);
+    if (fields) slot->field_count = er_fields_take(answer, row, events->key, fields);
 }
 
 static void keep_rows(er_events *events, const erai_answer *answer, const erai_event *event) {
@@ -151,6 +181,18 @@ void er_events_record(er_events *events, erai_answer *answer, uint64_t latency_n
     er_mutex_unlock(&events->lock);
 }
 
+void er_events_alarm(er_events *events, int64_t unix_ns, const erai_event_field *fields, uint32_t count) {
+    er_mutex_lock(&events->lock);
+    erai_event event = {.unix_ns = unix_ns - unix_ns % 1000000,
+                        .number = events->next_number++,
+                        .event_class = ERAI_EVENT_URGENT,
+                        .reasons = (uint64_t)1 << ERAI_REASON_DRIFT};
+    events->created[ERAI_EVENT_URGENT]++;
+    keep_with(events, &event, fields, count);
+    er_condition_signal(&events->wake);
+    er_mutex_unlock(&events->lock);
+}
+
 /* ---- Gathering ---- */
 
 size_t er_events_capacity(const er_events *events) {
@@ -164,7 +206,8 @@ static int by_number(const void *left, const void *right) {
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
-size_t er_events_gather(er_events *events, uint64_t epoch, erai_event *into, uint64_t *statistics, int take) {
+size_t er_events_gather(er_events *events, uint64_t epoch, erai_event *into, erai_event_field *fields,
+                        uint64_t *statistics, int take) {
     size_t count = 0;
     er_mutex_lock(&events->lock);
     for (size_t i = 0; i < ER_EVENT_CLASSES; i++) {
@@ -180,15 +223,20 @@ size_t er_events_gather(er_events *events, uint64_t epoch, erai_event *into, uin
         memset(events->created, 0, sizeof events->created);
         events->displaced = 0;
     }
+    for (size_t i = 0; i < count; i++) {
+        into[i].epoch = epoch;
+        if (into[i].field_count) memcpy(fields, into[i].fields, into[i].field_count * sizeof *fields);
+        into[i].fields = fields;
+        fields += into[i].field_count;
+    }
     er_mutex_unlock(&events->lock);
-    for (size_t i = 0; i < count; i++) into[i].epoch = epoch;
     qsort(into, count, sizeof *into, by_number);
     return count;
 }
 
 void er_events_put_back(er_events *events, const erai_event *from, size_t count) {
     er_mutex_lock(&events->lock);
-    for (size_t i = 0; i < count; i++) keep(events, &from[i]);
+    for (size_t i = 0; i < count; i++) keep_with(events, &from[i], from[i].fields, from[i].field_count);
     er_mutex_unlock(&events->lock);
 }
 

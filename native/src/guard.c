@@ -299,6 +299,34 @@ static erai_status read_drift(erai_guard *guard, er_reader *in, char *detail) {
     return er_check_drift(&rule, detail);
 }
 
+/* Likewise after the states. */
+static erai_status read_events(erai_guard *guard, er_reader *in, char *detail) {
+    uint8_t present = er_read_u8(in);
+    if (in->failed || present > 1) return cut_short("the rule of events", detail);
+    if (!present) return ERAI_OK;
+    erai_events_rule rule = {.struct_size = sizeof rule, .features = (uint32_t)guard->feature_count};
+    rule.keep = er_read_u32(in);
+    rule.sample_one_in = er_read_u32(in);
+    const uint8_t *forms = er_read_bytes(in, guard->feature_count);
+    uint8_t *kept = forms ? er_guard_keep(guard, guard->feature_count, 1) : NULL;
+    if (!forms) return cut_short("the rule of events", detail);
+    if (!kept) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    memcpy(kept, forms, guard->feature_count);
+    rule.forms = kept;
+    guard->events = rule;
+    for (size_t i = 0; i < guard->input_count; i++) {
+        const er_input *input = &guard->inputs[i];
+        for (size_t f = input->first_feature; f < input->first_feature + input->feature_count; f++)
+            if (!er_may_leave(input, guard->features[f].bins, forms[f], guard->batched))
+                return er_fail(
+                    detail, ERAI_E_GUARD_FORMAT,
+                    "events: feature '%s' cannot leave in form %u: that needs one value a feature and row of "
+                    "an input that is no state; a bucket needs a reference, a bucket or plain numbers",
+                    guard->features[f].name, forms[f]);
+    }
+    return er_check_events(&rule, detail);
+}
+
 /* An output that can be the next call's input: same type, and extents that may be the same. */
 static int state_fits(const er_input *input, const er_output *output, int32_t row_axis) {
     if (input->dtype != output->dtype || input->rank != output->rank || input->dtype == ERAI_DTYPE_STRING) return 0;
@@ -406,6 +434,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
         if (!status) status = read_fallbacks(guard, in, detail);
         if (!status) status = read_states(guard, in, detail);
         if (!status && version > 2) status = read_drift(guard, in, detail);
+        if (!status && version > 3) status = read_events(guard, in, detail);
     }
     if (!status && in->at != in->size)
         status = er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last record");

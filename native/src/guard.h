@@ -16,7 +16,9 @@
 #define ER_MAX_FALLBACKS 16
 #define ER_MAX_STEPS 5
 #define ER_MAX_STATES 64
-#define ER_MAX_ROW (1 << 26) /* elements that the fixed extents of an output or state make */
+#define ER_MAX_FIELDS 64        /* of an event */
+#define ER_MAX_EVENTS (1 << 20) /* kept until the next flush */
+#define ER_MAX_ROW (1 << 26)    /* elements that the fixed extents of an output or state make */
 
 /* How the values of an input are compared and sketched: in float32 those that it can hold, in float64 the others. The
  * integers of 64 bits that float64 rounds are compared exactly where it matters (validate.c). */
@@ -154,6 +156,7 @@ struct erai_guard {
     uint32_t state_count;
     erai_decision_rule decision; /* struct_size 0: no such rule, and all of it off */
     erai_drift_rule drift;       /* struct_size 0: nothing is watched */
+    erai_events_rule events;     /* struct_size 0: no such rule */
     int timed;                   /* any check asks for the wall clock */
     uint32_t memories;           /* checks that remember rows, over all features */
     void **blocks;               /* everything above that was allocated */
@@ -200,6 +203,9 @@ erai_status er_check_distance(const erai_distance_rule *rule, const er_input *in
 erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail);
 erai_status er_check_decision(const erai_decision_rule *rule, char *detail);
 erai_status er_check_drift(const erai_drift_rule *rule, char *detail);
+erai_status er_check_events(const erai_events_rule *rule, char *detail);
+/* Whether a feature of the input may leave the device in this form, by what its input is and its reference. */
+int er_may_leave(const er_input *input, uint32_t bins, uint32_t form, int batched);
 /* Whether a feature of the input can be watched, by what its input is and whether it has a reference. */
 int er_is_watchable(const er_input *input, uint32_t bins, int batched);
 
@@ -210,9 +216,9 @@ int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_
 /* Zeroed memory that lives as long as the guard; NULL when there is none. */
 void *er_guard_keep(erai_guard *guard, size_t count, size_t size);
 
-/* Format version 3 of docs/formats/guard.md; those before are read too. */
+/* Format version 4 of docs/formats/guard.md; those before are read too. */
 #define ER_GUARD_MAGIC "ERAIGRD\n"
-#define ER_GUARD_VERSION 3u
+#define ER_GUARD_VERSION 4u
 #define ER_GUARD_HEADER 24u
 
 #endif

@@ -77,6 +77,9 @@ erai_status erai_guard_distance(const erai_guard *guard, size_t input, erai_dist
     if (input >= guard->input_count || !guard->inputs[input].distance) return ERAI_E_ARGUMENT;
     const er_distance *distance = guard->inputs[input].distance;
     *rule = (erai_distance_rule){.struct_size = sizeof *rule,
+                                 .mean = distance->mean,
+                                 .scale = distance->scale,
+                                 .weights = distance->weights,
                                  .directions = distance->directions,
                                  .verdict = distance->verdict,
                                  .rest = (double)distance->rest,
@@ -85,9 +88,25 @@ erai_status erai_guard_distance(const erai_guard *guard, size_t input, erai_dist
     return ERAI_OK;
 }
 
+erai_status erai_guard_projection(const erai_guard *guard, size_t input, float *projection) {
+    if (input >= guard->input_count || !guard->inputs[input].distance) return ERAI_E_ARGUMENT;
+    const er_distance *distance = guard->inputs[input].distance;
+    for (size_t k = 0; k < distance->directions; k++)
+        for (size_t f = 0; f < distance->features; f++)
+            projection[k * distance->features + f] =
+                f < distance->extents[k / 8] ? distance->factors[k / 8][8 * f + k % 8] : 0.0f;
+    return ERAI_OK;
+}
+
 erai_status erai_guard_drift(const erai_guard *guard, erai_drift_rule *rule) {
     if (!guard->drift.struct_size) return ERAI_E_ARGUMENT;
     *rule = guard->drift;
+    return ERAI_OK;
+}
+
+erai_status erai_guard_events(const erai_guard *guard, erai_events_rule *rule) {
+    if (!guard->events.struct_size) return ERAI_E_ARGUMENT;
+    *rule = guard->events;
     return ERAI_OK;
 }
 
@@ -103,5 +122,13 @@ erai_status erai_guard_state(const erai_guard *guard, size_t index, erai_state_r
                               .input = guard->inputs[state->input].name,
                               .output = guard->outputs[state->output].name,
                               .row_axis = state->row_axis};
+    return ERAI_OK;
+}
+
+erai_status erai_guard_fallback(const erai_guard *guard, size_t index, erai_fallback_rule *rule) {
+    if (index >= guard->fallback_count) return ERAI_E_ARGUMENT;
+    const er_fallback *fallback = &guard->fallbacks[index];
+    *rule = (erai_fallback_rule){
+        .struct_size = sizeof *rule, .reasons = fallback->reasons, .chain = fallback->chain, .steps = fallback->steps};
     return ERAI_OK;
 }

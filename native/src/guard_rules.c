@@ -238,11 +238,14 @@ static int all_finite(const float *values, size_t count) {
     return 1;
 }
 
-/* One value a feature and row. */
-static int is_table(const er_input *input, int batched) {
+static int has_one_value_a_feature(const er_input *input, int batched) {
     for (uint32_t i = batched ? 1 : 0; i < input->rank; i++)
         if ((int32_t)i != input->feature_axis && input->shape[i] != 1) return 0;
-    return input->feature_axis >= 0 && input->dtype != ERAI_DTYPE_STRING;
+    return !(input->flags & ERAI_RULE_ANY_RANK);
+}
+
+static int is_table(const er_input *input, int batched) {
+    return has_one_value_a_feature(input, batched) && input->feature_axis >= 0 && input->dtype != ERAI_DTYPE_STRING;
 }
 
 erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, int batched, char *detail) {
@@ -279,6 +282,31 @@ erai_status er_check_drift(const erai_drift_rule *rule, char *detail) {
             "drift: an average run length of %g rows (100 to 1e15), an effect of %g (above 0, at most 1) and "
             "verdict %u",
             rule->average_run_length, rule->effect, rule->verdict);
+    return ERAI_OK;
+}
+
+/* ---- Events ---- */
+
+int er_may_leave(const er_input *input, uint32_t bins, uint32_t form, int batched) {
+    if (form == ERAI_FIELD_DROP) return 1;
+    if (!has_one_value_a_feature(input, batched) || input->is_state) return 0;
+    if (form == ERAI_FIELD_KEYED_HASH) return 1;
+    return input->dtype != ERAI_DTYPE_STRING && (form != ERAI_FIELD_BUCKET || bins > 0);
+}
+
+erai_status er_check_events(const erai_events_rule *rule, char *detail) {
+    if (rule->keep < 1 || rule->keep > ER_MAX_EVENTS)
+        return er_fail(detail, ERAI_E_POLICY, "events: room for %u, expected 1 to %d", rule->keep, ER_MAX_EVENTS);
+    uint32_t fields = 0;
+    for (uint32_t f = 0; f < rule->features; f++) {
+        if (rule->forms[f] > ERAI_FIELD_PLAIN)
+            return er_fail(detail, ERAI_E_POLICY, "events: feature %u leaves in form %u, expected 0 to %d", f,
+                           rule->forms[f], ERAI_FIELD_PLAIN);
+        fields += rule->forms[f] != ERAI_FIELD_DROP;
+    }
+    if (fields > ER_MAX_FIELDS)
+        return er_fail(detail, ERAI_E_POLICY, "events: %u features leave the device with each, at most %d may", fields,
+                       ER_MAX_FIELDS);
     return ERAI_OK;
 }
 

@@ -1,6 +1,7 @@
 /* Opening a session: from a bundle, a bare model, or a guard program alone. */
 #include "manifest.h"
 #include "ort.h"
+#include "recording.h"
 #include "requirements.h"
 #include "runtime.h"
 #include "session.h"
@@ -41,16 +42,6 @@ static erai_status out_of_memory(char *detail) {
     return er_fail(detail, ERAI_E_MEMORY, "out of memory");
 }
 
-static erai_status open_spool(erai_session *session, const char *path, uint64_t quota_bytes, char *detail) {
-    erai_status status = erai_spool_open(path, &session->spool, detail);
-    if (!status) status = er_spool_limit(session->spool, quota_bytes, detail);
-    if (status) return status;
-    char name[16 + 2 * ERAI_DIGEST_SIZE] = "guard-";
-    for (size_t i = 0; i < ERAI_DIGEST_SIZE; i++) snprintf(name + 6 + 2 * i, 3, "%02x", session->guard->digest[i]);
-    strcat(name, ".bin");
-    return er_spool_put_once(session->spool, name, session->guard->bytes, session->guard->size, detail);
-}
-
 static char *stop_path(const char *path) {
     char *made = malloc(strlen(path) + sizeof ".stopped");
     if (made) sprintf(made, "%s.stopped", path);
@@ -84,13 +75,6 @@ static erai_status open_cache(erai_session *session, size_t bytes, char *detail)
     return session->cache ? ERAI_OK : out_of_memory(detail);
 }
 
-static int open_events(erai_session *session, const erai_session_config *config) {
-    session->events = er_events_open(config->events, config->sample_one_in);
-    if (session->events)
-        session->taken_events = calloc(er_events_capacity(session->events), sizeof *session->taken_events);
-    return session->taken_events != NULL;
-}
-
 /* What only some policies ask for. */
 static erai_status open_components(erai_session *session, const erai_session_config *config, char *detail) {
     const erai_guard *guard = session->guard;
@@ -103,7 +87,6 @@ static erai_status open_components(erai_session *session, const erai_session_con
         return out_of_memory(detail);
     if (guard->drift.struct_size && !(session->watch = er_watch_open(guard, session->clock)))
         return out_of_memory(detail);
-    if (config->events && config->spool_path && !open_events(session, config)) return out_of_memory(detail);
     return config->cache_bytes ? open_cache(session, config->cache_bytes, detail) : ERAI_OK;
 }
 
@@ -119,8 +102,7 @@ static erai_status fill_session(erai_session *session, const er_parts *parts, co
     if (parts->path) session->stop_path = stop_path(parts->path);
     if (!session->carried || !session->taken || (parts->path && !session->stop_path)) return out_of_memory(detail);
     erai_status status = open_components(session, config, detail);
-    if (!status && config->spool_path)
-        status = open_spool(session, config->spool_path, config->spool_quota_bytes, detail);
+    if (!status) status = er_recording_open(session, config, detail);
     if (!status && session->spool && session->watch) er_watch_continue(session);
     if (!status) session->stopped = er_stop_found(session);
     return status;
@@ -161,6 +143,7 @@ void erai_session_close(erai_session *session) {
     erai_spool_close(session->spool);
     er_events_close(session->events);
     free(session->taken_events);
+    free(session->taken_fields);
     er_cache_close(session->cache);
     er_watch_close(session->watch);
     er_review_close(session->review);

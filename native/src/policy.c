@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* The parts of the body; features are with their inputs. */
-enum { INPUTS, OUTPUTS, FALLBACKS, STATES, DECISION, DRIFT, PARTS };
+enum { INPUTS, OUTPUTS, FALLBACKS, STATES, DECISION, DRIFT, EVENTS, PARTS };
 
 struct erai_policy {
     er_writer parts[PARTS];
@@ -351,6 +351,22 @@ erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *ru
     return put_part(policy, DRIFT, &out, detail);
 }
 
+erai_status erai_policy_set_events(erai_policy *policy, const erai_events_rule *rule, char *detail) {
+    if (!policy || !rule || !rule->forms) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_events: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_events_rule: unknown struct_size");
+    if (policy->features_due || rule->features != policy->features)
+        return er_fail(detail, ERAI_E_POLICY, "events: forms of %u features; it comes after all %u with one each",
+                       rule->features, policy->features);
+    erai_status status = er_check_events(rule, detail);
+    if (status) return status;
+    er_writer out = {0};
+    er_write_u32(&out, rule->keep);
+    er_write_u32(&out, rule->sample_one_in);
+    er_write_bytes(&out, rule->forms, rule->features);
+    return put_part(policy, EVENTS, &out, detail);
+}
+
 erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail) {
     if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_state: NULL");
     if (rule->struct_size != sizeof *rule)
@@ -390,6 +406,8 @@ static void write_body(er_writer *out, const erai_policy *policy) {
     er_write_bytes(out, policy->parts[STATES].data, policy->parts[STATES].size);
     er_write_u8(out, policy->parts[DRIFT].size > 0);
     er_write_bytes(out, policy->parts[DRIFT].data, policy->parts[DRIFT].size);
+    er_write_u8(out, policy->parts[EVENTS].size > 0);
+    er_write_bytes(out, policy->parts[EVENTS].data, policy->parts[EVENTS].size);
 }
 
 erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capacity, size_t *size, char *detail) {
@@ -403,7 +421,7 @@ erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capac
     end_input(policy);
     erai_status status = settle(policy, &before, detail);
     if (status) return status;
-    size_t body = 9;
+    size_t body = 10;
     for (int i = 0; i < PARTS; i++) body += policy->parts[i].size;
     if (body > UINT32_MAX) return er_fail(detail, ERAI_E_SIZE, "the guard program exceeds 4 GiB");
     *size = ER_GUARD_HEADER + body;

@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include "deadline.h"
+#include "recording.h"
 #include "snapshot.h"
 #include "spool.h"
 #include "status.h"
@@ -177,8 +178,9 @@ static void ask_gate(erai_answer *answer) {
     reject_mates(answer);
 }
 
+/* What is no tensor is nowhere that a view could show. */
 static int looks_as_shown(const er_buffer *shown, const er_buffer *output) {
-    if (!output->dtype) return memcmp(shown, output, sizeof *shown) == 0;
+    if (!shown->dtype && !output->dtype) return 1;
     if (shown->data != output->data || shown->dtype != output->dtype || shown->rank != output->rank) return 0;
     for (uint32_t axis = 0; axis < output->rank; axis++)
         if (shown->shape[axis] != output->shape[axis]) return 0;
@@ -192,7 +194,7 @@ static void show_outputs(erai_answer *answer) {
         answer->shown[i] = answer->outputs[i];
         changed = 1;
     }
-    if (changed) answer->layout++;
+    if (changed || !answer->layout) answer->layout++;
     answer->accepted = answer->verdict == ERAI_VERDICT_ACCEPT ? answer->layout : 0;
     answer->answered = 1;
 }
@@ -217,6 +219,8 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     counts[ER_COUNT_LATENCY_SUM] += latency_ns;
     counts[ER_COUNT_LATENCY + er_latency_slot(latency_ns)]++;
     er_mutex_unlock(&answer->lock);
+    if (answer->session->watch && er_recording_hear_alarm(answer->session))
+        er_answer_count(answer, ERAI_COUNT_DRIFT_ALARMS, 1);
     if (answer->session->events) er_events_record(answer->session->events, answer, latency_ns);
 }
 
@@ -354,9 +358,13 @@ static void gather(erai_session *session, uint64_t *into, int take) {
         if (take) memset(answer->statistics, 0, size * sizeof *into);
         er_mutex_unlock(&answer->lock);
     }
+    if (session->watch && er_recording_hear_alarm(session)) { /* of rows that had waited until now */
+        into[ER_COUNT_DECISIONS + ERAI_COUNT_DRIFT_ALARMS]++;
+        if (!take) session->carried[ER_COUNT_DECISIONS + ERAI_COUNT_DRIFT_ALARMS]++;
+    }
     if (session->events)
-        session->taken_event_count =
-            er_events_gather(session->events, er_spool_epoch(session->spool), session->taken_events, into, take);
+        session->taken_event_count = er_events_gather(session->events, er_spool_epoch(session->spool),
+                                                      session->taken_events, session->taken_fields, into, take);
 }
 
 /* What is in `statistics`, as the snapshot of this window. Free its features. */
@@ -376,14 +384,10 @@ static erai_status view_window(const erai_session *session, uint64_t *statistics
     memcpy(info.guard_digest, session->guard->digest, ERAI_DIGEST_SIZE);
     *window = (erai_windows){.epoch = info.epoch, .first = info.sequence, .count = 1};
     erai_status status = er_snapshot_view(view, &info, session->guard, statistics);
+    view->running_ms = session->ran_before_ms + er_since(session->opened_ns, now_ns) / 1000000;
     view->events = session->taken_events;
     view->info.events = session->taken_event_count;
     return status;
-}
-
-static void begin_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns) {
-    session->window_ns = now_ns;
-    session->window_unix_ns = now_unix_ns;
 }
 
 void er_session_own(erai_session *session) {
@@ -393,7 +397,7 @@ void er_session_own(erai_session *session) {
     if (session->process != process) {
         gather(session, session->taken, 1);
         session->sequence = 0;
-        begin_window(session, er_session_ns(session), er_session_unix_ns(session));
+        er_recording_begin_window(session, er_session_ns(session), er_session_unix_ns(session));
         __atomic_store_n(&session->process, process, __ATOMIC_RELEASE);
     }
     er_mutex_unlock(&session->lock);
@@ -475,7 +479,7 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     }
     if (visible) {
         session->sequence++;
-        begin_window(session, now_ns, now_unix_ns);
+        er_recording_begin_window(session, now_ns, now_unix_ns);
         if (!status && session->watch) status = er_watch_store(session, detail);
     } else {
         er_statistics_add(session->carried, session->taken, session->statistics_size);

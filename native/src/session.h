@@ -5,6 +5,7 @@
 #include "answer.h"
 #include "bundle.h"
 #include "cache.h"
+#include "device_key.h"
 #include "events.h"
 #include "gate.h"
 #include "last_good.h"
@@ -43,10 +44,14 @@ struct erai_session {
     uint64_t *carried;    /* statistics of closed answers, and of a flush that failed */
     uint64_t *taken;      /* scratch of a flush */
     erai_event *taken_events;
+    erai_event_field *taken_fields;
     size_t taken_event_count;
+    er_device_key key;
+    int hashes; /* the key is used */
     size_t statistics_size;
     uint64_t sequence;
-    uint64_t window_ns; /* start of the window, monotonic */
+    uint64_t opened_ns, ran_before_ms; /* for how long sessions of the spool have been open */
+    uint64_t window_ns;                /* start of the window, monotonic */
     int64_t window_unix_ns;
 };
 

@@ -1,10 +1,11 @@
-/* SHA-256 (FIPS 180-4) in portable C. The message schedule is kept as a ring of sixteen words.
+/* SHA-256 (FIPS 180-4) in portable C, and HMAC (RFC 2104) with it. The message schedule is kept as a ring of sixteen
+ * words.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "sha256.h"
 
 #include <string.h>
 
-#define BLOCK_SIZE 64
+#define BLOCK_SIZE ER_SHA256_BLOCK
 
 static const uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -44,22 +45,64 @@ static void compress(uint32_t state[8], const uint8_t block[BLOCK_SIZE]) {
     state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
+static const uint32_t beginning[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+/* The last bytes, fewer than a block, of a message of `size`. */
+static void finish(uint32_t state[8], const uint8_t *rest, uint64_t size, uint8_t digest[ERAI_DIGEST_SIZE]) {
+    size_t left = size % BLOCK_SIZE;
+    uint8_t tail[2 * BLOCK_SIZE] = {0};
+    if (left > 0) memcpy(tail, rest, left);
+    tail[left] = 0x80;
+    size_t tail_size = left < BLOCK_SIZE - 8 ? BLOCK_SIZE : 2 * BLOCK_SIZE;
+    uint64_t bits = size * 8;
+    for (unsigned i = 0; i < 8; i++) tail[tail_size - 1 - i] = (uint8_t)(bits >> (8 * i));
+    for (size_t i = 0; i < tail_size; i += BLOCK_SIZE) compress(state, tail + i);
+    for (unsigned i = 0; i < ERAI_DIGEST_SIZE; i++) digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
 void erai_sha256(const void *data, size_t size, uint8_t digest[ERAI_DIGEST_SIZE]) {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint32_t state[8];
+    memcpy(state, beginning, sizeof state);
     const uint8_t *bytes = data;
     size_t left = size;
     for (; left >= BLOCK_SIZE; left -= BLOCK_SIZE, bytes += BLOCK_SIZE) compress(state, bytes);
+    finish(state, bytes, size, digest);
+}
 
-    uint8_t tail[2 * BLOCK_SIZE] = {0};
-    if (left > 0) memcpy(tail, bytes, left);
-    tail[left] = 0x80;
-    size_t tail_size = left < BLOCK_SIZE - 8 ? BLOCK_SIZE : 2 * BLOCK_SIZE;
-    uint64_t bits = (uint64_t)size * 8;
-    for (unsigned i = 0; i < 8; i++) tail[tail_size - 1 - i] = (uint8_t)(bits >> (8 * i));
-    for (size_t i = 0; i < tail_size; i += BLOCK_SIZE) compress(state, tail + i);
+/* ---- HMAC ---- */
 
-    for (unsigned i = 0; i < ERAI_DIGEST_SIZE; i++) digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
+static void begin_keyed(er_hmac *hmac, uint8_t pad) {
+    memcpy(hmac->state, beginning, sizeof hmac->state);
+    for (size_t i = 0; i < BLOCK_SIZE; i++) hmac->block[i] = pad;
+    for (size_t i = 0; i < ERAI_DIGEST_SIZE; i++) hmac->block[i] ^= hmac->key[i];
+    compress(hmac->state, hmac->block);
+    hmac->size = BLOCK_SIZE;
+}
+
+void er_hmac_begin(er_hmac *hmac, const uint8_t key[ERAI_DIGEST_SIZE]) {
+    memcpy(hmac->key, key, ERAI_DIGEST_SIZE);
+    begin_keyed(hmac, 0x36);
+}
+
+void er_hmac_add(er_hmac *hmac, const void *data, size_t size) {
+    const uint8_t *bytes = data;
+    while (size) {
+        size_t at = hmac->size % BLOCK_SIZE, room = BLOCK_SIZE - at, taken = size < room ? size : room;
+        memcpy(hmac->block + at, bytes, taken);
+        hmac->size += taken;
+        bytes += taken;
+        size -= taken;
+        if (taken == room) compress(hmac->state, hmac->block);
+    }
+}
+
+void er_hmac_end(er_hmac *hmac, uint8_t digest[ERAI_DIGEST_SIZE]) {
+    uint8_t inner[ERAI_DIGEST_SIZE];
+    finish(hmac->state, hmac->block, hmac->size, inner);
+    begin_keyed(hmac, 0x5c);
+    er_hmac_add(hmac, inner, sizeof inner);
+    finish(hmac->state, hmac->block, hmac->size, digest);
 }
 
 void er_digest_hex(const uint8_t digest[ERAI_DIGEST_SIZE], char hex[ER_DIGEST_HEX_SIZE]) {

@@ -1,7 +1,7 @@
-/* SHA-256 against the examples of FIPS 180-4 (NIST, "SHA_All.pdf") and CRC-32 against its published check
- * value; the values for other lengths were made with
- *     python3 -c 'import hashlib, zlib; d = bytes(range(256)) * 4; print(hashlib.sha256(d[:N]).hexdigest(),
- * zlib.crc32(d[:N]))' SPDX-License-Identifier: Apache-2.0 */
+/* SHA-256 against the examples of FIPS 180-4 (NIST, "SHA_All.pdf"), HMAC against those of RFC 4231, and CRC-32 against
+ * its published check value; the values for other lengths were made with python3 -c 'import hashlib, zlib; d =
+ * bytes(range(256)) * 4; print(hashlib.sha256(d[:N]).hexdigest(), zlib.crc32(d[:N]))' SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "sha256.h"
 
 #include <stdlib.h>
@@ -79,7 +79,37 @@ static void crc_continues_from_any_split(void) {
         ER_CHECK_INT(er_crc32(er_crc32(0, text, split), text + split, size - split), whole);
 }
 
+/* Keys that are shorter than a block are filled up with zeros, so that the examples' are keys of 32 bytes, too. */
+static void keyed_digest_matches_the_examples_of_the_rfc_however_it_is_cut(void) {
+    static const struct {
+        const char *key, *message, *digest;
+    } examples[] = {
+        {"\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b", "Hi There",
+         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+        {"Jefe", "what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+        {"\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa",
+         "\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd"
+         "\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd",
+         "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"}};
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        uint8_t key[ERAI_DIGEST_SIZE] = {0}, digest[ERAI_DIGEST_SIZE];
+        memcpy(key, examples[i].key, strlen(examples[i].key));
+        size_t size = strlen(examples[i].message);
+        for (size_t cut = 0; cut <= size; cut++) {
+            er_hmac hmac;
+            char hex[ER_DIGEST_HEX_SIZE + 1] = {0};
+            er_hmac_begin(&hmac, key);
+            er_hmac_add(&hmac, examples[i].message, cut);
+            er_hmac_add(&hmac, examples[i].message + cut, size - cut);
+            er_hmac_end(&hmac, digest);
+            er_digest_hex(digest, hex);
+            ER_CHECK_STR(hex, examples[i].digest);
+        }
+    }
+}
+
 int main(void) {
+    ER_RUN(keyed_digest_matches_the_examples_of_the_rfc_however_it_is_cut);
     ER_RUN(digest_matches_the_examples_of_the_standard);
     ER_RUN(digest_of_a_million_bytes_matches_the_standard);
     ER_RUN(digest_and_crc_match_at_every_edge_of_padding);

@@ -7,12 +7,13 @@
 #include "statistics.h"
 
 #define ER_BATCH_MAGIC "ERAIBAT\n"
-#define ER_BATCH_VERSION 3u
+#define ER_BATCH_VERSION 4u
 #define ER_BATCH_HEADER 24u
 #define ER_BATCH_IDENTITY 144u /* where instance, times and digests end */
 
 struct erai_snapshot {
     erai_snapshot_info info;
+    uint64_t running_ms; /* for which sessions of the spool had been open at the end of the latest window */
     erai_feature_counts *features;
     uint64_t *counts; /* everything of 64 bits that `info` and `features` point to */
     erai_expired *expired;
@@ -25,6 +26,7 @@ struct erai_snapshot {
 typedef struct er_account {
     erai_snapshot_info info; /* identity, times and digests; windows and events_by_class are the account's */
     uint64_t calls, rows;    /* created in these windows */
+    uint64_t running_ms;
     uint64_t events[ER_EVENT_CLASSES];
     erai_windows *windows; /* free() it */
 } er_account;

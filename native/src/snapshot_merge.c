@@ -101,6 +101,7 @@ static int add_counts(erai_snapshot *into, const erai_snapshot *one, const erai_
     erai_snapshot_info *info = &into->info;
     uint64_t *room = into->counts;
     info->duration_ns = a->duration_ns + b->duration_ns;
+    into->running_ms = one->running_ms > other->running_ms ? one->running_ms : other->running_ms;
     info->calls = a->calls + b->calls;
     info->errors = a->errors + b->errors;
     info->latency_sum_ns = a->latency_sum_ns + b->latency_sum_ns;
@@ -253,6 +254,7 @@ erai_status er_snapshot_expire(const erai_snapshot *snapshot, erai_expiry why, e
     const erai_snapshot_info *info = &snapshot->info;
     erai_snapshot *into = emptied(info);
     if (!into) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    into->running_ms = snapshot->running_ms;
     uint64_t windows = count_windows(info);
     for (uint32_t i = 0; i < info->expiries; i++) windows -= info->expired[i].windows;
     erai_expired *gone = &into->expired[why];
@@ -271,6 +273,7 @@ erai_status er_account_expire(const er_account *account, int known, erai_snapsho
     info.expiries = 0;
     erai_snapshot *into = emptied(&info);
     if (!into) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    into->running_ms = account->running_ms;
     erai_expired *gone = &into->expired[ERAI_EXPIRED_CORRUPT];
     gone->windows = count_windows(&info);
     gone->unknown = known ? 0 : gone->windows;

@@ -115,6 +115,7 @@ static erai_status read_account(er_reader *in, uint32_t version, er_account *acc
         account->windows[0] = (erai_windows){.epoch = info->epoch, .first = info->sequence, .count = 1};
     else
         read_windows(in, account->windows, ranges);
+    if (version >= 4) account->running_ms = er_read_varint(in);
     if (in->failed || (version >= 3 && !er_windows_hold(account->windows, ranges, info->epoch, info->sequence)))
         return er_fail(detail, ERAI_E_BATCH_FORMAT, "batch file: its windows are none, or not in order");
     return ERAI_OK;
@@ -146,9 +147,9 @@ static void read_fields(er_reader *in, erai_event *event, erai_event_field **fre
         erai_event_field *field = (*free_fields)++;
         uint64_t feature = er_read_varint(in);
         field->form = er_read_u8(in);
-        if (feature > UINT32_MAX || field->form == ERAI_FIELD_DROP || field->form > ERAI_FIELD_PLAIN) in->failed = 1;
+        if (feature > UINT32_MAX || field->form == ERAI_FIELD_DROP || field->form > ERAI_FIELD_CHANGED) in->failed = 1;
         field->feature = (uint32_t)feature;
-        if (field->form == ERAI_FIELD_PLAIN)
+        if (field->form == ERAI_FIELD_PLAIN || field->form == ERAI_FIELD_EVIDENCE)
             field->value = er_read_f64(in);
         else
             field->number = field->form == ERAI_FIELD_KEYED_HASH ? er_read_u64(in) : er_read_varint(in);
@@ -261,6 +262,7 @@ static erai_status read_batch(erai_snapshot *snapshot, const uint8_t *bytes, siz
     status = read_account(&in, version, &account, &free_counts, detail);
     snapshot->info = account.info;
     snapshot->windows = account.windows;
+    snapshot->running_ms = account.running_ms;
     if (status) return status;
     /* The checksum of the head, which has been checked with all the rest. */
     if (version >= 3 &&

@@ -138,7 +138,8 @@ static void every_truncation_and_flipped_bit_is_refused(void) {
     for (size_t bit = 0; bit < 8 * size; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
         erai_status status = open_copy(bytes, size, &snapshot);
-        ER_CHECK(status == (bit >= 66 && bit < 96 ? ERAI_E_BATCH_NEWER : ERAI_E_BATCH_FORMAT));
+        int newer = bit >= 64 && bit < 96 && bit != 66; /* there is no version 0 */
+        ER_CHECK_INT(status, newer ? ERAI_E_BATCH_NEWER : ERAI_E_BATCH_FORMAT);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
     ER_CHECK(snapshot == NULL);

@@ -33,7 +33,8 @@ void er_snapshot_account(const erai_snapshot_info *info, uint64_t *calls, uint64
     }
 }
 
-static void write_head(er_writer *out, const erai_snapshot_info *info) {
+static void write_head(er_writer *out, const erai_snapshot *snapshot) {
+    const erai_snapshot_info *info = &snapshot->info;
     er_write_bytes(out, info->instance, sizeof info->instance);
     er_write_u64(out, info->epoch);
     er_write_u64(out, info->sequence);
@@ -54,6 +55,7 @@ static void write_head(er_writer *out, const erai_snapshot_info *info) {
         er_write_varint(out, info->windows[i].count);
         epoch = info->windows[i].epoch;
     }
+    er_write_varint(out, snapshot->running_ms);
 }
 
 static void write_expired(er_writer *out, const erai_snapshot_info *info) {
@@ -96,7 +98,7 @@ static void write_event(er_writer *out, const erai_event *event, uint64_t number
         const erai_event_field *field = &event->fields[i];
         er_write_varint(out, field->feature);
         er_write_u8(out, (uint8_t)field->form);
-        if (field->form == ERAI_FIELD_PLAIN)
+        if (field->form == ERAI_FIELD_PLAIN || field->form == ERAI_FIELD_EVIDENCE)
             er_write_f64(out, field->value);
         else if (field->form == ERAI_FIELD_KEYED_HASH)
             er_write_u64(out, field->number);
@@ -127,7 +129,7 @@ void er_snapshot_write(er_writer *out, const erai_snapshot *snapshot) {
     er_write_bytes(out, ER_BATCH_MAGIC, 8);
     er_write_u32(out, ER_BATCH_VERSION);
     for (int i = 0; i < 3; i++) er_write_u32(out, 0);
-    write_head(out, info);
+    write_head(out, snapshot);
     if (out->failed) return;
     size_t after = begin + ER_BATCH_HEADER, head = out->size - after;
     er_write_u32(out, er_crc32(0, out->data + after, head));

@@ -255,12 +255,13 @@ erai_status erai_spool_attach(const char *path, erai_spool **out, char *detail) 
     return open_spool(path, 0, out, detail);
 }
 
-erai_status er_spool_limit(erai_spool *spool, uint64_t quota_bytes, char *detail) {
+erai_status er_spool_limit(erai_spool *spool, uint64_t quota_bytes, uint64_t age_ns, char *detail) {
     if (quota_bytes && quota_bytes < LEAST_QUOTA)
         return er_fail(detail, ERAI_E_ARGUMENT, "a spool of %" PRIu64 " bytes: at least %d are needed", quota_bytes,
                        LEAST_QUOTA);
     er_mutex_lock(&spool->lock);
     spool->quota = quota_bytes ? quota_bytes : usual_quota;
+    spool->age_ms = age_ns / 1000000 + (age_ns % 1000000 != 0);
     er_spool_reserve(spool);
     er_mutex_unlock(&spool->lock);
     return ERAI_OK;

@@ -11,6 +11,7 @@ struct erai_spool {
     uint64_t epoch;
     uint64_t process; /* whose epoch it is: a forked child's own is another */
     uint64_t quota;   /* bytes */
+    uint64_t age_ms;  /* what is older expires; 0: nothing does */
     er_mutex lock;    /* what follows */
     uint64_t writes;  /* makes temporary names unique */
     uint64_t used;    /* bytes, at most: what others removed is found out when the quota is reached; or the following */
@@ -29,8 +30,11 @@ uint64_t er_spool_epoch(const erai_spool *spool);
 int er_spool_is_own(const erai_spool *spool);
 erai_status er_spool_begin_epoch(erai_spool *spool, char *detail);
 
-/* Quota and reserve of a spool that a session has opened. */
-erai_status er_spool_limit(erai_spool *spool, uint64_t quota_bytes, char *detail);
+/* Quota, greatest age and reserve of a spool that a session has opened. */
+erai_status er_spool_limit(erai_spool *spool, uint64_t quota_bytes, uint64_t age_ns, char *detail);
+
+/* spool_files.c: for how long sessions of the spool have been open, as the last of its batches says. */
+uint64_t er_spool_ran_ms(const erai_spool *spool);
 
 /* spool_store.c: stores a session's window as a batch file, with what was set aside since the last one counted in it,
  * and makes room for it. Never over a file of that name: then *visible stays 0 on ERAI_OK. It is set once others may

@@ -144,6 +144,7 @@ int er_entry_look(const char *path, er_entry *entry, const char *suffix) {
     memcpy(entry->digests + ERAI_DIGEST_SIZE, account.info.guard_digest, ERAI_DIGEST_SIZE);
     entry->ranges = account.windows;
     entry->range_count = account.info.window_ranges;
+    entry->running_ms = account.running_ms;
     for (size_t i = 0; i < entry->range_count; i++) entry->windows += entry->ranges[i].count;
     return 1;
 }
@@ -162,6 +163,19 @@ erai_status er_entry_read(const char *path, const er_entry *entry, const char *s
     erai_snapshot_close(*snapshot);
     *snapshot = NULL;
     return ERAI_E_BATCH_FORMAT;
+}
+
+uint64_t er_spool_ran_ms(const erai_spool *spool) {
+    er_listing batches;
+    uint64_t ran_ms = 0;
+    if (er_listing_read(spool->path, ER_BATCH_SUFFIX, &batches)) return 0;
+    for (size_t i = batches.count; i > 0; i--)
+        if (er_entry_look(spool->path, &batches.entries[i - 1], ER_BATCH_SUFFIX)) {
+            ran_ms = batches.entries[i - 1].running_ms;
+            break;
+        }
+    er_listing_free(&batches);
+    return ran_ms;
 }
 
 /* ---- Recovery ---- */

@@ -22,6 +22,7 @@ typedef struct er_entry {
     int looked;    /* 1: the following is known; -1: it cannot be */
     int alone;     /* so many levels of merging it with the next one of its kind gain nothing */
     uint64_t windows;
+    uint64_t running_ms;
     uint8_t digests[2 * ERAI_DIGEST_SIZE]; /* of model and guard program */
     erai_windows *ranges;
     size_t range_count;

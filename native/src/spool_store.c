@@ -16,6 +16,7 @@ typedef struct store {
     erai_snapshot *window; /* with all that has been put into it; owned where it is not `given` */
     const erai_snapshot *given;
     er_writer bytes; /* of `window` */
+    uint64_t gain;   /* what a file that replaces others has to save, in bytes */
     char *detail;
 } store;
 
@@ -121,7 +122,7 @@ static int replace(store *st, size_t index, const erai_snapshot *snapshot, const
     int visible = 0;
     if (write_bytes(st, snapshot)) return 0;
     uint64_t size = er_blocks(st->bytes.size);
-    if (size >= entry->size + (other ? other->size : 0)) return 0;
+    if (size + st->gain > entry->size + (other ? other->size : 0)) return 0;
     const char *path = st->spool->path;
     /* Nobody is to be offered what is about to be in another file. */
     if (other && er_batch_act(path, other->epoch, other->sequence, ER_BATCH_SUFFIX, ER_MERGING_SUFFIX)) return 0;
@@ -232,19 +233,46 @@ static int drop_events(store *st) {
     return 0;
 }
 
-/* The oldest batch becomes a count of what has expired, in the next one. */
-static int expire_oldest(store *st) {
-    size_t first = 0, second;
+/* The first that was never offered; the count when there is none. */
+static size_t oldest(const store *st) {
+    size_t first = 0;
     while (first < st->listing.count && st->listing.entries[first].offered) first++;
+    return first;
+}
+
+/* The oldest batch becomes a count of what has expired, in the next one. */
+static int expire_oldest(store *st, erai_expiry why) {
+    size_t first = oldest(st), second;
     for (second = first + 1; second < st->listing.count && st->listing.entries[second].offered;) second++;
     if (second >= st->listing.count) return 0;
     erai_snapshot *whole = NULL, *expired = NULL;
     int done = read_entry(st, &st->listing.entries[first], &whole) == ERAI_OK &&
-               er_snapshot_expire(whole, ERAI_EXPIRED_QUOTA, &expired, NULL) == ERAI_OK &&
-               merge_pair(st, 0, first, second, expired);
+               er_snapshot_expire(whole, why, &expired, NULL) == ERAI_OK && merge_pair(st, 0, first, second, expired);
     erai_snapshot_close(whole);
     erai_snapshot_close(expired);
     return done;
+}
+
+/* What is older than the spool allows, by the time that its sessions were open. */
+static erai_status expire_by_age(store *st) {
+    erai_spool *spool = st->spool;
+    uint64_t used = spool->used, now_ms = window_of(st)->running_ms;
+    if (!spool->age_ms || now_ms < spool->age_ms) return ERAI_OK;
+    int error = er_listing_read(spool->path, ER_BATCH_SUFFIX, &st->listing);
+    if (error) return er_spool_fail(st->detail, "reading", spool->path, error);
+    uint64_t before = st->listing.used;
+    st->gain = 0; /* what is small expires, too */
+    size_t first;
+    do {
+        first = oldest(st);
+        er_entry *entry = first < st->listing.count ? &st->listing.entries[first] : NULL;
+        if (!entry || !er_entry_look(spool->path, entry, ER_BATCH_SUFFIX)) break;
+        if (entry->running_ms > now_ms - spool->age_ms) break;
+    } while (expire_oldest(st, ERAI_EXPIRED_AGE));
+    st->gain = ER_BLOCK;
+    spool->used = used - (before - st->listing.used);
+    er_listing_free(&st->listing);
+    return ERAI_OK;
 }
 
 static int remove_counted(const store *st) {
@@ -304,8 +332,8 @@ static erai_status make_room(store *st, uint64_t need) {
         int counted = beside && remove_counted(st);
         if (counted)
             beside = used_by_folders(st);
-        else if (!merge_neighbours(st, 0) &&
-                 (need + st->listing.used + beside <= spool->quota || (!drop_events(st) && !expire_oldest(st))))
+        else if (!merge_neighbours(st, 0) && (need + st->listing.used + beside <= spool->quota ||
+                                              (!drop_events(st) && !expire_oldest(st, ERAI_EXPIRED_QUOTA))))
             break;
     }
     spool->used = st->listing.used + beside;
@@ -397,6 +425,7 @@ static erai_status store_window(store *st, char name[ER_FILE_NAME], int *visible
     er_listing aside[FOLDERS] = {0};
     erai_status status = write_bytes(st, window_of(st));
     if (!status) status = know_used(st);
+    if (!status) status = expire_by_age(st);
     /* What is corrupt takes room, too, and cannot be merged. */
     if (!status && is_beyond_quota(st->spool, er_blocks(st->bytes.size))) {
         int error = er_spool_sweep(st->spool->path);
@@ -426,7 +455,7 @@ static erai_status store_window(store *st, char name[ER_FILE_NAME], int *visible
 
 erai_status er_spool_store(erai_spool *spool, const erai_snapshot *window, char name[ER_FILE_NAME], int *visible,
                            char *detail) {
-    store st = {.spool = spool, .given = window, .detail = detail};
+    store st = {.spool = spool, .given = window, .gain = ER_BLOCK, .detail = detail};
     er_mutex_lock(&spool->lock);
     char *path = er_path_join(spool->path, ER_LOCK_FILE);
     int lock = 0, error = path ? er_lock_take(path, &lock) : ENOMEM;

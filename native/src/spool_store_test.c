@@ -11,7 +11,7 @@
 
 enum { WINDOWS = 60, QUOTA = 64 << 10 };
 
-static erai_session *open_session(const char *spool) {
+static erai_session *open_with(const char *spool, const erai_clock *clock, uint64_t age_ns) {
     erai_policy *policy = test_policy(1);
     test_add_output(policy, "y", (erai_output_rule){.rank = 2, .shape = (const int64_t[]){-1, 1}});
     uint8_t bytes[4096];
@@ -21,15 +21,21 @@ static erai_session *open_session(const char *spool) {
     erai_session *session = NULL;
     const erai_session_config config = {.struct_size = sizeof config,
                                         .spool_path = spool,
+                                        .clock = clock,
+                                        .spool_age_ns = age_ns,
                                         .events = 64,
                                         .sample_one_in = 4,
-                                        .spool_quota_bytes = QUOTA};
+                                        .spool_quota_bytes = age_ns ? 1 << 20 : QUOTA};
     if (erai_policy_write(policy, bytes, sizeof bytes, &size, NULL) || erai_guard_open(bytes, size, &guard, NULL) ||
         erai_session_open_guard(guard, digest, &config, &session, NULL))
         abort();
     erai_guard_close(guard);
     erai_policy_close(policy);
     return session;
+}
+
+static erai_session *open_session(const char *spool) {
+    return open_with(spool, NULL, 0);
 }
 
 static void store_windows(erai_session *session, int windows) {
@@ -43,7 +49,7 @@ static void store_windows(erai_session *session, int windows) {
 }
 
 typedef struct sums {
-    uint64_t rows, expired_rows, corrupt_windows, windows, events, events_created, events_expired, used;
+    uint64_t rows, expired_rows, old_windows, corrupt_windows, windows, events, events_created, events_expired, used;
 } sums;
 
 static sums add_up(const char *path) {
@@ -64,6 +70,7 @@ static sums add_up(const char *path) {
             all.events_expired += info->expired[k].events;
             all.expired_rows += info->expired[k].rows;
         }
+        all.old_windows += info->expired[ERAI_EXPIRED_AGE].windows;
         all.corrupt_windows += info->expired[ERAI_EXPIRED_CORRUPT].windows;
         erai_snapshot_close(snapshot);
     }
@@ -120,7 +127,36 @@ static void a_corrupt_file_of_a_full_spool_is_counted_by_its_head(void) {
     test_directory_remove(path);
 }
 
+/* Windows of a minute each, an hour allowed, over two sessions; the wall clock is anywhere. */
+static void what_is_older_than_allowed_expires_and_is_counted_whatever_the_wall_clock_says(void) {
+    const uint64_t minute_ns = 60000000000u;
+    char path[64];
+    test_directory_make(path);
+    erai_clock clock = {.monotonic_ns = 5, .unix_ns = 1000};
+    for (int opening = 0; opening < 2; opening++) {
+        erai_session *session = open_with(path, &clock, 60 * minute_ns);
+        erai_answer *answer = test_answer(session);
+        for (int i = 0; i < 100; i++) {
+            const float x[2] = {1, NAN}, y[2] = {0, 0};
+            test_call_floats(session, answer, x, 2, y, 1);
+            clock.monotonic_ns += minute_ns;
+            clock.unix_ns = (i % 2 ? 20 : -20) * (int64_t)31557600 * 1000000000;
+            ER_CHECK_INT(erai_session_flush(session, NULL, NULL), ERAI_OK);
+        }
+        erai_answer_close(answer);
+        erai_session_close(session);
+        clock.monotonic_ns = 7; /* the device was switched off */
+        sums all = add_up(path);
+        ER_CHECK_INT(all.windows, 100 * (opening + 1));
+        ER_CHECK_INT(all.rows + all.expired_rows, 200 * (opening + 1));
+        ER_CHECK_INT(all.old_windows, all.windows - 60);
+        ER_CHECK_INT(all.events_created, all.events + all.events_expired);
+    }
+    test_directory_remove(path);
+}
+
 int main(void) {
+    ER_RUN(what_is_older_than_allowed_expires_and_is_counted_whatever_the_wall_clock_says);
     ER_RUN(a_full_spool_loses_no_row_over_many_sessions);
     ER_RUN(a_corrupt_file_of_a_full_spool_is_counted_by_its_head);
     return er_test_result();

@@ -9,9 +9,9 @@
 #define ER_VERDICTS 3u
 #define ER_SOURCES 6u
 #define ER_REASONS 35u
-#define ER_DECISIONS 8u
+#define ER_DECISIONS 9u
 #define ER_EVENT_CLASSES 4u
-#define ER_EXPIRIES 4u
+#define ER_EXPIRIES 5u
 #define ER_EXPIRED_COUNTS (sizeof(erai_expired) / sizeof(uint64_t))
 /* Latency: eight slots an octave up to 2^40 ns (18 minutes); longer calls share the last slot. */
 #define ER_LATENCY_SLOTS 321u

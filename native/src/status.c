@@ -41,6 +41,10 @@ const char *erai_version(void) {
     return ERAI_VERSION_STRING;
 }
 
+const char *erai_build(void) {
+    return ERAI_BUILD_STRING;
+}
+
 const char *erai_reason_name(uint32_t code) {
     static const char *const names[] = {
         [ERAI_REASON_DTYPE] = "dtype",

@@ -1,6 +1,8 @@
 /* The public tables are total, and details are safe to print. SPDX-License-Identifier: Apache-2.0 */
 #include "status.h"
 
+#include <string.h>
+
 #include "er_test.h"
 
 static void every_status_has_its_own_sentence_and_any_other_value_one_too(void) {
@@ -53,6 +55,7 @@ static void reason_names_and_element_sizes_are_total(void) {
         ER_CHECK_INT(erai_dtype_size(dtype), sizes[dtype]);
     ER_CHECK_INT(erai_dtype_size(UINT32_MAX), 0);
     ER_CHECK_STR(erai_version(), ERAI_VERSION_STRING);
+    ER_CHECK(strstr(erai_build(), " -ffp-contract=off"));
 }
 
 static void a_detail_is_formatted_cut_and_freed_of_control_characters(void) {

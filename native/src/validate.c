@@ -404,6 +404,8 @@ static void sketch_waiting(erai_answer *answer, size_t index) {
     er_waiting *waiting = &answer->waiting[index];
     const er_row row = {.input = input, .outer = 1, .features = input->feature_count, .inner = 1};
     er_pass pass = pass_of(answer, index, &row);
+    uint8_t *cells = pass.cells;
+    size_t waited = waiting->to - waiting->from;
     while (waiting->from != waiting->to) {
         uint32_t place = waiting->from % ER_WAITING, count = waiting->to - waiting->from;
         if (count > ER_WAITING - place) count = ER_WAITING - place;
@@ -412,9 +414,11 @@ static void sketch_waiting(erai_answer *answer, size_t index) {
             narrow_sketch_waiting(&pass, rows, count);
         else
             wide_sketch_waiting(&pass, rows, count);
-        if (pass.cells) watch_rows(&pass, count);
+        if (cells) pass.cells += count * pass.width;
         waiting->from += count;
     }
+    pass.cells = cells;
+    if (cells) watch_rows(&pass, waited); /* together, wherever the ring ends */
 }
 
 void er_waiting_sketch(erai_answer *answer) {

@@ -128,6 +128,7 @@ static void raise_alarm(er_watch *watch) {
     watch->now.alarm_unix_ns = watch->clock ? __atomic_load_n(&watch->clock->unix_ns, __ATOMIC_RELAXED) : er_unix_ns();
     name_features(watch);
     __atomic_store_n(&watch->alarmed, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&watch->unheard, 1, __ATOMIC_RELEASE);
 }
 
 void er_watch_rows(er_watch *watch, size_t index, const uint8_t *cells, size_t width, size_t rows) {
@@ -163,6 +164,29 @@ int er_watch_alarm(er_watch *watch, size_t *feature, double *evidence) {
     return 1;
 }
 
+/* Rows since the change of a feature, as estimated. */
+static uint64_t changed_of(const er_watch *watch, size_t feature) {
+    const er_detector *detector = &watch->detectors[feature];
+    return (uint64_t)(uint32_t)(detector->values - detector->began) * watch->guard->drift.strides[feature];
+}
+
+int er_watch_hear(er_watch *watch, erai_event_field fields[3], int64_t *unix_ns) {
+    if (!__atomic_load_n(&watch->unheard, __ATOMIC_ACQUIRE)) return 0;
+    er_mutex_lock(&watch->lock);
+    int heard = watch->unheard;
+    uint32_t feature = watch->now.alarm_feature;
+    if (heard) {
+        uint32_t direction = er_detector_direction(&watch->detectors[feature], watch->of[feature]);
+        fields[0] = (erai_event_field){feature, ERAI_FIELD_EVIDENCE, 0, watch->now.alarm_evidence};
+        fields[1] = (erai_event_field){feature, ERAI_FIELD_DIRECTION, direction, 0};
+        fields[2] = (erai_event_field){feature, ERAI_FIELD_CHANGED, changed_of(watch, feature), 0};
+        *unix_ns = watch->now.alarm_unix_ns;
+        __atomic_store_n(&watch->unheard, 0, __ATOMIC_RELEASE);
+    }
+    er_mutex_unlock(&watch->lock);
+    return heard;
+}
+
 /* ---- What the application sees ---- */
 
 erai_status erai_session_drift(erai_session *session, erai_drift *drift) {
@@ -182,7 +206,7 @@ erai_status erai_session_feature_drift(erai_session *session, size_t index, erai
     if (!stride) return ERAI_OK;
     er_mutex_lock(&watch->lock);
     drift->evidence = (double)detector->mixture;
-    drift->changed = (uint64_t)(uint32_t)(detector->values - detector->began) * stride;
+    drift->changed = changed_of(watch, index);
     drift->direction = er_detector_direction(detector, watch->of[index]);
     drift->named = watch->named[index];
     er_mutex_unlock(&watch->lock);
@@ -192,6 +216,7 @@ erai_status erai_session_feature_drift(erai_session *session, size_t index, erai
 erai_status erai_session_drift_reset(erai_session *session) {
     if (!session || !session->watch) return ERAI_E_ARGUMENT;
     er_watch *watch = session->watch;
+    er_session_watch_waiting(session); /* they came before */
     er_mutex_lock(&watch->lock);
     for (size_t f = 0; f < watch->guard->feature_count; f++)
         if (watch->of[f]) er_detector_reset(&watch->detectors[f], watch->of[f]);
@@ -203,6 +228,7 @@ erai_status erai_session_drift_reset(erai_session *session) {
     watch->now.alarm_unix_ns = 0;
     watch->now.alarm_feature = 0;
     __atomic_store_n(&watch->alarmed, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&watch->unheard, 0, __ATOMIC_RELEASE);
     er_mutex_unlock(&watch->lock);
     return ERAI_OK;
 }

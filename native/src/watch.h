@@ -26,6 +26,7 @@ typedef struct er_watch {
     er_watched *inputs;
     erai_drift now;
     int alarmed; /* atomic: `now` has an alarm, which stays as it is */
+    int unheard; /* atomic: it has not been told of */
 } er_watch;
 
 /* NULL when out of memory. The guard watches something, and outlives it. */
@@ -34,6 +35,10 @@ void er_watch_close(er_watch *watch);
 
 /* Rows of an input, one cell a feature, `width` cells apart. Takes its own lock, after any other. */
 void er_watch_rows(er_watch *watch, size_t input, const uint8_t *cells, size_t width, size_t rows);
+
+/* Whether an alarm stands that this has not said before; then its fields: evidence, direction and rows since the change
+ * of the feature with the most evidence, and when it came. */
+int er_watch_hear(er_watch *watch, erai_event_field fields[3], int64_t *unix_ns);
 
 /* Whether an alarm stands; then its feature and its evidence. */
 int er_watch_alarm(er_watch *watch, size_t *feature, double *evidence);

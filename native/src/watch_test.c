@@ -10,6 +10,7 @@
 #include "crc32.h"
 #include "er_test.h"
 #include "session.h"
+#include "snapshot.h"
 #include "test_guard.h"
 #include "test_session.h"
 
@@ -207,6 +208,51 @@ static void rows_are_watched_in_order_whichever_way_their_values_go(void) {
     for (int i = 0; i < 2; i++) erai_session_close(sessions[i]);
 }
 
+static void an_alarm_is_counted_and_becomes_one_urgent_event(void) {
+    char path[64];
+    test_directory_make(path);
+    const erai_clock clock = {.unix_ns = 77000000};
+    const uint8_t digest[ERAI_DIGEST_SIZE] = {1};
+    const uint32_t strides[2] = {1, 1};
+    const erai_session_config config = {
+        .struct_size = sizeof config, .clock = &clock, .spool_path = path, .events = 16};
+    uint8_t bytes[4096];
+    size_t size;
+    erai_guard *guard = NULL;
+    erai_session *session = NULL;
+    erai_policy *policy = policy_of((plan){ERAI_DTYPE_FLOAT32, 2, ERAI_VERDICT_ACCEPT, 1e4}, strides);
+    must(erai_policy_write(policy, bytes, sizeof bytes, &size, NULL) == ERAI_OK);
+    must(erai_guard_open(bytes, size, &guard, NULL) == ERAI_OK);
+    must(erai_session_open_guard(guard, digest, &config, &session, NULL) == ERAI_OK);
+    erai_answer *answer = test_answer(session);
+    for (int told = 0; told < 2; told++) {
+        rows_to_alarm(session, answer, 2, 1, 2000);
+        for (int again = 0; again < 2; again++) { /* what has been told is not told again */
+            erai_snapshot *snapshot = NULL;
+            ER_CHECK_INT(erai_session_snapshot(session, &snapshot, NULL), ERAI_OK);
+            ER_CHECK_INT(snapshot->info.decisions[ERAI_COUNT_DRIFT_ALARMS], told + 1);
+            ER_CHECK_INT(snapshot->info.events, told + 1);
+            const erai_event *event = &snapshot->events[told];
+            ER_CHECK(event->event_class == ERAI_EVENT_URGENT && event->unix_ns == 77000000);
+            ER_CHECK_INT(event->reasons, (uint64_t)1 << ERAI_REASON_DRIFT);
+            ER_CHECK_INT(event->field_count, 3);
+            const erai_event_field *fields = event->fields;
+            ER_CHECK(fields[0].form == ERAI_FIELD_EVIDENCE && fields[0].value >= 1e4 && fields[0].feature == 1);
+            ER_CHECK(fields[1].form == ERAI_FIELD_DIRECTION && fields[1].number == ERAI_DRIFT_MEAN_UP);
+            ER_CHECK(fields[2].form == ERAI_FIELD_CHANGED && fields[2].number > 0 && fields[2].number < 300);
+            erai_snapshot_close(snapshot);
+            admit(session, answer, (const double[]){8, 8}, 1, 2);
+        }
+        ER_CHECK_INT(erai_session_flush_due(session, 0), 1);
+        ER_CHECK_INT(erai_session_drift_reset(session), ERAI_OK);
+    }
+    erai_answer_close(answer);
+    erai_session_close(session);
+    erai_guard_close(guard);
+    erai_policy_close(policy);
+    test_directory_remove(path);
+}
+
 static void an_alarm_speaks_against_every_row_where_the_policy_says_so(void) {
     for (uint32_t verdict = ERAI_VERDICT_ACCEPT; verdict <= ERAI_VERDICT_REJECT; verdict++) {
         erai_session *session = open_plan((plan){ERAI_DTYPE_FLOAT32, 2, verdict, 1000}, NULL);
@@ -261,8 +307,7 @@ static int goes_on_from(erai_session *session, const uint8_t *bytes, size_t size
     return erai_session_drift_continue(session, bytes, size, detail) == ERAI_OK;
 }
 
-/* Two sessions of one policy. The first has seen whole groups of the rows that are looked at together, so that both
- * have the same ones from then on. */
+/* Two sessions of one policy: from the state on whole groups of rows are looked at together, wherever rings end. */
 static void a_watch_goes_on_to_the_bit(void) {
     const plan of = {ERAI_DTYPE_FLOAT32, 3, ERAI_VERDICT_ACCEPT, 1e6};
     erai_session *sessions[] = {open_plan(of, NULL), open_plan(of, NULL)};
@@ -270,21 +315,19 @@ static void a_watch_goes_on_to_the_bit(void) {
     uint8_t first[STATE_SIZE], second[STATE_SIZE];
     char detail[ERAI_DETAIL_SIZE];
     ER_CHECK_INT(rows_to_alarm(sessions[0], answers[0], 3, NOBODY, 1003), 1003);
-    state_of(sessions[0], first);
-    ER_CHECK_INT(drift_of(sessions[0]).rows, 1003); /* those that waited are among them */
-    ER_CHECK_INT(rows_to_alarm(sessions[0], answers[0], 3, NOBODY, 21), 21);
     size_t size = state_of(sessions[0], first);
+    ER_CHECK_INT(drift_of(sessions[0]).rows, 1003); /* those that waited are among them */
     ER_CHECK_INT(drift_of(sessions[0]).continued, 0);
     ER_CHECK(goes_on_from(sessions[1], first, size, detail));
     ER_CHECK_INT(drift_of(sessions[1]).continued, 1);
     double row[3];
-    for (int i = 0; i < 10; i++) {
-        fill_row(row, 3, 1);
+    for (int i = 0; i < 50; i++) {
+        fill_row(row, 3, NOBODY);
         for (int k = 0; k < 2; k++) admit(sessions[k], answers[k], row, 1, 3);
     }
     ER_CHECK_INT(state_of(sessions[0], first), size);
     ER_CHECK_INT(state_of(sessions[1], second), size);
-    ER_CHECK_INT(drift_of(sessions[1]).rows, 1034);
+    ER_CHECK_INT(drift_of(sessions[1]).rows, 1053);
     ER_CHECK(memcmp(first, second, size) == 0);
     ER_CHECK(rows_to_alarm(sessions[0], answers[0], 3, 1, 1000) < 1000);
     state_of(sessions[0], second);
@@ -416,6 +459,7 @@ static void rules_that_mean_nothing_are_refused(void) {
 int main(void) {
     ER_RUN(an_alarm_names_its_feature_and_stays);
     ER_RUN(rows_are_watched_in_order_whichever_way_their_values_go);
+    ER_RUN(an_alarm_is_counted_and_becomes_one_urgent_event);
     ER_RUN(an_alarm_speaks_against_every_row_where_the_policy_says_so);
     ER_RUN(features_without_a_stride_are_not_watched);
     ER_RUN(a_watch_goes_on_to_the_bit);

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx import save as save_model
 
 from edge_rai import bundle
 from edge_rai.bench.result import Result
-from edge_rai.bench.saving import from_json, load
+from edge_rai.bench.saving import from_json, load, save
 from edge_rai.cli import main
 from edge_rai.policy import Policy, Reference, policy_to_toml
 from support import litert_models
+from support.bench_runs import result
 from support.bundles import read_tree, write_bundle
 
 ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
@@ -201,20 +206,15 @@ def test_a_killed_run_leaves_what_there_was(written: Path, tmp_path: Path) -> No
         assert len(samples["single_stream.0.began_ns"]) > 100
 
 
-def test_saved_results_are_compared(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a, b = tmp_path / "a.json", tmp_path / "b.json"
-    for path in (a, b):
-        assert main(["bench", str(written), *SHORT, "--duration", "0.5", "--against", "none", "--save", str(path)]) == 0
-    slower = json.loads(b.read_text())
-    for series in slower["scenarios"][0]["series"]:
-        if series["subject"] != "yardstick":
-            series["blocks"]["median_ns"] = [8 * ns for ns in series["blocks"]["median_ns"]]
-    b.write_text(json.dumps(slower))
-    assert main(["bench", "compare", str(a), str(b), "--allow", "50"]) == 1
+def test_saved_results_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    save(Path(a), result(0, duration_s=2))
+    save(Path(b), result(1, 8.0, duration_s=2))
+    assert main(["bench", "compare", a, b, "--allow", "50"]) == 1
     assert "slower: a regression beyond 50 %" in capsys.readouterr().out
-    assert main(["bench", "compare", str(a), str(b), "--allow", "1000", "--json"]) == 0
+    assert main(["bench", "compare", a, b, "--allow", "1000", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["regression"] is False
-    assert main(["bench", "compare", str(b), str(a)]) == 0
+    assert main(["bench", "compare", b, a]) == 0
     assert "faster" in capsys.readouterr().out
 
 
@@ -283,6 +283,37 @@ def test_a_page_is_written_beside_the_report(written: Path, tmp_path: Path, caps
     assert "1 row a query" in " ".join(report.split())
     assert "onnxruntime, 1 thread\n" in report
     assert "ends in .html" in refused(capsys, written, "--html", tmp_path / "page.pdf")
+
+
+def test_names_that_the_terminal_cannot_show_are_no_reason_to_fail(
+    linear_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / os.fsdecode(b"mod\xe8le \xc2\xb5.onnx")
+    odd.write_bytes(linear_model.read_bytes())
+    np.save(tmp_path / "rows.npy", ROWS)
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    page = tmp_path / "page.html"
+    assert main(["bench", str(odd), "--data", str(tmp_path / "rows.npy"), *SHORT, "--html", str(page)]) == 0
+    said = terminal.buffer.getvalue().decode("ascii")
+    assert "mod\\udce8le \\xb5.onnx" in said
+    assert page.exists()
+
+
+def test_a_model_that_fails_in_the_middle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its rows are indices, of which the last two lie beyond its table."""
+    picks = helper.make_node("Gather", ["table", "x"], ["y"])
+    types = {"x": TensorProto.INT64, "y": TensorProto.FLOAT}
+    edges = [helper.make_tensor_value_info(name, kind, ["N"]) for name, kind in types.items()]
+    table = numpy_helper.from_array(np.zeros(6, np.float32), "table")
+    graph = helper.make_graph([picks], "picks", edges[:1], edges[1:], [table])
+    path = tmp_path / "picks.onnx"
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    np.save(tmp_path / "rows.npy", np.arange(8))
+    kept = tmp_path / "a.json"
+    said = refused(capsys, path, "--data", tmp_path / "rows.npy", *SHORT, "--save", kept)
+    assert said.startswith("edge-rai: picks.onnx failed: ")
+    assert not load(kept).complete
 
 
 def test_labels_that_do_not_fit_are_refused(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

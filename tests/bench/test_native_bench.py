@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import edge_rai
 from edge_rai.backends.onnx import runtime_path
 from edge_rai.bench import histogram
+from edge_rai.bench.accuracy import accuracy_of
 from edge_rai.bench.bare_c import BareC
 from edge_rai.bench.closed_loop import Run
 from edge_rai.bench.percentiles import independent_queries, percentile
@@ -26,6 +29,8 @@ from edge_rai.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
+LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 1])  # what the linear model gives all rows but the fourth
+SAFEGUARDS = ["finite inputs", "ranges", "drift counts", "finite outputs", "all of them"]
 LIMIT_S = 120
 
 
@@ -45,10 +50,21 @@ def ran(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def measured(program: Path, save: Path, *arguments: object) -> Result:
-    alone = [] if "--processes" in arguments else ["--processes", 1]
-    done = ran(program, *arguments, *alone, "--save", save)
+    usual = [word for word in ("--processes", "--cold-start") if word not in arguments]
+    values = {"--processes": 1, "--cold-start": 0}
+    done = ran(program, *arguments, *(word for name in usual for word in (name, values[name])), "--save", save)
     assert (done.returncode, done.stderr) == (0, "")
     return load(save)
+
+
+@pytest.fixture(scope="module")
+def single(program: Path, linear_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One saved run with all there is to ask for."""
+    folder = tmp_path_factory.mktemp("erai bench")  # with a blank
+    np.savez(folder / "labelled.npz", x=ROWS, y=LABELS)
+    asked = ["--duration", 0.6, "--against", "bare-c", "--safeguards", "each", "--cold-start", 1]
+    measured(program, folder / "a.json", linear_bundle, *asked, "--data", folder / "labelled.npz", "--labels", "y")
+    return folder / "a.json"
 
 
 def run_of(save: Path, scenario: ScenarioResult) -> Run:
@@ -108,28 +124,72 @@ def agrees_with_python(save: Path, scenario: ScenarioResult) -> None:
                 assert value == (pytest.approx(expected) if isinstance(value, float) else expected), field
 
 
-def test_single_stream_is_what_python_makes_of_the_same_samples(
-    program: Path, linear_bundle: Path, tmp_path: Path
-) -> None:
-    result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 0.4, "--against", "bare-c")
+def test_single_stream_is_what_python_makes_of_the_same_samples(single: Path) -> None:
+    result = load(single)
     (scenario,) = result.scenarios
-    assert [one.subject for one in scenario.series] == ["linear.erai", "linear.erai bare-c", "empty", "yardstick"]
-    assert [(one.subject, one.against) for one in scenario.ratios] == [("linear.erai", "linear.erai bare-c")]
+    without = [f"linear.erai without {name}" for name in SAFEGUARDS]
+    names = ["linear.erai", "linear.erai bare-c", *without, "empty", "yardstick"]
+    assert [one.subject for one in scenario.series] == names
+    assert [(one.subject, one.against) for one in scenario.ratios] == [("linear.erai", name) for name in names[1:-2]]
     assert result.program.startswith("erai-bench 0.")
     assert result.complete
     assert scenario.processes == [0]
-    agrees_with_python(tmp_path / "a.json", scenario)
+    agrees_with_python(single, scenario)
 
 
-def test_several_processes_are_what_python_makes_of_their_samples(
-    program: Path, linear_bundle: Path, tmp_path: Path
+def test_what_is_known_beside_latency_is_what_python_reports(single: Path, linear_bundle: Path) -> None:
+    result = load(single)
+    facts = {subject.name: subject.facts for subject in result.subjects}
+    model = facts["linear.erai"]
+    assert model["file"]["threads"] == 1
+    start = model["cold_start"]
+    steps = [start[f"{step}_ns"] for step in ("interpreter", "import", "load", "first_answer")]
+    assert min(steps) > 0
+    assert sum(steps) == pytest.approx(start["total_ns"])
+    assert start["rounds"] == 1
+    assert start["total_low_ns"] == start["total_ns"] == start["total_high_ns"]
+    assert start["peak_bytes"] >= start["resident_bytes"] > 2**20
+    assert model["per_call"]["cpu_ns"] > 0
+    assert model["per_call"]["energy"] == "not measured" or model["per_call"]["energy"]["joules"] >= 0
+    assert set(facts["linear.erai without ranges"]) == {"per_call"}
+    with np.load(single.with_name("labelled.npz")) as rows, edge_rai.load(linear_bundle) as session:
+        assert model["accuracy"] == accuracy_of(session, {"x": rows["x"]}, rows["y"], 256)
+    builds = result.machine.fixed["builds"]
+    assert " -ffp-contract=off" in builds["edge-rai"]
+    assert "build type=" in builds["onnxruntime"]
+
+
+def test_the_page_shows_its_results(single: Path) -> None:
+    page = single.with_name("page.html")
+    assert main(["bench", "page", str(single), "--html", str(page)]) == 0
+    text = page.read_text()
+    for part in ("What each safeguard costs", "drift counts", "A fresh process", "87.50", "not measured", "builds"):
+        assert part in text, part
+
+
+def test_it_says_for_people_what_the_file_says(program: Path, linear_bundle: Path) -> None:
+    asked = ["--duration", 0.3, "--processes", 1, "--cold-start", 1, "--safeguards", "each"]
+    said = ran(program, linear_bundle, *asked).stdout
+    table, *rest = said.split("* fewer than LoadGen's rule asks for\n")
+    assert "without" not in table
+    assert re.search(r"^the price of ranges: [+-]\d+\.\d{3} us \(.* to .*\), [+-]\d+\.\d %$", rest[0], re.MULTILINE)
+    assert re.search(r"^linear.erai: a fresh process answers after \d+\.\d ms: ", rest[0], re.MULTILINE)
+    assert "energy not measured" in rest[0] or " mJ (" in rest[0]
+
+
+def test_several_processes_are_what_python_makes_of_their_samples_and_can_be_compared(
+    program: Path, linear_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = [linear_bundle, "--duration", 0.5, "--against", "bare-c", "--processes", 9]
-    (scenario,) = measured(program, tmp_path / "a.json", *asked).scenarios
+    save = tmp_path / "a.json"
+    (scenario,) = measured(program, save, linear_bundle, "--duration", 0.5, "--processes", 9).scenarios
     assert len(scenario.processes) == 9
     assert scenario.processes == sorted(set(scenario.processes))
     assert scenario.warm_up.rounds >= 9 * 12
-    agrees_with_python(tmp_path / "a.json", scenario)
+    agrees_with_python(save, scenario)
+    assert main(["bench", "compare", str(save), str(save)]) == 0
+    said = capsys.readouterr().out
+    assert "linear.erai, single_stream" in said
+    assert "empty" not in said
 
 
 def test_offline_is_what_python_makes_of_the_same_samples(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
@@ -184,21 +244,11 @@ def test_rows_come_from_files_of_either_form(program: Path, linear_bundle: Path,
     bad = np.full((4, 3), 1000, np.float32)
     np.save(tmp_path / "bad.npy", bad)
     (tmp_path / "bad.f32").write_bytes(bad.tobytes())
-    np.save(tmp_path / "good.npy", ROWS)
-    for name, rejects in (("bad.npy", True), ("bad.f32", True), ("good.npy", False)):
-        result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 0.2, "--data", tmp_path / name)
+    np.savez(tmp_path / "bad.npz", anything=bad.astype(np.int16))
+    np.save(tmp_path / "good.npy", ROWS.astype(np.float64))
+    for name, rejects in (("bad.npy", True), ("bad.f32", True), ("bad.npz", True), ("good.npy", False)):
+        result = measured(program, tmp_path / "a.json", linear_bundle, "--duration", 0.1, "--data", tmp_path / name)
         assert any("the guard rejected" in warning for warning in result.warnings) == rejects, name
-
-
-def test_two_results_are_compared(
-    program: Path, linear_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("a.json", "b.json"):
-        measured(program, tmp_path / name, linear_bundle, "--duration", 0.3)
-    assert main(["bench", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--allow", "900"]) == 0
-    said = capsys.readouterr().out
-    assert "linear.erai, single_stream" in said
-    assert "empty, single_stream" in said
 
 
 @pytest.mark.parametrize(
@@ -232,6 +282,11 @@ def test_what_is_not_right_is_one_sentence(
     np.save(empty, np.empty((0, 3), np.float32))
     np.save(wide, np.ones((2, 4), np.float32))
     (tmp_path / "odd.f32").write_bytes(bytes(16))
+    np.savez(tmp_path / "two.npz", a=ROWS, b=ROWS, y=LABELS[:3])
+    np.savez_compressed(tmp_path / "small.npz", x=ROWS, y=LABELS)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:-30])
+    (tmp_path / "twin.tflite").write_bytes(b"")
+    two, small = tmp_path / "two.npz", tmp_path / "small.npz"
     server = [linear_bundle, "--scenario", "server"]
     for code, part, arguments in (
         (2, "no model is given", []),
@@ -253,12 +308,23 @@ def test_what_is_not_right_is_one_sentence(
         (1, "no row", [linear_bundle, "--data", empty]),
         (1, "another shape", [linear_bundle, "--data", wide]),
         (1, "expected rows of 3 float32 values", [linear_bundle, "--data", tmp_path / "odd.f32"]),
+        (1, "has no array 'x'; expected one for each input", [linear_bundle, "--data", two]),
+        (1, "x is compressed; save it with numpy.savez", [linear_bundle, "--data", small, "--labels", "x"]),
+        (1, "it is no .npz file", [linear_bundle, "--data", tmp_path / "cut.npz"]),
+        (2, "--labels names an array of --data; expected an .npz", [linear_bundle, "--labels", "y"]),
+        (2, "--safeguards is all; expected each", [linear_bundle, "--safeguards", "all"]),
+        (2, "has no policy that a safeguard could be left out of", [linear_model, "--safeguards", "each"]),
+        (3, "LiteRT has no C interface", [tmp_path / "twin.tflite"]),
     ):  # fmt: skip
         done = ran(program, *arguments)
         assert (done.returncode, done.stdout) == (code, ""), arguments
         assert done.stderr.startswith("erai-bench: ")
         assert done.stderr.count("\n") == 1
         assert part in done.stderr
+    np.savez(tmp_path / "few.npz", x=ROWS, y=LABELS[:3])
+    done = ran(program, linear_bundle, "--data", tmp_path / "few.npz", "--labels", "y")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "there are 3 labels and 8 rows" in done.stderr
     missing = {**os.environ, "ERAI_ONNXRUNTIME": str(tmp_path / "absent.so")}
     done = subprocess.run([program, linear_model], capture_output=True, text=True, check=False, env=missing)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
@@ -267,7 +333,7 @@ def test_what_is_not_right_is_one_sentence(
 def test_json_on_standard_output_is_the_result(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b'\xff"\\ \xc3\xa9.erai')
     odd.write_bytes(linear_bundle.read_bytes())
-    done = ran(program, odd, "--duration", 0.1, "--processes", 1, "--json")
+    done = ran(program, odd, "--duration", 0.1, "--processes", 1, "--cold-start", 1, "--safeguards", "each", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert from_json(done.stdout).scenarios[0].series[0].subject == odd.name
     assert json.loads(done.stdout)["command"][1] == str(odd)
@@ -323,7 +389,8 @@ def test_on_64_bit_arm_it_runs_models_and_writes_the_same(linear_bundle: Path, t
         pytest.skip(f"no erai-bench or ONNX Runtime for aarch64 in {built}: make aarch64 says what is missing")
     save = tmp_path / "a.json"
     emulated = ["qemu-aarch64-static", "-cpu", "cortex-a53", "-L", str(built / "root"), str(program)]
-    asked = [str(linear_bundle), "--against", "bare-c", "--duration", "1", "--processes", "1", "--save", str(save)]
+    asked = [str(linear_bundle), "--against", "bare-c", "--duration", "0.6", "--processes", "1", "--save", str(save)]
+    asked += ["--safeguards", "each", "--cold-start", "0"]  # a fresh process of it would be one of this processor
     done = subprocess.run(
         [*emulated, *asked],
         capture_output=True,
@@ -337,6 +404,7 @@ def test_on_64_bit_arm_it_runs_models_and_writes_the_same(linear_bundle: Path, t
     (scenario,) = result.scenarios
     assert result.machine.fixed["architecture"] == "aarch64"
     assert result.machine.fixed["versions"]["onnxruntime"]
-    assert [one.subject for one in scenario.series] == ["linear.erai", "linear.erai bare-c", "empty", "yardstick"]
+    assert [one.subject for one in scenario.series[:2]] == ["linear.erai", "linear.erai bare-c"]
+    assert len(scenario.series) == 2 + len(SAFEGUARDS) + 2
     assert not [warning for warning in result.warnings if "rejected" in warning]
     agrees_with_python(save, scenario)

@@ -94,14 +94,15 @@ def test_arrays_are_what_the_usual_prediction_takes_them_for() -> None:
     array = np.ones((5, 7), np.float32)
     where = array.__array_interface__["data"][0]
     table = import_module("numpy._core._multiarray_umath")._ARRAY_API
-    assert prepare(array, np.ndarray, array.dtype, where, 5, 7, table)
-    assert not prepare(array, np.ndarray, array.dtype, where + 4, 5, 7, table)
-    assert not prepare(array, np.ndarray, array.dtype, where, 7, 5, table)
-    assert not prepare(array, np.ndarray, np.dtype(np.float64), where, 5, 7, table)
-    assert not prepare(array, np.ma.MaskedArray, array.dtype, where, 5, 7, table)
-    assert not prepare(array[:, ::2], np.ndarray, array.dtype, where, 5, 4, table)
-    assert not prepare(array, np.ndarray, array.dtype, where, 5, 7, None)
-    assert not prepare(array, np.ndarray, array.dtype, where, 5, 7, pyexpat.expat_CAPI)
+    objects = np.dtype(object)
+    assert prepare(array, np.ndarray, array.dtype, where, 5, 7, table, objects)
+    assert not prepare(array, np.ndarray, array.dtype, where + 4, 5, 7, table, objects)
+    assert not prepare(array, np.ndarray, array.dtype, where, 7, 5, table, objects)
+    assert not prepare(array, np.ndarray, np.dtype(np.float64), where, 5, 7, table, objects)
+    assert not prepare(array, np.ma.MaskedArray, array.dtype, where, 5, 7, table, objects)
+    assert not prepare(array[:, ::2], np.ndarray, array.dtype, where, 5, 4, table, objects)
+    assert not prepare(array, np.ndarray, array.dtype, where, 5, 7, None, objects)
+    assert not prepare(array, np.ndarray, array.dtype, where, 5, 7, pyexpat.expat_CAPI, objects)
 
 
 def test_shared_library_can_neither_end_the_process_nor_print(native_build: Path) -> None:

@@ -37,7 +37,7 @@ NAMES = {
         "TensorSpec",
         "UnreadableError",
     ),
-    *("UnreadableError", "UnsupportedModelError", "Verdict", "load"),
+    *("UnreadableError", "UnsupportedModelError", "UploadSettings", "Verdict", "load"),
 }
 SESSION = {
     *("inputs", "states", "outputs", "features", "batched", "rows_independent", "stopped", "breaker"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -20,6 +19,7 @@ from edge_rai_converters.gate.precision import count_precision
 from edge_rai_converters.gate.shares import count_events, count_paired
 from edge_rai_converters.gate.slices import Family, Slices
 from support.gate_rows import flipped, people, rows_of
+from support.told import Told, telling
 
 pytestmark = pytest.mark.proof
 TODAY = date(2026, 1, 1)
@@ -31,6 +31,12 @@ FLIPS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1)
 MARGINS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05)
 
 
+@pytest.fixture(scope="module")
+def tell() -> Iterator[Told]:
+    with telling("gate.txt", "Simulated slices: tests/converters/proof_gate.py") as told:
+        yield told
+
+
 def passing(generator: np.random.Generator, rows: int, flips: float, loss: float, margin: float) -> float:
     """Share of runs in which a cell passes that loses so much."""
     lost, gained = (flips + loss) / 2, (flips - loss) / 2
@@ -38,7 +44,7 @@ def passing(generator: np.random.Generator, rows: int, flips: float, loss: float
     return float((not_worse(b, c, np.full(RUNS, float(rows)), np.full(RUNS, margin)) <= ALPHA).mean())
 
 
-def test_slices_truly_worse_by_the_margin_pass_in_at_most_five_and_a_half_percent() -> None:
+def test_slices_truly_worse_by_the_margin_pass_in_at_most_five_and_a_half_percent(tell: Told) -> None:
     generator = np.random.default_rng(0)
     worst: dict[tuple[int, float, float], float] = {}
     for rows in ROWS:
@@ -46,22 +52,19 @@ def test_slices_truly_worse_by_the_margin_pass_in_at_most_five_and_a_half_percen
             for flips in (share for share in FLIPS if share >= margin):
                 worst[rows, margin, flips] = passing(generator, rows, flips, margin, margin)
     ordered = sorted(worst, key=lambda cell: -worst[cell])
-    sys.stdout.write(
-        f"\npasses of {RUNS} truly worse slices, {len(worst)} kinds: mean {np.mean(list(worst.values())):.2%}, "
-    )
-    sys.stdout.write(", ".join(f"{worst[c]:.2%} (n {c[0]}, margin {c[1]:.1%}, flips {c[2]:.1%})" for c in ordered[:4]))
+    shown = ", ".join(f"{worst[c]:.2%} (n {c[0]}, margin {c[1]:.1%}, flips {c[2]:.1%})" for c in ordered[:4])
+    mean = np.mean(list(worst.values()))
+    tell(f"passes of {RUNS} truly worse slices, {len(worst)} kinds: mean {mean:.2%}, greatest {shown}")
     assert worst[ordered[0]] <= MOST
 
 
-def test_power_is_what_the_how_to_says() -> None:
+def test_power_is_what_the_how_to_says(tell: Told) -> None:
     generator = np.random.default_rng(1)
-    sys.stdout.write("\npasses without any true change; flips of 0.3 %, 1 %, 2 %, 4 %\n")
+    tell("passes without any true change; flips of 0.3 %, 1 %, 2 %, 4 %")
     for margin in (0.01, 0.02, 0.05):
         for rows in (100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 10_000):
             shares = [passing(generator, rows, flips, 0.0, margin) for flips in (0.003, 0.01, 0.02, 0.04)]
-            sys.stdout.write(
-                f"margin {margin:4.0%}  n {rows:6,}  " + "  ".join(f"{share:6.1%}" for share in shares) + "\n"
-            )
+            tell(f"margin {margin:4.0%}  n {rows:6,}  " + "  ".join(f"{share:6.1%}" for share in shares))
     assert passing(generator, 1200, 0.01, 0.0, 0.01) >= 0.8
     assert passing(generator, 3500, 0.04, 0.0, 0.01) >= 0.8
 
@@ -112,7 +115,7 @@ COUNTS: dict[str, tuple[Callable[[np.random.Generator, int], Measure], Callable[
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_other_metrics_at_their_margin_pass_in_at_most_five_and_a_half_percent(name: str) -> None:
+def test_other_metrics_at_their_margin_pass_in_at_most_five_and_a_half_percent(name: str, tell: Told) -> None:
     make, count, margin = COUNTS[name]
     generator = np.random.default_rng(2)
     shares = {}
@@ -125,7 +128,7 @@ def test_other_metrics_at_their_margin_pass_in_at_most_five_and_a_half_percent(n
                 counted = with_clusters(counted, measure, np.arange(rows * 300) // 10, slices, ALPHA)
             passed.append(counted.proof.not_worse(np.full(300, margin)) <= ALPHA)
         shares[rows] = float(np.mean(passed))
-    sys.stdout.write(f"\n{name} at its margin: passes " + ", ".join(f"{s:.2%} (n {n})" for n, s in shares.items()))
+    tell(f"{name} at its margin: passes " + ", ".join(f"{s:.2%} (n {n})" for n, s in shares.items()))
     assert max(shares.values()) <= MOST
 
 
@@ -159,16 +162,16 @@ def harmed(seed: int) -> Iterator[object]:
     yield judge(rows_of(labels, before, before, columns), POLICY, today=TODAY)
 
 
-def test_planted_harm_is_never_passed_and_a_copy_never_fails_in_300_runs() -> None:
+def test_planted_harm_is_never_passed_and_a_copy_never_fails_in_300_runs(tell: Told) -> None:
     verdicts = [tuple(report.verdict for report in harmed(seed)) for seed in range(300)]
     planted, copies = zip(*verdicts, strict=True)
     for name, found in (("planted harm", planted), ("copies", copies)):
-        sys.stdout.write(f"\n{name}: " + ", ".join(f"{found.count(v)} {v}" for v in ("pass", "fail", "inconclusive")))
+        tell(f"{name}: " + ", ".join(f"{found.count(v)} {v}" for v in ("pass", "fail", "inconclusive")))
     assert "pass" not in planted
     assert "fail" not in copies
 
 
-def test_twenty_thousand_rows_fifty_slices_six_metrics_take_less_than_a_tenth_of_a_second() -> None:
+def test_twenty_thousand_rows_fifty_slices_six_metrics_take_less_than_a_tenth_of_a_second(tell: Told) -> None:
     generator = np.random.default_rng(3)
     labels, before, columns = people(generator, 20_000)
     columns["region"] = np.array([f"region {place}" for place in range(32)], object)[generator.integers(0, 32, 20_000)]
@@ -182,7 +185,5 @@ def test_twenty_thousand_rows_fifty_slices_six_metrics_take_less_than_a_tenth_of
         report = judge(rows, policy, today=TODAY)
         took.append(time.process_time() - began)
     assert (len(report.slices), len(report.cells)) == (50, 300)
-    sys.stdout.write(
-        f"\n300 cells: {1000 * min(took):.0f} ms of one processor, median {1000 * np.median(took):.0f} ms\n"
-    )
+    tell(f"300 cells: {1000 * min(took):.0f} ms of one processor, median {1000 * np.median(took):.0f} ms")
     assert min(took) < 0.1

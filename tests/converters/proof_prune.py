@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
+from edge_rai import bundle
+from edge_rai_converters import convert
+from edge_rai_converters.data import HELD_BACK_EVERY, drawn
 from edge_rai_converters.passes.contract import Material, apply
 from edge_rai_converters.passes.prune import prune
 from support.networks import (
@@ -51,12 +56,6 @@ def right(digits: Digits, model: onnx.ModelProto) -> np.ndarray:
 
 def points_lost(digits: Digits, pruned: onnx.ModelProto) -> float:
     return 100 * float(right(digits, digits.model).mean() - right(digits, pruned).mean())
-
-
-def points_by_chance(digits: Digits, pruned: onnx.ModelProto) -> float:
-    """Two standard errors of the points lost: each row that changed sides might as well have changed the other way."""
-    changed = np.count_nonzero(right(digits, digits.model) != right(digits, pruned))
-    return 100 * 2 * float(np.sqrt(changed)) / len(digits.y_test)
 
 
 def times_smaller(digits: Digits, pruned: onnx.ModelProto) -> float:
@@ -142,8 +141,13 @@ def _inverted(rng: np.random.Generator, width: int, times: int) -> Layer:
 
 
 @pytest.mark.parametrize("build", [residual, inverted_residual])
-def test_a_network_of_a_million_parameters_keeps_its_answers_at_half_its_channels(build: object) -> None:
-    assert callable(build)
+def test_a_network_of_a_million_parameters_is_converted_within_its_budget(
+    build: Callable[[np.random.Generator], Layer], tmp_path: Path
+) -> None:
+    """At half of its channels the loss is printed, and nothing is asked of it: what is promised is the budget.
+
+    That is held here to the model that lies in the bundle, on the rows that the conversion held back.
+    """
     patches, labels = textures(0)
     network = build(np.random.default_rng(0))
     train(network, patches[:1600], labels[:1600], epochs=3, seed=0, rate=2e-3)
@@ -155,4 +159,10 @@ def test_a_network_of_a_million_parameters_keeps_its_answers_at_half_its_channel
     accuracy = right(digits, model).mean()
     pruned = apply([prune(0.5)], model, material(digits.x_train[:400]))
     report(f"{build.__name__}, {count:,} parameters, accuracy {accuracy:.3f}, half", digits, pruned)
-    assert points_lost(digits, pruned) <= 1.0 + points_by_chance(digits, pruned)
+    converted = convert(model, digits.x_test, tmp_path / "m", labels=digits.y_test, max_drop=1.0, reproducible=True)
+    made = bundle.read(converted.output)
+    chosen = onnx.load_from_string(made.files[made.manifest.primary.path])
+    held_back = drawn(len(digits.x_test), HELD_BACK_EVERY)
+    lost = 100 * float(np.mean(right(digits, model)[held_back]) - np.mean(right(digits, chosen)[held_back]))
+    sys.stdout.write(f"{build.__name__}, converted: {lost:.2f} points lost; {converted.choice.reason}\n")
+    assert lost <= 1.0 + 1e-9

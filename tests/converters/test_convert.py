@@ -94,7 +94,7 @@ def test_report_and_evidence_say_what_was_measured(converted: ConversionReport) 
 
 def test_card_names_the_source_the_choice_and_the_limits(converted: ConversionReport) -> None:
     card = bundle.read(converted.output).files["card.md"].decode()
-    assert card.startswith("# tumour\n")
+    assert "\n# tumour\n" in card
     assert converted.choice.reason in card
     assert "| mean radius | 0 to " in card
 
@@ -210,17 +210,44 @@ def test_policy_that_allows_no_row_is_refused(tumours: Path, tmp_path: Path) -> 
         convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "m.erai", labels="y", policy=path)
 
 
-def test_model_of_fixed_batch_one_is_called_row_by_row(make_model, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_calls", [False, True], ids=["rows", "calls"])
+def test_rows_for_a_model_of_one_row_are_judged_and_answered_one_by_one(
+    make_model, tmp_path: Path, as_calls: bool
+) -> None:
     weights = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     path = make_model(
         [helper.make_node("MatMul", ["x", "w"], ["y"])], [("x", FLOAT, [1, 6])], [("y", FLOAT, [1, 3])], {"w": weights}
     )
     rows = np.random.default_rng(1).normal(size=(64, 6)).astype(np.float32)
-    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "rows.npy", rows[:, np.newaxis] if as_calls else rows)
     report = convert(path, tmp_path / "rows.npy", tmp_path / "m.erai", prune="none", quantize="none")
-    assert (report.batched, report.rows_independent, report.false_rejections.rows) == (False, False, 16)
+    assert (report.batched, report.rows_independent, report.false_rejections.rows) == (True, True, 16)
+    asked = rows[:5].copy()
+    asked[3, 2] = np.nan
     with edge_rai.load(tmp_path / "m.erai") as session:
-        np.testing.assert_allclose(session.predict(rows[:1]).outputs["y"], rows[:1] @ weights, rtol=1e-5)
+        answer = session.predict(asked)
+    assert answer.row_verdicts.tolist() == [0, 0, 0, 2, 0]
+    np.testing.assert_allclose(answer.outputs["y"][[0, 1, 2, 4]], (asked @ weights)[[0, 1, 2, 4]], rtol=1e-5)
+
+
+def test_states_and_policies_keep_a_model_of_one_row_to_one_row_a_call(make_model, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "before"], ["after"]), helper.make_node("Tanh", ["after"], ["y"])]
+    shape = [1, 6]
+    path = make_model(
+        nodes, [("x", FLOAT, shape), ("before", FLOAT, shape)], [("y", FLOAT, shape), ("after", FLOAT, shape)], {}
+    )
+    rows = np.random.default_rng(1).normal(size=(64, 6)).astype(np.float32)
+    wish = {"prune": "none", "quantize": "none", "reproducible": True}
+    report = convert(path, {"x": rows}, tmp_path / "m", states=["before=after"], **wish)  # type: ignore[arg-type]
+    assert not report.batched
+    path = make_model([helper.make_node("Tanh", ["x"], ["y"])], [("x", FLOAT, shape)], [("y", FLOAT, shape)], {})
+    assert convert(path, rows, tmp_path / "m", **wish).batched  # type: ignore[arg-type]
+    written = (tmp_path / "m/policy.toml").read_text()
+    assert "batched = true" in written
+    written = written.replace("batched = true", "batched = false").replace("[-1, 6]", "[1, 6]")
+    (tmp_path / "policy.toml").write_text(written.replace("max_shape = [65536, 6]", "max_shape = [1, 6]"))
+    report = convert(path, rows, tmp_path / "m", policy=tmp_path / "policy.toml", **wish)  # type: ignore[arg-type]
+    assert not report.batched
 
 
 def test_model_whose_rows_mix_is_not_batched(make_model, tmp_path: Path) -> None:

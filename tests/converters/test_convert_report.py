@@ -37,12 +37,14 @@ def write_card(report: ConversionReport, tumours: Path):
     learned = learn(tumours / "mlp.onnx", tumours / "data.npz")
     (int8,) = (recipe for recipe in recipes.built_in() if recipe.name == "int8")
     forms = make_candidates(learned, [int8], {"max_drop": 1.0, "seed": 0, "keep": "auto"}, "x86", silent)
-    manifest = bundle.read(report.output).manifest
+    made_before = bundle.read(report.output)
+    data = json.loads(made_before.files["card.json"])
 
     def write(cost: Cost | None, audited: AuditReport) -> str:
         made = replace(forms, candidates=tuple(replace(entry, cost=cost) for entry in forms.candidates))
         choice, verdicts = Choice("int8", "it was asked for", {}), FalseRejections(100, 1, 0)
-        return card.card(manifest, learned, made, {"onnx": choice}, None, None, verdicts, audited).decode()
+        known = card.Written(made_before.manifest, learned, made, {"onnx": choice}, None, None, verdicts, audited)
+        return known.card(data).decode()
 
     return write
 

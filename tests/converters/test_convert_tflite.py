@@ -330,9 +330,11 @@ def test_model_of_one_row_a_call_converts(digits: Path, tmp_path: Path) -> None:
         tmp_path / "one.onnx", tmp_path / "data.npz", tmp_path / "m.erai", labels="y", target="onnx,tflite",
         prune="none", reproducible=True,
     )  # fmt: skip
-    assert not report.batched
-    with edge_rai.load(report.output, runtime="litert") as session:
-        assert session.predict(data["image"][:1]).outputs["logits"].argmax() == data["y"][0]
+    assert report.batched
+    for runtime in ("litert", "onnxruntime"):
+        with edge_rai.load(report.output, runtime=runtime) as session:
+            classes = session.predict(data["image"][:5]).outputs["logits"].argmax(axis=1)
+            assert classes.tolist() == data["y"][:5].tolist()
 
 
 def test_report_prints_both_choices(both: ConversionReport, capsys: pytest.CaptureFixture[str]) -> None:

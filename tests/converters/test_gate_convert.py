@@ -6,11 +6,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_rai import bundle, cli
 from edge_rai.errors import PolicyError
 from edge_rai_converters import AccuracyDropError, convert
+from edge_rai_converters.answered import Answered
+from edge_rai_converters.gate.answers import Labels, rows_of
+from edge_rai_converters.gate.inside import fitted_again
+from edge_rai_converters.gate.rules import AnswerRule
+from edge_rai_converters.refit import Rethreshold
+from edge_rai_converters.threshold import Refit
 from support.json_schema import faults
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/formats/gate.schema.json").read_text())
@@ -143,3 +151,71 @@ def test_command_ends_with_status_2_where_the_gate_would(
     said = "no column 'site'" if labels else "'accuracy' needs labels; give --labels"
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_candidate_is_judged_at_the_threshold_that_was_fitted_again_on_other_rows(tmp_path: Path) -> None:
+    """The model's scores are right and its threshold is not: what the conversion re-fits is what the gate judges."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(2000, 8)).astype(np.float32)
+    weights = generator.normal(size=(8, 1)).astype(np.float32)
+    labels = ((rows @ weights)[:, 0] + generator.normal(0, 0.3, 2000) > 0).astype(np.int64)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w", "b"], ["z"]), helper.make_node("Sigmoid", ["z"], ["p"])],
+        "biased",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.full(1, 1.5, np.float32), "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "biased.onnx")
+    np.savez(tmp_path / "data.npz", x=rows, y=labels)
+    policy = written(tmp_path, "format_version = 1\n[margins]\naccuracy = 0.05\n")
+    report = convert(
+        tmp_path / "biased.onnx",
+        tmp_path / "data.npz",
+        tmp_path / "out",
+        labels="y",
+        quantize="int8",
+        prune="none",
+        max_drop=5,
+        gate=policy,
+        reproducible=True,
+    )
+    refit = report.chosen.threshold.refit
+    held = json.loads(bundle.read(tmp_path / "out").files["evidence/gate.json"])
+    assert refit.kept
+    assert held["facts"]["candidate_threshold"] == pytest.approx(refit.threshold)
+    assert held["notes"][0].endswith("fitted again on rows that calibrate; decide so on a device too")
+    accuracy = held["cells"][0]
+    assert accuracy["candidate"] == pytest.approx(report.chosen.threshold.accuracy)
+    assert accuracy["candidate"] > accuracy["original"] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("columns", "limit", "share"), [(1, 0.3, 0.3), (2, 0.2, 0.6), (-1, 0.0, 0.5), (-2, np.log(3), 0.75)]
+)
+def test_refitted_threshold_of_scores_is_the_same_decision_of_probabilities(
+    columns: int, limit: float, share: float
+) -> None:
+    """Scores are probabilities, or, of negative columns here, logarithms of odds; of two the limit is of their gap."""
+    generator = np.random.default_rng(0)
+    ones = generator.uniform(0.05, 0.95, 200)
+    both = np.stack([1 - ones, ones], axis=1)
+    scores = both if columns > 0 else np.log(both)
+    scores = scores[:, -1:] - (columns == -1) * np.log(1 - ones)[:, np.newaxis] if abs(columns) == 1 else scores
+
+    class Given:
+        where = "given"
+
+        def call(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {"s": scores[feed["row"]].astype(np.float32)}
+
+    answered = Answered(Given(), lambda: iter([{"row": np.arange(200)}]), batched=True)
+    gap = scores[:, 1] - scores[:, 0] if abs(columns) == 2 else scores[:, 0]
+    found = Rethreshold("s", Refit(0.0, limit, True, 10, 1, 9), 0.9)
+    rule = fitted_again(AnswerRule(), found, answered)
+    assert rule.candidate_threshold == pytest.approx(share, abs=1e-6)
+    rows = rows_of(answered, answered, Labels(ones.round(), None, Path("data"), str), rule, {})
+    np.testing.assert_array_equal(rows.candidate.decided, gap.astype(np.float32) > np.float32(limit))
+    own = AnswerRule(candidate_threshold=0.4)
+    assert fitted_again(own, found, answered) is own

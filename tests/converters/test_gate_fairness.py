@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import math
-from datetime import date
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_rai_converters.gate import GateReport, Rows, judge, parse_gate_policy
-from support.gate_rows import people, rows_of
+from edge_rai_converters.gate import GateReport
+from support.gate_rows import figures, judged, noisy_people, people, rows_of
 
 fair = pytest.importorskip("fairlearn.metrics", reason="fairlearn is not installed")
-POLICY = parse_gate_policy(
-    """
-format_version = 1
-[margins]
-accuracy = 0.05
-[slice_margins]
-accuracy = 0.05
-[[slices]]
-by = ["sex"]
-[[slices]]
-by = ["sex", "group"]
-"""
-)
-
-
-def judged(rows: Rows) -> GateReport:
-    return judge(rows, POLICY, today=date(2026, 1, 1))
-
-
-def figures(report: GateReport, metric: str) -> dict[str, tuple[float, float]]:
-    return {entry.slice: (entry.original, entry.candidate) for entry in report.measured if entry.metric == metric}
-
-
-@pytest.fixture(scope="module")
-def binary() -> tuple[Rows, GateReport]:
-    generator = np.random.default_rng(0)
-    labels, before, columns = people(generator, 3000)
-    after = np.clip(before + generator.normal(0, 0.1, len(before)), 0.001, 0.999)
-    rows = rows_of(labels, before, after, columns)
-    return rows, judged(rows)
 
 
 def gap(report: GateReport, metric: str, by: list[str]) -> dict[str, Any]:
@@ -61,8 +30,8 @@ FAIRLEARN = {
 
 @pytest.mark.parametrize("metric", FAIRLEARN)
 @pytest.mark.parametrize("by", [["sex"], ["sex", "group"]])
-def test_gaps_agree_with_fairlearn(binary: tuple[Rows, GateReport], metric: str, by: list[str]) -> None:
-    rows, report = binary
+def test_gaps_agree_with_fairlearn(metric: str, by: list[str]) -> None:
+    rows, report = noisy_people()
     groups = np.array(["/".join(values) for values in zip(*(rows.columns[name] for name in by), strict=True)])
     found = gap(report, metric, by)
     for name, model in (("original", rows.original), ("candidate", rows.candidate)):
@@ -72,8 +41,8 @@ def test_gaps_agree_with_fairlearn(binary: tuple[Rows, GateReport], metric: str,
 
 
 @pytest.mark.parametrize("rate", ["false_positive_rate", "false_negative_rate"])
-def test_error_rate_gaps_agree_with_fairlearn(binary: tuple[Rows, GateReport], rate: str) -> None:
-    rows, report = binary
+def test_error_rate_gaps_agree_with_fairlearn(rate: str) -> None:
+    rows, report = noisy_people()
     frame = fair.MetricFrame(
         metrics=getattr(fair, rate),
         y_true=rows.labels,

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from edge_rai.errors import PolicyError
 from edge_rai_converters.errors import DataError
-from edge_rai_converters.gate import GateReport, Predicted, Rows, judge, parse_gate_policy
-from support.gate_rows import people, rows_of
+from edge_rai_converters.gate import Predicted, Rows, parse_gate_policy
+from support.gate_rows import figures, judged, noisy_people, people, rows_of
 
-TODAY = date(2026, 1, 1)
 ONE_MARGIN = "format_version = 1\n[margins]\naccuracy = 0.1"
-BY_SEX_AND_GROUP = """
-format_version = 1
-[margins]
-accuracy = 0.05
-[slice_margins]
-accuracy = 0.05
-[[slices]]
-by = ["sex"]
-[[slices]]
-by = ["sex", "group"]
-"""
-
-
-def judged(rows: Rows, policy: str = BY_SEX_AND_GROUP) -> GateReport:
-    return judge(rows, parse_gate_policy(policy), today=TODAY)
-
-
-def figures(report: GateReport, metric: str) -> dict[str, tuple[float, float]]:
-    return {entry.slice: (entry.original, entry.candidate) for entry in report.measured if entry.metric == metric}
-
-
-@pytest.fixture(scope="module")
-def binary() -> tuple[Rows, GateReport]:
-    generator = np.random.default_rng(0)
-    labels, before, columns = people(generator, 3000)
-    after = np.clip(before + generator.normal(0, 0.1, len(before)), 0.001, 0.999)
-    rows = rows_of(labels, before, after, columns)
-    return rows, judged(rows)
 
 
 ORACLES = {
@@ -56,8 +26,8 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("metric", ORACLES)
-def test_rates_agree_with_oracles_in_every_slice(binary: tuple[Rows, GateReport], metric: str) -> None:
-    rows, report = binary
+def test_rates_agree_with_oracles_in_every_slice(metric: str) -> None:
+    rows, report = noisy_people()
     sex, group = rows.columns["sex"], rows.columns["group"]
     for name, values in figures(report, metric).items():
         chosen = np.ones(len(rows), bool)
@@ -68,8 +38,8 @@ def test_rates_agree_with_oracles_in_every_slice(binary: tuple[Rows, GateReport]
             assert value == pytest.approx(ORACLES[metric](rows.labels[chosen], model.decided[chosen]), abs=1e-12)
 
 
-def test_scores_agree_with_scikit_learn(binary: tuple[Rows, GateReport]) -> None:
-    rows, report = binary
+def test_scores_agree_with_scikit_learn() -> None:
+    rows, report = noisy_people()
     for place, model in enumerate((rows.original, rows.candidate)):
         brier = figures(report, "brier")["all rows"][place]
         assert brier == pytest.approx(sk.brier_score_loss(rows.labels, model.scores[:, 1]), abs=1e-12)
@@ -78,8 +48,8 @@ def test_scores_agree_with_scikit_learn(binary: tuple[Rows, GateReport]) -> None
         assert loss == pytest.approx(sk.log_loss(rows.labels, clipped[:, 1]), abs=1e-12)
 
 
-def test_flips_are_counted(binary: tuple[Rows, GateReport]) -> None:
-    rows, report = binary
+def test_flips_are_counted() -> None:
+    rows, report = noisy_people()
     flips = rows.original.decided != rows.candidate.decided
     assert figures(report, "flips")["all rows"] == (0, flips.mean())
     negative = flips & (rows.original.decided == rows.labels)
@@ -184,3 +154,23 @@ def test_values_of_decisions_come_from_columns() -> None:
     assert nobody.verdict == "fail"
     with pytest.raises(DataError, match="'profit' differs by 5 in a row, and largest is 2; declare more"):
         judged(rows_of(labels, before, before * 0.1, columns), policy.replace("6.0", "2.0"))
+
+
+def test_answers_that_nobody_can_read_without_labels_are_said_to_need_them() -> None:
+    nothing = Predicted(np.zeros(50))
+    with pytest.raises(DataError, match="without labels it is not known whether .* give --labels, or kind under"):
+        judged(Rows("other", (), None, nothing, nothing), ONE_MARGIN)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "[loss_spans]\naccuracy = 1.0\n",
+        "[values.flips]\ncolumns = ['a', 'b']\nlargest = 1.0\n",
+        "[values.'tpr[1]']\ncolumns = ['a', 'b']\nlargest = 1.0\n",
+        "[loss_spans]\nprofit = 1.0\n[values.profit]\ncolumns = ['a', 'b']\nlargest = 1.0\n",
+    ],
+)
+def test_two_metrics_of_one_name_are_refused(policy: str) -> None:
+    with pytest.raises(PolicyError, match="is a metric already; call the one under"):
+        parse_gate_policy(ONE_MARGIN + "\n" + policy)

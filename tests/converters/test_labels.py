@@ -97,3 +97,61 @@ def test_model_that_is_no_better_than_the_most_common_class_is_told(digits: Path
     assert "not measurably more than the" in finding.sentence
     sound = convert(digits / "cnn.onnx", digits / "data.npz", tmp_path / "m.erai", **options)  # type: ignore[arg-type]
     assert "no_better_than_guessing" not in [entry.kind for entry in sound.audit.findings]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.arange(200) % 3 * 1.0, np.array(["a", "b", "c"])[np.arange(200) % 3], np.array(["0", "1"])[np.arange(200) % 2]],
+    ids=["floats", "text", "digits"],
+)
+def test_rows_without_a_label_calibrate_and_judge_nothing(tmp_path: Path, labels: np.ndarray) -> None:
+    missing = np.arange(200) % 5 == 0
+    given = labels.copy()
+    given[missing] = np.nan if labels.dtype.kind == "f" else " "
+    np.savez(tmp_path / "data.npz", x=np.zeros((200, 2), np.float32), y=given)
+    np.savez(tmp_path / "whole.npz", x=np.zeros((200, 2), np.float32), y=labels)
+    data, whole = load(tmp_path / "data.npz", PAIR, "y"), load(tmp_path / "whole.npz", PAIR, "y")
+    assert data.labels is not None
+    assert whole.labels is not None
+    assert data.labels[~missing].tolist() == whole.labels[~missing].tolist()
+    assert data.labelled.tolist() == (~missing).tolist()
+    calibration, held_back = data.split()
+    assert len(held_back) == 160 // 4
+    assert not missing[held_back].any()
+    assert sorted([*calibration, *held_back]) == list(range(200))
+
+
+@pytest.mark.parametrize("names", [None, ["a", "b", "c"]], ids=["numbers", "text"])
+def test_labels_in_memory_may_be_missing_too(digits: Path, tmp_path: Path, names: list[str] | None) -> None:
+    images = np.load(digits / "data.npz")["image"][:120]
+    given = [None if row % 4 == 0 else row % 3 if names is None else names[row % 3] for row in range(120)]
+    wish = {"prune": "none", "quantize": "none", "reproducible": True}
+    report = convert(digits / "cnn.onnx", images, tmp_path / "m", labels=given, **wish)  # type: ignore[arg-type]
+    assert report.calibration_rows == 120 - 90 // 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"), [([], "every label is missing"), (range(20), "of 60 rows 20 have a label")]
+)
+def test_labels_that_are_too_few_to_judge_by_are_refused(tmp_path: Path, labels: list[int], match: str) -> None:
+    given = np.full(60, np.nan)
+    given[: len(labels)] = 1
+    with pytest.raises(DataError, match=match):
+        labelled(tmp_path, given, None)
+
+
+def test_conversion_with_missing_labels_says_so_and_measures_by_the_others(tumours: Path, tmp_path: Path) -> None:
+    data = dict(np.load(tumours / "data.npz"))
+    data["y"] = np.where(np.arange(len(data["y"])) % 4 == 1, np.nan, data["y"])
+    np.savez(tmp_path / "data.npz", **data)
+    report = convert(tumours / "mlp.onnx", tmp_path / "data.npz", tmp_path / "m", labels="y", reproducible=True)
+    labelled_rows = int(np.count_nonzero(~np.isnan(data["y"])))
+    assert report.false_rejections.rows == labelled_rows // 4
+    assert report.calibration_rows == len(data["y"]) - labelled_rows // 4
+    accuracy = report.candidates[0].comparison.accuracy
+    assert accuracy is not None
+    assert accuracy > 0.9
+    (finding,) = [entry for entry in report.audit.findings if entry.kind == "missing_labels"]
+    assert finding.sentence.startswith(
+        f"rows without a label: {len(data['y']) - labelled_rows} of {len(data['y'])} rows"
+    )

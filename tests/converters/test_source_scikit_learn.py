@@ -372,3 +372,8 @@ def test_column_that_the_model_picks_by_name_and_the_data_lack_is_named() -> Non
     sample = {f"c{place}": WINES[:5, place : place + 1] for place in range(12)}
     with pytest.raises(DataError, match="it was fitted with a column 'c12', and the data have none of that name"):
         sources.read(model, sample=sample)
+
+
+def test_estimator_that_was_never_fitted_is_told() -> None:
+    with pytest.raises(UnsupportedModelError, match="^LogisticRegression: it is not fitted; fit it before"):
+        sources.read(LogisticRegression(), sample={"x": np.zeros((4, 3), np.float32)})

@@ -60,6 +60,11 @@ def test_normalization_is_written_in_plain_operators(operator: str, more: dict[s
     assert not any("Normalization" in name or name == "LRN" for name in operators(result))
 
 
+def test_group_normalization_of_opset_18_has_a_factor_a_group() -> None:
+    more = {"scale": random(2), "bias": random(2, seed=1), "num_groups": 2}
+    lowered(node_model("GroupNormalization", IMAGE, opset=18, **more), IMAGE)
+
+
 def test_layer_normalization_gives_its_mean_and_deviation() -> None:
     lowered(node_model("LayerNormalization", IMAGE, outputs=3, scale=random(9)), IMAGE)
 

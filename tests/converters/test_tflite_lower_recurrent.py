@@ -9,11 +9,13 @@ import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from edge_rai._native import check_tflite
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.targets.tflite import write
 from edge_rai_converters.targets.tflite.lower import lower
-from edge_rai_converters.targets.tflite.lower.recurrent import MOST_STEPS
+from edge_rai_converters.targets.tflite.lower.recurrent import MOST_PACKED, MOST_STEPS
 from support.lowering import Array, answers, lowered, model, node_model, operators, random
+from support.written import agrees
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 STEPS, ROWS, WIDTH, HIDDEN = 5, 2, 3, 4
@@ -120,6 +122,30 @@ def test_every_step_reads_the_same_weights() -> None:
     weights = sum(int(np.prod(tensor.dims)) for tensor in given.graph.initializer)
     kept = sum(int(np.prod(tensor.dims)) for tensor in lower(given).graph.initializer)
     assert kept < 2 * weights
+
+
+@pytest.mark.parametrize(
+    ("operator", "hidden", "steps", "more"),
+    [
+        ("LSTM", 128, 36, {}),
+        ("GRU", 128, 44, {"linear_before_reset": 1}),
+        ("GRU", 128, 44, {"direction": "reverse"}),
+        ("RNN", 256, 36, {}),
+    ],
+)
+def test_long_layer_reads_its_weights_where_they_are(
+    operator: str, hidden: int, steps: int, more: dict[str, Any]
+) -> None:
+    wide = GATES[operator] * hidden
+    weights = {"W": random(1, wide, WIDTH, seed=1), "R": random(1, wide, hidden, seed=2) / 16}
+    weights["B"] = random(1, 2 * wide, seed=3)
+    assert steps * weights["R"].nbytes > MOST_PACKED
+    for length in (steps, 3):
+        feed = {"x": random(length, 1, WIDTH)}
+        given = node_model(operator, feed, hidden_size=hidden, opset=17, outputs=2, **weights, **more)
+        found = agrees(given, feed)
+        check_tflite(found.written.model)
+        assert found.partitions >= length if length == steps else found.partitions == 1
 
 
 def test_longest_sequence_that_is_written_has_a_bound() -> None:

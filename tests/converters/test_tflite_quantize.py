@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_rai_converters.errors import MissingExtraError
 from edge_rai_converters.litert import LiteRTRunner
@@ -29,6 +29,7 @@ from edge_rai_converters.targets.tflite.structure import Structure
 from support.calibrating import answers, delicate, graph_model, material, two_convolutions
 from support.networks import Digits, digits_mlp
 
+FLOAT = TensorProto.FLOAT
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(400, 16)).astype(np.float32)
 KINDS = {
@@ -255,3 +256,56 @@ def test_missing_quantizer_is_one_sentence_with_the_remedy(
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ai-edge-quantizer==[\d.*]+'$"):
         apply([tflite_dynamic_int8()], written, material(digits.x_train[:10]))
+
+
+def test_constants_that_are_put_together_with_values_leave_the_rest_integers() -> None:
+    draw = np.random.default_rng(1)
+    constants = {
+        "w": draw.normal(size=(16, 8)).astype(np.float32),
+        "token": np.ones((1, 8), np.float32),
+        "v": draw.normal(size=(16, 4)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Concat", ["r", "token"], ["both"], axis=1),
+        helper.make_node("MatMul", ["both", "v"], ["y"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "token",
+        [value("x", FLOAT, [1, 16])],
+        [value("y", FLOAT, [1, 4])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = write(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)).model
+    found = apply([tflite_int16()], model, material(ROWS[:50]))
+    by_code = {entry.code: entry.outputs[0].dtype for entry in Structure(found).operators}
+    assert by_code["CONCATENATION"] == "FLOAT32"
+    assert quantization_of(found) == "static_int16"
+    gap = np.abs(scores(found, ROWS[:50]) - scores(model, ROWS[:50])).max()
+    assert gap <= 0.01 * np.abs(scores(model, ROWS[:50])).max()
+
+
+def test_steps_that_read_their_weights_in_place_stay_float_in_static_integers() -> None:
+    draw = np.random.default_rng(2)
+    weights = {"w": draw.normal(size=(1, 512, 4)), "r": draw.normal(size=(1, 512, 128)) / 16}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["t", "w", "r"], ["", "y"], hidden_size=128),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "steps",
+        [value("x", FLOAT, [1, 36, 4])],
+        [value("y", FLOAT, [1, 1, 128])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    model = write(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)).model
+    rows = draw.normal(size=(3, 36, 4)).astype(np.float32)
+    found = apply([tflite_int16()], model, material(rows))
+    stored = {entry.weights.dtype for entry in Structure(found).operators if entry.weights}
+    assert stored == {"INT8", "FLOAT32"}
+    assert np.abs(scores(found, rows) - scores(model, rows)).max() <= 0.02

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from edge_rai.errors import UnsupportedModelError
 from support.tflite_graphs import Nodes, compared
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
@@ -35,6 +36,25 @@ def test_every_mode_to_every_size_takes_the_places_that_onnx_takes(transformatio
         for mode in ("linear", "cubic"):
             nodes.add("Resize", "x", "", "", sizes, mode=mode, coordinate_transformation_mode=transformation)
     compared(nodes)
+
+
+def test_places_that_opset_11_takes_for_tensorflow_are_taken() -> None:
+    nodes = Nodes(x=drawn(1, 2, 5, 7))
+    nothing, modes = nodes.constant((), np.float32), {"coordinate_transformation_mode": "tf_half_pixel_for_nn"}
+    for scale in ((2, 3), (0.6, 0.5), (1, 1.7)):
+        scales = nodes.constant((1, 1, *scale), np.float32)
+        for rounding in ROUNDINGS:
+            nodes.add("Resize", "x", nothing, scales, mode="nearest", nearest_mode=rounding, **modes)
+        for mode in ("linear", "cubic"):
+            nodes.add("Resize", "x", nothing, scales, mode=mode, **modes)
+    compared(nodes, 11)
+
+
+def test_mode_that_is_none_is_refused_with_those_that_are() -> None:
+    nodes = Nodes(x=drawn(1, 2, 5, 7))
+    nodes.add("Resize", "x", "", "", nodes.constant((1, 2, 3, 3)), mode="bicubic")
+    with pytest.raises(UnsupportedModelError, match="Resize node 'Resize0': its mode is 'bicubic'; .* linear, cubic"):
+        compared(nodes)
 
 
 def test_scales_that_are_no_ratio_of_lengths_count_as_they_are_stated() -> None:

@@ -22,7 +22,7 @@ def test_scores_that_moved_to_one_side_get_a_threshold_between_the_classes() -> 
     refit = refit_threshold(SCORES, SCORES - 0.2, LABELS, apart, truth)
     assert (refit.before, refit.threshold, refit.kept) == (0.5, pytest.approx(0.3), True)
     assert (refit.right_before, refit.right_found, refit.rows) == (25, 30, 30)
-    assert str(refit) == "the threshold 0.3 replaces 0.5: 30 of 30 rows kept apart right, instead of 25"
+    assert str(refit) == ("of 30 calibration rows that had no part in finding it, 0.3 is right for 30, and 0.5 for 25")
 
 
 @pytest.mark.parametrize(("gained", "lost", "kept"), [(4, 0, False), (5, 0, True), (7, 1, True), (6, 1, False)])
@@ -37,13 +37,16 @@ def test_threshold_is_replaced_only_where_rows_kept_apart_say_so_beyond_chance(g
 def test_threshold_that_is_no_better_on_rows_kept_apart_is_not_used() -> None:
     refit = refit_threshold(SCORES, SCORES - 0.2, LABELS, SCORES, LABELS)
     assert (refit.threshold, refit.found, refit.kept) == (0.5, pytest.approx(0.3), False)
-    assert str(refit) == "the threshold 0.3 does not replace 0.5: 5 of 6 rows kept apart right, instead of 6"
+    assert str(refit) == (
+        "of 6 calibration rows that had no part in finding it, 0.3 is right for 5 and 0.5 for 6, which is no gain "
+        "beyond chance"
+    )
 
 
 def test_old_threshold_stays_where_no_other_is_better_on_the_calibration_rows() -> None:
     refit = refit_threshold(SCORES, SCORES, LABELS, SCORES, LABELS)
     assert (refit.threshold, refit.found, refit.kept) == (0.5, 0.5, False)
-    assert str(refit) == "the threshold 0.5 is the best on the calibration rows too"
+    assert str(refit) == "no other is right for more of the calibration rows than 0.5"
 
 
 def test_of_several_as_good_the_one_nearest_the_old_is_taken() -> None:

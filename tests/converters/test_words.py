@@ -18,3 +18,9 @@ def test_of_one_thing_there_is_no_plural() -> None:
 )
 def test_exception_without_words_is_called_by_its_type(error: ValueError, said: str) -> None:
     assert first_line(error) == said
+
+
+def test_what_others_say_is_kept_short_and_without_their_numbers() -> None:
+    assert first_line(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : no such kernel\nstack")) == "no such kernel"
+    assert first_line(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : ")) == "[ONNXRuntimeError] : 1 : FAIL :"
+    assert first_line(RuntimeError("x" * 5000)) == "x" * 300 + "..."

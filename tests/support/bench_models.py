@@ -33,8 +33,8 @@ def perceptron(path: Path, *widths: int) -> Path:
     return _saved(path, nodes, weights, [widths[0]], [widths[-1]])
 
 
-def convolutional(path: Path) -> Path:
-    """Four convolutions over images of 3x32x32, and ten shares."""
+def convolutional(path: Path, side: int = 32) -> Path:
+    """Four convolutions over images of 3 by `side` by `side`, and ten shares."""
     generator = np.random.default_rng(0)
     channels, nodes, weights, last = (3, 16, 32, 32, 32), [], [], "x"
     for i, (inside, outside) in enumerate(pairwise(channels)):
@@ -46,7 +46,7 @@ def convolutional(path: Path) -> Path:
     nodes.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
     nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
     nodes.append(helper.make_node("MatMul", ["flat", "w"], ["y"]))
-    return _saved(path, nodes, weights, [3, 32, 32], [10])
+    return _saved(path, nodes, weights, [3, side, side], [10])
 
 
 def measured(number: int, path: Path, seed: int, duration_s: float) -> Run:

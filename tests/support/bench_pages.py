@@ -70,7 +70,8 @@ def result_of(*scenarios: ScenarioResult, models: tuple[str, str] = MODELS) -> R
     looks = [{"at_s": at, **_look(2000 - at, 50.0 + at)} for at in (2, 4, 6)]
     machine = Machine(
         {"cpu": "A <processor>", "cores": 4, "virtual_machine": None, "system": "Linux", "python": "CPython 3.11",
-         "memory_bytes": 4_000_000_000, "container": False, "versions": {"numpy": "2.4"}, "environment": {}},
+         "memory_bytes": 4_000_000_000, "container": False, "versions": {"numpy": "2.4"},
+         "builds": {"edge-rai": "GNU 12.2.0 -O2"}, "environment": {}},
         _look(2000, 45.0),
         looks,
         _look(1900, 58.0),
@@ -110,7 +111,7 @@ def _facts(bytes_: int, right: float) -> dict[str, object]:
     sizes = {"bytes": 2 * bytes_, "model_bytes": bytes_}
     memory = {"resident_bytes": 5e7, "peak_bytes": 6e7, "allocations_per_call": None}
     return {
-        "file": {"path": "x", "runtime": "onnxruntime", **sizes, "sha256": "ab" * 32},
+        "file": {"path": "x", "runtime": "onnxruntime", "threads": 1, **sizes, "sha256": "ab" * 32},
         "accuracy": {"output": "y", "metric": "accuracy", **ends, "rows": 900, "rejected": 3},
         "per_call": {"rows": 1, "calls": 100, "cpu_ns": 5e5, **switches, "energy": {"meter": "RAPL", "joules": 0.002}},
         "cold_start": {"rounds": 5, **start, "total_ns": 8e7, **memory},

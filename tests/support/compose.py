@@ -59,4 +59,5 @@ def compose_full() -> bytes:
         builder.add_fallback(reasons=reasons, chain=chain)
     builder.add_state(**raw.STATE)
     builder.set_drift(**raw.DRIFT)
+    builder.set_events(**raw.EVENTS)
     return builder.write()

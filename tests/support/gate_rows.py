@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import date
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai_converters.gate import Predicted, Rows
+from edge_rai_converters.gate import GateReport, Predicted, Rows, judge, parse_gate_policy
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 SEXES = np.array(["F", "M"], object)
 GROUPS = np.array(list("ABCDE"), object)
+BY_SEX_AND_GROUP = """
+format_version = 1
+[margins]
+accuracy = 0.05
+[slice_margins]
+accuracy = 0.05
+[[slices]]
+by = ["sex"]
+[[slices]]
+by = ["sex", "group"]
+"""
 
 
 def people(generator: np.random.Generator, count: int) -> tuple[npt.NDArray[np.int64], Floats, dict[str, npt.NDArray]]:
@@ -49,3 +63,23 @@ def rows_of(
 def flipped(scores: Floats, chosen: Mask) -> Floats:
     """The scores, on the other side of one half in the chosen rows."""
     return np.where(chosen, 1 - scores, scores)
+
+
+def judged(rows: Rows, policy: str = BY_SEX_AND_GROUP) -> GateReport:
+    """By a policy, on a day on which no waiver has expired."""
+    return judge(rows, parse_gate_policy(policy), today=date(2026, 1, 1))
+
+
+def figures(report: GateReport, metric: str) -> dict[str, tuple[float, float]]:
+    """Of the original and the candidate, by slice."""
+    return {entry.slice: (entry.original, entry.candidate) for entry in report.measured if entry.metric == metric}
+
+
+@cache
+def noisy_people() -> tuple[Rows, GateReport]:
+    """3,000 people, and a candidate with some noise in its scores."""
+    generator = np.random.default_rng(0)
+    labels, before, columns = people(generator, 3000)
+    after = np.clip(before + generator.normal(0, 0.1, len(before)), 0.001, 0.999)
+    rows = rows_of(labels, before, after, columns)
+    return rows, judged(rows)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 GUARD_MAGIC, BATCH_MAGIC = b"ERAIGRD\n", b"ERAIBAT\n"
-LATEST = {GUARD_MAGIC: 3, BATCH_MAGIC: 2}
+LATEST = {GUARD_MAGIC: 4, BATCH_MAGIC: 2}
 HEADER = 24
 CODES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7}
 CODES |= {"string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16}
@@ -190,28 +190,37 @@ def drift_record(rule: dict[str, Any]) -> bytes:
     return record + struct.pack(f"<{len(rule['outside'])}Q", *rule["outside"])
 
 
+def events_record(rule: dict[str, Any]) -> bytes:
+    """Likewise of the rule of events."""
+    return struct.pack("<BII", 1, rule["keep"], rule["sample_one_in"]) + bytes(rule["forms"])
+
+
 def ending(
-    decision: bytes = b"\0", fallbacks: Sequence[bytes] = (), states: Sequence[bytes] = (), drift: bytes = b"\0"
+    decision: bytes = b"\0",
+    fallbacks: Sequence[bytes] = (),
+    states: Sequence[bytes] = (),
+    drift: bytes = b"\0",
+    events: bytes = b"\0",
 ) -> bytes:
     """What follows the outputs."""
     chains = bytes([len(fallbacks)]) + b"".join(fallbacks)
-    return decision + chains + bytes([len(states)]) + b"".join(states) + drift
+    return decision + chains + bytes([len(states)]) + b"".join(states) + drift + events
 
 
-def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(4)) -> bytes:
+def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(5)) -> bytes:
     """Records, and what `end` makes after them: nothing unless given."""
     return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs) + end
 
 
 def guard(
-    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes | None = None, version: int = 3
+    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes | None = None, version: int = 4
 ) -> bytes:
     """A whole guard program of these records; without an end, one that says of each thing that there is none."""
-    nothing = bytes({1: 0, 2: 3}.get(version, 4))
+    nothing = bytes({1: 0, 2: 3, 3: 4}.get(version, 5))
     return frame(GUARD_MAGIC, body(inputs, outputs, batched, nothing if end is None else end), version)
 
 
-def sound_guard(version: int = 3) -> bytes:
+def sound_guard(version: int = 4) -> bytes:
     """Two inputs (one of rank 0 axis beyond the rows), three features and two outputs."""
     other = {**INPUT, "name": "z", "shape": (None,), "max_shape": (9,), "feature_axis": None, "flag_range": False}
     floats = {"name": "p", "dtype": "float32", "shape": (None,), "finite": True, "default": None}
@@ -287,6 +296,8 @@ DRIFT: dict[str, Any] = {
     "strides": (5, 0, 0, 0),
     "outside": (0, 0, 0, 0),
 }
+# A bin and a hash; of strings that are several a row, and of a state, nothing.
+EVENTS: dict[str, Any] = {"keep": 300, "sample_one_in": 7, "forms": (1, 2, 0, 0)}
 STATE: dict[str, Any] = {"input": "h", "output": "next h", "row_axis": 0}
 # Reason codes, none of them for any; sources.
 FALLBACKS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((22, 29), (1, 2, 3, 4, 5)), ((), (4,))]
@@ -320,6 +331,7 @@ def full_guard(batched: int = 1, decision: dict[str, Any] | None = DECISION) -> 
             [fallback_record(sum(1 << code for code in codes) or 2**64 - 1, chain) for codes, chain in FALLBACKS],
             [state_record(STATE)],
             drift_record(DRIFT),
+            events_record(EVENTS),
         ),
     )
 

@@ -251,7 +251,8 @@ def judge_values(cell: Row, present: list[int], numbers: list[float]) -> Iterato
         for k in first([k for k in present if cell.values[k] not in known]):
             yield cell.find(ReasonCode.CATEGORY, k, cell.values[k], NAN)
     if feature.integral:
-        broken = [k for k, number in zip(present, numbers, strict=True) if number != np.trunc(number)]
+        with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+            broken = [k for k, number in zip(present, numbers, strict=True) if number != np.trunc(number)]
         for k in first(broken):
             yield cell.find(ReasonCode.NOT_INTEGRAL, k, cell.values[k], NAN)
     if feature.clipped is not None:

@@ -37,6 +37,29 @@ def save_network(path: Path) -> Path:
     )
 
 
+def save_restorer(path: Path) -> Path:
+    """[N,3,224,224] "image" to "restored" of the same shape, through 8 channels of random weights."""
+    generator = np.random.default_rng(0)
+    kernels = {
+        name: generator.normal(size=(made, read, 3, 3)).astype(np.float32) / np.float32(9 * read) ** 0.5
+        for name, made, read in (("first", 8, 3), ("second", 3, 8))
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "first"], ["seen"], pads=[1] * 4),
+        helper.make_node("Relu", ["seen"], ["bent"]),
+        helper.make_node("Conv", ["bent", "second"], ["restored"], pads=[1] * 4),
+    ]
+    shape = ["N", 3, SIDE, SIDE]
+    return save(path, nodes, [("image", FLOAT, shape)], [("restored", FLOAT, shape)], kernels)
+
+
+def save_levels(path: Path, count: int) -> Path:
+    """(count, 3, 224, 224) "image" as .npz, each channel of one random level."""
+    levels = np.random.default_rng(0).integers(0, 255, size=(count, 3, 1, 1)).astype(np.uint8)
+    np.savez_compressed(path, image=np.broadcast_to(levels, (count, 3, SIDE, SIDE)))
+    return path
+
+
 def save_array(path: Path, count: int, dtype: type[np.generic] = np.float32) -> Path:
     """(count, 3, 224, 224) random pixels as .npy."""
     generator = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,15 @@ def through_two_kernels(*, both: bool) -> bytes:
         axis = graph.tensor("axis", (1,), "int32", values=np.array([1], np.int32))
         graph.operator("REVERSE_V2", (h, axis), (y,), "ReverseV2Options")
     return write(graph.edges((x,), (y,)).model)
+
+
+def doubled(times: int) -> bytes:
+    """float32 x (rows, 3) to y, doubled so many times, each by an ADD."""
+    graph = Graph()
+    tensors = [graph.tensor(name, (1, 3), free=(-1, 3)) for name in ("x", *(f"h{i}" for i in range(1, times)), "y")]
+    for given, made in pairwise(tensors):
+        graph.operator("ADD", (given, given), (made,), "AddOptions")
+    return write(graph.edges(tensors[:1], tensors[-1:]).model)
 
 
 def named_alike() -> bytes:

@@ -1,12 +1,13 @@
 """MLPerf's LoadGen driving a call through its Python binding, and the same queries timed by the bench's clock.
 
-Timed is the system under test, up to the moment before it tells LoadGen that the answer is there. What LoadGen's
-latency has beyond that is its binding's way to our function and back, which a system that does nothing shows.
+Timed is the call alone. What LoadGen's latency has beyond that is its binding's way to our function and back, which a
+system that does nothing shows.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -49,19 +50,20 @@ def single_stream(call: Callable[[int], object], folder: Path, *, duration_ms: i
     """
     loadgen = import_module("mlperf_loadgen")
     complete, response = loadgen.QuerySamplesComplete, loadgen.QuerySampleResponse
-    recorder = _Recorder()
+    now_ns, times = SystemClock.now_ns, array("q")
 
     def answer(ids: list[int], samples: list[int]) -> None:
-        began = recorder.now_ns()
+        began = now_ns()
         call(samples[0])
-        answered = [response(ids[0], 0, 0)]
-        recorder.note(began)
-        complete(answered)
+        ended = now_ns()
+        complete([response(ids[0], 0, 0)])
+        times.append(began)
+        times.append(ended)
 
     settings = _settings(loadgen, "SingleStream", duration_ms)
     settings.single_stream_expected_latency_ns = round(usual_ns)
     settings.min_query_count = 100
-    return Driven(_run(loadgen, answer, settings, folder), recorder.series(1))
+    return Driven(_run(loadgen, answer, settings, folder), _series(times, 1))
 
 
 def offline(call: Callable[[int], object], rows: int, folder: Path, *, duration_ms: int, rows_per_s: float) -> Driven:
@@ -76,35 +78,26 @@ def offline(call: Callable[[int], object], rows: int, folder: Path, *, duration_
     """
     loadgen = import_module("mlperf_loadgen")
     complete, response = loadgen.QuerySamplesComplete, loadgen.QuerySampleResponse
-    recorder = _Recorder()
+    now_ns, times = SystemClock.now_ns, array("q")
 
     def answer(ids: list[int], _: list[int]) -> None:
         for first in range(0, len(ids), rows):
-            began = recorder.now_ns()
+            began = now_ns()
             call(first // rows)
+            ended = now_ns()
             complete([response(number, 0, 0) for number in ids[first : first + rows]])
-            recorder.note(began)
+            times.append(began)
+            times.append(ended)
 
     settings = _settings(loadgen, "Offline", duration_ms)
     settings.offline_expected_qps = rows_per_s
-    return Driven(_run(loadgen, answer, settings, folder), recorder.series(rows))
+    return Driven(_run(loadgen, answer, settings, folder), _series(times, rows))
 
 
-class _Recorder:
-    """When queries began and ended."""
-
-    now_ns = staticmethod(SystemClock.now_ns)
-
-    def __init__(self) -> None:
-        self._times: list[int] = []
-
-    def note(self, began_ns: int) -> None:
-        ended_ns = self.now_ns()
-        self._times += (began_ns, ended_ns)
-
-    def series(self, rows: int) -> Series:
-        began, ended = np.array(self._times, np.int64).reshape(-1, 2).T
-        return Series("LoadGen's", rows, np.zeros(len(began), np.int32), began, began, ended)
+def _series(times: array[int], rows: int) -> Series:
+    """Of moments when queries began and ended, in turn."""
+    began, ended = np.array(times, np.int64).reshape(-1, 2).T
+    return Series("LoadGen's", rows, np.zeros(len(began), np.int32), began, began, ended)
 
 
 def _settings(loadgen: Any, scenario: str, duration_ms: int) -> Any:

@@ -285,9 +285,9 @@ def train(network: Layer, x: Array, y: Array, *, epochs: int, seed: int, rate: f
                 parameter.step(now, count)
 
 
-def digits_cnn(seed: int) -> Digits:
+def digits_cnn(seed: int, epochs: int = 20) -> Digits:
     """74 thousand parameters: "x" (N, 1, 8, 8), a strided, a residual, a depthwise and a 1x1 convolution, "scores"."""
-    return _copied(_digits_cnn(seed))
+    return _copied(_digits_cnn(seed, epochs))
 
 
 def digits_separable(seed: int) -> Digits:
@@ -301,7 +301,7 @@ def digits_mlp(seed: int) -> Digits:
 
 
 @cache
-def _digits_cnn(seed: int) -> Digits:
+def _digits_cnn(seed: int, epochs: int) -> Digits:
     rng = np.random.default_rng(seed)
     network = Chain(
         *(Conv(rng, 1, 32, 3), BatchNorm(32), Relu()),
@@ -312,7 +312,7 @@ def _digits_cnn(seed: int) -> Digits:
         *(Mean(), Linear(rng, 128, 64), Relu(), Linear(rng, 64, 10)),
     )
     x_train, x_test, y_train, y_test = _split(seed)
-    train(network, x_train.reshape(-1, 8, 8, 1), y_train, epochs=20, seed=seed)
+    train(network, x_train.reshape(-1, 8, 8, 1), y_train, epochs=epochs, seed=seed)
     graph = Graph()
     model = graph.model((1, 8, 8), network.write(graph, "x"), 10)
     return Digits(model, x_train.reshape(-1, 1, 8, 8), y_train, x_test.reshape(-1, 1, 8, 8), y_test)

@@ -93,8 +93,8 @@ def command_line(*arguments: str | Path) -> list[str]:
 class CollectorProcess:
     """`edge-rai collect` in a child process, which runs `prelude` (Python) first."""
 
-    def __init__(self, store: Path, *, log: Path | None = None, prelude: str = "") -> None:
-        command = command_line("collect", "--listen", "127.0.0.1:0", "--store", store, "--json")
+    def __init__(self, store: Path, *options: str | Path, log: Path | None = None, prelude: str = "") -> None:
+        command = command_line("collect", "--listen", "127.0.0.1:0", "--store", store, "--json", *options)
         command[2] = _INSTALLED + prelude + _MAIN
         with ExitStack() as stack:
             errors = stack.enter_context(log.open("w")) if log else None

@@ -22,7 +22,7 @@ OUTCOMES = ("agrees", "refused", "wrong", "crashed")
 # Of a float output's scale; integers and booleans are equal or wrong.
 TOLERANCE = 1e-5
 # Cases a child.
-BATCH = 200
+BATCH = 300
 
 
 class Outcome(NamedTuple):

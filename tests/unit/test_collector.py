@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -21,8 +22,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
 
 from edge_rai.errors import StoreError
-from edge_rai.fleet.collector import LARGEST_REQUEST_BYTES, listen
-from edge_rai.fleet.decode import MalformedRequestError, decode
+from edge_rai.fleet.decode import Batch, Refusal, decode
+from edge_rai.fleet.ingest import LARGEST_REQUEST_BYTES
+from edge_rai.fleet.server import listen
 from edge_rai.fleet.store import FILE_NAME, Outcome, Store
 from edge_rai.telemetry import otlp
 from support.telemetry import GZIP, PROTOBUF, CollectorProcess, command_line, post, request, snapshot
@@ -36,6 +38,10 @@ def stored(directory: Path) -> list[tuple[int, int]]:
 def dump(directory: Path) -> list[str]:
     with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
         return list(connection.iterdump())
+
+
+def decoded(body: bytes) -> tuple[list[tuple[Batch, int]], list[Refusal]]:
+    return decode(ExportMetricsServiceRequest.FromString(body))
 
 
 def answer(reply: tuple[int, object, bytes]) -> otlp.Answer:
@@ -123,7 +129,7 @@ def test_empty_request_is_a_success(shared: Shared) -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b"{}", {"Content-Type": "application/json"}, 415),
+        (b"{}", {"Content-Type": "text/html"}, 415),
         (b"", {}, 415),
         (b"", {**PROTOBUF, "Content-Encoding": "br"}, 415),
         (b"junk", PROTOBUF, 400),
@@ -133,7 +139,7 @@ def test_empty_request_is_a_success(shared: Shared) -> None:
         (otlp.compress(bytes(LARGEST_REQUEST_BYTES + 1)), GZIP, 413),
         (bytes(LARGEST_REQUEST_BYTES + 1), PROTOBUF, 413),
     ],
-    ids=["json", "untyped", "brotli", "junk", "junk gzip", "cut gzip", "two members", "bomb", "long"],
+    ids=["html", "untyped", "brotli", "junk", "junk gzip", "cut gzip", "two members", "bomb", "long"],
 )
 def test_unfit_request_gets_its_status_with_a_reason(
     shared: Shared, body: bytes, headers: dict[str, str], status: int
@@ -268,7 +274,7 @@ def changed(change: str) -> bytes:
     ],
 )
 def test_batch_that_no_device_sends_is_refused_with_a_short_reason(change: str) -> None:
-    batches, refusals = decode(changed(change))
+    batches, refusals = decoded(changed(change))
     assert batches == []
     assert len(refusals) == 1
     assert 0 < len(refusals[0].message) < 1000
@@ -283,8 +289,8 @@ def test_corrupt_request_is_malformed_or_refused_or_storable(
     for place, byte in flips:
         body[place % len(body)] = byte
     try:
-        batches, _ = decode(bytes(body))
-    except MalformedRequestError:
+        batches, _ = decoded(bytes(body))
+    except DecodeError:
         return
     with closing(Store(tmp_path_factory.getbasetemp() / "fuzzed")) as store:
         store.add([batch for batch, _ in batches], 0)
@@ -297,12 +303,12 @@ def test_metric_of_a_newer_device_is_counted_and_left() -> None:
     newer.gauge.data_points.add(as_int=3)
     (points,) = (pair.value for pair in scope_metrics.scope.attributes if pair.key == "edge.points")
     points.int_value += 1
-    batches, refusals = decode(message.SerializeToString())
+    batches, refusals = decoded(message.SerializeToString())
     assert (len(batches), refusals) == (1, [])
 
 
 def test_batches_of_one_call_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
-    batches = [batch for batch, _ in decode(request(snapshot(0), snapshot(1)))[0]]
+    batches = [batch for batch, _ in decoded(request(snapshot(0), snapshot(1)))[0]]
     batches[1].calls = "many"  # type: ignore[assignment]  # STRICT tables refuse it
     with closing(Store(tmp_path)) as store:
         with pytest.raises(StoreError, match="cannot be written"):
@@ -322,7 +328,7 @@ def test_batch_whose_parts_a_relay_reordered_is_the_same_batch(tmp_path: Path) -
     reordered = list(reversed([Metric.FromString(metric.SerializeToString()) for metric in metrics]))
     del metrics[:]
     metrics.extend(reordered)
-    first, second = (decode(body)[0][0][0] for body in (request(snapshot()), message.SerializeToString()))
+    first, second = (decoded(body)[0][0][0] for body in (request(snapshot()), message.SerializeToString()))
     with closing(Store(tmp_path)) as store:
         assert store.add([first, second], 0) == [Outcome.STORED, Outcome.DUPLICATE]
 
@@ -331,7 +337,7 @@ def test_newer_store_and_strange_file_are_refused(tmp_path: Path) -> None:
     Store(tmp_path / "newer").close()
     with closing(sqlite3.connect(tmp_path / "newer" / FILE_NAME)) as connection:
         connection.execute("PRAGMA user_version = 999")
-    with pytest.raises(StoreError, match="schema version 999, this build understands 1"):
+    with pytest.raises(StoreError, match="schema version 999, this build understands 2"):
         Store(tmp_path / "newer")
     (tmp_path / "other").mkdir()
     with closing(sqlite3.connect(tmp_path / "other" / FILE_NAME)) as connection:
@@ -427,7 +433,7 @@ def test_missing_package_is_named_with_exit_code_3(tmp_path: Path) -> None:
     command[2] = f"import sys; sys.modules['uvicorn'] = None; {command[2]}"
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 3
-    assert "edge-rai collect needs uvicorn: pip install uvicorn\n" in done.stderr
+    assert "edge-rai collect needs uvicorn: pip install 'edge-rai[fleet]'\n" in done.stderr
 
 
 def test_feature_name_as_long_as_a_guard_program_may_hold_is_taken() -> None:
@@ -439,7 +445,7 @@ def test_feature_name_as_long_as_a_guard_program_may_hold_is_taken() -> None:
             for pair in (pair for point in kind.data_points for pair in getattr(point, "attributes", ())):
                 if pair.value.string_value == "radius":
                     pair.value.string_value = name
-        batches, refusals = decode(message.SerializeToString())
+        batches, refusals = decoded(message.SerializeToString())
         assert (len(batches), len(refusals)) == ((1, 0) if taken else (0, 1))
         assert taken or "has 1025 bytes; allowed are 1 to 1024" in refusals[0].message
 
@@ -447,7 +453,7 @@ def test_feature_name_as_long_as_a_guard_program_may_hold_is_taken() -> None:
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/metrics HTTP/1.1\r\nHost:"], ids=["silent", "half a header"])
 @pytest.mark.parametrize("requests", [0, 1])
 def test_connection_without_a_request_is_closed_after_a_while(tmp_path: Path, requests: int, sent: bytes) -> None:
-    prelude = "import edge_rai.fleet.collector as c; c._HEADERS_TIMEOUT_S = 0.3; "
+    prelude = "import edge_rai.fleet.server as c; c._HEADERS_TIMEOUT_S = 0.3; "
     with CollectorProcess(tmp_path, prelude=prelude) as collector:
         host, port = collector.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=4) as connection:
@@ -460,7 +466,7 @@ def test_connection_without_a_request_is_closed_after_a_while(tmp_path: Path, re
 
 
 def test_request_that_takes_longer_than_headers_may_is_finished(tmp_path: Path) -> None:
-    prelude = "import edge_rai.fleet.collector as c; c._HEADERS_TIMEOUT_S = 0.2; "
+    prelude = "import edge_rai.fleet.server as c; c._HEADERS_TIMEOUT_S = 0.2; "
     with CollectorProcess(tmp_path, prelude=prelude) as collector:
         host, port = collector.url.removeprefix("http://").split(":")
         body = request(snapshot(900))

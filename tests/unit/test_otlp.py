@@ -45,7 +45,7 @@ def test_identity_travels_in_resource_and_scope() -> None:
     assert about == {
         "service.name": "edge_rai",
         "service.instance.id": "00112233-4455-6677-8899-aabbccddeeff",
-        "edge.model.digest": "ab" * 32,
+        "artifact.hash": "ab" * 32,
         "edge.guard.digest": "cd" * 32,
     }
     scope = resource_metrics.scope_metrics[0].scope
@@ -180,7 +180,7 @@ def test_collector_reads_exactly_what_the_device_counted(
         sequence=identity[1],
         features=(FeatureCounts(counts(bins), 3, z_sum, 17), *snapshot().features[1:]),
     )
-    [(batch, points)], refusals = decode(body)
+    [(batch, points)], refusals = decode(ExportMetricsServiceRequest.FromString(body))
     assert refusals == []
     assert points == sum(map(otlp.count_points, scope_of(body).metrics))
     assert (batch.instance, batch.epoch, batch.sequence) == (INSTANCE, *identity)
@@ -220,4 +220,4 @@ def test_what_expired_and_the_windows_of_a_merged_batch_are_told() -> None:
     about = {pair.key: pair.value.string_value for pair in scope_of(body).scope.attributes}
     assert about["edge.windows"] == "7:0+3 9:4+1"
     assert "edge.windows" not in {pair.key for pair in scope_of(encode()).scope.attributes}
-    assert decode(body)[1] == []  # our collector takes it
+    assert decode(ExportMetricsServiceRequest.FromString(body))[1] == []  # our collector takes it

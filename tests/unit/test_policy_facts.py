@@ -197,7 +197,7 @@ def test_every_rule_of_the_manual_has_words() -> None:
     for word in ("whole numbers", "never goes back", "the same", "review queue", "CPUExecutionProvider", "hysteresis"):
         assert word in said or any(word == row[0] for table in policy_tables(policy) for row in table.rows), word
     titles = [table.title for table in policy_tables(policy)]
-    assert titles[-2:] == ["Recurrent states", "Drift"]
+    assert titles[-2:] == ["Drift", "Events"]
     assert not {"Input state", "Output next state"} & set(titles), "of states no rule of tensors is looked at"
 
 

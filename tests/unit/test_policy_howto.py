@@ -20,7 +20,8 @@ INPUT = '[[inputs]]\nname = "x"\ndtype = "float32"\nshape = [-1, 1]\nmax_shape =
 INPUT += 'features = [{ name = "x" }]\n'
 OUTPUT = '[[outputs]]\nname = "y"\ndtype = "float32"\nshape = [-1, 1]\n'
 WRITTEN = ("Policy", "InputRule", "FeatureRule", "OutputRule", "Missing", "Clipped", "Age", "Distance", "Decision",
-           "LastGood", "Hysteresis", "CircuitBreaker", "RateLimit", "FallbackRule", "StateRule", "Drift")  # fmt: skip
+           "LastGood", "Hysteresis", "CircuitBreaker", "RateLimit", "FallbackRule", "StateRule", "Drift",
+           "Events")  # fmt: skip
 
 
 def test_every_class_of_rules_is_covered() -> None:

@@ -27,7 +27,7 @@ def test_library_writes_every_kind_of_record_as_the_document_says() -> None:
     assert compose_full() == compose_full()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_program_of_the_document_reads_as_its_rules(version: int) -> None:
     program = GuardProgram(raw.sound_guard(version))
     assert program.batched
@@ -120,6 +120,11 @@ HEADER_FAULTS = {
         end=bytes(3)
         + raw.drift_record({**raw.DRIFT, "average_run_length": 99.0, "strides": (1, 0), "outside": (0, 0)}),
     ),
+    "a rule of events neither there nor not": guard([X], [Y], end=bytes(4) + b"\2"),
+    "forms beyond the file": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "forms": (1,)})),
+    "no room for events": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "keep": 0, "forms": (0, 0)})),
+    "a form that no rule has": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "forms": (4, 0)})),
+    "a bucket without a reference": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "forms": (0, 1)})),
     "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(5)),
     "check 19": checked((19, {"verdict": 2, "low": 0.0})),
     "check 65535": checked((65535, {"verdict": 2, "low": 0.0})),
@@ -132,15 +137,16 @@ HEADER_FAULTS = {
 @pytest.mark.parametrize("data", HEADER_FAULTS.values(), ids=HEADER_FAULTS.keys())
 def test_malformed_program_is_refused(data: bytes) -> None:
     with pytest.raises(
-        BundleError, match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: |drift: "
+        BundleError,
+        match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: |drift: |events: ",
     ):
         GuardProgram(data)
 
 
 def test_newer_program_is_refused_saying_so() -> None:
-    for version in (4, 2**32 - 1):
+    for version in (5, 2**32 - 1):
         newer = frame(GUARD_MAGIC, b"what later versions hold", version=version)
-        with pytest.raises(BundleError, match=f"format version {version}; this build understands up to 3: update"):
+        with pytest.raises(BundleError, match=f"format version {version}; this build understands up to 4: update"):
             GuardProgram(newer)
 
 
@@ -150,7 +156,7 @@ def meaning(program: GuardProgram) -> Any:
     return program.batched, program.inputs, program.outputs, features
 
 
-PROGRAMS = {f"version {version}": raw.sound_guard(version) for version in (1, 2, 3)} | {
+PROGRAMS = {f"version {version}": raw.sound_guard(version) for version in (1, 2, 3, 4)} | {
     "every record": raw.full_guard()
 }
 each_program = pytest.mark.parametrize("data", PROGRAMS.values(), ids=PROGRAMS.keys())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -109,6 +110,82 @@ def test_calls_of_every_type_that_numpy_knows_are_usual(tmp_path: Path, name: st
         assert session.written == 1
 
 
+def labels(path: Path, *more: onnx.NodeProto) -> Path:
+    """float32 x (N, 2) to label, the text of the greater one's place, "score" as it came, and what else there is."""
+    nodes = [
+        helper.make_node("Identity", ["x"], ["score"]),
+        helper.make_node("ArgMax", ["x"], ["at"], axis=1, keepdims=0),
+        helper.make_node(
+            "LabelEncoder", ["at"], ["label"], domain="ai.onnx.ml", keys_int64s=[0, 1], values_strings=TEXTS
+        ),
+        *more,
+    ]
+    maps = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, []))
+    kinds = {"maps": helper.make_sequence_type_proto(maps)}
+    kinds["parts"] = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, None))
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
+        helper.make_tensor_value_info("score", FLOAT, ["N", 2]),
+        *(helper.make_value_info(node.output[0], kinds[node.output[0]]) for node in more),
+    ]
+    given = [helper.make_tensor_value_info("x", FLOAT, ["N", 2])]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    graph = helper.make_graph(nodes, "labels", given, outputs)
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+TEXTS = ["", "né 否"]
+PAIRS = np.array([[1, 0], [0, 1], [3, 2]], np.float32)
+
+
+def test_calls_with_texts_lists_and_maps_in_their_answers_are_usual(tmp_path: Path) -> None:
+    zipped = helper.make_node("ZipMap", ["x"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["a", "ß"])
+    model = labels(tmp_path / "m.onnx", zipped)
+    with Counting(str(model), threads=1) as session:
+        for rows in (PAIRS, PAIRS[:, ::-1].copy(), PAIRS + 1):
+            outputs = session.predict(rows).outputs
+            assert list(outputs) == ["label", "score", "maps"]
+            right = reference_run(model, {"x": rows})
+            label = outputs["label"]
+            assert (type(label), label.dtype, label.shape) == (np.ndarray, object, (3,))
+            assert label.tolist() == right["label"].tolist() == [TEXTS[place] for place in rows.argmax(axis=1)]
+            assert outputs["score"].tolist() == rows.tolist()
+            assert outputs["maps"] == right["maps"] == [{"a": one, "ß": other} for one, other in rows.tolist()]
+        assert session.written == 1
+        assert session.predict(PAIRS[:2]).outputs["label"].tolist() == ["", "né 否"]
+
+
+def test_lists_of_arrays_are_read_in_python_within_usual_calls(tmp_path: Path) -> None:
+    split = helper.make_node("SplitToSequence", ["x"], ["parts"], axis=0, keepdims=0)
+    with Counting(str(labels(tmp_path / "m.onnx", split)), threads=1) as session:
+        for rows in (PAIRS, PAIRS + 1, PAIRS + 2):
+            assert [part.tolist() for part in session.predict(rows).outputs["parts"]] == rows.tolist()
+        assert session.written == 1
+
+
+def test_answers_of_nothing_but_maps_are_usual(tmp_path: Path) -> None:
+    zipped = helper.make_node("ZipMap", ["x"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["a", "b"])
+    model = onnx.load(labels(tmp_path / "m.onnx", zipped))
+    del model.graph.output[:2], model.graph.node[:3]
+    onnx.save(model, tmp_path / "m.onnx")
+    with Counting(str(tmp_path / "m.onnx"), threads=1) as session:
+        for rows in (PAIRS, PAIRS + 1):
+            answer = session.predict(rows)
+            assert answer.verdict is Verdict.ACCEPT
+            assert answer.outputs["maps"] == [{"a": one, "b": other} for one, other in rows.tolist()]
+        assert session.written == 1
+
+
+def test_texts_that_are_no_utf_8_are_shown_with_replacements(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    kinds = [("x", TensorProto.STRING, ["N"])], [("y", TensorProto.STRING, ["N"])]
+    with load(save(tmp_path / "m.onnx", [node], *kinds)) as session:
+        given = np.array([b"a\xffb", b"", "né\0".encode()], object)
+        assert session.predict(given).outputs["y"].tolist() == ["a�b", "", "né\0"]
+        assert session.predict(given[:, np.newaxis][:0, 0]).outputs["y"].tolist() == []
+
+
 def test_calls_with_a_key_leave_the_usual_call_usual(linear_bundle: Path) -> None:
     with Counting(str(linear_bundle), threads=1) as session:
         for call in range(3):
@@ -171,16 +248,21 @@ def test_bound_method_keeps_the_session_and_nothing_else_does(linear_bundle: Pat
         gc.enable()
 
 
-def test_calls_leave_nothing_behind(session: Session) -> None:
-    bad = ROWS.copy()
+@pytest.mark.parametrize("texts", [False, True])
+def test_calls_leave_nothing_behind(session: Session, tmp_path: Path, texts: bool) -> None:
+    rows = PAIRS if texts else ROWS
+    if texts:
+        zipped = helper.make_node("ZipMap", ["x"], ["maps"], domain="ai.onnx.ml", classlabels_strings=["a", "ß"])
+        session = load(labels(tmp_path / "m.onnx", zipped))
+    bad = rows.copy()
     bad[0] = np.nan
-    kept = (ROWS, bad, np.dtype(np.float32), Answer, session)
+    kept = (rows, bad, np.dtype(np.float32), np.dtype(object), Answer, session)
 
     def count() -> tuple[list[int], int]:
         for _ in range(1000):
-            session.predict(ROWS)
+            session.predict(rows)
             session.predict(bad)
-            session.predict(inputs=ROWS)
+            session.predict(inputs=rows)
         gc.collect()
         return [sys.getrefcount(one) for one in kept], sys.getallocatedblocks()
 

@@ -56,12 +56,12 @@ def find_classes(material: Material, labels: Coded) -> Iterator[Finding]:
     lost = np.flatnonzero(labels.codes < 0)
     if lost.size:
         told = material.name_rows(lost[:_TOLD])
+        tied = ", or with two given as often" * (len(material.labels) > 1)
         yield Finding(
             "missing_labels",
             "warning",
-            f"rows without a label, or with two given as often: {counted(len(lost), len(material))}: "
-            f"{listed(told, of=len(lost))}",
-            "Label them, or leave them out: convert wants a class for every row",
+            f"rows without a label{tied}: {counted(len(lost), len(material))}: {listed(told, of=len(lost))}",
+            "Label them if you can: convert judges by rows with a label, and lets the others calibrate only",
             {"rows": len(lost), "places": told},
         )
     counts = labels.counts()

@@ -95,9 +95,11 @@ def of_dataset(
 
 
 def _class_names(data: Dataset, index: Index) -> Array:
-    """(n,) labels as people gave them: text, where the classes have names."""
-    labels = np.asarray(data.labels)[index]
-    return _plain(labels) if data.class_names is None else np.array(data.class_names, object)[labels]
+    """(n,) labels as people gave them: text, where the classes have names; NaN for a missing one."""
+    labels, there = np.asarray(data.labels)[index], data.labelled[index]
+    if data.class_names is None:
+        return np.where(there, labels, np.nan)
+    return np.array([*data.class_names, np.nan], object)[np.where(there, labels, -1)]
 
 
 def _columns(data: Dataset, rows: StoredRows) -> tuple[str, ...] | None:

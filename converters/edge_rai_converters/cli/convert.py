@@ -38,6 +38,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="a simpler model of the same inputs and outputs that answers rejected rows",
     )
     _add_compression(parser)
+    parser.add_argument(
+        "--risk",
+        metavar="risk.toml",
+        help="what the model is for, what it can do to people, what may change; makes documents mandatory",
+    )
+    parser.add_argument("--datasheet", metavar="datasheet.toml", help="where the data come from; makes datasheet.md")
     parser.add_argument("--name", help="name of the bundle (default: that of the output)")
     parser.add_argument("-o", "--output", required=True, metavar="OUT.erai", help="a file NAME.erai, or a directory")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -135,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
             max_drop=args.max_drop,
             gate=args.gate,
             groups=args.groups,
+            risk=args.risk,
+            datasheet=args.datasheet,
             budget_ms=args.budget_ms,
             budget_bytes=args.budget_bytes,
             target=args.target,

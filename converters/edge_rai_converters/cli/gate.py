@@ -20,6 +20,11 @@ _MODEL = "an .onnx or .tflite file, a bundle, or another file that convert takes
 # Their exit statuses are about the machine; all others would be taken for a verdict.
 _ELSEWHERE = (RuntimeMissingError, ModuleNotFoundError, UnreadableError, FileNotFoundError)
 _MOST_SHOWN, _MOST_PASSING = 40, 12
+# What is said of keys beside the cells, and what comes before it.
+_FURTHER = {
+    "certificate": "certificate: ", "robustness": "robustness: ", "shift": "shift: ", "audit_queue": "audit: ",
+    "leads": "",
+}  # fmt: skip
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,6 +46,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help=".csv, .parquet or .npz with the columns that the policy names (default: the data)",
     )
     parser.add_argument("--junit", metavar="FILE", help="receives the cells as JUnit's XML")
+    parser.add_argument("--html", metavar="FILE", help="receives the report as a page")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, as it is in evidence/gate.json")
     parser.set_defaults(run=run)
 
@@ -49,10 +55,12 @@ def run(args: argparse.Namespace) -> int:
     """Judges and prints the cells, the worst first."""
     from edge_rai_converters.cli.report import Stages
     from edge_rai_converters.gate import gate, junit
+    from edge_rai_converters.gate_page.document import gate_page
 
     # Before anything is looked at: a look at sealed data is spent, whatever becomes of its report.
-    if args.junit:
-        _check_writable(Path(args.junit))
+    for file, what in ((args.junit, "JUnit's XML"), (args.html, "the page")):
+        if file:
+            _check_writable(Path(file), what)
     try:
         with Stages("gate") as stages:
             report = gate(
@@ -76,14 +84,16 @@ def run(args: argparse.Namespace) -> int:
         _print(report)
     if args.junit:
         Path(args.junit).write_bytes(junit(report))
+    if args.html:
+        Path(args.html).write_bytes(gate_page(report.as_json()))
     return int(not report.passed)
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(path: Path, what: str) -> None:
     if not path.exists():
         check_parent(path)
     elif path.is_dir() or not os.access(path, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: expected the name of a file for JUnit's XML")
+        raise PermissionError(f"{path} cannot be written: expected the name of a file for {what}")
 
 
 def _print(report: GateReport) -> None:
@@ -96,6 +106,9 @@ def _print(report: GateReport) -> None:
         print(f"and {hidden} more that do not pass; --json has all of them")
     if report.passed:
         _print_passing(passing)
+    for name, lead in _FURTHER.items():
+        for said in (report.further.get(name) or {}).get("sentences", ()):
+            print(f"{lead}{said}.")
     for note in report.notes:
         print(f"note: {note}.")
     attempt = report.facts["attempt"]

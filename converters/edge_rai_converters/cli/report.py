@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -17,10 +19,19 @@ if TYPE_CHECKING:
     from edge_rai_converters.compare import Comparison
     from edge_rai_converters.conversion import ConversionReport
     from edge_rai_converters.distance import DistanceReport
+    from edge_rai_converters.refit import Rethreshold
 
 _BAR = 24
 _SHOWN = 20
 _REDRAW_S = 0.1
+# What notes of the passes are of, where the topic alone does not say it.
+_TOPICS = {
+    "edges": "its inputs and outputs are integers",
+    "float_layers": "layers left in float, as int8 would change too many answers",
+    "gentler": "pruning",
+    "int8_harm": "error of the answers when one layer alone is int8, over their standard deviation, worst first",
+    "xnnpack": "XNNPACK runs",
+}
 
 
 class Stages:
@@ -46,6 +57,9 @@ class Stages:
             self._draw(f"[{'#' * filled}{'.' * (_BAR - filled)}]", "\r")
 
     def __enter__(self) -> Stages:
+        """Until it is left, a signal that ends the process leaves no temporary files behind."""
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -76,6 +90,8 @@ def print_report(report: ConversionReport) -> None:
         print(f"apart:  TFLite differs from ONNX by {most:.3g} at most, {mean:.3g} on average{same}")
     for path, gated in report.gate.items():
         print(f"gate:   {gated.verdict}, {number_of(len(gated.cells), 'cell')}: {path}")
+        for said in gated.further.get("certificate", {}).get("sentences", ()):
+            print(f"certificate: {said}")
     if report.fallback:
         print(f"fallback: {report.fallback.size:,} bytes; {_agreement(report.fallback.comparison)}")
     for name, keys in report.columns.items():
@@ -98,10 +114,22 @@ def _print_choice(report: ConversionReport, target: Format) -> None:
     if cost and cost.slower:
         print(f"        it takes {1 / cost.speed_up:.2f} times as long as float here; see --budget-ms, --quantize none")
     for topic, note in chosen.notes.items():
-        print(f"        {topic.replace('_', ' ')}: {note}")
+        print(f"        {_TOPICS.get(topic, topic.replace('_', ' '))}: {note}")
     if chosen.threshold:
-        fitted = chosen.threshold
-        print(f"threshold: {fitted.output}: {fitted.refit}; accuracy with it {_percent(fitted.accuracy)}")
+        _print_threshold(chosen.threshold)
+
+
+def _print_threshold(fitted: Rethreshold) -> None:
+    """Between which scores of two classes to decide; the bundle only records it."""
+    refit = fitted.refit
+    score = f"the score in output {fitted.output!r} (of two columns the second less the first)"
+    if not refit.kept:
+        print(f"threshold: class 1 is where {score} exceeds {refit.before:g}, as before: {refit}")
+        return
+    print(
+        f"threshold: let your program take class 1 where {score} exceeds {refit.found:g}, no longer {refit.before:g}: "
+        f"{refit}; accuracy on the held-back rows is {_percent(fitted.accuracy)} with it"
+    )
 
 
 def _print_audit(report: ConversionReport) -> None:

@@ -19,7 +19,7 @@ from edge_rai.types import TensorSpec
 from edge_rai_converters.data import arrays, tables
 from edge_rai_converters.data.checks import check_extents, is_slice, typed
 from edge_rai_converters.data.images import ImageOptions, read_images
-from edge_rai_converters.data.labels import Classes, check_one_a_row, to_classes
+from edge_rai_converters.data.labels import UNLABELLED, Classes, check_one_a_row, to_classes
 from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.words import number_of
@@ -38,7 +38,7 @@ class Dataset:
         rows: Per input (N, *call): what one call of one row takes, so that a model of rank r has r + 1 axes here.
             Recurrent states among them, as zeros. Read when they are asked for: see ``rows.StoredRows``.
         row_is_slice: Every row is one index of the model's axis 0, whose extent in a call is then 1.
-        labels: (N,) classes, when given.
+        labels: (N,) classes, when given; ``UNLABELLED`` where a row has none.
         feature_names: Of the only input, when given.
         sha256: Of the data file, hex; of a folder, over the names and contents of its images.
         labels_sha256: Of a label file of its own, hex; empty without one.
@@ -64,11 +64,19 @@ class Dataset:
     def __len__(self) -> int:
         return len(next(iter(self.rows.values())))
 
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """(N,) which rows have a label; all where none were given."""
+        return np.ones(len(self), np.bool_) if self.labels is None else np.asarray(self.labels != UNLABELLED)
+
     def split(self) -> tuple[Index, Index]:
-        """Indices of the rows that calibrate, and of those held back for comparison: one of every four, see drawn."""
-        index = np.arange(len(self), dtype=np.int64)
-        held_back = drawn(len(self), HELD_BACK_EVERY)
-        return index[~held_back], index[held_back]
+        """Indices of the rows that calibrate, and of those held back for comparison: one of every four, see drawn.
+
+        Rows whose label is missing all calibrate, as they could say nothing of accuracy.
+        """
+        judge = np.flatnonzero(self.labelled)
+        held_back = judge[drawn(len(judge), HELD_BACK_EVERY)]
+        return np.setdiff1d(np.arange(len(self), dtype=np.int64), held_back, assume_unique=True), held_back
 
 
 @dataclass(eq=False, slots=True)
@@ -229,6 +237,7 @@ def _in_table(
     label = "" if labels is None else str(labels)  # no column has an empty name
     all_text = len(inputs) == len(as_text) == 1
     table = tables.read_table(path, lambda name: name != label and (all_text or name in as_text))
+    beside = (None, "") if label in table.columns or labels is None else _label_file(path, labels, tuple(table.columns))
     fed = tables.feed_inputs(table, inputs, feature_names, label)
     found = _Found(
         arrays=fed.arrays,
@@ -239,10 +248,9 @@ def _in_table(
         not_taken=tuple(name for name in table.columns if name not in {label, *chain(*fed.names.values())}),
         preparation={"columns": {name: list(columns) for name, columns in fed.names.items()}},
     )
+    found.labels, found.labels_sha256 = beside
     if label in table.columns:
         found.labels = table.columns[label]
-    elif labels is not None:
-        found.labels, found.labels_sha256 = _label_file(path, labels, tuple(table.columns))
     return found
 
 
@@ -269,6 +277,11 @@ def _classes(
     if found.labels is None:
         return None, None
     labels, names = to_classes(path, np.asarray(found.labels[:]), known, found.place)
+    count = int(np.count_nonzero(labels != UNLABELLED))
+    if count < MIN_ROWS:
+        raise DataError(
+            f"{path}: of {len(labels):,} rows {count} have a label; label at least {MIN_ROWS}, or leave labels out"
+        )
     if names:
         whose = "the model" if known and isinstance(known[0], str) else "the labels"
         found.preparation |= {"classes": list(names), "classes_of": whose}

@@ -235,7 +235,7 @@ def _decoded(
 
 
 def _decode(path: Path, content: bytes, form: _Form) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of metadata that nobody reads
@@ -252,6 +252,8 @@ def _decode(path: Path, content: bytes, form: _Form) -> Image:
             raise DataError(_too_large(path)) from error
         except DataError:
             raise
+        except UnidentifiedImageError as error:
+            raise DataError(f"{path}: not an image, or damaged from its beginning; mend it, or leave it out") from error
         except Exception as error:  # Pillow's decoders raise whatever their parts raise
             raise DataError(f"{path}: not a sound image: {first_line(error)}; mend it, or leave it out") from error
 

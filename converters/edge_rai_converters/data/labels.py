@@ -22,6 +22,8 @@ Place = Callable[[int], str]
 _TEXTS, _NUMBERS = "classlabels_strings", ("classlabels_ints", "classlabels_int64s")
 _LOOK_UP = "ArrayFeatureExtractor"
 _SHOWN = 10
+# Of a row whose label is missing.
+UNLABELLED = int(np.iinfo(np.int64).min)
 
 
 def model_classes(graph: onnx.GraphProto) -> tuple[str, ...] | None:
@@ -77,7 +79,7 @@ def check_one_a_row(path: Path, shape: tuple[int, ...], rows: int) -> None:
 def to_classes(
     path: Path, labels: Array, known: Classes | None, place: Place
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
-    """The class of each row, (N,), and the names of the classes where labels are text.
+    """The class of each row, (N,), ``UNLABELLED`` where its label is missing; and the names of classes that are text.
 
     Args:
         path: For messages.
@@ -86,13 +88,37 @@ def to_classes(
         place: What to call a row in a message.
 
     Raises:
-        DataError: Some label is missing, no whole number, or none of the model's classes.
+        DataError: Some label is no whole number, or none of the model's classes; or all are missing.
     """
     flat = labels.reshape(-1)
+    there = labelled(flat)
+    if there.all():
+        return _known(path, flat, known, place)
+    if not there.any():
+        raise DataError(f"{path}: every label is missing; give some rows their class, or leave labels out")
+    rows, found = np.flatnonzero(there), np.full(len(flat), UNLABELLED, np.int64)
+    found[there], names = _known(path, flat[there], known, lambda row: place(int(rows[row])))
+    return found, names
+
+
+def labelled(flat: Array) -> npt.NDArray[np.bool_]:
+    """(n,) which of n labels are there: a missing one is NaN, None or text of blanks."""
+    if flat.dtype.kind == "f":
+        return np.asarray(~np.isnan(flat))
+    if flat.dtype.kind == "U":
+        return np.array([bool(label.strip()) for label in flat], np.bool_)
+    if flat.dtype.kind == "O":
+        return np.array([label is not None and label == label and str(label).strip() != "" for label in flat], np.bool_)
+    return np.ones(len(flat), np.bool_)
+
+
+def _known(
+    path: Path, flat: Array, known: Classes | None, place: Place
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
+    """Of labels none of which is missing."""
     texts = tuple(name for name in known or () if isinstance(name, str))
     numbers = [number for number in known or () if isinstance(number, int)]
     if flat.dtype.kind in "UO":
-        _refuse_missing(path, np.array([isinstance(label, str) for label in flat]), place)
         whole = _as_whole(flat) if numbers else None
         if whole is None:
             return _indices(path, flat, texts or _sorted(path, flat, numbers), place)
@@ -108,12 +134,6 @@ def to_classes(
     return classes, None
 
 
-def _refuse_missing(path: Path, there: npt.NDArray[np.bool_], place: Place) -> None:
-    if not there.all():
-        where = place(int(np.argmin(there)))
-        raise DataError(f"{path}: the label in {where} is missing; give that row its class, or leave the row out")
-
-
 def _as_whole(labels: Array) -> Array | None:
     """Text that is whole numbers, all of it, as numbers."""
     try:
@@ -125,7 +145,6 @@ def _as_whole(labels: Array) -> Array | None:
 def _whole(path: Path, labels: Array, place: Place) -> npt.NDArray[np.int64]:
     """Numbers as whole ones."""
     if labels.dtype.kind == "f":
-        _refuse_missing(path, ~np.isnan(labels), place)
         with np.errstate(invalid="ignore"):
             other = labels != labels.astype(np.int64)
         if other.any():

@@ -77,12 +77,14 @@ def check_names(path: Path, names: Sequence[str]) -> None:
     """Refuses columns that could not be told apart.
 
     Raises:
-        DataError: A name is empty or there twice.
+        DataError: A name is empty, not printable, or there twice.
     """
     if "" in names:
         raise DataError(
             f"{path}: column {names.index('') + 1} has no name; name it, or leave it out (pandas: to_csv(index=False))"
         )
+    if odd := [name for name in names if not name.isprintable()]:
+        raise DataError(f"{path}: the column {odd[0]!r} has a name that cannot be printed; save the table anew as text")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{path}: the column {twice[0]!r} is there more than once; give each its own name")
 
@@ -206,7 +208,8 @@ def _of_single(
         raise DataError(
             f"{table.path}: the model takes {takes}, and of "
             f"{'text' if kind == 'O' else 'numbers'} there are {len(names)}: {_list(names)} (not taken: "
-            f"{_list(left_out)}); name them in their order as feature_names, and that of the classes as labels"
+            f"{_list(left_out)}); name them in their order as feature_names (--columns), and that of the "
+            "classes as labels"
         )
     return names
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge_rai_converters.answered import Answered
 from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Array
-from edge_rai_converters.data.labels import Classes, to_classes
+from edge_rai_converters.data.labels import Classes, labelled, to_classes
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.rows import NO_LABEL, Floats, Predicted, Rows
 from edge_rai_converters.gate.rules import AnswerRule, Kind
@@ -90,6 +90,18 @@ def rows_of(
         losses=losses or {},
         place=labels.place,
     )
+
+
+def shares_output(original: Answered, rule: AnswerRule) -> tuple[str, bool]:
+    """The output with a number a class, and whether these are no shares yet but logarithms of odds.
+
+    Args:
+        original: Its answers are of classes, with such an output.
+        rule: How answers become decisions.
+    """
+    outputs = original.outputs
+    name = _scored(rule, outputs, 2) or _scored(rule, outputs, 1)
+    return name, not _are_shares(outputs[name])
 
 
 def _check_outputs(wanted: Mapping[str, Output], there: Mapping[str, Output], rule: AnswerRule) -> None:
@@ -176,7 +188,7 @@ def _class_labels(labels: Labels, rule: AnswerRule, count: int) -> tuple[npt.NDA
     if labels.values is None:
         return None, names
     flat = labels.values.reshape(-1)
-    there = np.array([value == value for value in flat.tolist()], np.bool_)  # NaN is not equal to itself
+    there = labelled(flat)
     if not there.any():
         raise DataError(f"{labels.path}: not one of the rows has a label")
     index = np.flatnonzero(there)

@@ -131,7 +131,8 @@ class GateReport:
     """What was judged of a candidate.
 
     Attributes:
-        verdict: ``pass``: every cell does or is waived; ``fail``: some cell does; else ``inconclusive``.
+        verdict: ``pass``: every cell does or is waived, and a certificate is granted where one is wanted; ``fail``:
+            some cell does; else ``inconclusive``.
         confidence: Of each pass; and of all fails together.
         alpha: That was spent on this look: a part of 1 - confidence where the data are sealed.
         slices: All rows first.
@@ -141,6 +142,7 @@ class GateReport:
         calibration: Of slices; see calibration.py.
         notes: Sentences for people: waivers that expired, errors that were clipped.
         facts: What was judged by what, for the record: digests, data, policy, attempt.
+        further: Further keys of gate.json by name, such as "robustness": what was found beside the cells.
     """
 
     verdict: Verdict
@@ -153,6 +155,7 @@ class GateReport:
     calibration: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -177,6 +180,7 @@ class GateReport:
             "calibration": [without_nan(entry) for entry in self.calibration],
             "notes": list(self.notes),
             "facts": dict(self.facts),
+            **without_nan(self.further),
         }
 
 
@@ -190,10 +194,15 @@ def worst_first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     return tuple(sorted(cells, key=rank))
 
 
-def together(cells: Sequence[Cell]) -> Verdict:
-    """The verdict of a release."""
+def together(cells: Sequence[Cell], *, certified: bool = True) -> Verdict:
+    """The verdict of a release.
+
+    Args:
+        cells: All of them.
+        certified: What the policy wants promised is, or nothing is wanted.
+    """
     standing = {cell.verdict for cell in cells if cell.stands}
-    return "fail" if "fail" in standing else "inconclusive" if standing else "pass"
+    return "fail" if "fail" in standing else "inconclusive" if standing or not certified else "pass"
 
 
 def without_nan(value: Any) -> Any:

@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_rai.bundle import Format
-from edge_rai.errors import PolicyError, UnsupportedModelError
+from edge_rai.errors import EdgeRaiError, PolicyError, UnsupportedModelError
+from edge_rai.policy import Policy
 from edge_rai_converters.answered import Answered
+from edge_rai_converters.assemble import Assembled, assembled
 from edge_rai_converters.candidates import Candidate, Forms
 from edge_rai_converters.choose import Choice
+from edge_rai_converters.data import Array
 from edge_rai_converters.data.labels import Classes, model_classes, model_numbers
-from edge_rai_converters.errors import DataError
-from edge_rai_converters.gate.answers import Labels, rows_of
+from edge_rai_converters.errors import AccuracyDropError, DataError
+from edge_rai_converters.gate.answers import Labels, rows_of, shares_output
 from edge_rai_converters.gate.cells import GateReport
+from edge_rai_converters.gate.certificate.certificate import Deployed, order
+from edge_rai_converters.gate.certificate.deployed import admitted, own_limit, with_limit
 from edge_rai_converters.gate.judge import judge
-from edge_rai_converters.gate.reading import needed_columns, open_columns, read_columns
-from edge_rai_converters.gate.rules import GatePolicy
+from edge_rai_converters.gate.reading import open_columns, read_beside, read_columns
+from edge_rai_converters.gate.robustness.inside import Inside, prepared
+from edge_rai_converters.gate.robustness.run import Robustness
+from edge_rai_converters.gate.rows import Mask
+from edge_rai_converters.gate.rules import AnswerRule, GatePolicy
 from edge_rai_converters.gate.run import digest_of
+from edge_rai_converters.gate.slices import Index, make_slices
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.progress import Progress
 from edge_rai_converters.recipes import FLOAT, FLOATS
+from edge_rai_converters.refit import Rethreshold
 from edge_rai_converters.runner import feeds
 
+# More rows say little more of one threshold.
+_MOST_ROWS = 4096
+_DECIDE_SO = (
+    "the candidate is judged where it decides for class 1 above a probability of {:.6g}, fitted again on rows that "
+    "calibrate; decide so on a device too"
+)
 _SAME = "what is released is the original itself, so that nothing changed"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """Some rows of the data, and what the original answers to them."""
+
+    index: Index
+    columns: Mapping[str, Array]
+    labels: Labels
+    original: Answered
 
 
 class Gatekeeper:
@@ -61,20 +88,32 @@ class Gatekeeper:
     def _read(self, file: Path) -> None:
         learned = self._learned
         rows, index = learned.dataset, learned.held_back
-        wanted = needed_columns(self.policy)
+        wanted = read_beside(self.policy)
         found = read_columns(file, open_columns(file) if wanted else {}, wanted, rows)
-        self._columns = {name: values[index] for name, values in found.items()}
-        self._labels = Labels(
+        self._held_back = self._part(index, found, file)
+        self._learned_on = self._part(learned.calibration[:_MOST_ROWS], found, file)
+        self._judged(self._held_back.original, learned.source.data, FLOAT)  # refuses what no candidate could keep
+        self._inside = self._prepared()
+
+    def _prepared(self) -> Inside | None:
+        rule, part = self.policy.robustness, self._held_back
+        if rule is None:
+            return None
+        rows = rows_of(part.original, part.original, part.labels, self.policy.answer, part.columns)
+        return prepared(self._learned, self.policy, rule, rows, part.labels, part.original)
+
+    def _part(self, index: Index, columns: Mapping[str, Array], file: Path) -> _Part:
+        learned = self._learned
+        rows, batched = learned.dataset, learned.policy.batched
+        labels = Labels(
             None if rows.labels is None else rows.labels[index],
             _classes(learned),
             file,
             lambda row: rows.place(int(index[row])),
         )
-        calls = partial(
-            feeds, learned.shown, index, batched=learned.policy.batched, most_rows=self.policy.answer.batch_rows
-        )
-        self._original = Answered(learned.answers.runner, calls, batched=learned.policy.batched)
-        self._same = self._judged(self._original, learned.source.data, FLOAT)
+        calls = partial(feeds, learned.shown, index, batched=batched, most_rows=self.policy.answer.batch_rows)
+        original = Answered(learned.answers.runner, calls, batched=batched)
+        return _Part(index, {name: values[index] for name, values in columns.items()}, labels, original)
 
     def passing(self, forms: Forms, progress: Progress) -> tuple[Forms, dict[str, GateReport]]:
         """The candidates that pass, and what was said of each.
@@ -86,36 +125,124 @@ class Gatekeeper:
         Raises:
             UnsupportedModelError: The float model in a target's format does not pass, so that nothing can.
         """
-        reports = {FLOAT: replace(self._same, verdict="pass", notes=(*self._same.notes, _SAME))}
+        reports: dict[str, GateReport] = {}
         kept: list[Candidate] = []
         failed = dict(forms.failed)
         for entry in forms.candidates:
             name = entry.recipe
-            if name != FLOAT:
-                progress(f"judging {name} slice by slice")
-                reports[name] = self._judged(self._original.by(forms.running(name)), forms.models[name], name)
+            progress(f"judging {name} slice by slice")
+            reports[name] = self._report(forms, entry, progress)
             if reports[name].passed:
                 kept.append(entry)
             elif name in FLOATS.values():
-                raise UnsupportedModelError(
-                    f"the target {entry.target} cannot be met: {name} {_refused(reports[name])}"
-                )
+                raise self._stop(entry, reports[name])
             else:
-                failed[name] = _refused(reports[name])
+                failed[name] = refusal(reports[name])
         return replace(forms, candidates=tuple(kept), failed=failed), reports
 
-    def _judged(self, candidate: Answered, model: bytes, name: str) -> GateReport:
-        learned = self._learned
-        rows = rows_of(self._original, candidate, self._labels, self.policy.answer, self._columns)
+    def kept(self, report: GateReport) -> Learned:
+        """What was learned, with the limit that a device needs to keep what the report promises."""
+        learned, rule = self._learned, self.policy.certificate
+        if rule is None or rule.abstention is None:
+            return learned
+        output, logits = shares_output(self._held_back.original, self.policy.answer)
+        score, threshold = rule.abstention.score, report.further["certificate"]["abstention"]["threshold"]
+        if own_limit(learned.policy, output, score) is not None:
+            return learned
+        return replace(learned, policy=with_limit(learned.policy, output, score, threshold, logits=logits))
+
+    def check_kept(self, made: Assembled, policy: Policy, report: GateReport) -> None:
+        """Holds the finished bundle to its certificate: its session must answer as many rows as were certified.
+
+        Raises:
+            UnsupportedModelError: It answers other ones.
+        """
+        promised = report.further.get("certificate", {}).get("groups", ())
+        if not promised:
+            return
+        found = self._through(made, policy, self._held_back)
+        if int(found.sum()) != promised[0]["answered"]:
+            raise UnsupportedModelError(
+                f"the bundle's session answers {int(found.sum())} of the held-back rows, and the certificate is about "
+                f"{promised[0]['answered']}: the model answers otherwise on a device; leave [certificate] out"
+            )
+
+    def _report(self, forms: Forms, entry: Candidate, progress: Progress) -> GateReport:
+        name, own = entry.recipe, self.policy
+        rule = fitted_again(own.answer, entry.threshold, self._held_back.original)
+        running = self._learned.answers.runner if name == FLOAT else forms.running(name)
+        found = self._held_back.original.by(running)
+        deployed = None if own.certificate is None else self._deployed(forms, entry, rule)
+        content = forms.models[name]
+        report = self._judged(found, content, name, rule, deployed)
+        if self._inside is not None and (report.passed or name == FLOAT):
+            part = self._held_back
+            rows = rows_of(part.original, found, part.labels, rule, part.columns)
+            tried = self._inside.tried(rows, found, content, entry, rule, progress)
+            report = self._judged(found, content, name, rule, deployed, tried)
+        if name != FLOAT:
+            return report
+        certified = report.further.get("certificate", {}).get("granted", True)
+        return replace(report, verdict="pass" if certified else "inconclusive", notes=(*report.notes, _SAME))
+
+    def _deployed(self, forms: Forms, entry: Candidate, rule: AnswerRule) -> Deployed:
+        """On a device; the order of the thresholds is learned from rows that calibrate."""
+        learned, wanted = self._learned, self.policy.certificate
+        choices = {entry.target: Choice(entry.recipe, "", {})}
+        made = assembled(learned, forms, choices, None, "rehearsal")
+        through, count = self._through(made, learned.policy, self._held_back), len(forms.candidates)
+        if wanted is None or wanted.abstention is None:
+            return Deployed(through, candidates=count)
+        output, _ = shares_output(self._held_back.original, rule)
+        limit = own_limit(learned.policy, output, wanted.abstention.score)
+        if limit is not None:
+            return Deployed(through, (limit,), count)
+        part = self._learned_on
+        answers = part.original if entry.recipe == FLOAT else part.original.by(forms.running(entry.recipe))
+        rows = rows_of(part.original, answers, part.labels, rule, part.columns)
+        slices = make_slices(rows.columns, rows.labelled, self.policy)
+        seen = self._through(made, learned.policy, part)
+        thresholds = order(rows, slices, wanted.abstention, seen, len(through))
+        return Deployed(through, thresholds, count)
+
+    def _through(self, made: Assembled, policy: Policy, part: _Part) -> Mask:
+        rows = self._learned.dataset.rows
+        return admitted(made.files, made.manifest, policy, rows, part.index, self.policy.answer.batch_rows)
+
+    def _stop(self, entry: Candidate, report: GateReport) -> EdgeRaiError:
+        """Nothing of the target can be released."""
+        said = refusal(report)
+        if entry.recipe == FLOAT:
+            return AccuracyDropError(f"the model as it came {said}")
+        return UnsupportedModelError(f"the target {entry.target} cannot be met: {entry.recipe} {said}")
+
+    def _judged(
+        self,
+        candidate: Answered,
+        model: bytes,
+        name: str,
+        rule: AnswerRule | None = None,
+        deployed: Deployed | None = None,
+        tried: Robustness | None = None,
+    ) -> GateReport:
+        learned, part, rule = self._learned, self._held_back, rule or self.policy.answer
+        rows = rows_of(part.original, candidate, part.labels, rule, part.columns)
         facts: Mapping[str, Any] = {
             "original": {"name": learned.source.path.name, "sha256": learned.source.sha256},
             "candidate": {"name": name, "sha256": hashlib.sha256(model).hexdigest()},
             "data": {"name": "held-back rows", "sha256": learned.dataset.sha256, "rows": len(rows)},
             "policy_sha256": digest_of(self.policy),
             "batch_rows": self.policy.answer.batch_rows,
+            "candidate_threshold": rule.candidate_threshold,
             "attempt": None,
         }
-        return judge(rows, self.policy, today=self._today, facts=facts)
+        beside = () if tried is None else tried.judged
+        report = judge(rows, self.policy, today=self._today, facts=facts, deployed=deployed, beside=beside)
+        if tried is not None:
+            report = replace(report, further={**report.further, **tried.found})
+        if rule is self.policy.answer:
+            return report
+        return replace(report, notes=(*report.notes, _DECIDE_SO.format(rule.candidate_threshold)))
 
 
 def evidence_of(reports: Mapping[str, GateReport], choices: Mapping[Format, Choice]) -> dict[str, GateReport]:
@@ -124,11 +251,33 @@ def evidence_of(reports: Mapping[str, GateReport], choices: Mapping[Format, Choi
     return {path: reports[choices[target].recipe] for path, target in zip(paths, sorted(choices), strict=True)}
 
 
-def _refused(report: GateReport) -> str:
-    worst = next(report.standing())
+def refusal(report: GateReport) -> str:
+    """Why a candidate does not pass: the worst cell, or its certificate."""
+    worst = next(report.standing(), None)
+    if worst is None:
+        return f"has {report.further['certificate']['sentences'][0]}"
     count = sum(1 for _ in report.standing())
     more = f" (and {count - 1} more of {len(report.cells)} cells)" if count > 1 else ""
     return f"does not pass the gate: {worst.name}: {worst.reason}{more}"
+
+
+def fitted_again(rule: AnswerRule, found: Rethreshold | None, original: Answered) -> AnswerRule:
+    """The rule with the threshold that the conversion re-fitted, on rows that calibrate, unless the policy has one.
+
+    Args:
+        rule: How answers become decisions.
+        found: Of a score, or of the difference of two; in the rule it is of the probability of class 1. None: none.
+        original: Its answers.
+    """
+    if found is None or not found.refit.kept or rule.threshold is not None or rule.candidate_threshold is not None:
+        return rule
+    rule, limit = replace(rule, positive=1, output=found.output), found.refit.threshold
+    _, odds = shares_output(original, rule)
+    if odds:
+        share = 1 / (1 + math.exp(-limit))
+    else:
+        share = (1 + limit) / 2 if original.outputs[found.output].size == 2 else limit
+    return replace(rule, candidate_threshold=share)
 
 
 def _classes(learned: Learned) -> Classes | None:

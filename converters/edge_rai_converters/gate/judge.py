@@ -17,9 +17,12 @@ import numpy.typing as npt
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.calibration import calibrations
 from edge_rai_converters.gate.cells import Cell, GateReport, Measured, together, worst_first
+from edge_rai_converters.gate.certificate.certificate import Deployed, certificate, check_classes
 from edge_rai_converters.gate.clustered import with_clusters
+from edge_rai_converters.gate.confusion import confusions
 from edge_rai_converters.gate.counted import Counted
 from edge_rai_converters.gate.fairness import fairness
+from edge_rai_converters.gate.leads import check_weaknesses, leads
 from edge_rai_converters.gate.means import count_means
 from edge_rai_converters.gate.metrics import Events, Means, Measure, Paired, expanded, measures
 from edge_rai_converters.gate.paired import Floats, holm
@@ -42,6 +45,8 @@ def judge(
     today: date,
     alpha: float | None = None,
     facts: Mapping[str, Any] | None = None,
+    deployed: Deployed | None = None,
+    beside: Sequence[tuple[Measure, float]] = (),
 ) -> GateReport:
     """Judges; pure: equal arguments give an equal report.
 
@@ -51,6 +56,8 @@ def judge(
         today: Decides which waivers have expired.
         alpha: Of this look; None: the policy's.
         facts: For the record.
+        deployed: How the candidate is on a device, for a certificate; None: no guard is before or behind it.
+        beside: Measures of all rows together beside the policy's own, and their margins.
 
     Raises:
         DataError: The rows have no such column, group, metric or label; or a slice cannot have a metric.
@@ -61,7 +68,9 @@ def judge(
     clusters = _clusters(rows, policy)
     table = _Table(slices, level)
     measured: dict[str, Counted] = {}
-    for measure in measures(rows, policy):
+    for measure, margin in beside:
+        margins[measure.metric] = np.where(np.arange(len(slices)) == 0, margin, np.nan)
+    for measure in (*measures(rows, policy), *(measure for measure, _ in beside)):
         counted = measured[measure.metric] = _counted(measure, slices, level)
         if measure.metric in margins:
             judged = counted if clusters is None else with_clusters(counted, measure, clusters, slices, level)
@@ -69,8 +78,11 @@ def judge(
     if lost := margins.keys() - measured.keys():
         raise DataError(f"the margin of {min(lost)!r} is declared, and these answers have no such metric")
     cells, notes = waived(table.cells(), policy.waivers, today)
+    promised = None
+    if policy.certificate is not None:
+        promised = certificate(rows, slices, policy, level, deployed or Deployed())
     return GateReport(
-        verdict=together(cells),
+        verdict=together(cells, certified=promised is None or promised.granted),
         confidence=policy.confidence,
         alpha=level,
         slices=slices.slices,
@@ -80,6 +92,11 @@ def judge(
         calibration=tuple(calibrations(rows, policy, slices)),
         notes=(*notes, *_notes(rows, policy), *_empty(slices)),
         facts=facts or {},
+        further={
+            "confusion": list(confusions(rows, slices)),
+            **({} if promised is None else {"certificate": promised.as_json()}),
+            **({"leads": leads(rows, policy.leads)} if policy.leads else {}),
+        },
     )
 
 
@@ -97,6 +114,10 @@ def divided(rows: Rows, policy: GatePolicy) -> tuple[Slices, dict[str, Floats]]:
         DataError: The rows lack labels, a column or a group; or the margin is of a metric that they cannot have.
     """
     _refuse_unlabelled(rows, policy)
+    if policy.certificate is not None:
+        check_classes(rows)
+    if policy.leads:
+        check_weaknesses(rows)
     slices = make_slices(rows.columns, rows.labelled, policy)
     return slices, _margins(slices, rows, policy)
 

@@ -10,10 +10,12 @@ SUITE = "edge-rai gate"
 
 
 def junit(report: GateReport) -> bytes:
-    """One test case a cell: what stops the release has failed, what is waived is skipped."""
-    standing = sum(1 for _ in report.standing())
+    """One test case a cell, and one of a certificate: what stops the release has failed, what is waived is skipped."""
+    certificate = report.further.get("certificate")
+    cells = len(report.cells) + (certificate is not None)
+    standing = sum(1 for _ in report.standing()) + (certificate is not None and not certificate["granted"])
     waived = sum(1 for cell in report.cells if cell.waiver is not None)
-    counts = {"tests": str(len(report.cells)), "failures": str(standing), "skipped": str(waived), "errors": "0"}
+    counts = {"tests": str(cells), "failures": str(standing), "skipped": str(waived), "errors": "0"}
     suites = ElementTree.Element("testsuites", counts)
     suite = ElementTree.SubElement(suites, "testsuite", {"name": SUITE, **counts})
     for cell in report.cells:
@@ -25,6 +27,11 @@ def junit(report: GateReport) -> bytes:
             ElementTree.SubElement(case, "skipped", {"message": _text(said)})
         elif cell.stands:
             ElementTree.SubElement(case, "failure", {"type": cell.verdict, "message": _text(cell.reason)})
+    if certificate is not None:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": SUITE, "name": "certificate"})
+        if not certificate["granted"]:
+            said = _text("; ".join(certificate["sentences"]))
+            ElementTree.SubElement(case, "failure", {"type": "inconclusive", "message": said})
     ElementTree.indent(suites)
     return bytes(ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)) + b"\n"
 

@@ -143,6 +143,11 @@ def expanded(metric: str, rows: Rows, policy: GatePolicy) -> list[str]:
 
 def _refuse_impossible(metric: str, name: str, rows: Rows) -> None:
     quantity = name in OF_QUANTITIES
+    if rows.kind == "other" and rows.labels is None:
+        raise DataError(
+            f"{metric!r} is declared, and without labels it is not known whether the models answer classes or "
+            "quantities; give --labels, or kind under [answer]"
+        )
     if quantity != (rows.kind == "quantity") or rows.kind == "other":
         raise DataError(f"{metric!r} is declared, but the models answer {_ANSWERS[rows.kind]}")
     if name == "hamming_loss" and rows.kind != "labels":

@@ -32,6 +32,9 @@ class Opened:
         running: Answers.
         source: Of an ONNX model; a TFLite model takes and gives what its original does.
         classes: Their names or numbers in the order of its scores, where it knows them.
+        content: Of its file.
+        format: Of that.
+        held: The bundle that it is in.
     """
 
     name: str
@@ -39,6 +42,9 @@ class Opened:
     running: Running
     source: sources.SourceModel | None
     classes: Classes | None
+    content: bytes
+    format: bundle.Format
+    held: bundle.Bundle | None = None
 
 
 def open_model(model: object, sample: Mapping[str, Array] | None = None) -> Opened:
@@ -58,12 +64,17 @@ def open_model(model: object, sample: Mapping[str, Array] | None = None) -> Open
     check_there(model, _KNOWN)
     if isinstance(model, str | Path):
         path = Path(model)
-        if path.is_dir() or path.suffix == bundle.SUFFIX:
+        if is_bundle(path):
             return _of_bundle(path)
         if path.suffix.lower() == ".tflite":
             return _tflite(path.name, path.read_bytes())
     source, _ = without_maps(sources.read(model, sample=sample))
     return _onnx(source)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a path is taken for a bundle's."""
+    return path.is_dir() or path.suffix == bundle.SUFFIX
 
 
 def _of_bundle(path: Path) -> Opened:
@@ -74,9 +85,9 @@ def _of_bundle(path: Path) -> Opened:
     model = next((entry for entry in models if entry.format == "onnx"), models[0])
     name, content = f"{path.name}: {model.path}", held.files[model.path]
     if model.format == "tflite":
-        return _tflite(name, content)
+        return replace(_tflite(name, content), held=held)
     source = sources.read(onnx.load_model_from_string(content), name=name)
-    return replace(_onnx(source), sha256=hashlib.sha256(content).hexdigest())
+    return replace(_onnx(source), sha256=hashlib.sha256(content).hexdigest(), held=held)
 
 
 def _onnx(source: sources.SourceModel) -> Opened:
@@ -86,8 +97,10 @@ def _onnx(source: sources.SourceModel) -> Opened:
         running=Runner(source.data, str(source.path)),
         source=source,
         classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
+        content=source.data,
+        format="onnx",
     )
 
 
 def _tflite(name: str, content: bytes) -> Opened:
-    return Opened(name, hashlib.sha256(content).hexdigest(), LiteRTRunner(content, name), None, None)
+    return Opened(name, hashlib.sha256(content).hexdigest(), LiteRTRunner(content, name), None, None, content, "tflite")

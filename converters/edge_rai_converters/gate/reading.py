@@ -22,11 +22,16 @@ _SHOWN = 8
 
 
 def needed_columns(policy: GatePolicy) -> tuple[str, ...]:
-    """Columns that a policy names."""
+    """Columns that a policy judges by, which are inputs of the models only where these are short of some."""
     names = [name for rule in policy.slices for name in rule.by]
     names += [policy.clusters] if policy.clusters else []
     names += [name for rule in policy.values.values() for name in rule.columns]
     return tuple(dict.fromkeys(names))
+
+
+def read_beside(policy: GatePolicy) -> tuple[str, ...]:
+    """Columns that are read for it: those, and where leads are looked for."""
+    return tuple(dict.fromkeys((*needed_columns(policy), *policy.leads)))
 
 
 def open_columns(path: Path) -> Mapping[str, StoredRows]:

@@ -11,6 +11,10 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from edge_rai.documents.risk import Document
+from edge_rai_converters.gate.certificate.rules import CertificateRule
+from edge_rai_converters.gate.robustness.rules import RobustnessRule
+
 Kind = Literal["classes", "labels", "quantity", "other"]
 
 ALL_ROWS = "all rows"
@@ -183,8 +187,12 @@ class GatePolicy:
         calibration_bins: Of the reliability curve.
         values: By name, what columns say a decision is worth.
         loss_spans: By name of a loss given from Python: no two values of it differ by more.
+        required: Documents without which nothing is converted.
         holdout: The data are sealed.
         waivers: Cells for which somebody answers.
+        certificate: What is to be promised of the candidate beside.
+        leads: Columns in whose groups weak slices are looked for.
+        robustness: What else both models are tried on; None: nothing.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -201,8 +209,12 @@ class GatePolicy:
     calibration_bins: int = 15
     values: Mapping[str, ValueRule] = field(default_factory=dict)
     loss_spans: Mapping[str, float] = field(default_factory=dict)
+    required: tuple[Document, ...] = ()
     holdout: HoldoutRule | None = None
     waivers: tuple[Waiver, ...] = ()
+    certificate: CertificateRule | None = None
+    leads: tuple[str, ...] = ()
+    robustness: RobustnessRule | None = None
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.confidence < 1:
@@ -222,7 +234,12 @@ class GatePolicy:
             raise ValueError("two slices are by the same columns")
         for name, span in self.loss_spans.items():
             _positive(f"loss_spans.{name}", span)
+        for name in (*self.values, *self.loss_spans):
+            if split(name)[0] in METRICS or name in self.values.keys() & self.loss_spans.keys():
+                raise ValueError(f"{name!r} is a metric already; call the one under [values] or [loss_spans] otherwise")
         self._check_parents(set(seen))
+        if self.certificate is not None and self.clusters is not None:
+            raise ValueError("a certificate counts rows, and those of one cluster are not many; leave one of them out")
 
     def _check_slices(self) -> None:
         """Refuses what would be passed over: slices that nothing is judged of, and groups of no slice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -13,30 +13,37 @@ from typing import Any
 
 import numpy as np
 
+from edge_rai import bundle
+from edge_rai.policy import parse_policy
 from edge_rai_converters.answered import Answered
 from edge_rai_converters.compare import Answers
 from edge_rai_converters.data import Array, Dataset, ImageOptions
 from edge_rai_converters.errors import DataError
-from edge_rai_converters.gate.answers import Labels, rows_of
+from edge_rai_converters.gate.answers import Labels, rows_of, shares_output
 from edge_rai_converters.gate.attempts import Attempt, Look, take
 from edge_rai_converters.gate.cells import GateReport
+from edge_rai_converters.gate.certificate.certificate import Deployed
+from edge_rai_converters.gate.certificate.deployed import admitted, own_limit
 from edge_rai_converters.gate.judge import divided, judge
-from edge_rai_converters.gate.opening import Opened, open_model
+from edge_rai_converters.gate.opening import Opened, is_bundle, open_model
 from edge_rai_converters.gate.policy import load_gate_policy
 from edge_rai_converters.gate.reading import (
     load_rows,
-    needed_columns,
     open_columns,
+    read_beside,
     read_columns,
     read_labels,
     sha256_of,
 )
+from edge_rai_converters.gate.robustness.guarded import Model, guard_of
+from edge_rai_converters.gate.robustness.rules import RobustnessRule
+from edge_rai_converters.gate.robustness.run import Robustness, Subjects, planned, robustness
 from edge_rai_converters.gate.rows import Floats, Rows
 from edge_rai_converters.gate.rules import GatePolicy
 from edge_rai_converters.given import DATA, Data, check_there, on_disk
 from edge_rai_converters.given import Labels as GivenLabels
 from edge_rai_converters.progress import Progress, silent
-from edge_rai_converters.runner import feeds, is_batched
+from edge_rai_converters.runner import feeds, is_batched, rows_are_independent
 from edge_rai_converters.sample import sample_of
 from edge_rai_converters.sources import SourceModel
 
@@ -55,6 +62,8 @@ class Evaluated:
         candidate: The same of the candidate.
         facts: Names and digests.
         columns_sha256: Of a file of columns; empty without one.
+        opened: Both models, the original first.
+        labels: As they were written.
     """
 
     rows: Rows
@@ -63,6 +72,8 @@ class Evaluated:
     candidate: Answered
     facts: Mapping[str, Any]
     columns_sha256: str
+    opened: tuple[Opened, Opened]
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +140,17 @@ def gate(
         evaluated = evaluate(candidate, original, Path(path), policy, asked, progress)
         progress("judging")
         divided(evaluated.rows, policy)  # before a look is spent on a policy that does not fit these rows
+        trial = None if policy.robustness is None else _trial(evaluated, policy, policy.robustness)
+        deployed = _deployed(candidate, evaluated, policy)
         attempt = _attempt(Path(path), policy, evaluated, moment)
         alpha = None if attempt is None else policy.alpha / attempt.of
         facts = {**evaluated.facts, "attempt": None if attempt is None else asdict(attempt)}
-        return judge(evaluated.rows, policy, today=_day(moment), alpha=alpha, facts=facts)
+        tried = None if trial is None else trial(progress)
+        beside = () if tried is None else tried.judged
+        report = judge(
+            evaluated.rows, policy, today=_day(moment), alpha=alpha, facts=facts, deployed=deployed, beside=beside
+        )
+        return report if tried is None else replace(report, further={**report.further, **tried.found})
 
 
 def evaluate(
@@ -173,7 +191,7 @@ def evaluate(
         progress=lambda share: progress(reading, share),
     )
     file = Path(asked.columns or data)
-    columns = read_columns(file, open_columns(file) if asked.columns else held, needed_columns(policy), dataset)
+    columns = read_columns(file, open_columns(file) if asked.columns else held, read_beside(policy), dataset)
     labels = Labels(raw, theirs.classes, data, dataset.place)
     progress(f"asking both models about {len(dataset):,} rows")
     index = np.arange(len(dataset), dtype=np.int64)
@@ -183,7 +201,22 @@ def evaluate(
     after = before.by(ours.running)
     rows = rows_of(before, after, labels, policy.answer, columns, _losses(asked.losses, before, after, raw))
     digest = sha256_of(file) if asked.columns else ""
-    return Evaluated(rows, dataset, before, after, _facts(theirs, ours, data, dataset, policy), digest)
+    facts = _facts(theirs, ours, data, dataset, policy)
+    return Evaluated(rows, dataset, before, after, facts, digest, (theirs, ours), labels)
+
+
+def _trial(evaluated: Evaluated, policy: GatePolicy, rule: RobustnessRule) -> Callable[[Progress], Robustness]:
+    """What tries both models, once the rule is known to fit these rows."""
+    rows, (theirs, ours) = evaluated.dataset.rows, evaluated.opened
+    models = []
+    for opened, answered in ((theirs, evaluated.original), (ours, evaluated.candidate)):
+        source = opened.source or _source(theirs, ours)
+        independent = rows_are_independent(answered.runner, rows, batched=answered.batched)
+        models.append(Model(opened.content, opened.format, source.inputs, source.outputs, answered, independent))
+    subjects = Subjects(evaluated.rows, evaluated.dataset, evaluated.labels, *models)
+    sample = planned(subjects, policy, rule)
+    guard = guard_of((("candidate", ours.held), ("original", theirs.held)), models[0], sample)
+    return partial(robustness, subjects, policy, rule, sample, guard)
 
 
 def _source(original: Opened, candidate: Opened) -> SourceModel:
@@ -238,13 +271,30 @@ def _facts(original: Opened, candidate: Opened, data: Path, dataset: Dataset, po
         "data": {"name": data.name, "sha256": dataset.sha256, "rows": len(dataset)},
         "policy_sha256": digest_of(policy),
         "batch_rows": policy.answer.batch_rows,
+        "candidate_threshold": policy.answer.candidate_threshold,
     }
 
 
 def digest_of(policy: GatePolicy) -> str:
-    """Of what a policy says about judging, hex: its waivers are none of that."""
-    said = {key: value for key, value in asdict(policy).items() if key != "waivers"}
+    """Of what a policy says about judging, hex: waivers and documents are none of that."""
+    said = {key: value for key, value in asdict(policy).items() if key not in ("waivers", "required")}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=dict).encode()).hexdigest()
+
+
+def _deployed(candidate: object, evaluated: Evaluated, policy: GatePolicy) -> Deployed:
+    """Of a bundle what its guard lets through; a model by itself has none."""
+    if policy.certificate is None or not isinstance(candidate, str | Path) or not is_bundle(Path(candidate)):
+        return Deployed()
+    held = bundle.read(Path(candidate))
+    guard = parse_policy(held.files["policy.toml"].decode(), f"{candidate}: policy.toml")
+    rows, index = evaluated.dataset.rows, np.arange(len(evaluated.rows), dtype=np.int64)
+    files = {path: held.files[path] for path in held.manifest.files}
+    through = admitted(files, held.manifest, guard, rows, index, policy.answer.batch_rows)
+    rule, limit = policy.certificate.abstention, None
+    if rule is not None:
+        output, _ = shares_output(evaluated.original, policy.answer)
+        limit = own_limit(guard, output, rule.score)
+    return Deployed(through, () if limit is None else (limit,))
 
 
 def _attempt(data: Path, policy: GatePolicy, evaluated: Evaluated, now: datetime) -> Attempt | None:

@@ -6,6 +6,9 @@ from edge_rai_converters.gate.cells import Cell
 from edge_rai_converters.gate.rules import OF_CLASSES, split
 from edge_rai_converters.words import number_of
 
+# Of robustness: rows decided as without a corruption, and rows in which a relation holds.
+_SHARES = ("stability", "monotone", "invariant", "batch")
+
 
 def sentence(cell: Cell, confidence: float, *, able: bool) -> str:
     """The reason.
@@ -54,5 +57,6 @@ def _moved(cell: Cell) -> str:
 
 def amount(metric: str, value: float) -> str:
     """A change in words: of shares in points."""
-    shares = split(metric)[0] in OF_CLASSES and metric not in ("brier", "log_loss")
+    name = split(metric)[0].partition(" under ")[0]
+    shares = name in (*OF_CLASSES, *_SHARES) and metric not in ("brier", "log_loss")
     return f"{100 * value:.2f} points" if shares else f"{value:.4g}"

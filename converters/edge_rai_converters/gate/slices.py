@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise, product
 
 import numpy as np
@@ -73,6 +73,10 @@ class Slices:
             ]
         ).astype(np.float64)
 
+    def of(self, chosen: Mask) -> Slices:
+        """The same slices of the chosen rows alone; some may have none."""
+        return replace(self, families=tuple(replace(entry, codes=entry.codes[chosen]) for entry in self.families))
+
     def rows_of(self, place: int) -> Mask:
         """(n,) the rows of a slice."""
         family = next(entry for entry in reversed(self.families) if entry.first <= place)
@@ -132,7 +136,7 @@ def _groups(name: str, columns: Mapping[str, Array], rule: ColumnRule) -> tuple[
     if rule.bins:
         codes, names = _binned(name, column, rule.bins)
     else:
-        codes, names = _kinds(column)
+        codes, names = kinds(column)
     absent = [group for group in rule.groups if group not in names]
     if absent:
         raise DataError(f"column {name!r} has no row of the group {absent[0]!r}; it has {_listed(names)}")
@@ -146,8 +150,11 @@ def _groups(name: str, columns: Mapping[str, Array], rule: ColumnRule) -> tuple[
     return codes, names
 
 
-def _kinds(column: Array) -> tuple[Index, tuple[str, ...]]:
-    """As ``audit.encode`` has it, of text in one look at each row."""
+def kinds(column: Array) -> tuple[Index, tuple[str, ...]]:
+    """(n,) place of each row's value, -1 for a missing one, and the values' names.
+
+    As ``audit.encode`` has it, of text in one look at each row.
+    """
     if column.dtype.kind != "O":
         coded = encode(column)
         return coded.codes, coded.names
@@ -161,11 +168,7 @@ def _kinds(column: Array) -> tuple[Index, tuple[str, ...]]:
 def _binned(name: str, column: Array, bins: tuple[float, ...]) -> tuple[Index, tuple[str, ...]]:
     if column.dtype.kind not in "fiub":
         raise DataError(f"column {name!r} holds text, which no bins divide; leave bins out under [columns.{name}]")
-    edges = [f"{edge:g}" for edge in bins]
-    between = [f"{low} to below {high}" for low, high in pairwise(edges)]
-    names = (f"below {edges[0]}", *between, f"{edges[-1]} and above")
-    values = column.astype(np.float64)
-    codes = np.where(np.isnan(values), -1, np.digitize(values, bins)).astype(np.int64)
+    codes, names = binned(column, bins)
     empty = np.bincount(codes[codes >= 0], minlength=len(names)) == 0
     if empty.any():
         absent = names[int(empty.argmax())]
@@ -174,6 +177,20 @@ def _binned(name: str, column: Array, bins: tuple[float, ...]) -> tuple[Index, t
             "data with such rows, or take that edge out"
         )
     return codes, names
+
+
+def binned(column: Array, bins: tuple[float, ...]) -> tuple[Index, tuple[str, ...]]:
+    """(n,) place of each row's bin, -1 for a missing value, and the bins' names.
+
+    Args:
+        column: (n,) numbers.
+        bins: Edges that rise; at least one.
+    """
+    edges = [f"{edge:g}" for edge in bins]
+    between = [f"{low} to below {high}" for low, high in pairwise(edges)]
+    names = (f"below {edges[0]}", *between, f"{edges[-1]} and above")
+    values = column.astype(np.float64)
+    return np.where(np.isnan(values), -1, np.digitize(values, bins)).astype(np.int64), names
 
 
 def _intersections(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -58,23 +60,51 @@ def imported(module: str) -> ModuleType:
 
 @contextmanager
 def exporting(name: str, library: str) -> Iterator[None]:
-    """Keeps warnings and logs of an exporter to itself, and makes one sentence of whatever it raises.
+    """Keeps warnings, logs and prints of an exporter to itself, and makes one sentence of whatever it raises.
 
     Raises:
         UnsupportedModelError: The exporter failed.
     """
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_output():
             warnings.simplefilter("ignore")
             yield
     except (MissingExtraError, UnsupportedModelError):
         raise
     except Exception as error:  # exporters raise whatever their parts raise
-        raise UnsupportedModelError(f"{name}: {library} cannot export it to ONNX: {first_line(error)}") from error
+        raise UnsupportedModelError(
+            f"{name}: {library} cannot export it to ONNX: {first_line(_root(error))}"
+        ) from error
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """Nothing reaches standard output, not even from C++: torch prints whole graphs there, and a report follows."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # it was closed before we began
+        yield
+        return
+    try:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            os.dup2(nowhere.fileno(), 1)
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What it came of: the last of torch's exceptions gives advice on how to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def tidied(model: onnx.ModelProto) -> onnx.ModelProto:

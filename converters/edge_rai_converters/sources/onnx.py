@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ class SourceModel:
     Attributes:
         path: Where it was read from; of an object its name.
         data: The model, whole in one piece: the file's bytes, unless it had data in other files.
-        proto: The same, parsed.
+        proto: The same, parsed; it imports each domain once.
         inputs: What a caller gives, without initializers.
         outputs: What comes back; a shape that the file does not state is inferred. A sequence, map or optional has the
             dtype "object" and no shape.
@@ -76,6 +76,8 @@ def read(path: str | Path) -> SourceModel:
     if path.stat().st_size > MAX_BYTES:
         raise BundleError(f"{path}: not an ONNX model: it has 2 GiB or more, and an ONNX file has less")
     data = path.read_bytes()
+    if not data:
+        raise BundleError(f"{path}: not an ONNX model: the file is empty; copy it or export it again")
     proto = _parsed(path, data)
     others = embed(path, proto)
     digest = _digest(data, others)
@@ -99,8 +101,9 @@ def checked(path: Path, data: bytes, proto: onnx.ModelProto, digest: str, kind: 
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, IndexError) as error:
-        raise BundleError(f"{path}: not a valid ONNX model: {first_line(error)}") from error
+        raise BundleError(f"{path}: not a valid ONNX model: {first_line(error)}; export it again") from error
     _refuse_old_opset(path, proto)
+    proto = _imported_once(proto)
     inputs = tuple(_specs(path, "input", _given(proto.graph)))
     outputs = tuple(_specs(path, "output", _with_shapes(proto)))
     if not inputs or not outputs:
@@ -108,16 +111,49 @@ def checked(path: Path, data: bytes, proto: onnx.ModelProto, digest: str, kind: 
     return SourceModel(path, data, proto, inputs, outputs, digest, kind)
 
 
+def with_free_rows(source: SourceModel) -> SourceModel:
+    """The same, its axis 0 stated as free, where every tensor of the model has one row there; else as it is.
+
+    A session runs such a model row by row (native/src/model.c), and so does ``runner.Runner``. Where an output is text
+    or no tensor it does not.
+    """
+    specs = (*source.inputs, *source.outputs)
+    if not all(spec.shape and spec.shape[0] == 1 and spec.dtype not in ("string", "object") for spec in specs):
+        return source
+    inputs, outputs = (
+        tuple(TensorSpec(spec.name, spec.dtype, (None, *spec.shape[1:])) for spec in some)
+        for some in (source.inputs, source.outputs)
+    )
+    return replace(source, inputs=inputs, outputs=outputs)
+
+
 def opset_of(proto: onnx.ModelProto) -> int | None:
     """The version of the standard operators, None when the model imports none."""
     return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), None)
+
+
+def _imported_once(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose imports are what ONNX Runtime makes of them, where some are there twice, as skl2onnx writes them.
+
+    Of several versions the last one counts. ONNX Runtime's quantizer refuses such models.
+    """
+    versions = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in proto.opset_import}
+    if [(entry.domain, entry.version) for entry in proto.opset_import] == list(versions.items()):
+        return proto
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    del result.opset_import[:]
+    result.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
+    return result
 
 
 def _parsed(path: Path, data: bytes) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise BundleError(f"{path}: not an ONNX model: {error}") from error
+        raise BundleError(
+            f"{path}: not an ONNX model, or one that is cut short or damaged; copy it or export it again"
+        ) from error
 
 
 def _digest(data: bytes, others: Sequence[Path]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.sources.exported import MOST_ROWS, OPSET, Array, Exported, Sample, exporting, imported
+from edge_rai_converters.words import first_line
 
 
 def export(model: Any, sample: Sample | None, name: str) -> Exported:
@@ -37,9 +38,15 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         names = [key for key in inspect.signature(module.forward).parameters if key in rows]
         by_name = len(names) == len(rows)
         names = names if by_name else list(rows)
+        try:
+            with torch.no_grad():
+                answers = module(**rows) if by_name else module(*rows.values())
+        except Exception as error:  # a module raises whatever it likes
+            raise UnsupportedModelError(
+                f"{name}: it fails on the first rows of the data: {first_line(error)}; give an array for each input, "
+                "as it takes it"
+            ) from error
         program = _exported(torch, module, {key: rows[key] for key in names}, by_name=by_name)
-        with torch.no_grad():
-            answers = module(**rows) if by_name else module(*rows.values())
     feed = {key: tensor.numpy() for key, tensor in rows.items()}
     return Exported(program.model_proto, feed, [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(answers)])
 

@@ -40,6 +40,10 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         DataError: The sample has other columns than the model was fitted with, or rows that it refuses.
     """
     skl2onnx, tensors = imported("skl2onnx"), imported("skl2onnx.common.data_types")
+    try:
+        imported("sklearn.utils.validation").check_is_fitted(model)
+    except imported("sklearn.exceptions").NotFittedError as error:
+        raise UnsupportedModelError(f"{name}: it is not fitted; fit it before it is converted") from error
     given = columns(sample, getattr(model, "n_features_in_", None), name)
     _check_width(model, given, name)
     types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]

@@ -27,7 +27,7 @@ _FIXED = {
     "compiler_of_python": "its compiler",
 }
 _SHARES = {"others_share": "processor time of others", "stolen_share": "processor time taken by the host"}
-_STEPS = {"interpreter": "interpreter, numpy", "import": "import", "load": "load", "first_answer": "first answer"}
+_STEPS = {"interpreter": "start", "import": "import", "load": "load", "first_answer": "first answer"}
 
 
 def machine(result: Result) -> Iterator[Markup]:
@@ -158,7 +158,7 @@ def _fixed(fixed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if memory is not None:
         yield "memory", f"{digits(memory / 1e9)} GB"
     yield "virtual machine", text(fixed, "virtual_machine") or "no sign of one"
-    for key in ("versions", "environment"):
+    for key in ("versions", "builds", "environment"):
         given = fact(fixed, key)
         if isinstance(given, dict) and any(given.values()):
             yield key, ", ".join(f"{name} {value}" for name, value in given.items() if value)

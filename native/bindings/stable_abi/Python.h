@@ -1,4 +1,4 @@
-/* The part of CPython's stable ABI that cffi's generated code, predict.c and runner.c use. SPDX-License-Identifier:
+/* The part of CPython's stable ABI that cffi's generated code, predict.c, objects.c and runner.c use. SPDX-License-Identifier:
  * Apache-2.0
  *
  * The stable ABI (PEP 384, PEP 652; docs.python.org/3/c-api/stable.html) is frozen, so its functions may be declared
@@ -22,6 +22,8 @@ typedef struct _ts PyThreadState;
 
 extern PyObject _Py_NoneStruct;
 #define Py_None (&_Py_NoneStruct)
+extern PyObject _Py_NotImplementedStruct;
+#define Py_NotImplemented (&_Py_NotImplementedStruct)
 
 void Py_IncRef(PyObject *object);
 void Py_DecRef(PyObject *object);
@@ -76,6 +78,12 @@ int PyErr_BadArgument(void);
 PyObject *PyErr_NoMemory(void);
 int PyCapsule_IsValid(PyObject *capsule, const char *name);
 void *PyCapsule_GetPointer(PyObject *capsule, const char *name);
+
+/* ---- Of objects.c ---- */
+
+PyObject *PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors);
+PyObject *PyList_New(Py_ssize_t size);
+int PyList_SetItem(PyObject *list, Py_ssize_t index, PyObject *value); /* keeps `value` without counting it */
 
 /* ---- Of runner.c ---- */
 

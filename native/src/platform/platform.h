@@ -47,6 +47,7 @@ void er_tree_free(er_tree *tree);
 
 int er_directory_make(const char *path);                                        /* 0 too when it exists already */
 int er_file_create(const char *path, const void *data, size_t size, int *made); /* a new file, written and fsynced */
+int er_file_create_secret(const char *path, const void *data, size_t size);     /* which nobody else may read */
 int er_file_rename(const char *from, const char *to);
 int er_file_rename_new(const char *from, const char *to); /* EEXIST when there is a `to` */
 int er_file_remove(const char *path);

@@ -32,14 +32,22 @@ static int write_all(int file, const uint8_t *data, size_t size) {
     return 0;
 }
 
-int er_file_create(const char *path, const void *data, size_t size, int *made) {
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+static int create(const char *path, const void *data, size_t size, mode_t mode, int *made) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (made) *made = file >= 0;
     if (file < 0) return errno;
     int error = write_all(file, data, size);
     if (!error && fsync(file) != 0) error = errno;
     if (close(file) != 0 && !error) error = errno;
     return error;
+}
+
+int er_file_create(const char *path, const void *data, size_t size, int *made) {
+    return create(path, data, size, 0666, made);
+}
+
+int er_file_create_secret(const char *path, const void *data, size_t size) {
+    return create(path, data, size, 0600, NULL);
 }
 
 int er_file_rename(const char *from, const char *to) {

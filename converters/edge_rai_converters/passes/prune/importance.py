@@ -8,7 +8,7 @@ Groups are decided last to first, so that a reader that goes itself has no say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +53,7 @@ class Evidence:
                 if places.size:
                     self._seen[group, position] = places
         self._squares = self._accumulated(model, sample)
+        self._last: tuple[tuple[int, bytes], _Elimination] | None = None
 
     def keep(self, counts: Mapping[int, int], measure: Measure) -> Kept:
         """Decides, by channel, what stays.
@@ -112,16 +113,13 @@ class Evidence:
         return _greatest(scores, count)
 
     def _by_redundancy(self, index: int, kept: Kept, count: int) -> Array:
-        stays = np.ones(len(self._channels.groups[index].classes), bool)
-        readers = [_Mender(squares, products) for squares, products in self._readers(index, kept)]
-        while stays.sum() > count:
-            costs = sum((reader.costs() for reader in readers), np.zeros(len(stays)))
-            costs[~stays] = np.inf
-            least = int(np.argmin(costs))
-            stays[least] = False
-            for reader in readers:
-                reader.take(least)
-        return stays
+        # What is taken away first does not depend on how much goes in the end; the sensitivity sweep asks for more and
+        # more of one group.
+        made = b"".join(kept[self._channels.layers[position].makes].tobytes() for _, position in self._seen)
+        if self._last is None or self._last[0] != (index, made):
+            readers = [_Mender(squares, products) for squares, products in self._readers(index, kept)]
+            self._last = ((index, made), _Elimination(len(self._channels.groups[index].classes), readers))
+        return self._last[1].left(count)
 
     def _readers(self, index: int, kept: Kept) -> list[tuple[Floats, Floats]]:
         """Of each reader of a group the products of what it sees, and those of its weights for what is made of it."""
@@ -135,30 +133,71 @@ class Evidence:
         return found
 
 
+class _Elimination:
+    """Channels in the order in which they are taken away, each time the one whose loss costs its readers least."""
+
+    def __init__(self, count: int, readers: Sequence[_Mender]) -> None:
+        self._readers, self._taken = readers, list[int]()
+        self._stays = np.ones(count, bool)
+
+    def left(self, count: int) -> Array:
+        """Which channels stay when so many do."""
+        while self._stays.sum() > count:
+            costs = sum((reader.costs() for reader in self._readers), np.zeros(len(self._stays)))
+            costs[~self._stays] = np.inf
+            least = int(np.argmin(costs))
+            self._stays[least] = False
+            self._taken.append(least)
+            for reader in self._readers:
+                reader.take(least)
+        stays = np.ones(len(self._stays), bool)
+        stays[self._taken[: len(stays) - count]] = False
+        return stays
+
+
 class _Mender:
-    """The error a reader is left with when channels go and the rest is fitted to stand in for them."""
+    """The error a reader is left with when channels go and the rest is fitted to stand in for them.
+
+    Taking a channel changes the inverse of what is seen by a product of one column with itself, and the products of the
+    weights by two of two. The matrices stay as they were, and what was subtracted is a list of such columns: only
+    diagonals and the rows of what goes are ever computed.
+    """
 
     def __init__(self, squares: Floats, products: Floats) -> None:
         ridge = np.full(len(squares), _RIDGE * max(float(np.diag(squares)[:-1].mean()), np.finfo(float).tiny))
         ridge[-1] = np.finfo(float).eps
-        self._inverse = np.linalg.inv(squares + np.diag(ridge))
+        self._inverse = np.linalg.inv(squares + np.diag(ridge))[:-1, :-1]
         self._products = products
         self._whole = max(float(np.sum(squares[:-1, :-1] * products)), np.finfo(float).tiny)
+        self._inverses, self._weights = (np.array(np.diag(matrix)) for matrix in (self._inverse, products))
+        self._scaled, self._shares, self._halves = (np.empty((0, len(products))) for _ in range(3))
+        self._count = 0
 
     def costs(self) -> Floats:
         """Of the loss of each channel, as a share of what the reader sees."""
-        return np.asarray(np.diag(self._products) / np.diag(self._inverse)[:-1] / self._whole)
+        return np.asarray(self._weights / self._inverses / self._whole)
 
     def take(self, channel: int) -> None:
         """The channel goes; its weights are spread over the others."""
-        column = self._inverse[:, channel] / self._inverse[channel, channel]
-        step = column[:-1].copy()
-        across = self._products[channel].copy()
-        self._products = (
-            self._products - np.outer(step, across) - np.outer(across, step) + across[channel] * np.outer(step, step)
-        )
-        self._inverse = self._inverse - np.outer(column, self._inverse[channel])
-        self._inverse[channel, channel] = 1.0
+        scaled, shares, halves = (rows[: self._count] for rows in (self._scaled, self._shares, self._halves))
+        column = self._inverse[channel] - scaled[:, channel] @ scaled
+        across = self._products[channel] - shares[:, channel] @ halves - halves[:, channel] @ shares
+        column[channel] = self._inverses[channel]  # as it was kept, which rounds less
+        share = column / column[channel]
+        self._add(column / np.sqrt(column[channel]), share, across - across[channel] / 2 * share)
+        self._inverses[channel] = 1.0
+        self._weights[channel] = 0.0
+
+    def _add(self, scaled: Floats, share: Floats, half: Floats) -> None:
+        if self._count == len(self._scaled):
+            room = np.empty((max(8, self._count), len(scaled)))
+            self._scaled, self._shares, self._halves = (
+                np.concatenate([rows, room]) for rows in (self._scaled, self._shares, self._halves)
+            )
+        self._scaled[self._count], self._shares[self._count], self._halves[self._count] = scaled, share, half
+        self._count += 1
+        self._inverses = self._inverses - scaled**2
+        self._weights = self._weights - 2 * share * half
 
 
 def _places(channels: Channels, group: Group, layer: Layer) -> Array:

@@ -2,9 +2,9 @@
 
 Each layer that a cut reaches gets new weights and a bias: of all linear maps of what the layer now reads, in the pruned
 model repaired so far, to what the same channels were in the original, the one with the least squared error on
-calibration rows. Sums of products are accumulated in float64 a few rows at a time. The ridge draws towards the weights
-that were there, so that what the rows do not determine stays. Where a Relu or Clip follows, a value that it cuts off
-on both sides is no error: such targets are moved to what the fit answers, and the fit repeated.
+calibration rows, see squares.py. The ridge draws towards the weights that were there, so that what the rows do not
+determine stays. Where a Relu or Clip follows, a value that it cuts off on both sides is no error: such targets are
+moved to what the fit answers, and the fit repeated.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from edge_rai_converters.passes.prune.layers import (
     set_matrix,
 )
 from edge_rai_converters.passes.prune.sample import Probe, Sample, rows_a_call
+from edge_rai_converters.passes.prune.squares import ByFeatures, ByRows, Pairs, Solver
 from edge_rai_converters.passes.prune.surgery import Kept
 from edge_rai_converters.passes.prune.tidy import captured, constants, drop_dead_constants
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-# Share of the mean square of the features.
-_RIDGE = 1e-4
 _REPETITIONS = 3
-# Above it sums of products would not fit in memory: those of 5,120 take 210 MB.
-_MOST_FEATURES = 5120
+# Above it rows are solved by, no more of them than that: the sums of products of 5,120 take 210 MB. So many values of
+# theirs are held, 256 MB, and no fewer rows than the last.
+_MOST_FEATURES, _MOST_VALUES, _LEAST_WIDE = 5120, 1 << 26, 64
 # Of the places of images some are enough: so many for each feature, and no fewer than that.
 _ROWS_A_FEATURE, _LEAST_ROWS = 16, 1 << 14
 # What is multiplied at once, and what is held so as not to be made again for each repetition.
@@ -105,31 +105,22 @@ class _Fit:
         self._constant = float(has_bias(self._graph, self._node))
         groups, features, _ = self._old.shape
         self._groups = groups
+        wide = features > _MOST_FEATURES
+        self._solver: Solver = ByRows(self._old) if wide else ByFeatures(self._old)
         most = max(_LEAST_ROWS, _ROWS_A_FEATURE * features)
-        self._places = max(1, most // max(1, len(rows)))
+        if wide:
+            most = max(_LEAST_WIDE, min(_MOST_FEATURES, _MOST_VALUES // (groups * features)))
+            self._rows = rows[:: -(-len(rows) // most)]
+        self._places = max(1, most // max(1, len(self._rows)))
 
     def write(self) -> None:
         """Replaces the layer's weights."""
-        features = self._old.shape[1]
-        if features > _MOST_FEATURES:
-            return
         low, high = _limits(self._graph, self._node)
-        pairs = self._held() if (low, high) != (-np.inf, np.inf) else self._pairs
-        squares = np.zeros((self._groups, features, features))
-        products, count = np.zeros(self._old.shape), 0
-        for read, made in pairs():
-            squares += read.transpose(0, 2, 1) @ read
-            products += read.transpose(0, 2, 1) @ made
-            count += read.shape[1]
-        fitted = self._solved(squares, products, count)
-        for _ in range(_REPETITIONS if (low, high) != (-np.inf, np.inf) else 0):
-            products[:] = 0
-            for read, made in pairs():
-                answer = read @ fitted
-                made = np.where(made <= low, np.minimum(answer, low), made)
-                made = np.where(made >= high, np.maximum(answer, high), made)
-                products += read.transpose(0, 2, 1) @ made
-            fitted = self._solved(squares, products, count)
+        cut = (low, high) != (-np.inf, np.inf)
+        pairs = self._held() if cut else self._pairs
+        fitted = self._solver.solved(pairs())
+        for _ in range(_REPETITIONS if cut else 0):
+            fitted = self._solver.solved(_moved(pairs(), fitted, low, high))
         set_matrix(self._graph, self._node, fitted)
 
     def _held(self) -> Callable[[], Iterable[tuple[Floats, Floats]]]:
@@ -159,16 +150,13 @@ class _Fit:
                 read[..., -1] = self._constant  # zeros where a bias would be lost, so that none is found
                 yield read, rows_made(self._node, wanted, self._groups, part)
 
-    def _solved(self, squares: Floats, products: Floats, count: int) -> Floats:
-        scale = np.einsum("gii->gi", squares)[:, :-1].mean(axis=1) / count
-        # A group that sees nothing but zeros still needs a ridge.
-        ridge = _RIDGE * (scale + 1e-6 * scale.mean() + np.finfo(np.float32).tiny)
-        weights = np.broadcast_to(ridge[:, np.newaxis], squares.shape[:2]).copy()
-        weights[:, -1] = np.finfo(float).eps
-        system = squares / count
-        diagonal = np.arange(squares.shape[1])
-        system[:, diagonal, diagonal] += weights
-        return np.linalg.solve(system, products / count + weights[..., np.newaxis] * self._old)
+
+def _moved(pairs: Pairs, fitted: Floats, low: float, high: float) -> Pairs:
+    """With targets beyond the limits put where the fit answers, if that is beyond them too."""
+    for read, made in pairs:
+        answer = read @ fitted
+        within = np.where(made <= low, np.minimum(answer, low), made)
+        yield read, np.where(within >= high, np.maximum(answer, high), within)
 
 
 def _limits(graph: onnx.GraphProto, node: onnx.NodeProto) -> tuple[float, float]:

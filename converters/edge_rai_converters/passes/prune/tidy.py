@@ -64,7 +64,9 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, Shape]:
 
 def replace(graph: onnx.GraphProto, node: onnx.NodeProto, index: int, values: Array) -> None:
     """Gives one input of a node a constant of its own; whoever else reads the old one keeps it."""
-    taken = constants(graph)
+    # torch counts the answers of its layers so: linear, linear_1.
+    taken = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    taken.update(name for other in graph.node for name in other.output)
     name = f"{node.output[0]}_{index}"
     while name in taken:
         name += "_"

@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.passes.contract import Material, NotApplicableError, Property, Target
 from edge_rai_converters.passes.fuse import fuse_scalers
 from edge_rai_converters.passes.properties import nodes
+from edge_rai_converters.passes.prune.tidy import captured
 from edge_rai_converters.runner import Runner
 from edge_rai_converters.sources.onnx import opset_of
 from edge_rai_converters.words import first_line
@@ -86,6 +88,7 @@ def finish(source: onnx.ModelProto, result: onnx.ModelProto) -> onnx.ModelProto:
         NotApplicableError: ONNX Runtime cannot open it.
     """
     graph = result.graph
+    _sort(graph)
     used = {name for node in nodes(graph) for name in node.input} | {value.name for value in source.graph.output}
     kept = [initializer for initializer in graph.initializer if initializer.name in used]
     constants = {initializer.name for initializer in (*kept, *source.graph.initializer)}
@@ -212,6 +215,27 @@ def _with_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.version_converter.convert_version(model, _MIN_OPSET)
     except (RuntimeError, ValueError) as error:
         raise NotApplicableError(f"its opset {opset} cannot be raised to {_MIN_OPSET}: {first_line(error)}") from error
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Puts each node behind what it and its subgraphs read; quantizers overlook the latter."""
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output}
+    wants = [{makers[name] for name in (*node.input, *captured(node)) if name in makers} for node in graph.node]
+    readers: dict[int, list[int]] = {}
+    for place, wanted in enumerate(wants):
+        for maker in wanted:
+            readers.setdefault(maker, []).append(place)
+    ready, order = [place for place, wanted in enumerate(wants) if not wanted], list[int]()
+    while ready:
+        order.append(heappop(ready))
+        for place in readers.get(order[-1], ()):
+            wants[place].discard(order[-1])
+            if not wants[place]:
+                heappush(ready, place)
+    if order != list(range(len(wants))):
+        ordered = [onnx.NodeProto.FromString(graph.node[place].SerializeToString()) for place in order]
+        del graph.node[:]
+        graph.node.extend(ordered)
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

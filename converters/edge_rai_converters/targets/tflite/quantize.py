@@ -205,7 +205,7 @@ def _answering(chosen: Sequence[Operator]) -> set[str]:
 
 def _chosen(operators: Sequence[Operator], floats: Collection[str], *, everything: bool) -> list[Operator]:
     """Those that become integers; layers that are named in ``floats`` do not."""
-    candidates = [operator for operator in operators if operator.name not in floats]
+    candidates = [operator for operator in operators if operator.name not in floats and not _is_odd(operator)]
     if everything:
         return candidates
     layers = {operator.name for operator in candidates if operator.weights}
@@ -228,6 +228,13 @@ def _chosen(operators: Sequence[Operator], floats: Collection[str], *, everythin
     return [operator for operator in candidates if operator.name in chosen]
 
 
+def _is_odd(operator: Operator) -> bool:
+    """Whether the quantizer has no integers for it: a bias that is computed, a constant among what is put together."""
+    if operator.code == "FULLY_CONNECTED":
+        return len(operator.inputs) > 2 and not operator.inputs[2].constant
+    return operator.code == "CONCATENATION" and any(tensor.constant for tensor in operator.inputs)
+
+
 def _layers(model: bytes) -> list[Operator]:
     """Operators with constant weights of floats.
 
@@ -244,7 +251,7 @@ def _groups(model: bytes, keep_float: Sequence[str]) -> dict[str, list[str]]:
     """Names of the layers that share their weights, as the steps of an unrolled recurrent layer do, by the first's."""
     found: dict[int, list[str]] = {}
     for layer in _layers(model):
-        if layer.weights:
+        if layer.weights and not _is_odd(layer):
             found.setdefault(layer.weights.buffer, []).append(layer.name)
     groups = {names[0]: names for names in found.values()}
     unknown = [name for name in keep_float if name not in groups]

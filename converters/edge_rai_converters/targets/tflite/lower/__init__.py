@@ -10,8 +10,8 @@ one:
 - Places that Gather takes are not negative. DepthToSpace has mode DCR.
 - Reductions are ReduceMean, Sum, Max, Min and Prod with their axes; Max, Min and Add take two operands.
 - AveragePool never counts padding, and pads as TFLite's SAME or not at all. Pools have no auto_pad and no ceil_mode.
-- Gemm has constant weights (transB 1, no transA, no factors) and a constant bias of the width; every other product is a
-  MatMul of two matrices or stacks of matrices.
+- Gemm has constant weights (transB 1, no transA, no factors) and a constant bias of the width, or in a recurrent layer
+  a computed one of one row; every other product is a MatMul of two matrices or stacks of matrices.
 - Normalizations, recurrent layers, Einsum, Erf and all that ONNX specifies by other operators are written in these.
 - A product or sum by channel of a layer with constant weights is part of the layer.
 """

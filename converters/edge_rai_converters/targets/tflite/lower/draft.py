@@ -29,12 +29,14 @@ class Draft(Sketch):
         outputs: The node's outputs as far as they could be inferred.
         counts: Names of tensors whose values are whole and not negative.
         numbered: How often each stem of a name was used.
+        settled: Outputs of nodes that no rule is to rewrite.
     """
 
     values: Mapping[str, Array] = field(default_factory=dict)
     outputs: tuple[Tensor, ...] = ()
     counts: Collection[str] = frozenset()
     numbered: dict[str, int] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
 
     def has(self, index: int) -> bool:
         """Whether the input is given."""

@@ -2,6 +2,10 @@
 
 TFLite has an operator for a whole LSTM, which is not used: its state is a variable that the next call starts from, so
 an answer would depend on the calls before it. Unrolled, each call starts from the state that the model says.
+
+XNNPACK packs weights anew for each product that has them, so once a step. Where that is more than a cache holds, what
+the step adds is the product's own bias: a bias that is computed XNNPACK leaves to LiteRT, which reads the weights where
+they are.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from edge_rai_converters.targets.tflite.lower.draft import Draft, Rules
 
 # About a dozen operators a step: more of them take longer to load and to plan than to run.
 MOST_STEPS = 512
+# In bytes, all steps together (ADR 11); 8 MiB were still faster in XNNPACK, 13.5 slower by half.
+MOST_PACKED = 8 << 20
 _ACTIVATIONS = frozenset({"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Softsign", "Tanh"})
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -48,6 +54,7 @@ class _Direction:
         peepholes: Of an LSTM: (3 x hidden,) or none.
         activations: In the order of the specification.
         hidden: Size of the state.
+        in_place: Products with a state are LiteRT's own.
         names: Of weights and biases of some gates, which every step takes.
     """
 
@@ -57,6 +64,7 @@ class _Direction:
     peepholes: Array | None
     activations: tuple[str, ...]
     hidden: int
+    in_place: bool
     names: dict[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
 
     def activated(self, which: int, values: str) -> str:
@@ -66,15 +74,34 @@ class _Direction:
             values = self.draft.op("Clip", values, self.draft.scalar(-limit), self.draft.scalar(limit))
         return self.draft.op(self.activations[which], values)
 
-    def product(self, values: str, which: int, gates: slice, bias: Array | None = None) -> str:
-        """Of the weights of some gates; 0 are those of the inputs and 1 those of the state."""
+    def product(self, values: str, which: int, gates: slice, bias: Array | str | None = None) -> str:
+        """Of the weights of some gates, plus their part of a bias; 0 are those of the inputs and 1 those of the state.
+
+        Args:
+            values: The left side.
+            which: Of the two.
+            gates: Which ones.
+            bias: Of all gates; or the name of these gates' own, where it is computed; None: there is none.
+        """
         key = which, gates.start, gates.stop
         if key not in self.names:
             rows = slice(gates.start * self.hidden, gates.stop * self.hidden)
             weights = self.weights[which][rows]
-            added = np.zeros(len(weights), weights.dtype) if bias is None else bias[rows]
+            added = bias[rows] if isinstance(bias, np.ndarray) else np.zeros(len(weights), weights.dtype)
             self.names[key] = self.draft.held(weights), self.draft.held(added)
-        return self.draft.op("Gemm", values, *self.names[key], transB=1)
+        if not isinstance(bias, str):
+            return self.draft.op("Gemm", values, *self.names[key], transB=1)
+        made = self.draft.op("Gemm", values, self.names[key][0], bias, transB=1)
+        self.draft.settled.add(made)
+        return made
+
+    def stepped(self, given: str, state: str, gates: slice) -> str:
+        """What some gates are given, and what they make of a state, of which "" is none."""
+        if not state:
+            return given
+        if self.in_place:
+            return self.product(state, 1, gates, given)
+        return self.draft.op("Add", given, self.product(state, 1, gates))
 
     def gates(self, values: str, count: int) -> list[str]:
         """Gates that lie beside each other."""
@@ -85,12 +112,13 @@ class _Direction:
         return self.draft.slice(values, 1, which * self.hidden, (which + 1) * self.hidden)
 
 
-_Step = Callable[[_Direction, str, _State], _State]
+# Of a layer, what the step is given (of a GRU its gates, and the candidate apart), and the state before it.
+_Step = Callable[[_Direction, Sequence[str], _State], _State]
 
 
-def _lstm_step(layer: _Direction, given: str, state: _State) -> _State:
+def _lstm_step(layer: _Direction, given: Sequence[str], state: _State) -> _State:
     draft = layer.draft
-    total = draft.op("Add", given, layer.product(state.hidden, 1, slice(0, 4))) if state.hidden else given
+    total = layer.stepped(given[0], state.hidden, slice(0, 4))
     forgets = state.cell != "" and not draft.attribute("input_forget", 0)
     if forgets:
         into, out, forget, candidate = layer.gates(total, 4)
@@ -117,32 +145,40 @@ def _seen(layer: _Direction, gate: str, cell: str, which: int) -> str:
     return layer.draft.op("Add", gate, layer.draft.op("Mul", cell, factors))
 
 
-def _gru_step(layer: _Direction, given: str, state: _State) -> _State:
+def _gru_step(layer: _Direction, given: Sequence[str], state: _State) -> _State:
     draft, before = layer.draft, state.hidden
-    if not before:
-        update, candidate = layer.activated(0, layer.gate(given, 0)), layer.gate(given, 2)
-        if draft.attribute("linear_before_reset", 0) and layer.biases[1].any():
-            reset = layer.activated(0, layer.gate(given, 1))
-            candidate = draft.op("Add", candidate, draft.op("Mul", reset, layer.biases[1][2 * layer.hidden :]))
-        proposed = layer.activated(1, candidate)
-        return _State(draft.op("Sub", proposed, draft.op("Mul", update, proposed)))
-    update, reset, candidate = layer.gates(given, 3)
-    both = layer.gates(layer.product(before, 1, slice(0, 2)), 2)
-    update, reset = (
-        layer.activated(0, draft.op("Add", mine, theirs)) for mine, theirs in zip((update, reset), both, strict=True)
-    )
+    total, candidate = given
     if draft.attribute("linear_before_reset", 0):
-        inner = draft.op("Mul", reset, layer.product(before, 1, slice(2, 3), layer.biases[1]))
+        update, reset, inner = _linear_gates(layer, total, before)
+        candidate = draft.op("Add", candidate, draft.op("Mul", layer.activated(0, reset), inner))
+    elif before:
+        update, reset = layer.gates(layer.stepped(total, before, slice(0, 2)), 2)
+        candidate = layer.stepped(candidate, draft.op("Mul", layer.activated(0, reset), before), slice(2, 3))
     else:
-        inner = layer.product(draft.op("Mul", reset, before), 1, slice(2, 3))
-    proposed = layer.activated(1, draft.op("Add", candidate, inner))
+        update = layer.gate(total, 0)
+    update, proposed = layer.activated(0, update), layer.activated(1, candidate)
+    if not before:
+        return _State(draft.op("Sub", proposed, draft.op("Mul", update, proposed)))
     return _State(draft.op("Add", proposed, draft.op("Mul", update, draft.op("Sub", before, proposed))))
 
 
-def _rnn_step(layer: _Direction, given: str, state: _State) -> _State:
-    if state.hidden:
-        given = layer.draft.op("Add", given, layer.product(state.hidden, 1, slice(0, 1)))
-    return _State(layer.activated(0, given))
+def _linear_gates(layer: _Direction, total: str, before: str) -> tuple[str, str, str | Array]:
+    """Update, reset, and what is reset, of a GRU that resets behind its product."""
+    if layer.in_place:
+        update, reset, inner = layer.gates(layer.stepped(total, before, slice(0, 3)), 3)
+        return update, reset, inner
+    update, reset = layer.gates(total, 2)
+    bias = layer.biases[1].copy()
+    bias[: 2 * layer.hidden] = 0  # which the inputs' product has
+    if not before:
+        return update, reset, bias[2 * layer.hidden :]
+    *sums, inner = layer.gates(layer.product(before, 1, slice(0, 3), bias), 3)
+    update, reset = (layer.draft.op("Add", one, other) for one, other in zip((update, reset), sums, strict=True))
+    return update, reset, inner
+
+
+def _rnn_step(layer: _Direction, given: Sequence[str], state: _State) -> _State:
+    return _State(layer.activated(0, layer.stepped(given[0], state.hidden, slice(0, 1))))
 
 
 _STEPS: dict[str, _Step] = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN": _rnn_step}
@@ -159,7 +195,7 @@ def _recurrent(draft: Draft) -> bool:
     flat = draft.reshape(given, [steps * rows, width])
     sequences, states = [], []
     for index, backwards in enumerate(_REVERSED[draft.attribute("direction", "forward")]):
-        layer = _direction(draft, index)
+        layer = _direction(draft, index, steps, rows)
         answers, last = _unrolled(layer, flat, (steps, rows), _initial(draft, index, rows), backwards)
         sequences.append(draft.reshape(draft.op("Concat", *answers, axis=0), [steps, 1, rows, layer.hidden]))
         states.append(last)
@@ -195,7 +231,7 @@ def _refuse(draft: Draft, steps: int, rows: int) -> None:
         raise draft.refusal("its activations have factors of their own", "leave activation_alpha and _beta away")
 
 
-def _direction(draft: Draft, index: int) -> _Direction:
+def _direction(draft: Draft, index: int, steps: int, rows: int) -> _Direction:
     operator = draft.node.op_type
     weights = draft.constant(1, "W")[index], draft.constant(2, "R")[index]
     hidden = weights[1].shape[1]
@@ -207,7 +243,8 @@ def _direction(draft: Draft, index: int) -> _Direction:
     count = len(_DEFAULTS[operator])
     chosen = tuple(_spelled(draft, name) for name in names[index * count : (index + 1) * count])
     own = None if peepholes is None else peepholes[index]
-    return _Direction(draft, weights, (both[:size], both[size:]), own, chosen, hidden)
+    in_place = rows == 1 and steps * weights[1].nbytes > MOST_PACKED  # a bias is one row
+    return _Direction(draft, weights, (both[:size], both[size:]), own, chosen, hidden, in_place)
 
 
 def _spelled(draft: Draft, name: str) -> str:
@@ -232,20 +269,29 @@ def _taken(draft: Draft, which: int, index: int, rows: int) -> str:
     return draft.reshape(piece, [rows, draft.shape(which)[2]])
 
 
+def _given(layer: _Direction, flat: str, count: int) -> list[str]:
+    """What the inputs of all steps bring, (count, gates x hidden); of a GRU the candidate apart, (count, hidden)."""
+    draft, bias = layer.draft, layer.biases[0] + layer.biases[1]
+    if draft.node.op_type != "GRU":
+        return [layer.product(flat, 0, slice(0, _GATES[draft.node.op_type]), bias)]
+    gates = layer.product(flat, 0, slice(0, 2), bias)
+    if not draft.attribute("linear_before_reset", 0):
+        return [gates, layer.product(flat, 0, slice(2, 3), bias)]
+    if layer.in_place:
+        gates = draft.op("Concat", gates, np.tile(layer.biases[1][2 * layer.hidden :], (count, 1)), axis=1)
+    return [gates, layer.product(flat, 0, slice(2, 3), layer.biases[0])]
+
+
 def _unrolled(
     layer: _Direction, flat: str, extents: tuple[int, int], state: _State, backwards: bool
 ) -> tuple[Sequence[str], _State]:
     """The state after each step, in the order of the sequence, and after the last one."""
     steps, rows = extents
-    operator = layer.draft.node.op_type
-    bias = layer.biases[0] + layer.biases[1]
-    if operator == "GRU" and layer.draft.attribute("linear_before_reset", 0):
-        bias[2 * layer.hidden :] = layer.biases[0][2 * layer.hidden :]
-    total = layer.product(flat, 0, slice(0, _GATES[operator]), bias)
-    given = layer.draft.split(total, 0, [rows] * steps) if steps > 1 else [total]
+    step, totals = _STEPS[layer.draft.node.op_type], _given(layer, flat, steps * rows)
+    given = [layer.draft.split(total, 0, [rows] * steps) if steps > 1 else [total] for total in totals]
     answers = [""] * steps
     for at in reversed(range(steps)) if backwards else range(steps):
-        state = _STEPS[operator](layer, given[at], state)
+        state = step(layer, [parts[at] for parts in given], state)
         answers[at] = state.hidden
     return answers, state
 

@@ -128,7 +128,7 @@ class Walk:
             return []
         drafted = None if step.final else self._drafted(node, opset)
         if drafted is not None:
-            return [Step(part, OPSET, part.op_type == node.op_type) for part in drafted]
+            return drafted
         expanded = self._expanded(node, opset)
         if not expanded:
             self._keep(node)
@@ -147,7 +147,7 @@ class Walk:
                 self.define(name, value)
         return True
 
-    def _drafted(self, node: onnx.NodeProto, opset: int) -> list[onnx.NodeProto] | None:
+    def _drafted(self, node: onnx.NodeProto, opset: int) -> list[Step] | None:
         rule = self.rules.get(node.op_type)
         if rule is None or node.domain not in ("", LEARNED):
             return None
@@ -164,7 +164,9 @@ class Walk:
         for part in draft.nodes:
             stem = node.name or node.output[0]
             part.name = stem if part.op_type == node.op_type else f"{stem}/{part.op_type}"
-        return draft.nodes
+        return [
+            Step(part, OPSET, part.op_type == node.op_type or part.output[0] in draft.settled) for part in draft.nodes
+        ]
 
     def _expanded(self, node: onnx.NodeProto, opset: int) -> list[Step]:
         """What the specification says that the node is made of; nothing when it is direct, or a primitive."""

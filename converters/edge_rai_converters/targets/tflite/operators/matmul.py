@@ -13,11 +13,10 @@ from edge_rai_converters.targets.tflite.operators import floats, operator
 
 @operator("Gemm")
 def gemm(node: Node, to: Builder) -> None:
-    """FULLY_CONNECTED: of a lowered graph's, the weights are constant and transposed, the bias is a constant vector."""
+    """FULLY_CONNECTED: of a lowered graph's, the weights are constant and transposed, the bias is a vector or a row."""
     floats(node, to)
     left, right, added = node.inputs
-    weights, bias = to.graph.constants[right], to.graph.constants[added]
-    _connected(node, to, left, (weights, right), (bias, added))
+    _connected(node, to, left, (to.graph.constants[right], right), (to.graph.constant(added), added))
 
 
 @operator("MatMul")
@@ -42,7 +41,7 @@ def matmul(node: Node, to: Builder) -> None:
     _connected(last, to, left, (matrix.T, right), bias)
 
 
-def _connected(last: Node, to: Builder, left: str, weights: tuple[Array, str], bias: tuple[Array, str]) -> None:
+def _connected(last: Node, to: Builder, left: str, weights: tuple[Array, str], bias: tuple[Array | None, str]) -> None:
     """FULLY_CONNECTED along the last axis, with the activation that follows.
 
     Args:
@@ -50,7 +49,7 @@ def _connected(last: Node, to: Builder, left: str, weights: tuple[Array, str], b
         to: Where it is written to.
         left: The value on the left side.
         weights: (outputs, values), and a name.
-        bias: (outputs,), and a name.
+        bias: (outputs,), None where it is computed; and a name.
     """
     rank, rows = to.graph.rank(left), to.rows_of(left)
     layout, matrix = native(rank), weights[0]
@@ -61,7 +60,8 @@ def _connected(last: Node, to: Builder, left: str, weights: tuple[Array, str], b
     else:
         source, matrix = rows[0], matrix[:, rows[1]]
     activation, made = to.fused(last)
-    inputs = [source, to.constant(matrix, weights[1]), to.constant(*bias)]
+    added, name = bias
+    inputs = [source, to.constant(matrix, weights[1]), to.tensor(name) if added is None else to.constant(added, name)]
     options = schema.FullyConnectedOptionsT(fusedActivationFunction=activation, keepNumDims=len(layout) > 2)
     to.add(Code.FULLY_CONNECTED, inputs, [to.define(made, layout)], options)
 

@@ -16,6 +16,12 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
+TRANSFORMATIONS = (
+    *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"),
+    "tf_half_pixel_for_nn",
+)
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
 # What is as near as this to the middle of two places is, to ONNX Runtime, in the middle.
 _NEAR = 1e-6
 
@@ -52,11 +58,7 @@ class Rule:
 
 
 def coordinates(axis: Axis, transformation: str) -> Floats:
-    """(wanted,) where each place of the result lies on the axis before.
-
-    Raises:
-        KeyError: ONNX knows no such transformation.
-    """
+    """(wanted,) where each place of the result lies on the axis before, by one of TRANSFORMATIONS."""
     one, half = np.float32(1), np.float32(0.5)
     x, scale = np.arange(axis.wanted, dtype=np.float32), np.float32(axis.scale)
     ends = np.float32(axis.given - 1)
@@ -71,6 +73,8 @@ def coordinates(axis: Axis, transformation: str) -> Floats:
         "pytorch_half_pixel": centred if axis.wanted > 1 else 0 * x,
         "align_corners": x * ends / steps,
         "asymmetric": x / scale,
+        # Of an axis that keeps its length ONNX Runtime keeps the places.
+        "tf_half_pixel_for_nn": (x + half) / scale if scale != one else x,
         "tf_crop_and_resize": first * ends + x * (last - first) * ends / steps
         if axis.wanted > 1
         else 0 * x + half * (first + last) * ends,

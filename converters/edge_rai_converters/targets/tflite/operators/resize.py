@@ -19,6 +19,8 @@ from edge_rai_converters.targets.tflite.layout import Layout, channels_last, nat
 from edge_rai_converters.targets.tflite.operators import floats, operator
 from edge_rai_converters.targets.tflite.operators.resampling import (
     KERNELS,
+    ROUNDINGS,
+    TRANSFORMATIONS,
     Axis,
     Kernel,
     Rule,
@@ -45,13 +47,21 @@ def resize(node: Node, to: Builder) -> None:
 
 def _rule(node: Node) -> Rule:
     return Rule(
-        mode=node.attribute("mode", "nearest"),
-        coordinates=node.attribute("coordinate_transformation_mode", "half_pixel"),
-        nearest=node.attribute("nearest_mode", "round_prefer_floor"),
+        mode=_one_of(node, "mode", ("nearest", "linear", "cubic")),
+        coordinates=_one_of(node, "coordinate_transformation_mode", TRANSFORMATIONS),
+        nearest=_one_of(node, "nearest_mode", ROUNDINGS),
         cubic=float(node.attribute("cubic_coeff_a", -0.75)),
         exclude_outside=bool(node.attribute("exclude_outside", 0)),
         antialias=bool(node.attribute("antialias", 0)),
     )
+
+
+def _one_of(node: Node, name: str, known: Sequence[str]) -> str:
+    """An attribute, the first of what is known where the node is silent."""
+    found = str(node.attribute(name, known[0]))
+    if found not in known:
+        raise node.refused(f"its {name} is {found!r}", f"these are written: {', '.join(known)}")
+    return found
 
 
 def _axes(node: Node, to: Builder) -> list[Axis]:

@@ -1,0 +1,252 @@
+"""Makes the certificate of a candidate, from rows that it had no part in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge_rai_converters.data import drawn
+from edge_rai_converters.errors import DataError
+from edge_rai_converters.gate.certificate.rules import AbstentionRule, SetsRule
+from edge_rai_converters.gate.certificate.sets import limits
+from edge_rai_converters.gate.certificate.thresholds import (
+    Found,
+    Promise,
+    Scored,
+    certified,
+    promising,
+    rows_needed,
+)
+from edge_rai_converters.gate.rows import Floats, Mask, Rows
+from edge_rai_converters.gate.rules import GatePolicy
+from edge_rai_converters.gate.slices import Slices
+from edge_rai_converters.words import number_of
+
+_LEARNED_ON_EVERY = 4
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Deployed:
+    """How the candidate is on a device, beside its answers.
+
+    Attributes:
+        admitted: (n,) rows whose answers the guard lets through; None: all.
+        thresholds: In the order in which they are tested, learned elsewhere; or the only one, where the guard has it
+            already. Empty: a quarter of the rows says which.
+        candidates: Of so many one is chosen, by the same rows: each has an equal part of alpha.
+    """
+
+    admitted: Mask | None = None
+    thresholds: Sequence[float] = ()
+    candidates: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What may be promised of a candidate, or why it may not.
+
+    Attributes:
+        granted: All that was asked for is promised.
+        sentences: For people: what is promised, or why it is not.
+        groups: By slice, what was counted and what is promised.
+        threshold: Of the guard; None: no abstention was asked for, or none is certified.
+        abstention: For the record; None: not asked for.
+        sets: Likewise.
+    """
+
+    granted: bool
+    sentences: tuple[str, ...]
+    groups: tuple[Mapping[str, Any], ...] = ()
+    threshold: float | None = None
+    abstention: Mapping[str, Any] | None = None
+    sets: Mapping[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The key "certificate" of gate.json, see docs/formats/gate.md."""
+        return {
+            "granted": self.granted,
+            "sentences": list(self.sentences),
+            "groups": [dict(entry) for entry in self.groups],
+            "abstention": self.abstention,
+            "sets": self.sets,
+        }
+
+
+@dataclass(eq=False, slots=True)
+class _Parts:
+    """What a certificate is put together of."""
+
+    sentences: list[str] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
+    granted: bool = True
+
+
+def certificate(rows: Rows, slices: Slices, policy: GatePolicy, alpha: float, deployed: Deployed) -> Certificate:
+    """Tests what the policy wants to promise.
+
+    Args:
+        rows: Which nothing was trained or calibrated with, and no threshold fitted to.
+        slices: Of these.
+        policy: Has a certificate.
+        alpha: Of this look.
+        deployed: The candidate on a device.
+
+    Raises:
+        DataError: The answers are no classes with shares.
+    """
+    rule = policy.certificate
+    assert rule is not None
+    check_classes(rows)
+    parts = _Parts()
+    if rule.abstention is not None:
+        _add_abstention(parts, rows, slices, rule.abstention, alpha, deployed)
+    if rule.sets is not None:
+        _add_sets(parts, rows, rule.sets, alpha, deployed)
+    return Certificate(parts.granted, tuple(parts.sentences), **parts.known)
+
+
+def check_classes(rows: Rows) -> None:
+    """Refuses answers that no certificate is about."""
+    if rows.labels is None:
+        raise DataError("a certificate counts errors, and there are no labels; give --labels")
+    if rows.kind != "classes" or rows.candidate.scores is None:
+        raise DataError(
+            "a certificate is about answers of classes with a share each, and these are none; leave [certificate] out, "
+            "or name the output with the shares: [answer] output"
+        )
+
+
+def score_of(rows: Rows, rule: AbstentionRule, admitted: Mask | None) -> Floats:
+    """(n,) what the guard compares with its limit; -inf where it rejects the row for something else."""
+    shares = np.sort(np.asarray(rows.candidate.scores), axis=1)
+    score = shares[:, -1] if rule.score == "confidence" else shares[:, -1] - shares[:, -2]
+    return np.asarray(score if admitted is None else np.where(admitted, score, -np.inf))
+
+
+def order(rows: Rows, slices: Slices, rule: AbstentionRule, admitted: Mask | None, count: int) -> tuple[float, ...]:
+    """Thresholds in the order in which so many other rows are to test them."""
+    return promising(_scored(rows, slices, rule, admitted), promise_of(rule, slices), count)
+
+
+def promise_of(rule: AbstentionRule, slices: Slices) -> Promise:
+    """By slice, all rows first."""
+    wanted = ((rule.errors, rule.slice_errors), (rule.abstains, rule.slice_abstains))
+    rest = len(slices) - 1
+    return Promise(*(np.array([whole, *[np.nan if part is None else part] * rest]) for whole, part in wanted))
+
+
+def _scored(rows: Rows, slices: Slices, rule: AbstentionRule, admitted: Mask | None) -> Scored:
+    return Scored(score_of(rows, rule, admitted), np.asarray(rows.candidate.decided != rows.labels), slices)
+
+
+def _add_abstention(
+    parts: _Parts, rows: Rows, slices: Slices, rule: AbstentionRule, alpha: float, deployed: Deployed
+) -> None:
+    scored, promise = _scored(rows, slices, rule, deployed.admitted), promise_of(rule, slices)
+    thresholds, learned = deployed.thresholds, np.zeros(len(rows), np.bool_)
+    if not thresholds:
+        learned = drawn(len(rows), _LEARNED_ON_EVERY)
+        apart = Scored(scored.score[learned], scored.wrong[learned], slices.of(learned))
+        thresholds = promising(apart, promise, int((~learned).sum()))
+    test = Scored(scored.score[~learned], scored.wrong[~learned], slices.of(~learned))
+    level = alpha / deployed.candidates
+    found = certified(test, promise, thresholds, level)
+    needed = None if found.granted else rows_needed(found, promise, level)
+    parts.granted &= found.granted
+    parts.sentences.append(_granted(rule, alpha, found) if found.granted else _refused(rule, found, slices, needed))
+    parts.known |= {
+        "threshold": found.threshold if found.granted else None,
+        "groups": tuple(_groups(found, promise, slices)),
+        "abstention": {
+            "granted": found.granted,
+            "score": rule.score,
+            "threshold": found.threshold,
+            "alpha": level,
+            "p_value": found.p_value,
+            "tested": found.tested,
+            "rows": int(found.counts.rows[0]),
+            "rows_chosen_on": int(learned.sum()),
+            "rows_needed": needed,
+        },
+    }
+
+
+def _groups(found: Found, promise: Promise, slices: Slices) -> Sequence[Mapping[str, Any]]:
+    counts = found.counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        abstained, erred = 1 - counts.answered / counts.rows, counts.wrong / counts.answered
+    return [
+        {
+            "name": entry.name,
+            "rows": int(counts.rows[place]),
+            "answered": int(counts.answered[place]),
+            "errors": int(counts.wrong[place]),
+            "abstained": float(abstained[place]),
+            "erred": float(erred[place]),
+            "abstains_at_most": float(promise.abstains[place]) if found.granted else float("nan"),
+            "errs_at_most": float(promise.errors[place]) if found.granted else float("nan"),
+        }
+        for place, entry in enumerate(slices.slices)
+    ]
+
+
+def _granted(rule: AbstentionRule, alpha: float, found: Found) -> str:
+    said = (
+        f"abstains on at most {_percent(rule.abstains)} and errs on at most {_percent(rule.errors)} of what it answers"
+    )
+    if rule.slice_errors is not None and rule.slice_abstains is not None:
+        said += f", and in every slice on at most {_percent(rule.slice_abstains)} and {_percent(rule.slice_errors)}"
+    sure = f"with {100 * (1 - alpha):.4g} % confidence, for rows like these {int(found.counts.rows[0]):,}"
+    return f"{said}, {sure}; it answers where its {rule.score} is {found.threshold:.6g} or more"
+
+
+def _refused(rule: AbstentionRule, found: Found, slices: Slices, needed: int | None) -> str:
+    counts = found.counts
+    worst = int(np.argmax(counts.p_values(promise_of(rule, slices))))
+    errors, abstains = (
+        (rule.errors, rule.abstains) if worst == 0 else (rule.slice_errors or 0.0, rule.slice_abstains or 0.0)
+    )
+    rows, answered, wrong = (int(part[worst]) for part in (counts.rows, counts.answered, counts.wrong))
+    more = "; more rows like these would not do" if needed is None else f"; about {needed:,} rows would do"
+    where = "" if worst == 0 else f" of {slices.slices[worst].name}"
+    return (
+        f"no certificate: where it answers from a {rule.score} of {found.threshold:.6g} on, it answers {answered:,} of "
+        f"{number_of(rows, 'row')}{where} and errs in {wrong:,}, which does not show that it abstains on at most "
+        f"{_percent(abstains)} and errs on at most {_percent(errors)}{more}"
+    )
+
+
+def _add_sets(parts: _Parts, rows: Rows, rule: SetsRule, alpha: float, deployed: Deployed) -> None:
+    admitted = np.ones(len(rows), np.bool_) if deployed.admitted is None else deployed.admitted
+    chosen = rows.labelled & admitted
+    shares, labels = np.asarray(rows.candidate.scores)[chosen], np.asarray(rows.labels)[chosen]
+    level = alpha / deployed.candidates
+    found = limits(shares, labels, rule.coverage, level)
+    sizes = found.sets(shares).sum(axis=1)
+    trivial = [rows.classes[place] for place in np.flatnonzero(found.at_least == 0)]
+    said = (
+        f"sets of classes hold the true one in at least {_percent(rule.coverage)} of the rows of each class, with "
+        f"{100 * (1 - alpha):.4g} % confidence for each; of {number_of(len(labels), 'row')} they hold "
+        f"{sizes.mean():.3g} classes on average"
+    )
+    if trivial:
+        said += f"; in every set, as too few rows speak of them: {', '.join(trivial[:8])}" + " ..." * (len(trivial) > 8)
+    parts.sentences.append(said)
+    parts.known["sets"] = {
+        "coverage": rule.coverage,
+        "alpha": level,
+        "rows": len(labels),
+        "mean_size": float(sizes.mean()),
+        "empty_share": float((sizes == 0).mean()),
+        "classes": [
+            {"class": name, "rows": int(count), "at_least": float(least)}
+            for name, count, least in zip(rows.classes, found.rows, found.at_least, strict=True)
+        ],
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"

@@ -1,0 +1,59 @@
+"""Sets of classes that hold the true one, class by class: conformal prediction with Mondrian categories.
+
+A set holds the classes whose share is at least that class's limit (least ambiguous sets; Sadinle, Lei and Wasserman,
+2019). The limit is an order statistic of the true class's shares, low enough that the promise holds with the gate's
+confidence for the rows to come, given these rows (a tolerance limit; Vovk, 2012), and not on average over all
+calibrations only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai_converters.gate.exact import at_most
+from edge_rai_converters.gate.rows import Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Limits:
+    """By class, (C,) each.
+
+    Attributes:
+        rows: That the limit is of.
+        at_least: A class with this share or more is in the set; 0: too few rows, so that it is in every set.
+    """
+
+    rows: npt.NDArray[np.int64]
+    at_least: Floats
+
+    def sets(self, shares: Floats) -> npt.NDArray[np.bool_]:
+        """(n, C) which classes are in the set of each row."""
+        return np.asarray(shares >= self.at_least)
+
+
+def rank(rows: int, coverage: float, alpha: float) -> int:
+    """The greatest k for which the k-th least share is a limit that covers, with confidence 1 - alpha; 0: none."""
+    chances = at_most(np.arange(rows), rows, 1 - coverage)  # that fewer than k + 1 lie below the true quantile
+    return int(np.searchsorted(chances, alpha, side="right"))
+
+
+def limits(shares: Floats, labels: npt.NDArray[np.int64], coverage: float, alpha: float) -> Limits:
+    """Of rows with a label.
+
+    Args:
+        shares: (n, C) of the classes.
+        labels: (n,) 0 to C - 1.
+        coverage: Of the rows of each class.
+        alpha: Chance that the promise does not hold, of each class.
+    """
+    classes = shares.shape[1]
+    least = np.zeros(classes)
+    for place in range(classes):
+        own = np.sort(shares[labels == place, place])
+        k = rank(len(own), coverage, alpha)
+        if k:
+            least[place] = own[k - 1]
+    return Limits(np.bincount(labels, minlength=classes), least)

@@ -1,0 +1,1 @@
+"""The gate's report as one HTML page that needs nothing but itself; `document.gate_page` makes it."""

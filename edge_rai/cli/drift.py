@@ -1,0 +1,165 @@
+"""``edge-rai drift``: what a watch finds in the rows of a file, and how soon it would find what is put in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_rai.counts import FeatureDrift
+    from edge_rai.drift import Watch
+    from edge_rai.session import Session
+    from edge_rai.simulation import Simulation
+
+_ROWS_A_CALL = 256
+
+
+def add(commands: Any) -> None:
+    """Registers the commands."""
+    parser = commands.add_parser("drift", help="Look for drift in rows, or rehearse it.", description=__doc__)
+    kinds = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    report = kinds.add_parser(
+        "report",
+        help="Show rows of a file to the watch.",
+        description="What the watch makes of the rows of a file, in their order.",
+    )
+    _common(report)
+    report.add_argument("--html", help="file for a page with each feature's reference and window; needs no network")
+    report.set_defaults(run=run_report)
+    simulate = kinds.add_parser(
+        "simulate",
+        help="Measure delays and false alarms.",
+        description="Puts shifts into rows of a file; measures how soon each is found, and how often alarms are false.",
+    )
+    _common(simulate)
+    simulate.add_argument("--runs", type=_positive, default=20, help="of each shift, and of none (default: 20)")
+    simulate.add_argument("--rows", type=_positive, default=5000, help="after a shift, at most (default: 5000)")
+    simulate.add_argument("--quiet-rows", type=_positive, default=20000, help="without a shift (default: 20000)")
+    simulate.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
+    simulate.set_defaults(run=run_simulate)
+
+
+def _common(parser: Any) -> None:
+    parser.add_argument("bundle", help="a bundle whose policy has [drift]")
+    parser.add_argument("--data", required=True, help=".npz with one array per input, or .npy for a single input")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+# ---- simulate -------------------------------------------------------------------------------------------------------
+
+
+def run_simulate(arguments: argparse.Namespace) -> int:
+    """Exits 0 whatever is found."""
+    from edge_rai.cli.bench_progress import Progress
+    from edge_rai.cli.opening import opened
+    from edge_rai.cli.rows import read_rows
+    from edge_rai.simulation import simulate
+
+    with opened(arguments.bundle, threads=arguments.threads) as session, Progress(sys.stderr) as told:
+        found = simulate(
+            session,
+            read_rows(Path(arguments.data), session.inputs),
+            runs=arguments.runs,
+            most_rows=arguments.rows,
+            quiet_rows=arguments.quiet_rows,
+            seed=arguments.seed,
+            told=told,
+        )
+    if arguments.json:
+        delays = [delay._asdict() for delay in found.delays]
+        print(json.dumps({**found._asdict(), "delays": delays}, allow_nan=False))
+    else:
+        _print_simulation(found, arguments.data)
+    return 0
+
+
+def _print_simulation(found: Simulation, data: str) -> None:
+    bound = min(found.quiet_rows / found.average_run_length, 1.0)
+    print(f"streams drawn from {found.rows} rows of {data}; average run length {found.average_run_length:g} rows")
+    print(
+        f"without a shift: {found.false_alarms} of {found.runs} streams of {found.quiet_rows} rows had an alarm "
+        f"(the policy promises {bound:.1%} of them at most, on average)"
+    )
+    print(f"\n{'shift of one feature':34}{'found':>10}{'median':>9}{'9 of 10':>9}  rejected anyway")
+    for delay in found.delays:
+        found_of = f"{delay.found} of {delay.runs - delay.early}"
+        print(f"{delay.shift:34}{found_of:>10}{_rows(delay.median):>9}{_rows(delay.ninth):>9}{delay.rejected:>12.1%}")
+    early = sum(delay.early for delay in found.delays)
+    print(f"rows from the change to the alarm, {found.most_rows} at most; rejected: after it, by the guard's rules")
+    if early:
+        print(f"left out: {early} run{'s' * (early != 1)} with an alarm before the change")
+
+
+def _rows(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+# ---- report ---------------------------------------------------------------------------------------------------------
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Exits 1 on an alarm."""
+    from edge_rai.cli.opening import opened
+    from edge_rai.cli.rows import read_rows
+
+    with opened(arguments.bundle, threads=arguments.threads) as session:
+        rows = read_rows(Path(arguments.data), session.inputs)
+        count = _show(session, rows)
+        drifts, watch = session.drift(), session.watch()
+        if arguments.html:
+            from edge_rai.documents.drift import drift_page
+
+            title = f"Drift: {Path(arguments.bundle).name} and {Path(arguments.data).name}"
+            Path(arguments.html).write_bytes(drift_page(title, session))
+    if arguments.json:
+        print(json.dumps(_as_json(count, watch, drifts), allow_nan=False))
+    else:
+        _print_report(count, watch, drifts)
+    return 1 if watch is not None and watch.alarm is not None else 0
+
+
+def _show(session: Session, rows: dict[str, Any]) -> int:
+    """How many calls of one row, or rows, there were."""
+    count = len(next(iter(rows.values())))
+    if not session.batched:
+        session.predict(rows)
+        return 1
+    for first in range(0, count, _ROWS_A_CALL):
+        session.predict({name: values[first : first + _ROWS_A_CALL] for name, values in rows.items()})
+    return count
+
+
+def _as_json(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) -> dict[str, Any]:
+    watched = None
+    if watch is not None:
+        features = [{**one._asdict(), "direction": one.direction.name.lower()} for one in watch.features]
+        alarm = None if watch.alarm is None else watch.alarm._asdict()
+        watched = {**watch._asdict(), "alarm": alarm, "features": features}
+    return {"rows": count, "watch": watched, "psi": [drift._asdict() for drift in drifts]}
+
+
+def _print_report(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) -> None:
+    from edge_rai.documents.drift import said_of
+
+    print(f"{count} row{'s' * (count != 1)}")
+    print(said_of(watch))
+    evidence = {} if watch is None else {one.name: one for one in watch.features}
+    print(f"\n{'feature':34}{'PSI':>9}{'unchanged':>11}{'values':>9}{'evidence':>11}")
+    for drift in sorted(drifts, key=lambda one: one.expected - one.psi):
+        of = evidence.get(drift.name)
+        said = "" if of is None else f"{of.evidence:11.3g}"
+        print(f"{drift.name:34}{drift.psi:9.4f}{drift.expected:11.4f}{drift.values:9}{said}")
+    print("unchanged: what PSI would be on average if nothing had changed; it describes, and never raises an alarm")

@@ -1,0 +1,147 @@
+"""What a watch for drift has come to: in a sentence, and as a page with each feature's reference and window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from edge_rai.bench.page.drawing import block, strip, upright
+from edge_rai.bench.page.figure import row, section
+from edge_rai.bench.page.markup import Markup, element, table
+from edge_rai.bench.page.style import STYLE
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from edge_rai.counts import FeatureDrift
+    from edge_rai.drift import Watch
+    from edge_rai.session import Session
+
+# Nothing is loaded and no script runs, whatever the features are called.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_HEIGHT = 56.0
+_MOST_FEATURES = 200  # drawn; the table has all of them
+_SAID = {
+    "mean_up": "its values have risen",
+    "mean_down": "its values have fallen",
+    "wider": "its values spread wider",
+    "narrower": "its values spread less",
+    "shares": "the shares of its categories have changed",
+    "missing": "more of its values are missing",
+    "outside": "more of its values are out of range",
+}
+
+
+def said_of(watch: Watch | None) -> str:
+    """One sentence of the watch, with the alarm if there is one."""
+    if watch is None:
+        return "Nothing is watched: the policy has no [drift]."
+    promised = f"once in {watch.average_run_length:g} rows at most while nothing has changed"
+    if watch.alarm is None:
+        return f"No alarm in {watch.rows} rows: evidence {watch.evidence:.3g}; alarms come {promised}."
+    first, *others = watch.alarm.features
+    found = next(one for one in watch.features if one.name == first)
+    also = f"; also {', '.join(others)}" if others else ""
+    return (
+        f"Alarm at row {watch.alarm.row}: {first}, {_SAID[found.direction.name.lower()]}, since about {found.changed} "
+        f"rows before{also}. Evidence {watch.alarm.evidence:.3g}; alarms come {promised}."
+    )
+
+
+def drift_page(title: str, session: Session) -> bytes:
+    """A page that needs nothing but itself: no network, no script.
+
+    Args:
+        title: Of the page.
+        session: What it has counted since the last flush is the window.
+
+    Returns:
+        HTML in UTF-8.
+    """
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("title", title),
+        element("style", Markup(STYLE)),
+    )
+    body = element("body", element("main", *_parts(title, session)))
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n".encode()
+
+
+def _parts(title: str, session: Session) -> Iterator[Markup]:
+    drifts = sorted(session.drift(), key=lambda one: one.expected - one.psi)
+    watch = session.watch()
+    yield element("h1", title)
+    yield element("p", _about(session), class_="about")
+    yield element("div", element("p", said_of(watch)), class_="lead")
+    yield section("Features, the most changed first", *_drawn(session, drifts), _numbers(watch, drifts))
+
+
+def _about(session: Session) -> str:
+    window = session.snapshot()
+    made = datetime.fromtimestamp(window.end_unix_ns / 1e9, timezone.utc)
+    return f"{window.rows} rows, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
+
+
+def _drawn(session: Session, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]:
+    counted = {
+        feature.name: (feature, counts)
+        for feature, counts in zip(session.features, session.snapshot().features, strict=True)
+    }
+    yield element(
+        "p",
+        "Bars: the window's share of each bin; lines: the reference's. Bins are equally wide here, whatever range of "
+        "values they stand for.",
+        class_="about",
+    )
+    for drift in drifts[:_MOST_FEATURES]:
+        feature, counts = counted[drift.name]
+        bins = len(feature.counts)
+        window, reference = counts.histogram[:bins], feature.counts
+        value = f"PSI {drift.psi:.3f}"
+        note = f"{drift.expected:.3f} if unchanged; {drift.values} values; from {_ends(feature.edges)}"
+        yield row(drift.name, value, _bars(drift.name, window.tolist(), reference.tolist()), note)
+    if len(drifts) > _MOST_FEATURES:
+        yield element("p", f"{len(drifts) - _MOST_FEATURES} more are in the table.", class_="about")
+
+
+def _ends(edges: npt.NDArray[np.float64]) -> str:
+    return f"{edges[0]:.4g} to {edges[-1]:.4g} between the first and the last bin" if len(edges) else "one bin"
+
+
+def _bars(name: str, window: Sequence[int], reference: Sequence[int]) -> Markup:
+    shares = [[count / max(sum(counts), 1) for count in counts] for counts in (window, reference)]
+    most = max(max(share) for share in shares) or 1.0
+    wide = 100 / len(window)
+    shapes = []
+    for place, (now, then) in enumerate(zip(*shares, strict=True)):
+        low, high = place * wide + 0.1 * wide, (place + 1) * wide - 0.1 * wide
+        shapes.append(block(low, high, _HEIGHT * (1 - now / most), _HEIGHT * now / most, "shape"))
+        y = _HEIGHT * (1 - then / most)
+        shapes.append(element("line", x1=f"{low:.2f}%", x2=f"{high:.2f}%", y1=y, y2=y, class_="whisker"))
+    description = (
+        f"{len(window)} bins; the window's greatest share is {max(shares[0]):.1%}, the reference's {max(shares[1]):.1%}"
+    )
+    return strip(_HEIGHT, f"{name}: window and reference", description, *shapes, upright(0, 0, _HEIGHT, "base"))
+
+
+def _numbers(watch: Watch | None, drifts: Sequence[FeatureDrift]) -> Markup:
+    evidence = {} if watch is None else {one.name: one for one in watch.features}
+    rows = []
+    for drift in drifts:
+        of = evidence.get(drift.name)
+        watched = (
+            ["not watched", ""] if of is None else [f"{of.evidence:.3g}", _direction(of.evidence, of.direction.name)]
+        )
+        rows.append([drift.name, f"{drift.psi:.4f}", f"{drift.expected:.4f}", str(drift.values), *watched])
+    header = ["feature", "PSI", "if unchanged", "values", "evidence", "mostly for"]
+    return element("details", element("summary", "The numbers"), table(header, rows, "Each feature"))
+
+
+def _direction(evidence: float, name: str) -> str:
+    return name.lower().replace("_", " ") if evidence > 0 and math.isfinite(evidence) else ""

@@ -1,0 +1,304 @@
+"""Simulated drift: shifts put into a user's own rows, and how soon a session's watch finds them.
+
+Every run draws a stream from the rows anew. Where features are looked at once in so many rows, because rows depend on
+those before, streams are made of pieces of the rows as they follow each other, and otherwise of rows one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from edge_rai.types import Verdict
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edge_rai.drift import Watch
+    from edge_rai.session import Session
+    from edge_rai.types import TensorSpec
+
+    Table = npt.NDArray[np.float64]
+    Places = npt.NDArray[np.int64]
+    # The stream of one feature from the change on, and all rows of it that there are: the stream changed.
+    Change = Callable[[Table, Table, np.random.Generator], Table]
+
+ROWS_BEFORE = 1000
+_ROWS_A_CALL = 256
+_PIECE = 50  # of strides
+_RAMP, _PERIOD = 1000, 400  # rows
+
+
+class Delay(NamedTuple):
+    """How one shift was found.
+
+    Attributes:
+        shift: What was done to one feature.
+        runs: Each with a feature of its own, in turn.
+        early: Of these, with an alarm before the change; they say nothing of it.
+        found: With an alarm after it.
+        median: Rows from the change to the alarm, where at least half of the runs had one; else None.
+        ninth: So many rows or fewer in nine of ten; None: fewer were found.
+        rejected: Share of the rows after the change that the guard rejected, whatever the watch says.
+    """
+
+    shift: str
+    runs: int
+    early: int
+    found: int
+    median: int | None
+    ninth: int | None
+    rejected: float
+
+
+class Simulation(NamedTuple):
+    """What a policy's watch does with a user's own rows.
+
+    Attributes:
+        average_run_length: That the policy states.
+        rows: That streams are drawn from.
+        runs: Of each shift, and of none.
+        rows_before: Before each change.
+        most_rows: After it, at most.
+        quiet_rows: Of each stream without a change.
+        false_alarms: Such streams with an alarm; at most runs x quiet_rows / average_run_length on average.
+        delays: One a shift.
+    """
+
+    average_run_length: float
+    rows: int
+    runs: int
+    rows_before: int
+    most_rows: int
+    quiet_rows: int
+    false_alarms: int
+    delays: tuple[Delay, ...]
+
+
+def _swapped(stream: Table, rows: Table, _: np.random.Generator) -> Table:
+    values, counts = np.unique(rows[~np.isnan(rows)], return_counts=True)
+    one, other = values[np.argsort(-counts, kind="stable")[:2]]
+    return np.where(stream == one, other, np.where(stream == other, one, stream))
+
+
+def _without(stream: Table, _: Table, random: np.random.Generator) -> Table:
+    return np.where(random.random(len(stream)) < 0.1, np.nan, stream)
+
+
+def _spread(stream: Table, rows: Table, _: np.random.Generator) -> Table:
+    middle = float(np.nanmean(rows))
+    return np.asarray(middle + 1.5 * (stream - middle))
+
+
+def _always(_: Places) -> float:
+    return 1.0
+
+
+def _stuck(stream: Table, _: Table, __: np.random.Generator) -> Table:
+    return np.full_like(stream, stream[0])
+
+
+def _scaled(stream: Table, _: Table, __: np.random.Generator) -> Table:
+    return 10 * stream
+
+
+def _shuffled(stream: Table, rows: Table, random: np.random.Generator) -> Table:
+    return random.permutation(rows)[np.arange(len(stream)) % len(rows)]
+
+
+def _moved(by: float, when: Callable[[Places], Any] = _always) -> Change:
+    """By standard deviations of the feature, times what is said of rows counted from the change."""
+
+    def change(stream: Table, rows: Table, _: np.random.Generator) -> Table:
+        return np.asarray(stream + by * float(np.nanstd(rows)) * when(np.arange(len(stream))))
+
+    return change
+
+
+SHIFTS: dict[str, Change] = {
+    "mean +0.5 sd": _moved(0.5),
+    "mean -0.5 sd": _moved(-0.5),
+    "mean +1 sd": _moved(1.0),
+    "spread x1.5": _spread,
+    f"+1 sd over {_RAMP} rows": _moved(1.0, lambda row: np.minimum(row / _RAMP, 1.0)),
+    f"+1 sd in half of each {_PERIOD} rows": _moved(1.0, lambda row: row % _PERIOD < _PERIOD // 2),
+    "stuck": _stuck,
+    "unit x10": _scaled,
+    "a tenth missing": _without,
+    "two values swapped": _swapped,
+    "order of its own": _shuffled,
+}
+_NEEDS_NAN = "a tenth missing"
+_OF_FEW_VALUES = "two values swapped"
+_FEW = 32
+
+
+class _Rows:
+    """A user's rows as one table of a column a feature, and back."""
+
+    def __init__(self, session: Session, arrays: Mapping[str, Any]) -> None:
+        self._specs = session.inputs
+        flat = [np.asarray(arrays[spec.name]) for spec in self._specs]
+        if not session.batched or any(not np.issubdtype(array.dtype, np.number) for array in flat):
+            raise ValueError("simulation needs a model whose rows are judged one by one, of numbers alone")
+        self._extents = [array.shape[1:] for array in flat]
+        tables = [array.reshape(len(array), -1).astype(np.float64) for array in flat]
+        self._ends = np.cumsum([table.shape[1] for table in tables])
+        if self._ends[-1] != len(session.features):
+            raise ValueError("simulation needs inputs with one value a feature and row, as a table has them")
+        self.table: Table = np.concatenate(tables, axis=1)
+
+    def floating(self, feature: int) -> bool:
+        """Whether it can be missing."""
+        return self._specs[int(np.searchsorted(self._ends, feature, side="right"))].dtype.startswith("float")
+
+    def calls(self, table: Table) -> Iterator[dict[str, Any]]:
+        """What ``predict`` takes, some hundred rows at a time."""
+        for first in range(0, len(table), _ROWS_A_CALL):
+            parts = np.split(table[first : first + _ROWS_A_CALL], self._ends[:-1], axis=1)
+            yield {
+                spec.name: _typed(part.reshape(len(part), *extent), spec)
+                for spec, part, extent in zip(self._specs, parts, self._extents, strict=True)
+            }
+
+
+def _typed(values: Table, spec: TensorSpec) -> Any:
+    if spec.dtype.startswith(("int", "uint")):
+        limits = np.iinfo(spec.dtype)
+        return np.clip(np.rint(values), limits.min, limits.max).astype(spec.dtype)
+    return values.astype(spec.dtype)
+
+
+def simulate(
+    session: Session,
+    arrays: Mapping[str, Any],
+    *,
+    runs: int = 20,
+    most_rows: int = 5000,
+    quiet_rows: int = 20000,
+    seed: int = 0,
+    told: Callable[[str, float], None] | None = None,
+) -> Simulation:
+    """Measures what the policy's watch does with rows that drift, and with rows that do not.
+
+    Takes about as long as the model takes for runs x (quiet_rows + shifts x (ROWS_BEFORE + most_rows)) rows. What the
+    watch has come to before is lost. The same of fresh sessions and equal arguments.
+
+    Args:
+        session: Whose policy has [drift]; nobody else asks it, and it has no spool.
+        arrays: Rows by input name, at least two.
+        runs: Of each shift, and of none.
+        most_rows: After each change.
+        quiet_rows: Of each stream without one.
+        seed: Of all that is drawn.
+        told: What begins, and the share of all that is done.
+
+    Raises:
+        ValueError: The policy watches nothing, or the model is none that this can be done with.
+    """
+    watched = session.watch()
+    if watched is None:
+        raise ValueError(
+            "the policy watches nothing for drift: it has no [drift]; `edge-rai profile --ordered` adds it"
+        )
+    rows = _Rows(session, arrays)
+    if len(rows.table) < 2:
+        raise ValueError(f"{len(rows.table)} rows; streams are drawn from two or more")
+    names = [feature.name for feature in session.features]
+    trial = _Trial(
+        session, rows, [names.index(one.name) for one in watched.features], max(f.stride for f in watched.features)
+    )
+    tell = told or _silent
+    tell("no shift", 0.0)
+    alarms = [trial.run(None, 0, quiet_rows, np.random.default_rng((seed, run))) for run in range(runs)]
+    delays = []
+    for place, name in enumerate(SHIFTS, 1):
+        tell(name, place / (len(SHIFTS) + 1))
+        if delay := trial.delay(name, place, runs, most_rows, seed):
+            delays.append(delay)
+    session.reset_watch()
+    found = sum(alarm is not None for alarm, _ in alarms)
+    return Simulation(
+        watched.average_run_length, len(rows.table), runs, ROWS_BEFORE, most_rows, quiet_rows, found, tuple(delays)
+    )
+
+
+def _silent(_: str, __: float) -> None:
+    pass
+
+
+class _Trial(NamedTuple):
+    """A session, what it is shown, and which features may change."""
+
+    session: Session
+    rows: _Rows
+    watched: list[int]
+    stride: int
+
+    def delay(self, name: str, number: int, runs: int, most_rows: int, seed: int) -> Delay | None:
+        """None where no feature can change like this."""
+        able = [feature for feature in self.watched if self._can(name, feature)]
+        if not able:
+            return None
+        ends, rejected = [], []
+        for run in range(runs):
+            random = np.random.default_rng((seed, number, run))
+            alarm, share = self.run(name, able[run % len(able)], ROWS_BEFORE + most_rows, random)
+            ends.append(np.inf if alarm is None else alarm - ROWS_BEFORE)
+            rejected.append(share)
+        late = np.sort([end for end in ends if end > 0])
+        return Delay(
+            name,
+            runs,
+            runs - len(late),
+            int(np.isfinite(late).sum()),
+            _at(late, 0.5),
+            _at(late, 0.9),
+            float(np.mean(rejected)),
+        )
+
+    def _can(self, name: str, feature: int) -> bool:
+        if name == _NEEDS_NAN:
+            return self.rows.floating(feature)
+        few = 1 < len(np.unique(self.rows.table[:, feature])) <= _FEW
+        return few if name == _OF_FEW_VALUES else True
+
+    def run(self, name: str | None, feature: int, length: int, random: np.random.Generator) -> tuple[int | None, float]:
+        """A stream past the watch: rows until the alarm, and the share rejected after the change."""
+        stream = self.rows.table[self._drawn(length, random)]
+        if name is not None:
+            column = SHIFTS[name](stream[ROWS_BEFORE:, feature], self.rows.table[:, feature], random)
+            stream[ROWS_BEFORE:, feature] = column
+        self.session.reset_watch()
+        begun, seen, after, rejected = _of(self.session).rows, 0, 0, 0
+        for call in self.rows.calls(stream):
+            answer = self.session.predict(call)
+            verdicts = answer.row_verdicts
+            late = verdicts[max(ROWS_BEFORE - seen, 0) :]
+            seen, after = seen + len(verdicts), after + len(late)
+            rejected += int((late == Verdict.REJECT).sum())
+            if alarm := _of(self.session).alarm:
+                return alarm.row - begun, rejected / max(after, 1)
+        return None, rejected / max(after, 1)
+
+    def _drawn(self, length: int, random: np.random.Generator) -> Places:
+        count = len(self.rows.table)
+        if self.stride == 1:
+            return random.integers(count, size=length)
+        piece = min(_PIECE * self.stride, count)
+        starts = random.integers(count, size=-(-length // piece))
+        return ((starts[:, None] + np.arange(piece)) % count).ravel()[:length]
+
+
+def _of(session: Session) -> Watch:
+    watch = session.watch()
+    assert watch is not None
+    return watch
+
+
+def _at(rising: Any, share: float) -> int | None:
+    """The order statistic that a share of the runs does not exceed."""
+    place = int(np.ceil(share * len(rising))) - 1
+    return int(rising[place]) if place >= 0 and np.isfinite(rising[place]) else None

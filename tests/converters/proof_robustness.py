@@ -1,0 +1,108 @@
+"""What robustness costs, how near its attack comes to the boundary, and what it says of an int8 model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.neural_network import MLPClassifier
+
+from edge_rai_converters import convert
+from edge_rai_converters.gate import gate, parse_gate_policy
+from support.children import run_python
+
+pytestmark = pytest.mark.proof
+ROWS = 2000
+SECONDS, MEGABYTES = 60, 700
+
+TIMED = """
+import json, resource, sys, time
+from edge_rai_converters.gate import gate
+
+began = time.monotonic()
+report = gate(*sys.argv[1:5], labels="y")
+seconds = time.monotonic() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+found = {"seconds": seconds, "cpu": time.process_time(), "megabytes": peak, "verdict": report.verdict}
+print(json.dumps({**found, "further": dict(report.further)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """mlp.onnx (30 features, 64-32), int8.erai of it, which watches for drift, and test.npz with 2,000 rows."""
+    from skl2onnx import to_onnx
+
+    path = tmp_path_factory.mktemp("robust")
+    rows, labels = make_classification(8000, 30, n_informative=12, random_state=0)
+    rows = rows.astype(np.float32)
+    train, test = slice(0, 8000 - ROWS), slice(8000 - ROWS, None)
+    model = MLPClassifier((64, 32), max_iter=60, random_state=0, early_stopping=True).fit(rows[train], labels[train])
+    exported = to_onnx(model, rows[:1], options={"zipmap": False}, target_opset=17)
+    (path / "mlp.onnx").write_bytes(exported.SerializeToString())
+    for name, part in (("train", train), ("test", test)):
+        np.savez(path / f"{name}.npz", X=rows[part], y=labels[part])
+    convert(
+        path / "mlp.onnx",
+        path / "train.npz",
+        path / "int8.erai",
+        labels="y",
+        prune="none",
+        quantize="int8",
+        max_drop=5,
+        average_run_length=20_000,
+        ordered=True,
+        reproducible=True,
+    )
+    return path
+
+
+def tried(folder: Path, text: str) -> dict[str, Any]:
+    policy = parse_gate_policy(f"format_version = 1\n[margins]\nflips = 0.9\n[robustness]\n{text}")
+    report = gate(folder / "int8.erai", folder / "mlp.onnx", folder / "test.npz", policy, labels="y")
+    return dict(report.further["robustness"])
+
+
+def test_everything_about_a_table_takes_less_than_a_minute_and_bounded_memory(folder: Path) -> None:
+    names = [f"X[{place}]" for place in range(30)]
+    (folder / "gate.toml").write_text(
+        f"format_version = 1\n[margins]\naccuracy = 0.05\n[robustness]\nrows = {ROWS}\nbatch_invariant = true\n"
+        f"invariant = ['{names[0]}']\nmargins = {{noise = 0.05, swap = 0.05}}\n"
+        f"[robustness.monotone]\n'{names[1]}' = 'rising'\n"
+    )
+    given = [str(folder / name) for name in ("int8.erai", "mlp.onnx", "test.npz", "gate.toml")]
+    found = json.loads(run_python(TIMED, *given, seconds=600).stdout)
+    sys.stdout.write(
+        f"\n{ROWS} rows of 30 features, MLP 64-32 against int8: {found['seconds']:.1f} s, {found['cpu']:.1f} s of CPU, "
+        f"{found['megabytes']:.0f} MB at most; {found['verdict']}\n"
+    )
+    for key in ("robustness", "shift", "audit_queue"):
+        sys.stdout.write("".join(f"{key}: {sentence}\n" for sentence in found["further"][key]["sentences"]))
+    assert found["seconds"] < SECONDS
+    assert found["megabytes"] < MEGABYTES
+
+
+def test_the_usual_budget_comes_within_a_tenth_of_what_ten_times_as_many_queries_find(folder: Path) -> None:
+    usual, long = (
+        tried(folder, f"rows = 300\nattack_rows = 20\nattack_queries = {queries}")["attacks"]["boundary"]
+        for queries in (2000, 20_000)
+    )
+    for name in ("original", "candidate"):
+        sys.stdout.write(
+            f"\n{name}: {usual['distance'][name]:.4f} with 2,000, {long['distance'][name]:.4f} with 20,000"
+        )
+        assert usual["distance"][name] <= 1.1 * long["distance"][name]
+
+
+def test_median_distance_is_about_the_same_whatever_the_seed(folder: Path) -> None:
+    ratios = [
+        tried(folder, f"rows = 1000\nattack_rows = 60\nseed = {seed}")["attacks"]["boundary"]["ratio"]
+        for seed in range(5)
+    ]
+    sys.stdout.write(f"\ncandidate's median distance over the original's, 5 seeds: {[round(r, 3) for r in ratios]}")
+    assert np.ptp(ratios) < 0.4

@@ -1,0 +1,124 @@
+"""Shifts put into rows are found as soon as the detector finds them, and what cannot be simulated is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import edge_rai
+from edge_rai.cli import main
+from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
+from edge_rai.simulation import SHIFTS, simulate
+from support.bundles import write_bundle
+from support.models import save_linear
+
+FEATURES = 3
+
+
+def rows_of(random: np.random.Generator, count: int) -> npt.NDArray[np.float32]:
+    """Two normal columns that have much to do with each other, and one of five values."""
+    first = random.normal(size=count)
+    second = 0.95 * first + np.sqrt(1 - 0.95**2) * random.normal(size=count)
+    # Far from alike, so that two of them swapped make a difference.
+    last = random.choice(5, size=count, p=[0.6, 0.05, 0.1, 0.1, 0.15])
+    return np.stack([first, second, last], axis=1).astype(np.float32)
+
+
+def bundle_of(folder: Path, rows: npt.NDArray[np.float32], drift: Drift | None) -> Path:
+    entries = []
+    for index, column in enumerate(rows.T.astype(np.float64)):
+        edges = np.unique(np.quantile(column, np.arange(1, 32) / 32, method="inverted_cdf"))
+        counts = np.bincount(np.searchsorted(edges, column, side="left"), minlength=len(edges) + 1)
+        entries.append(
+            FeatureReference("x", f"f{index}", len(rows), column.mean(), column.std(), edges, counts.astype(np.uint64))
+        )
+    features = tuple(FeatureRule(f"f{index}", low=-8.0, high=8.0) for index in range(FEATURES))
+    inputs = (InputRule("x", "float32", (-1, FEATURES), max_shape=(4096, FEATURES), feature_axis=1, features=features),)
+    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), drift=drift)
+    model = save_linear(folder / "model.onnx", FEATURES, 1)
+    golden = {"x": np.zeros((2, FEATURES), np.float32)}
+    return write_bundle(folder / "m.erai", model, policy, golden, Reference(tuple(entries)))
+
+
+@pytest.fixture
+def rows() -> npt.NDArray[np.float32]:
+    return rows_of(np.random.default_rng(3), 4000)
+
+
+def test_each_shift_is_found_but_the_one_that_no_margin_shows(tmp_path: Path, rows: npt.NDArray[np.float32]) -> None:
+    path, sizes = bundle_of(tmp_path, rows, Drift(average_run_length=1e5)), {"runs": 6, "most_rows": 3000}
+    with edge_rai.load(path, threads=1) as session:
+        found = simulate(session, {"x": rows}, quiet_rows=5000, **sizes)
+        watch = session.watch()
+    with edge_rai.load(path, threads=1) as session:
+        assert simulate(session, {"x": rows}, quiet_rows=5000, **sizes) == found
+    assert watch is not None
+    assert watch.evidence == 0  # nothing of it is left
+    assert (found.rows, found.runs, found.average_run_length) == (4000, 6, 1e5)
+    assert found.false_alarms <= 1  # 0.05 of 6 are promised
+    by_name = {delay.shift: delay for delay in found.delays}
+    assert by_name.keys() == SHIFTS.keys()
+    for name, delay in by_name.items():
+        assert delay.early <= 1
+        if name == "order of its own":
+            assert delay.found <= 1
+        elif name != "mean -0.5 sd":  # half a step down leaves five whole values in their bins
+            assert delay.found == delay.runs - delay.early, name
+    assert by_name["mean +0.5 sd"].median in range(20, 200)
+    assert by_name["mean +1 sd"].median < by_name["mean +0.5 sd"].median
+    assert by_name["+1 sd over 1000 rows"].median > by_name["mean +1 sd"].median
+    assert by_name["unit x10"].rejected > 0.1
+    assert by_name["a tenth missing"].rejected == pytest.approx(0.1, abs=0.05)
+
+
+def test_streams_of_rows_that_depend_on_each_other_are_pieces_of_them(
+    tmp_path: Path, rows: npt.NDArray[np.float32]
+) -> None:
+    strides = {f"f{index}": 10 for index in range(FEATURES)}
+    with edge_rai.load(bundle_of(tmp_path, rows, Drift(1e5, strides=strides)), threads=1) as session:
+        found = simulate(session, {"x": rows}, runs=2, most_rows=3000, quiet_rows=2000)
+        plain = simulate(session, {"x": np.repeat(rows, 2, axis=0)}, runs=2, most_rows=3000, quiet_rows=2000)
+    assert {delay.shift: delay.found for delay in found.delays}["mean +1 sd"] == 2
+    assert plain != found
+
+
+def test_what_cannot_be_simulated_is_said(tmp_path: Path, rows: npt.NDArray[np.float32]) -> None:
+    with edge_rai.load(bundle_of(tmp_path, rows, None)) as session, pytest.raises(ValueError, match="has no"):
+        simulate(session, {"x": rows})
+    path = bundle_of(tmp_path, rows, Drift(average_run_length=1e5))
+    with edge_rai.load(path) as session, pytest.raises(ValueError, match="two or more"):
+        simulate(session, {"x": rows[:1]})
+
+
+def test_commands_print_and_draw_it(
+    tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bundle_of(tmp_path, rows, Drift(average_run_length=1e5))
+    data, page = tmp_path / "rows.npy", tmp_path / "page.html"
+    np.save(data, rows)
+    few = ("--runs", "2", "--rows", "500", "--quiet-rows", "500")
+    assert main(["drift", "simulate", str(path), "--data", str(data), *few]) == 0
+    printed = capsys.readouterr().out
+    assert "without a shift: 0 of 2 streams of 500 rows had an alarm" in printed
+    assert re.search(r"^mean \+1 sd +2 of 2 ", printed, flags=re.MULTILINE)
+    assert main(["drift", "simulate", str(path), "--data", str(data), *few, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["delays"][0]["found"] == 2
+
+    assert main(["drift", "report", str(path), "--data", str(data), "--html", str(page)]) == 0
+    assert "No alarm in 4000 rows" in capsys.readouterr().out
+    np.save(data, np.where(np.arange(FEATURES) == 1, rows + 1, rows))
+    assert main(["drift", "report", str(path), "--data", str(data), "--json"]) == 1
+    alarm = json.loads(capsys.readouterr().out)["watch"]["alarm"]
+    assert alarm["features"][0] == "f1"
+    assert main(["drift", "report", str(path), "--data", str(data)]) == 1
+    assert "f1, its values have risen, since about" in capsys.readouterr().out
+    drawn = page.read_text(encoding="utf-8")
+    assert drawn.count("<svg") == FEATURES
+    assert "default-src &#x27;none&#x27;" in drawn
+    assert not re.search(r"https?:|<script|<link|<img|url\(", drawn)  # it needs nothing but itself
+    assert "No alarm in 4000 rows" in drawn
