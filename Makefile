@@ -42,7 +42,7 @@ test: lint ctest example aarch64 .venv/.test $(RECEIVERS)/.made $(MODELS)/.made
 	$(call say,pytest against the installed wheels)
 	@$(BIN)/pytest -p no:benchmark -n $(JOBS) --dist loadfile
 
-bench: demo .venv/.test example
+bench: demo .venv/.test .venv/.bench example
 	$(call say,benchmarks)
 	@$(CC) $(BENCH_FLAGS) benchmarks/bare_run.c $(BENCH_LINK) -o build/c/bare_run
 	@$(CC) $(BENCH_FLAGS) benchmarks/guard_cost.c $(BENCH_LINK) -o build/c/guard_cost
@@ -136,6 +136,12 @@ build/wheels/.converters: $(CONVERTER_FILES) build/converters.list .venv/.build
 .venv/.test: requirements/test.txt requirements/constraints.txt .venv/.build
 	$(call say,installing test tools in .venv)
 	@$(PIP) install $(PINS) -r requirements/test.txt
+	@touch $@
+
+.venv/.bench: requirements/bench.txt requirements/constraints.txt .venv/.build
+	$(call say,installing what benchmarks compare with in .venv)
+	@$(PIP) install $(PINS) -r requirements/bench.txt \
+	  || echo "make: not all of requirements/bench.txt has a wheel for this Python; benchmarks say what they left out"
 	@touch $@
 
 # Receivers written by others, apart because their dependencies are not ours. Tests that find none say so.

@@ -23,6 +23,7 @@ from support.drift_streams import (
     kolmogorov_smirnov,
     never,
     of_river,
+    open_watch,
     stability_index,
 )
 from support.drift_streams import wasserstein as distance
@@ -65,6 +66,28 @@ def test_false_alarms_are_within_the_stated_run_length(law, width, rows, length,
     report(table, capsys, f"{law:18}{width:4} features, reference {rows:6}", alarms, count, length / 1e5)
 
 
+@pytest.mark.parametrize(("width", "rows", "length", "runs"), [(1, 5000, 50000, 40), (784, 5000, 5000, 5)])
+@pytest.mark.parametrize("run_length", [1e5, 1e6])
+@pytest.mark.parametrize("law", LAWS)
+def test_false_alarms_of_many_features_and_of_longer_run_lengths(
+    law, run_length, width, rows, length, runs, table, capsys
+) -> None:
+    alarms, count = 0, runs_of(runs)
+    for run in range(count):
+        random = random_of(law, width, rows, run_length, run)
+        reference, stream = LAWS[law](random, (rows, width)), LAWS[law](random, (length, width))
+        alarms += alarm_row(reference, stream, Drift(run_length)) is not None
+    what = f"{law:18}{width:4} features, run length {run_length:.0e}"
+    report(table, capsys, what, alarms, count, length / run_length)
+
+
+def test_a_feature_with_a_daily_cycle_is_not_watched(table) -> None:
+    hours = np.arange(24 * 200)
+    random = random_of("cycle")
+    assert stride_of(np.sin(2 * np.pi * hours / 24) + random.normal(size=len(hours))) == 0
+    table("daily cycle          not watched, as profile says: no stride makes its rows independent")
+
+
 @pytest.mark.parametrize("rho", [0.5, 0.9])
 def test_false_alarms_of_rows_that_depend_on_each_other(rho, table, capsys) -> None:
     alarms, count, length = 0, runs_of(40), 20000
@@ -82,7 +105,7 @@ def report(table, capsys, what: str, alarms: int, runs: int, bound: float) -> No
     table(line)
     with capsys.disabled():
         print("\n" + line, end="")
-    assert alarms / runs <= bound + 2 * np.sqrt(bound * (1 - bound) / runs)
+    assert alarms / runs <= bound + 2 * np.sqrt(bound * (1 - bound) / runs) + 1e-9
 
 
 def ours(reference: np.ndarray, stream: np.ndarray) -> int | None:
@@ -134,3 +157,93 @@ def test_delays_beside_others(table, capsys) -> None:
         if name == "edge_rai":
             assert [cell[1] for cell in cells] == [0] * len(cells)
             assert all(cell[0] <= bar for cell, bar in zip(cells, BARS.values(), strict=True))
+
+
+# ---- Real series ---------------------------------------------------------------------------------------------------
+
+
+def series() -> dict[str, tuple[np.ndarray, dict[str, list[int]]]]:
+    """river's real sets: (rows, features), and what each of its annotators takes for changes; those without are {}."""
+    datasets, annotated = pytest.importorskip("river.datasets"), pytest.importorskip("river.drift.datasets")
+    found = {}
+    for name in ("Bitcoin", "UKCoalEmploy", "AirlinePassengers", "RunLog", "Occupancy"):
+        one = getattr(annotated, name)()
+        rows = [list(y.values()) if isinstance(y, dict) else [y] for _, y in one]
+        found[name] = np.array(rows, dtype=np.float64), dict(one.annotations)
+    for name in ("Phishing", "WaterFlow", "TrumpApproval"):
+        rows = [
+            [value for value in x.values() if isinstance(value, (int, float))] or [y]
+            for x, y in getattr(datasets, name)()
+        ]
+        found[name] = np.array(rows, dtype=np.float64), {}
+    return found
+
+
+def alarms_of(reference: np.ndarray, stream: np.ndarray, drift: Drift) -> list[int]:
+    """Rows of the stream at which there was an alarm; each is taken back at once."""
+    found = []
+    with open_watch(reference, drift) as session:
+        for row, values in enumerate(stream.astype(np.float32), 1):
+            session.predict(values[None])
+            watch = session.watch()
+            if watch is not None and watch.alarm is not None:
+                found.append(row)
+                session.reset_watch()
+    return found
+
+
+def test_real_series(table, capsys) -> None:
+    """The first third is the reference; changes that annotators see lie anywhere. No bar: what comes is printed."""
+    table("")
+    head = "real series, reference: a third: strides as found and alarms; alarms with stride 1; ADWIN .02; annotators"
+    lines = [head]
+    for name, (rows, annotated) in series().items():
+        third = max(len(rows) // 3, 30)
+        reference, stream = rows[:third], rows[third:]
+        strides = {f"f{i}": stride_of(column) for i, column in enumerate(reference.T)}
+        usable = any(strides.values()) and all(column.std() > 0 for column in reference.T)
+        watched = alarms_of(reference, stream, Drift(1e5, strides=strides)) if usable else None
+        plain = alarms_of(reference, stream, Drift(1e5, strides=dict.fromkeys(strides, 1)))
+        lines.append(
+            f"{name:18}{len(rows)} x {rows.shape[1]}   {said(list(strides.values()))}: {said(watched, third)}; "
+            f"{said(plain, third)}; {said(adwin_of(stream), third)}; {annotated or 'none known'}"
+        )
+    for line in lines:
+        table(line)
+    with capsys.disabled():
+        print("\n" + "\n".join(lines))
+
+
+def adwin_of(stream: np.ndarray) -> list[int]:
+    """Alarms of one detector a feature."""
+    from river import drift
+
+    found: set[int] = set()
+    for column in stream.T:
+        detector = drift.ADWIN(delta=0.02)
+        spread = column.std() or 1.0
+        for row, value in enumerate((column - column.mean()) / spread, 1):
+            detector.update(value)
+            if detector.drift_detected:
+                found.add(row)
+    return sorted(found)
+
+
+def said(rows: list[int] | None, after: int = 0) -> str:
+    if rows is None:
+        return "not watched"
+    shown = ", ".join(str(row + after) for row in rows[:8])
+    return f"[{shown}{', …' if len(rows) > 8 else ''}]"
+
+
+def test_real_series_in_an_order_of_their_own_raise_no_more_alarms_than_stated(table, capsys) -> None:
+    """Permuted, nothing drifts: false alarms of real margins that have much to do with each other."""
+    for name, (rows, _) in series().items():
+        if len(rows) < 300:
+            continue
+        alarms, count = 0, runs_of(20)
+        for run in range(count):
+            mixed = random_of(name, run).permutation(rows)
+            half = len(rows) // 2
+            alarms += alarm_row(mixed[:half], mixed[half:], Drift(1e4)) is not None
+        report(table, capsys, f"{name}, permuted, {rows.shape[1]} features", alarms, count, (len(rows) - half) / 1e4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import sqlite3
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 import edge_rai
 from edge_rai import SpoolSettings
+from edge_rai.counts import Snapshot
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.otlp_events import encode_events
 from edge_rai.telemetry.spool import Spool
+
+sys.path.insert(0, str(Path(__file__).parent))
+from subjects import bundle, train
 
 WINDOW_S, SECONDS, ROWS, EVENT_BYTES = 0.05, 3.0, 64, 190
 ONE = np.full((1, 4), np.nan, np.float32)
@@ -176,6 +182,120 @@ def test_event_through_the_opentelemetry_sdk(capsys: pytest.CaptureFixture[str])
     taken = sdk_event_us()
     with capsys.disabled():
         print(f"\none event through the OpenTelemetry SDK, into memory: {taken:.1f} us")
+
+
+def busy_minute(model: Path, folder: Path) -> Snapshot:
+    """A window of seven metrics without features: some rows rejected, the breaker opened, 33 buckets of durations."""
+    with edge_rai.load(model, spool=folder, threads=1) as session:
+        session.predict(MANY)
+        session.flush()
+    spool = Spool(folder)
+    (batch,) = spool.batches()
+    chance, latency = np.random.default_rng(1), np.zeros(321, np.uint64)
+    slots = np.clip(np.round(chance.normal(16, 5, 600)), 0, 32).astype(int)
+    np.add.at(latency, 100 + np.concatenate([slots, np.arange(33)]), 1)
+    counts = {
+        "rows_by_verdict": (631, 0, 2),
+        "rows_by_source": (631, 0, 0, 2),
+        "reasons": (0, 0, 0, 0, 2),
+        "decisions": (1,),
+    }
+    arrays = {name: np.array(values, np.uint64) for name, values in counts.items()}
+    return spool.read(batch)._replace(
+        calls=633,
+        errors=0,
+        latency=latency,
+        latency_sum_ns=123_456_789,
+        features=(),
+        duration_ns=60_000_530_865,
+        **arrays,
+    )
+
+
+def sdk_minute_bytes(snapshot: Snapshot) -> tuple[int, int]:
+    """Bytes, gzip, of the SDK's export of seven metrics (four counters, two gauges, an exponential histogram of as many
+    buckets), with its usual resource; and with what tells our batches apart as attributes of that."""
+    sdk = pytest.importorskip("opentelemetry.sdk.metrics")
+    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
+    view = pytest.importorskip("opentelemetry.sdk.metrics.view")
+    resources = pytest.importorskip("opentelemetry.sdk.resources")
+    encoder = pytest.importorskip("opentelemetry.exporter.otlp.proto.common.metrics_encoder")
+    ours = otlp.resource(snapshot, ()).attributes
+    named = {pair.key: pair.value.string_value for pair in ours}
+    identity = {
+        **named,
+        "edge.epoch": snapshot.epoch,
+        "edge.sequence": snapshot.sequence,
+        "edge.duration_ns": 60_000_530_865,
+    }
+    sizes = []
+    for attributes in ({"service.name": "edge_rai"}, identity):
+        reader = export.InMemoryMetricReader(
+            preferred_temporality={
+                sdk.Counter: export.AggregationTemporality.DELTA,
+                sdk.Histogram: export.AggregationTemporality.DELTA,
+            }
+        )
+        histogram = view.View(
+            instrument_name="*.duration", aggregation=view.ExponentialBucketHistogramAggregation(max_size=33)
+        )
+        provider = sdk.MeterProvider(
+            [reader], resources.Resource.create(attributes), views=[histogram], shutdown_on_exit=False
+        )
+        meter = provider.get_meter("edge_rai")
+        for name, unit in (("calls", "{call}"), ("errors", "{call}"), ("rows", "{row}"), ("rejected", "{row}")):
+            meter.create_counter(f"edge.{name}", unit).add(633)
+        for name, unit in (("spool.bytes", "By"), ("spool.age", "s")):
+            meter.create_gauge(f"edge.{name}", unit).set(4096)
+        duration = meter.create_histogram("edge.predict.duration", "ns")
+        for slot, count in enumerate(snapshot.latency.tolist()):
+            for _ in range(count):
+                duration.record(2 ** ((slot - 0.5) / 8))
+        sizes.append(len(otlp.compress(encoder.encode_metrics(reader.get_metrics_data()).SerializeToString())))
+        provider.shutdown()
+    return sizes[0], sizes[1]
+
+
+def test_bytes_of_seven_metrics(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    snapshot = busy_minute(model, tmp_path)
+    message = otlp.encode(snapshot, (), "0.1.0")
+    scope = ExportMetricsServiceRequest.FromString(message).resource_metrics[0].scope_metrics[0]
+    assert len(scope.metrics) == 7
+    nameless = ExportMetricsServiceRequest.FromString(message)
+    del nameless.resource_metrics[0].resource.attributes[1:]
+    del nameless.resource_metrics[0].scope_metrics[0].scope.attributes[:]
+    sizes = [len(otlp.compress(one)) for one in (message, nameless.SerializeToString())]
+    with capsys.disabled():
+        points = sum(map(otlp.count_points, scope.metrics))
+        print(
+            f"\na minute's metrics, 7 of {points} points with 33 buckets: {sizes[0]} bytes gzip, {sizes[1]} without "
+            "what tells batches apart (instance, digests, epoch, sequence)"
+        )
+
+
+def test_bytes_of_seven_metrics_through_the_opentelemetry_sdk(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, named = sdk_minute_bytes(busy_minute(model, tmp_path))
+    with capsys.disabled():
+        print(f"\nthe OpenTelemetry SDK, 7 metrics of 7 points: {plain} bytes gzip, {named} with what tells ours apart")
+
+
+def test_bytes_of_a_feature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a batch file: what 30 features of 32 bins add to the same counts without features, a 30th of it."""
+    with edge_rai.load(bundle("MLP 64-32 int8"), spool=tmp_path / "spool") as session:
+        bins = {len(feature.counts) for feature in session.features}
+        rows = np.load(train(tmp_path)[1])["features"]
+        for _ in range(10):
+            session.predict(rows)
+        session.flush()
+    (batch,) = (tmp_path / "spool").glob("*.batch")
+    written = len(otlp.compress(batch.read_bytes()))
+    with capsys.disabled():
+        print(
+            f"\na feature of {max(bins)} bins, {10 * len(rows)} rows: {written / 30:.1f} bytes of the batch file, gzip"
+        )
+    assert written / 30 <= 100
 
 
 def test_bytes_of_an_event(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

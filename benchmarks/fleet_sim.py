@@ -1,4 +1,4 @@
-"""A simulated fleet against a real collector: python benchmarks/fleet_sim.py [--devices N] [--windows N] [--keep DIR]
+"""A simulated fleet against a real collector: .venv/bin/python benchmarks/fleet_sim.py, with --help for its size.
 
 Devices go through outages (what they counted comes late and in bulk), reboots (a new epoch), receipts that are lost
 (what was stored comes again), windows that are lost for ever (gaps), clock jumps of 20 years, and drift of one feature
@@ -33,7 +33,7 @@ from edge_rai.fleet.store import stored
 from edge_rai.telemetry import otlp
 from edge_rai.types import Feature
 
-BINS, ROWS, RELAYED, KILLS, RATE = 16, 200, 50, 5, 0.05
+BINS, ROWS, RELAYED, RATE = 16, 200, 50, 0.05
 FEATURES = tuple(
     Feature(name, 0, 1, 0, 1, "", 8000, np.linspace(-1.5, 1.5, BINS - 1), np.full(BINS, 500, np.uint64))
     for name in ("temperature", "vibration", "<b>pressure</b>", "humidity")
@@ -214,6 +214,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=5, help="of the collector")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a directory that is kept, with the store in it")
     args = parser.parse_args()
@@ -223,12 +224,12 @@ def main() -> int:
         collector = Collector(store)
         started = time.perf_counter()
         try:
-            sent = send(fleet, collector, KILLS)
+            sent = send(fleet, collector, args.kills)
         finally:
             collector.kill()
         took = time.perf_counter() - started
         print(f"{args.devices} devices, {len(fleet.made)} batches made, {sent} sent with those that came again,")
-        print(f"the collector killed {KILLS} times: {took:.0f} s, making them included")
+        print(f"the collector killed {args.kills} times: {took:.0f} s, making them included")
         found = check(fleet, store)
     for what, value in found.items():
         print(f"{what}: {value}")

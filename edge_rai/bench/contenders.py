@@ -214,14 +214,19 @@ def _bare_c(model: Model, rows: int, threads: int) -> BareC:
     model.file_of("onnxruntime")
     arguments = ["--batch", str(rows), "--threads", str(threads)]
     if model.given:
-        single, *more = model.session.inputs
-        if more or single.dtype != "float32":
-            raise ValueError(f"{model.name}: bare-c takes --data for models with one float32 input; leave one out")
         folder = model.stack.enter_context(TemporaryDirectory(prefix="edge-rai-bench-"))
-        file = Path(folder, "rows.npy")
-        np.save(file, np.ascontiguousarray(model.rows[single.name]))
-        arguments += ["--data", str(file)]
+        arguments += ["--data", str(_saved(model, Path(folder)))]
     return model.stack.enter_context(BareC([*arguments, "--", str(model.path)]))
+
+
+def _saved(model: Model, folder: Path) -> Path:
+    """The rows in a file that the program reads: one array, or several by their names."""
+    arrays = {spec.name: np.ascontiguousarray(model.rows[spec.name]) for spec in model.session.inputs}
+    if len(arrays) == 1:
+        np.save(folder / "rows.npy", next(iter(arrays.values())))
+        return folder / "rows.npy"
+    np.savez(folder / "rows.npz", **arrays)  # type: ignore[arg-type]
+    return folder / "rows.npz"
 
 
 def _guarded(session: Session, feeds: list[Any]) -> Callable[[int], object]:

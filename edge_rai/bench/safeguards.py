@@ -111,10 +111,14 @@ def _kept(decision: Decision | None, **off: Any) -> Decision | None:
 
 
 def _drift(rules: Rules) -> Rules:
-    """Without what is counted for drift; the distances, which the reference holds too, stay."""
+    """Without what is counted for drift, and what asks for it; the distances, which the reference holds too, stay."""
     policy, reference = rules
     if reference is None or not reference.features:
         return rules
+    events = policy.events and replace(
+        policy.events, fields={name: form for name, form in policy.events.fields.items() if form != "bucket"}
+    )
+    policy = replace(policy, drift=None, events=events)
     return policy, replace(reference, features=()) if reference.distances else None
 
 

@@ -62,7 +62,9 @@ class _Collector:
             compressed = self._check_headers(request, content_type)
             await self._receive(request, held)
             answer = asyncio.get_running_loop().create_future()
-            waiting = Waiting(bytes(held), request.url.path == LOGS_PATH, compressed, content_type == _JSON, answer)
+            waiting = Waiting(
+                bytes(held), request.scope["path"] == LOGS_PATH, compressed, content_type == _JSON, answer
+            )
             self._ingest.put(waiting)
             said = await answer
         except FailedError as failure:

@@ -50,7 +50,7 @@ class _DuckDb:
         self.connection.close()
 
 
-class _SparkOptions(ibis.config.Config):
+class _SparkOptions(ibis.config.Config):  # type: ignore[misc]  # which carries no types
     """What ibis looks up when it writes SQL for Spark; its own Spark backend, which needs pandas, would set it."""
 
     treat_nan_as_null: bool = False

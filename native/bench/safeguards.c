@@ -149,6 +149,19 @@ static erai_status copy_decision(const copying *copy) {
     return erai_policy_set_decision(copy->policy, &rule, copy->detail);
 }
 
+/* Without a reference there is no bin that an event could name. */
+static erai_status copy_events(const copying *copy) {
+    erai_events_rule rule = {.struct_size = sizeof rule};
+    if (erai_guard_events(copy->guard, &rule)) return ERAI_OK;
+    uint8_t *forms = bench_allocate(rule.features, sizeof *forms);
+    for (uint32_t i = 0; i < rule.features; i++)
+        if (rule.forms[i] != ERAI_FIELD_BUCKET || !is_off(copy, DRIFT_COUNTS)) forms[i] = rule.forms[i];
+    rule.forms = forms;
+    erai_status status = erai_policy_set_events(copy->policy, &rule, copy->detail);
+    free(forms);
+    return status;
+}
+
 static erai_status copy_rest(const copying *copy) {
     erai_fallback_rule fallback = {.struct_size = sizeof fallback};
     erai_state_rule state = {.struct_size = sizeof state};
@@ -158,6 +171,7 @@ static erai_status copy_rest(const copying *copy) {
         status = erai_policy_add_fallback(copy->policy, &fallback, copy->detail);
     for (size_t i = 0; !status && !erai_guard_state(copy->guard, i, &state); i++)
         status = erai_policy_add_state(copy->policy, &state, copy->detail);
+    if (!status) status = copy_events(copy);
     if (status || is_off(copy, DRIFT_COUNTS) || erai_guard_drift(copy->guard, &drift)) return status;
     if (is_off(copy, RANGES)) drift.outside = NULL;
     return erai_policy_set_drift(copy->policy, &drift, copy->detail);

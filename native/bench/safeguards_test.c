@@ -134,6 +134,10 @@ static erai_guard *open_guard(void) {
                                    .features = FEATURES,
                                    .verdict = ERAI_VERDICT_FLAG};
     must(erai_policy_set_drift(policy, &drift, NULL));
+    static const uint8_t forms[FEATURES] = {ERAI_FIELD_BUCKET, ERAI_FIELD_PLAIN};
+    const erai_events_rule events = {
+        .struct_size = sizeof events, .forms = forms, .features = FEATURES, .keep = 16, .sample_one_in = 10};
+    must(erai_policy_set_events(policy, &events, NULL));
     size_t size = 0;
     erai_policy_write(policy, NULL, 0, &size, NULL);
     uint8_t *bytes = bench_allocate(size, 1);
@@ -183,6 +187,7 @@ static void all_else_stays_to_the_bit(void) {
     erai_distance_rule one = {.struct_size = sizeof one}, other = one;
     erai_decision_rule decision;
     erai_drift_rule drift = {.struct_size = sizeof drift};
+    erai_events_rule events = {.struct_size = sizeof events};
     erai_fallback_rule fallback = {.struct_size = sizeof fallback};
     float first[DIRECTIONS * FEATURES], second[DIRECTIONS * FEATURES];
     ER_CHECK_INT(erai_guard_distance(guard, 0, &one) | erai_guard_distance(less, 0, &other), ERAI_OK);
@@ -199,6 +204,8 @@ static void all_else_stays_to_the_bit(void) {
     ER_CHECK_INT(erai_guard_fallback(less, 1, &fallback), ERAI_E_ARGUMENT);
     ER_CHECK_INT(erai_guard_drift(less, &drift), ERAI_OK);
     ER_CHECK(drift.strides[2] == 3 && drift.outside[2] == 4);
+    ER_CHECK_INT(erai_guard_events(less, &events), ERAI_OK);
+    ER_CHECK(events.keep == 16 && events.sample_one_in == 10 && events.forms[0] == ERAI_FIELD_BUCKET);
     erai_guard_close(less);
     erai_guard_close(guard);
 }

@@ -688,7 +688,7 @@ typedef struct erai_session_config {
                                  * which none is open does not count: no clock of a device tells it for certain */
 } erai_session_config;
 
-#define ERAI_NO_EVENTS UINT32_MAX
+#define ERAI_NO_EVENTS 4294967295u
 
 /* Opens a bundle, or a bare model, .onnx or of the format of the configuration's runtime (in letters of either case),
  * with the default policy: data type, shape, finite. A bundle's golden vectors are replayed. config may be NULL.

@@ -157,6 +157,15 @@ static void keep_rows(er_events *events, const erai_answer *answer, const erai_e
     }
 }
 
+/* From one drawn row to the next, over calls, it is 1 to 2 * sampled - 1 rows, each as likely. */
+static void draw_rows(er_events *events, erai_answer *answer, const erai_event *event) {
+    for (size_t drawn = 0; answer->sample_in < answer->rows; drawn++) {
+        if (drawn < ER_EVENT_ROWS) keep_row(events, answer, (size_t)answer->sample_in, ERAI_EVENT_SAMPLE, *event);
+        answer->sample_in += 1 + draw(events, 2 * (uint64_t)events->sampled - 1);
+    }
+    answer->sample_in -= answer->rows;
+}
+
 void er_events_record(er_events *events, erai_answer *answer, uint64_t latency_ns) {
     int accepted = answer->verdict == ERAI_VERDICT_ACCEPT, draws = 0;
     if (accepted && events->sampled && answer->rows) {
@@ -172,8 +181,7 @@ void er_events_record(er_events *events, erai_answer *answer, uint64_t latency_n
                         .source = (uint8_t)answer->source};
     er_mutex_lock(&events->lock);
     if (draws) {
-        keep_row(events, answer, (size_t)answer->sample_in, ERAI_EVENT_SAMPLE, event);
-        answer->sample_in = draw(events, 2 * (uint64_t)events->sampled);
+        draw_rows(events, answer, &event);
     }
     if (!accepted) keep_rows(events, answer, &event);
     if (answer->breaker_opened) keep_row(events, answer, 0, ERAI_EVENT_URGENT, event);

@@ -15,7 +15,7 @@ void er_events_close(er_events *events);
 void er_events_set_key(er_events *events, const uint8_t key[ERAI_DIGEST_SIZE]);
 
 /* What a call that came to an answer leaves; nothing, of most. Of the rows of one call at most ER_EVENT_ROWS are looked
- * at; the others count as displaced. */
+ * at; the others that are not accepted count as displaced. */
 enum { ER_EVENT_ROWS = 64 };
 void er_events_record(er_events *events, erai_answer *answer, uint64_t latency_ns);
 

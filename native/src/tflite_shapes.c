@@ -153,11 +153,23 @@ static bool agree(const er_operator_part *part, const shape *in, const shape *ou
     }
 }
 
-erai_status er_tflite_check_shapes(const er_operator_part *part) {
+/* XNNPACK unpacks constants, sparse or of few bits, before anything is planned: into a result as large as is stated. */
+static bool unpacks_into_nothing(const er_operator_part *part, const shape *in, const shape *out) {
+    return part->kind->shape == ER_SHAPE_SAME && in->known && out->rank == 0 && count_of(in) != 1 &&
+           er_tensor_part_of(part->subgraph, (uint32_t)er_flat_vector_i32(&part->inputs, 0)).data != NULL;
+}
+
+/* Whether the shapes agree as far as they are stated. */
+static bool are_sound(const er_operator_part *part) {
     shape in = shape_of(part, &part->inputs, 0), out = shape_of(part, &part->outputs, 0);
     bool transposed = part->kind->shape == ER_SHAPE_TRANSPOSED; /* its first input is a shape */
-    if (!out.known || (!in.known && !transposed)) return ERAI_OK;
-    if (transposed ? transposes_convolution(part, &out) : agree(part, &in, &out)) return ERAI_OK;
+    if (unpacks_into_nothing(part, &in, &out)) return false;
+    if (!out.known || (!in.known && !transposed)) return true;
+    return transposed ? transposes_convolution(part, &out) : agree(part, &in, &out);
+}
+
+erai_status er_tflite_check_shapes(const er_operator_part *part) {
+    if (are_sound(part)) return ERAI_OK;
     return er_refuse_operator(part, "the stated shapes of its tensors do not agree (input %d, output %d)",
                               (int)er_flat_vector_i32(&part->inputs, 0), (int)er_flat_vector_i32(&part->outputs, 0));
 }

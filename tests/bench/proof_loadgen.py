@@ -27,7 +27,7 @@ from support.loadgen import Driven, offline, single_stream
 pytest.importorskip("mlperf_loadgen", reason="no wheel of mlcommons-loadgen for this Python and machine")
 pytestmark = pytest.mark.proof
 
-ROUNDS, DURATION_MS = 9, 500
+ROUNDS, DURATION_MS = 7, 500
 PERCENTS = (50.0, 90.0, 99.0)
 ROWS = 64
 SMALLEST = "MLP 30-64-32-2"

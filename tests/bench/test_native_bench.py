@@ -11,42 +11,27 @@ import time
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import edge_rai
 from edge_rai.backends.onnx import runtime_path
 from edge_rai.bench import histogram
 from edge_rai.bench.accuracy import accuracy_of
-from edge_rai.bench.bare_c import BareC
-from edge_rai.bench.closed_loop import Run
 from edge_rai.bench.percentiles import independent_queries, percentile
 from edge_rai.bench.result import Result, ScenarioResult
 from edge_rai.bench.saving import from_json, load
-from edge_rai.bench.series import Series
 from edge_rai.bench.summary import summarize
 from edge_rai.cli import main
+from support.bench_program import LIMIT_S, ROOT, built, ran, run_of
 
-ROOT = Path(__file__).resolve().parents[2]
 ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
 LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 1])  # what the linear model gives all rows but the fourth
 SAFEGUARDS = ["finite inputs", "ranges", "drift counts", "finite outputs", "all of them"]
-LIMIT_S = 120
 
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    built = Path(os.environ.get("EDGE_RAI_NATIVE_BUILD", ROOT / "build/native"), "erai-bench")
-    if not built.exists():
-        pytest.skip(f"{built} is not built: make ctest")
-    return built
-
-
-def ran(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "ERAI_ONNXRUNTIME": runtime_path() or os.environ.get("ERAI_ONNXRUNTIME", "")}
-    return subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=LIMIT_S, env=environment
-    )
+    return built()
 
 
 def measured(program: Path, save: Path, *arguments: object) -> Result:
@@ -65,26 +50,6 @@ def single(program: Path, linear_bundle: Path, tmp_path_factory: pytest.TempPath
     asked = ["--duration", 0.6, "--against", "bare-c", "--safeguards", "each", "--cold-start", 1]
     measured(program, folder / "a.json", linear_bundle, *asked, "--data", folder / "labelled.npz", "--labels", "y")
     return folder / "a.json"
-
-
-def run_of(save: Path, scenario: ScenarioResult) -> Run:
-    """What the saved samples say that was recorded."""
-    with np.load(save.with_suffix(".npz")) as samples:
-
-        def array(number: int, name: str) -> npt.NDArray[np.int64]:
-            found: npt.NDArray[np.int64] = samples[f"{scenario.scenario}.{number}.{name}"]
-            return found
-
-        series = [
-            Series(
-                one.subject,
-                one.rows,
-                array(number, "block").astype(np.int32),
-                *(array(number, name) for name in ("scheduled_ns", "began_ns", "ended_ns")),
-            )
-            for number, one in enumerate(scenario.series)
-        ]
-    return Run(series, scenario.warm_up, tuple(scenario.processes))
 
 
 def agrees_with_python(save: Path, scenario: ScenarioResult) -> None:
@@ -337,48 +302,6 @@ def test_json_on_standard_output_is_the_result(program: Path, linear_bundle: Pat
     assert (done.returncode, done.stderr) == (0, "")
     assert from_json(done.stdout).scenarios[0].series[0].subject == odd.name
     assert json.loads(done.stdout)["command"][1] == str(odd)
-
-
-def test_python_puts_bare_c_into_its_own_turns(
-    program: Path, linear_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ERAI_BENCH", str(program))
-    np.save(tmp_path / "rows.npy", ROWS)
-    for rows in ([], ["--data", tmp_path / "rows.npy"]):
-        save = tmp_path / "a.json"
-        how = ["--against", "bare-python,bare-c", "--duration", "0.2", "--processes", "1", "--cold-start", "0"]
-        assert main(["bench", str(linear_bundle), *how, "--save", str(save), *map(str, rows)]) == 0
-        (scenario,) = load(save).scenarios
-        bare_c = scenario.series[2]
-        assert bare_c.subject == "linear.erai bare-c"
-        assert [ratio.against for ratio in scenario.ratios] == ["linear.erai bare-python", "linear.erai bare-c"]
-        series = run_of(save, scenario).series
-        assert bare_c.blocks.round == scenario.series[1].blocks.round
-        for one in series:  # of one clock: no two blocks of a round overlap
-            others = [other for other in series if other is not one]
-            first = one.block == 0
-            began, ended = one.began_ns[first][0], one.ended_ns[first][-1]
-            for other in others:
-                theirs = other.block == 0
-                assert other.began_ns[theirs][0] > ended or other.ended_ns[theirs][-1] < began
-
-
-def test_bare_c_that_cannot_be_is_one_sentence(
-    program: Path,
-    linear_bundle: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    asked = ["bench", str(linear_bundle), "--against", "bare-c"]
-    monkeypatch.setenv("ERAI_BENCH", str(tmp_path / "absent"))
-    assert main(asked) == 3
-    assert "there is no program erai-bench" in capsys.readouterr().err
-    monkeypatch.setenv("ERAI_BENCH", str(program))
-    assert main([*asked, "--scenario", "server"]) == 2
-    assert "use erai-bench --scenario server" in capsys.readouterr().err
-    with BareC([str(tmp_path / "absent.onnx")]) as child, pytest.raises(ValueError, match="No such file"):
-        child.block(0, 10)
 
 
 def test_on_64_bit_arm_it_runs_models_and_writes_the_same(linear_bundle: Path, tmp_path: Path) -> None:

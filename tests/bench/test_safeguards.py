@@ -16,6 +16,8 @@ from edge_rai.policy import (
     CircuitBreaker,
     Decision,
     Distance,
+    Drift,
+    Events,
     FallbackRule,
     LastGood,
     Policy,
@@ -81,6 +83,18 @@ def test_every_variant_is_a_policy_that_compiles(linear_policy: Policy, linear_r
         assert parse_policy(policy_to_toml(rules[0])) == rules[0]
         names.append(name)
     assert {"whole numbers", "stuck", "step", "means", "output range", "output sum", "output confidence"} < set(names)
+
+
+def test_what_asks_for_drift_counts_goes_with_them(linear_policy: Policy, linear_reference: Reference) -> None:
+    names = [feature.name for feature in linear_reference.features]
+    events = Events(fields={names[0]: "bucket", names[1]: "plain"})
+    policy = replace(linear_policy, drift=Drift(average_run_length=10_000), events=events)
+    found = dict(variants(policy, linear_reference))
+    for name in ("drift counts", ALL):
+        assert found[name][0].drift is None
+        assert found[name][0].events == replace(events, fields={names[1]: "plain"})
+        assert compile_policy(*found[name])
+    assert found["ranges"][0].drift == policy.drift
 
 
 def test_a_distance_goes_and_leaves_the_drift_counts(linear_policy: Policy, linear_reference: Reference) -> None:

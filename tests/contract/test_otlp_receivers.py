@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from edge_rai import SpoolSettings, Verdict, load
 from edge_rai.fleet.store import FILE_NAME
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.agent import upload
@@ -99,10 +101,23 @@ def rotel(tmp_path: Path, backend: str, *options: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+@pytest.fixture
+def oteltap(tmp_path: Path) -> Iterator[str]:
+    program = installed("bin/oteltap")
+    port = free_port()
+    with running([program, "--port", str(port)], port, tmp_path / "oteltap.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
 def identities(spool: Path) -> set[tuple[str, int, int]]:
     reader = Spool(spool)
     snapshots = [reader.read(batch) for batch in reader.batches()]
     return {(snapshot.instance, snapshot.epoch, snapshot.sequence) for snapshot in snapshots}
+
+
+def stored_events(directory: Path) -> list[int]:
+    with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
+        return [number for (number,) in connection.execute("SELECT number FROM event ORDER BY number")]
 
 
 def stored(directory: Path) -> set[tuple[str, int, int]]:
@@ -131,6 +146,48 @@ def test_ddapm_takes_every_batch_and_reads_the_counts_that_were_made(batch_spool
         seen[int(about["edge.sequence"].get("int_value", 0))] = rows["accept"]
         assert metrics["edge.predict.duration"]["exponential_histogram"]["data_points"][0]["scale"] == 3
     assert seen == accepted
+
+
+@pytest.fixture
+def event_spool(linear_bundle: Path, tmp_path: Path) -> Path:
+    """One batch with five events."""
+    settings = SpoolSettings(tmp_path / "events", events=100)
+    with load(linear_bundle, spool=settings) as session:
+        for _ in range(5):
+            session.predict(np.full((1, 3), np.nan, np.float32))
+        session.flush()
+    return tmp_path / "events"
+
+
+def test_ddapm_reads_the_events_that_there_were(event_spool: Path, ddapm: str) -> None:
+    assert upload(event_spool, ddapm).sent == 1
+    connection = http.client.HTTPConnection(ddapm.removeprefix("http://"), timeout=20)
+    connection.request("GET", "/test/session/logs", headers={"Content-Type": "application/json"})
+    (request,) = json.loads(connection.getresponse().read())
+    connection.close()
+    (scope_logs,) = request["resource_logs"][0]["scope_logs"]
+    records = [
+        {pair["key"]: int(pair["value"].get("int_value", 0)) for pair in record["attributes"]}
+        for record in scope_logs["log_records"]
+    ]
+    assert [record["edge.number"] for record in records] == [0, 1, 2, 3, 4]
+    assert {record["edge.verdict"] for record in records} == {Verdict.REJECT}
+    assert {record["event_name"] for record in scope_logs["log_records"]} == {"edge.decision"}
+
+
+def test_relay_passes_events_on_to_our_collector(event_spool: Path, tmp_path: Path) -> None:
+    with CollectorProcess(tmp_path / "store") as collector, rotel(tmp_path, collector.url) as url:
+        assert upload(event_spool, url).sent == 1
+        deadline = time.monotonic() + 20
+        while not (numbers := stored_events(tmp_path / "store")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert numbers == [0, 1, 2, 3, 4]
+
+
+def test_receiver_that_rejects_gzip_gets_everything_as_it_is(batch_spool: Path, oteltap: str, tmp_path: Path) -> None:
+    report = upload(batch_spool, oteltap)
+    assert (report.sent, report.kept, report.refused, report.error) == (3, 0, [], None)
+    assert (tmp_path / "oteltap.log").read_text().count("edge.predict.duration") == 3
 
 
 def test_relay_passes_whole_batches_on_to_our_collector(batch_spool: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from sklearn.neural_network import MLPClassifier
 
 from edge_rai_converters import convert
 from edge_rai_converters.gate import gate, parse_gate_policy
+from edge_rai_converters.gate.robustness.boundary import Room, hop_skip_jump
+from edge_rai_converters.runner import Runner
 from support.children import run_python
 
 pytestmark = pytest.mark.proof
@@ -106,3 +108,46 @@ def test_median_distance_is_about_the_same_whatever_the_seed(folder: Path) -> No
     ]
     sys.stdout.write(f"\ncandidate's median distance over the original's, 5 seeds: {[round(r, 3) for r in ratios]}")
     assert np.ptp(ratios) < 0.4
+
+
+@pytest.mark.filterwarnings("ignore")  # the toolbox's own
+def test_distances_are_no_greater_than_those_of_the_adversarial_robustness_toolbox(folder: Path) -> None:
+    evasion = pytest.importorskip("art.attacks.evasion", reason="adversarial-robustness-toolbox is not installed")
+    classification = pytest.importorskip("art.estimators.classification")
+    runner = Runner((folder / "mlp.onnx").read_bytes(), "mlp.onnx")
+    with np.load(folder / "test.npz") as data:
+        scale = data["X"].std(axis=0)
+        rows, labels = data["X"] / scale, data["y"]
+    asked = 0
+
+    def scores(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        nonlocal asked
+        asked += len(points)
+        return np.asarray(runner.call({"X": (points * scale).astype(np.float32)})["probabilities"])
+
+    decided = scores(rows).argmax(axis=1)
+    origins = np.flatnonzero(decided == labels)[:30]
+    asked = 0
+    judged = classification.BlackBoxClassifier(scores, (30,), 2, clip_values=(rows.min(), rows.max()))
+    attack = evasion.HopSkipJump(judged, batch_size=64, max_iter=10, max_eval=400, init_eval=60, verbose=False)
+    theirs = np.linalg.norm(attack.generate(rows[origins]) - rows[origins], axis=1)
+    queries, asked = asked // len(origins), 0
+    others = [np.flatnonzero(decided != decided[row]) for row in origins]
+    starts = [
+        rows[near[np.square(rows[near] - rows[row]).sum(axis=1).argmin()]]
+        for row, near in zip(origins, others, strict=True)
+    ]
+    ours = hop_skip_jump(
+        lambda places, points: scores(points).argmax(axis=1) != decided[origins][places],
+        rows[origins],
+        np.array(starts),
+        Room(np.ones(30, np.bool_), rows.min(axis=0), rows.max(axis=0)),
+        queries,
+        np.random.default_rng(0),
+    )
+    sys.stdout.write(
+        f"\nmedian L2: {np.median(ours.distances):.3f} with {asked // len(origins)} queries a row, ART's HopSkipJump "
+        f"{np.median(theirs):.3f} with {queries}"
+    )
+    assert asked <= queries * len(origins)
+    assert np.median(ours.distances) <= 1.1 * np.median(theirs)

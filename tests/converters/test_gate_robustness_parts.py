@@ -74,6 +74,12 @@ def test_attacks_move_nothing_that_is_not_free() -> None:
     np.testing.assert_allclose(found.distances, np.abs(rows @ normal) / np.sqrt(2), rtol=0.05)
 
 
+def test_points_stay_between_what_was_seen_unless_their_row_is_outside() -> None:
+    room = Room(np.array([True, True, False]), np.full(3, -1.0), np.full(3, 1.0))
+    points, origins = np.full((2, 3), 5.0), np.array([[0.5, 0.5, 0.5], [2.0, -3.0, 0.5]])
+    assert room.clipped(points, origins).tolist() == [[1.0, 1.0, 0.5], [2.0, 1.0, 0.5]]
+
+
 def test_square_finds_what_is_within_reach_and_nothing_else() -> None:
     generator = np.random.default_rng(2)
     normal, rows = generator.normal(size=12), generator.normal(size=(60, 12))

@@ -191,9 +191,16 @@ def test_product_without_a_place_for_a_bias_is_refitted_without_one() -> None:
     [
         {"strides": [2, 2], "pads": [1, 0, 0, 1], "output_padding": [1, 0]},
         {"dilations": [2, 1], "pads": [0, 1, 3, 0], "strides": [1, 3]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 1]},
+        {"auto_pad": "SAME_LOWER", "strides": [2, 1]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 3]},
+        {"auto_pad": "VALID", "strides": [2, 3]},
+        {"output_shape": [8, 7], "strides": [2, 2]},
+        {"output_shape": [8, 12], "strides": [2, 3]},
+        {"output_shape": [10, 8], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
     ],
 )
-def test_transposed_convolution_is_refitted_to_what_is_left(places: dict[str, list[int]]) -> None:
+def test_transposed_convolution_is_refitted_to_what_is_left(places: dict[str, Any]) -> None:
     """Every channel twice: what reads them answers as before without half of them, once it is refitted."""
     graph = Graph()
     twice = np.tile(np.random.default_rng(0).normal(0, 0.3, (8, 3, 3, 3)), (2, 1, 1, 1)).astype(np.float32)

@@ -6,7 +6,6 @@ PySpark is 450 MB and no requirement of anything here: pip install pyspark into 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -72,12 +71,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def answers(store: Path) -> Iterator[dict[str, tuple[list[Row], list[Row]]]]:
+def answers(store: Path) -> dict[str, tuple[list[Row], list[Row]]]:
     """By query what DuckDB says and what Spark says."""
     with opened(store) as engine:
         by_duckdb = {name: engine.rows(query) for name, query in QUERIES.items()}
     with opened(store, "spark") as engine:
-        yield {name: (by_duckdb[name], engine.rows(query)) for name, query in QUERIES.items()}
+        return {name: (by_duckdb[name], engine.rows(query)) for name, query in QUERIES.items()}
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -220,6 +220,7 @@ REFUSALS: list[tuple[str, Callable[[Any], None], str]] = [
     ("sparse", sparse_index, "tensor 2 ('packed'): sparse level 1, index 1 is 4 of 4"),
     ("sparse", sparse_segments, "tensor 2 ('packed'): sparse level 1, segment 1 begins at 4"),
     ("sparse", tensor(3, shape=[2, 5]), "operator 0 (DENSIFY): the stated shapes of its tensors do not agree"),
+    ("sparse", tensor(3, shape=None), "operator 0 (DENSIFY): the stated shapes of its tensors do not agree"),
     ("texts", string_offset, "tensor 1 ('known'): string 1 begins at byte 200 of 27"),
     ("texts", tensor(1, shape=[2]), "tensor 1 ('known'): 3 strings, and its shape has 2 elements"),
     ("recurrent", options(0, fusedActivationFunction=-1), "fused activation function 255"),

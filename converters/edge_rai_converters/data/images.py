@@ -253,7 +253,7 @@ def _decode(path: Path, content: bytes, form: _Form) -> Image:
         except DataError:
             raise
         except UnidentifiedImageError as error:
-            raise DataError(f"{path}: not an image, or damaged from its beginning; mend it, or leave it out") from error
+            raise DataError(f"{path}: not a sound image: it does not begin as one; mend it, or leave it out") from error
         except Exception as error:  # Pillow's decoders raise whatever their parts raise
             raise DataError(f"{path}: not a sound image: {first_line(error)}; mend it, or leave it out") from error
 

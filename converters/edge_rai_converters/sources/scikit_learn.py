@@ -40,16 +40,16 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         DataError: The sample has other columns than the model was fitted with, or rows that it refuses.
     """
     skl2onnx, tensors = imported("skl2onnx"), imported("skl2onnx.common.data_types")
-    try:
-        imported("sklearn.utils.validation").check_is_fitted(model)
-    except imported("sklearn.exceptions").NotFittedError as error:
-        raise UnsupportedModelError(f"{name}: it is not fitted; fit it before it is converted") from error
     given = columns(sample, getattr(model, "n_features_in_", None), name)
     _check_width(model, given, name)
     types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]
     boosted.register(model)
-    with exporting(name, "skl2onnx"):
-        proto = _converted(skl2onnx, model, types)
+    try:
+        with exporting(name, "skl2onnx"):
+            proto = _converted(skl2onnx, model, types)
+    except UnsupportedModelError as error:
+        _refuse_unfitted(model, name, error)
+        raise
     if sample is None:
         return Exported(proto)
     feed = fed(sample, given)
@@ -72,6 +72,14 @@ def _check_width(model: Any, given: list[Column], name: str) -> None:
             f"{name}: it was fitted with {number_of(width, 'column')}, and the data have {there}; give it "
             "those and no others: of a table name them as feature_names, and the one with the classes as labels"
         )
+
+
+def _refuse_unfitted(model: Any, name: str, error: Exception) -> None:
+    """Asked only of what was not exported: an estimator without a state counts as not fitted."""
+    try:
+        imported("sklearn.utils.validation").check_is_fitted(model)
+    except imported("sklearn.exceptions").NotFittedError:
+        raise UnsupportedModelError(f"{name}: it is not fitted; fit it before it is converted") from error
 
 
 def _converted(skl2onnx: Any, model: Any, types: list[tuple[str, Any]]) -> onnx.ModelProto:

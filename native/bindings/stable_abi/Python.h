@@ -1,5 +1,5 @@
-/* The part of CPython's stable ABI that cffi's generated code, predict.c, objects.c and runner.c use. SPDX-License-Identifier:
- * Apache-2.0
+/* The part of CPython's stable ABI that cffi's generated code, predict.c, objects.c and runner.c use.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * The stable ABI (PEP 384, PEP 652; docs.python.org/3/c-api/stable.html) is frozen, so its functions may be declared
  * here as well as in an interpreter's own headers. Declaring them here lets the extension be built where python3-dev is

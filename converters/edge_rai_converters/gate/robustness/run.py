@@ -128,12 +128,16 @@ def robustness(
             shift = rehearse_shifts(watching, sample, rule, lambda _, share: progress("rehearsing shifts", share))
     progress("looking for rows that a person should see")
     queue = audit_queue(subjects.rows, _pictures(subjects.dataset, sample) if sample.kind == "images" else None)
-    found = {
+    return Robustness(_said(report, shift, queue), judged)
+
+
+def _said(report: dict[str, Any], shift: dict[str, Any] | None, queue: dict[str, Any]) -> dict[str, Any]:
+    """The keys of gate.json, each with its sentences."""
+    return {
         "robustness": {**report, "sentences": list(words.of_robustness(report))},
         "shift": None if shift is None else {**shift, "sentences": list(words.of_shift(shift))},
         "audit_queue": {**queue, "sentences": list(words.of_queue(queue))},
     }
-    return Robustness(found, judged)
 
 
 def _tried(

@@ -72,12 +72,15 @@ def square(
         if exchange is not None and query % 2:
             trial = exchange(left, points[left], generator)
         else:
-            share = _SHARE * 0.5 ** sum(query > limit * queries for limit in _HALVED_AT)
-            ways = jumps(len(left), share, generator)
+            ways = jumps(len(left), _share(query / queries), generator)
             moved = room.clipped(origins[left] + reach * ways, origins[left])
             trial = np.where((ways != 0) & room.free, moved, points[left])
-        beyond, nearer = scored(left, trial)
-        kept = beyond | (nearer < margins[left])
+        found[left], nearer = scored(left, trial)
+        kept = found[left] | (nearer < margins[left])
         points[left[kept]], margins[left[kept]] = trial[kept], nearer[kept]
-        found[left[beyond]] = True
     return Within(found, points)
+
+
+def _share(done: float) -> float:
+    """Of a row that jumps, when so much of the queries is done."""
+    return _SHARE * 0.5 ** sum(done > limit for limit in _HALVED_AT)

@@ -23,12 +23,6 @@ def channel_axis(node: onnx.NodeProto) -> int:
     return 1 if node.op_type in _CONVOLUTIONS else -1
 
 
-def can_be_fitted(node: onnx.NodeProto) -> bool:
-    """Whether its places are known: of a transposed convolution, where neither padding nor extents are to be found."""
-    found = attribute(node, "auto_pad", b"NOTSET") != b"NOTSET" or attribute(node, "output_shape", None) is not None
-    return node.op_type in ("Conv", "Gemm", "MatMul") or (node.op_type == "ConvTranspose" and not found)
-
-
 def weight_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> Floats:
     """By what the layer multiplies, (channels read a group, channels made, places of the kernel)."""
     weight = numpy_helper.to_array(constants(graph)[node.input[1]]).astype(np.float64)
@@ -140,7 +134,7 @@ def _padded(node: onnx.NodeProto, given: Array, strides: list[int], reach: list[
 def _spread(node: onnx.NodeProto, given: Array, strides: list[int], reach: list[int]) -> Array:
     """Each value a stride behind the one before, and zeros between and around them for each place of the answer."""
     rank, whole = len(strides), (slice(None), slice(None))
-    pads, more = attribute(node, "pads", [0] * (2 * rank)), attribute(node, "output_padding", [0] * rank)
+    pads, more = _transposed_pads(node, given.shape[2:], strides, reach)
     sizes = [(size - 1) * stride + 1 for size, stride in zip(given.shape[2:], strides, strict=True)]
     spread = np.zeros((*given.shape[:2], *sizes), given.dtype)
     apart = (*whole, *(slice(None, None, stride) for stride in strides))
@@ -151,6 +145,28 @@ def _spread(node: onnx.NodeProto, given: Array, strides: list[int], reach: list[
     ends = zip(pads[:rank], pads[rank:], wide.shape[2:], strict=True)
     left = (*whole, *(slice(begin, size - end) for begin, end, size in ends))
     return wide[left]
+
+
+def _transposed_pads(
+    node: onnx.NodeProto, extents: tuple[int, ...], strides: list[int], reach: list[int]
+) -> tuple[list[int], list[int]]:
+    """What is cut off at the begin and end of each axis, and what is added behind; as ONNX Runtime finds them."""
+    rank = len(extents)
+    mode, asked = attribute(node, "auto_pad", b"NOTSET"), attribute(node, "output_shape", None)
+    more = list(attribute(node, "output_padding", [0] * rank))
+    if asked is None and mode in (b"NOTSET", b"VALID"):
+        return list(attribute(node, "pads", [0] * (2 * rank))) if mode == b"NOTSET" else [0] * (2 * rank), more
+    wanted = [extent * stride for extent, stride in zip(extents, strides, strict=True)] if asked is None else asked
+    sizes = [
+        (extent - 1) * stride + size + extra
+        for extent, stride, size, extra in zip(extents, strides, reach, more, strict=True)
+    ]
+    total = [size - length for size, length in zip(sizes, wanted[-rank:], strict=True)]
+    less = [max(0, pad) // 2 for pad in total]
+    rest = [max(0, pad) - half for pad, half in zip(total, less, strict=True)]
+    if asked is not None:
+        more = [extra + max(0, -pad) for extra, pad in zip(more, total, strict=True)]
+    return ([*less, *rest] if mode == b"SAME_UPPER" else [*rest, *less]), more
 
 
 def _pads(

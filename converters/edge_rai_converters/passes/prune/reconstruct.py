@@ -20,7 +20,6 @@ from onnx import numpy_helper
 from edge_rai_converters.passes.contract import Feed
 from edge_rai_converters.passes.prune.channels import Channels, Layer
 from edge_rai_converters.passes.prune.layers import (
-    can_be_fitted,
     channel_axis,
     has_bias,
     matrix_of,
@@ -70,7 +69,7 @@ def repair(
     changed = _changed(pruned.graph, channels, kept)
     for index, layer in enumerate(channels.layers):
         wanted = only is None or index in only
-        if wanted and layer.reads in changed and can_be_fitted(pruned.graph.node[layer.node]):
+        if wanted and layer.reads in changed:
             _Fit(original, pruned, layer, kept[layer.makes], sample, rows).write()
     drop_dead_constants(pruned.graph)
 
