@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from google.protobuf import json_format
@@ -106,7 +107,8 @@ class Ingest:
                 decoded.append(found)
         said += [(one.waiting, answer) for one, answer in zip(decoded, self._answers(decoded), strict=True)]
         loop = together[0].answer.get_loop()
-        loop.call_soon_threadsafe(_settle, said)  # once for all: it is as dear as decoding a small batch
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, said)  # once for all: it is as dear as decoding a small batch
 
     def _answers(self, decoded: list[_Decoded]) -> list[otlp.Answer | FailedError]:
         batches = [batch for one in decoded for batch, _ in one.batches]

@@ -76,6 +76,13 @@ static void read_projection(const erai_guard *guard, size_t input, size_t direct
     free(projection);
 }
 
+static void read_events(const erai_guard *guard) {
+    erai_events_rule rule;
+    if (erai_guard_events(guard, &rule) != ERAI_OK) return;
+    must(rule.keep > 0 && rule.features == erai_guard_features(guard));
+    for (uint32_t f = 0; f < rule.features; f++) must(rule.forms[f] <= ERAI_FIELD_PLAIN);
+}
+
 static void read_rules(const erai_guard *guard) {
     erai_input_rule input;
     erai_distance_rule distance;
@@ -91,6 +98,7 @@ static void read_rules(const erai_guard *guard) {
     must(erai_guard_distance(guard, count, &distance) == ERAI_E_ARGUMENT);
     read_features(guard);
     read_outputs(guard);
+    read_events(guard);
     erai_guard_decision(guard, &decision);
     read_text(decision.provider);
     must(decision.struct_size == sizeof decision);

@@ -240,17 +240,17 @@ def test_models_and_rows_of_a_notebook_make_the_same_bundle_as_files(tumours: Pa
 
 
 def test_interrupted_conversion_leaves_nothing(tumours: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edge_rai.cli", *arguments(tumours, tmp_path / "m.erai")]
+    main = "import sys; from edge_rai.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", main, *arguments(tumours, tmp_path / "m.erai")]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path) as running:
         assert running.stderr is not None
-        for line in running.stderr:
-            if "making " in line:
-                break
+        assert any("making " in line for line in running.stderr)
         time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         said = running.stderr.read()
-    assert running.returncode != 0
+    assert running.returncode == 1
+    assert said.splitlines()[-1].endswith("edge-rai: interrupted; nothing was written: start it again for a bundle")
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
 

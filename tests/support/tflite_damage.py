@@ -30,6 +30,7 @@ MEMORY_BYTES = 6 << 30
 WORDS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 20, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 NUMBERS = (-(1 << 31), -2, -1, 0, 1, 2, 3, 5, 7, 9, 17, 49, 127, 255, 1 << 16, 1 << 20, 1 << 24, 1 << 30, (1 << 31) - 1)
 REALS = (0.0, -1.0, 1e-30, 1e30, float("nan"), float("inf"))
+EDITS = ("gone", "empty", "first left out", "last left out", "repeated", "turned round")
 OUTCOMES = ("check", "litert", "answer", "crash", "hung")
 
 
@@ -79,16 +80,30 @@ def fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from fields(inner, (*path, name))
 
 
-class Damage:
-    """Damaged copies of one file: cut, a word replaced, bits flipped anywhere or in the structure, or a field changed.
+def parts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to every list, array, text and table in a model in object form, but for elements of large lists."""
+    if isinstance(value, (list, bytes, np.ndarray)) or hasattr(value, "__dict__"):
+        yield path
+    if isinstance(value, list):
+        for i, inner in enumerate(value[:64]):
+            yield from parts(inner, (*path, i))
+    elif hasattr(value, "__dict__"):
+        for name, inner in vars(value).items():
+            yield from parts(inner, (*path, name))
 
-    A changed field makes a file that is whole as a FlatBuffer, and that few checks of bytes would find.
+
+class Damage:
+    """Damaged copies of one file: cut, a word replaced, bits flipped anywhere or in the structure, or a part changed.
+
+    A changed field, or a list or table that is cut, turned round or gone, makes a file that is whole as a FlatBuffer,
+    and that few checks of bytes would find.
     """
 
     def __init__(self, data: bytes, seed: int) -> None:
         self.data, self.seed, self.places = data, seed, structure(data)
         self.model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
         self.fields = list(fields(self.model))
+        self.parts = [path for path in parts(self.model) if path]
 
     def make(self, number: int) -> tuple[str, bytes]:
         """What was done to copy ``number``, and the copy."""
@@ -104,6 +119,8 @@ class Damage:
             return f"word {word:#x} at {at}", bytes(data[: len(self.data)])
         if kind in (2, 3):
             return self._changed(draw)
+        if kind == 4:
+            return self._edited(draw)
         places = draw.choice(self.places if kind % 2 else len(data), 1 if kind < 8 else int(draw.integers(2, 9)))
         for at in places:
             data[at] ^= 1 << int(draw.integers(8))
@@ -111,14 +128,21 @@ class Damage:
 
     def _changed(self, draw: np.random.Generator) -> tuple[str, bytes]:
         path = self.fields[draw.integers(len(self.fields))]
-        model = copy.deepcopy(self.model)
-        holder = model
-        for step in path[:-1]:
-            holder = holder[step] if isinstance(step, int) else getattr(holder, step)
-        last = path[-1]
-        old = holder[last] if isinstance(last, int) else getattr(holder, last)
+        old = _at(self.model, path)
         real = isinstance(old, (float, np.floating))
         new: Any = float(draw.choice(REALS)) if real else int(draw.choice(NUMBERS))
+        return self._with(path, new, f"{old} -> {new}")
+
+    def _edited(self, draw: np.random.Generator) -> tuple[str, bytes]:
+        path = self.parts[draw.integers(len(self.parts))]
+        old, edit = _at(self.model, path), EDITS[draw.integers(len(EDITS))]
+        listed = isinstance(old, (list, np.ndarray)) and edit != "gone"
+        return self._with(path, _edit(old, edit) if listed else None, edit if listed else "gone")
+
+    def _with(self, path: tuple[Any, ...], new: Any, what: str) -> tuple[str, bytes]:
+        """What was done, and the file with a part replaced."""
+        model = copy.deepcopy(self.model)
+        holder, last = _at(model, path[:-1]), path[-1]
         try:
             if isinstance(last, int):
                 holder[last] = new
@@ -126,9 +150,24 @@ class Damage:
                 setattr(holder, last, new)
             builder = flatbuffers.Builder(1024)
             builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-        except (OverflowError, TypeError, ValueError):  # the field has no such number
+        except (AttributeError, OverflowError, TypeError, ValueError):  # the schema has no such value there
             return "nothing", self.data
-        return f"{'.'.join(map(str, path))} {old} -> {new}", bytes(builder.Output())
+        return f"{'.'.join(map(str, path))} {what}", bytes(builder.Output())
+
+
+def _at(model: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        model = model[step] if isinstance(step, int) else getattr(model, step)
+    return model
+
+
+def _edit(values: Any, edit: str) -> Any:
+    """A list or array, edited."""
+    if edit == "empty":
+        return values[:0]
+    if edit == "repeated":
+        return [*values, *values[-1:]] if isinstance(values, list) else np.concatenate([values, values[-1:]])
+    return {"first left out": values[1:], "last left out": values[:-1], "turned round": values[::-1]}[edit]
 
 
 def outcome(data: bytes, checked: bool) -> str:

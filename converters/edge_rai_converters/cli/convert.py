@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from edge_rai_converters.cli.options import MODEL_HELP, add_data, add_wishes, wishes_of
 
 if TYPE_CHECKING:
+    from edge_rai_converters.conversion import ConversionReport
     from edge_rai_converters.recipes import Prune
 
 _PRUNE_HELP = (
@@ -123,12 +125,27 @@ def _prune(text: str) -> Prune:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts and prints the report."""
-    from edge_rai_converters.cli.report import Stages, print_report
+    """Converts and prints the report; exits 1 when interrupted."""
+    from edge_rai_converters.cli.report import print_report
+
+    try:
+        report = _converted(args)
+    except KeyboardInterrupt:
+        print("edge-rai: interrupted; nothing was written: start it again for a bundle", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(report.as_json(), sort_keys=True, indent=1, allow_nan=False))
+    else:
+        print_report(report)
+    return 0
+
+
+def _converted(args: argparse.Namespace) -> ConversionReport:
+    from edge_rai_converters.cli.report import Stages
     from edge_rai_converters.pipeline import convert
 
     with Stages("convert") as stages:
-        report = convert(
+        return convert(
             args.model,
             args.data,
             args.output,
@@ -155,8 +172,3 @@ def run(args: argparse.Namespace) -> int:
             name=args.name,
             progress=stages,
         )
-    if args.json:
-        print(json.dumps(report.as_json(), sort_keys=True, indent=1, allow_nan=False))
-    else:
-        print_report(report)
-    return 0
