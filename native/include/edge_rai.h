@@ -979,10 +979,10 @@ ERAI_API erai_status erai_session_feature_drift(erai_session *session, size_t in
 ERAI_API erai_status erai_session_drift_reset(erai_session *session);
 
 /* What a watch has seen, learned and raised, as bytes (docs/formats/watch.md), and a watch that goes on from there, to
- * the bit. A session with a spool does both by itself: each flush stores them, and the next session of the same guard
- * program takes them up; bytes that are damaged are passed over, and that watch begins anew. *size receives the bytes
- * needed; ERAI_E_SIZE when capacity is less. buffer may be NULL with capacity 0. Bytes of another guard program:
- * ERAI_E_ARGUMENT. */
+ * the bit. A session with a spool does both by itself: each flush stores them where the disk has room, and the next
+ * session of the same guard program takes them up; bytes that are damaged are passed over, and that watch begins anew.
+ * *size receives the bytes needed; ERAI_E_SIZE when capacity is less. buffer may be NULL with capacity 0. Bytes of
+ * another guard program: ERAI_E_ARGUMENT. */
 ERAI_API erai_status erai_session_drift_state(erai_session *session, uint8_t *buffer, size_t capacity, size_t *size);
 ERAI_API erai_status erai_session_drift_continue(erai_session *session, const uint8_t *bytes, size_t size,
                                                  char *detail);

@@ -80,6 +80,7 @@ static erai_status write_guard(erai_policy *policy, erai_guard **guard, char *de
                        : er_fail(detail, ERAI_E_MEMORY, "out of memory");
     }
     if (!status) status = erai_guard_open(bytes, size, guard, detail);
+    if (!status && detail) detail[0] = '\0'; /* asking for the size is refused with a sentence */
     free(bytes);
     return status;
 }

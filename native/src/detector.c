@@ -152,6 +152,16 @@ void er_detector_reset(er_detector *detector, const er_bets *bets) {
 /* Evidence for no change in particular, in rows. */
 #define NOTHING 32.0f
 
+ER_INLINE float mixture_of(const float won[ER_BETS], const er_bets *bets) {
+    float share[ER_BETS];
+    for (unsigned i = 0; i < ER_BETS; i++) share[i] = bets->weights[i] * won[i];
+    return ((share[0] + share[4]) + (share[2] + share[6])) + ((share[1] + share[5]) + (share[3] + share[7]));
+}
+
+float er_detector_mixture(const float won[ER_BETS], const er_bets *bets) {
+    return mixture_of(won, bets);
+}
+
 ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const uint8_t *cells, size_t step,
                              size_t count, float rows_a_value) {
     float won[ER_BETS];
@@ -181,10 +191,7 @@ ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const u
         }
     }
     memcpy(detector->won, won, sizeof won);
-    float share[ER_BETS];
-    for (unsigned i = 0; i < ER_BETS; i++) share[i] = bets->weights[i] * won[i];
-    detector->mixture =
-        ((share[0] + share[4]) + (share[2] + share[6])) + ((share[1] + share[5]) + (share[3] + share[7]));
+    detector->mixture = mixture_of(won, bets);
 }
 
 ER_INLINE void detect_body(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,

@@ -55,6 +55,9 @@ void er_detector_reset(er_detector *detector, const er_bets *bets);
 double er_detect(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
                  const uint8_t *cells, size_t width, uint64_t row, size_t rows);
 
+/* The weighted mean of what was won. */
+float er_detector_mixture(const float won[ER_BETS], const er_bets *bets);
+
 /* What most of the evidence is for. */
 uint32_t er_detector_direction(const er_detector *detector, const er_bets *bets);
 

@@ -65,7 +65,7 @@ static void write_file(const erai_spool *spool, const char *path, const key_file
 }
 
 static int is_young(const key_file *file, uint32_t opening, int64_t now_s) {
-    return now_s >= file->unix_s && now_s - file->unix_s < ER_KEY_LIFE_S && opening >= file->opening &&
+    return now_s >= file->unix_s && file->unix_s > now_s - ER_KEY_LIFE_S && opening >= file->opening &&
            opening - file->opening < ER_KEY_OPENINGS;
 }
 

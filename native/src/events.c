@@ -249,7 +249,7 @@ void er_events_put_back(er_events *events, const erai_event *from, size_t count)
 }
 
 int er_events_wait(er_events *events, uint64_t timeout_ns) {
-    uint64_t until = er_monotonic_ns() + timeout_ns;
+    uint64_t now = er_monotonic_ns(), until = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
     er_mutex_lock(&events->lock);
     while (!is_due(events) && er_condition_wait_until(&events->wake, &events->lock, until)) continue;
     int due = is_due(events);

@@ -113,10 +113,15 @@ static erai_status refuse_null(erai_answer *answer, const char *function) {
 }
 
 /* The caller's inputs in their places among the model's; those that are states stay as they are. */
-static void place_inputs(erai_answer *answer, const erai_tensor *inputs) {
+static erai_status place_inputs(erai_answer *answer, const erai_tensor *inputs) {
     const erai_guard *guard = answer->guard;
-    for (size_t i = 0, given = 0; i < guard->input_count; i++)
-        if (!guard->inputs[i].is_state) answer->inputs[i] = inputs[given++];
+    for (size_t i = 0, given = 0; i < guard->input_count; i++) {
+        if (guard->inputs[i].is_state) continue;
+        if (inputs[given].rank && !inputs[given].shape)
+            return er_fail(answer->detail, ERAI_E_ARGUMENT, "input '%s': its shape is NULL", guard->inputs[i].name);
+        answer->inputs[i] = inputs[given++];
+    }
+    return ERAI_OK;
 }
 
 /* Where the inputs are not even of the shape that the policy says, nobody knows whose rows they were. */
@@ -164,9 +169,11 @@ static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t 
     if (count != answer->guard->given_count)
         return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu inputs given, %zu expected", count,
                        answer->guard->given_count);
-    place_inputs(answer, inputs);
-    erai_status status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
-    if (status) return er_fail(answer->detail, status, "out of memory");
+    erai_status status = place_inputs(answer, inputs);
+    if (status) return status;
+    status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
+    if (status == ERAI_E_MEMORY) return er_fail(answer->detail, status, "out of memory");
+    if (status) return status;
     if (session->watch) judge_drift(answer);
     reject_mates(answer);
     return check_keys(answer);
@@ -296,6 +303,8 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
                        guard->output_count);
     for (size_t i = 0; i < count; i++) {
         size_t bytes = 0;
+        if (outputs[i].rank && !outputs[i].shape)
+            return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': its shape is NULL", guard->outputs[i].name);
         if (outputs[i].dtype != guard->outputs[i].dtype || outputs[i].rank > ERAI_MAX_RANK)
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': %s of rank %u came, %s is declared",
                            guard->outputs[i].name, er_dtype_name(outputs[i].dtype), outputs[i].rank,
@@ -303,6 +312,8 @@ static erai_status copy_outputs(erai_answer *answer, const erai_tensor *outputs,
         if (!er_tensor_bytes(outputs[i].shape, outputs[i].rank, outputs[i].dtype, &bytes))
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': its shape is that of no tensor",
                            guard->outputs[i].name);
+        if (bytes && !outputs[i].data)
+            return er_fail(answer->detail, ERAI_E_ARGUMENT, "output '%s': its data is NULL", guard->outputs[i].name);
         if (!er_buffer_copy(&answer->outputs[i], &outputs[i]))
             return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
     }
@@ -334,16 +345,6 @@ void erai_session_reset(erai_session *session) {
 }
 
 /* ---- Snapshots ---- */
-
-void er_session_watch_waiting(erai_session *session) {
-    er_mutex_lock(&session->lock);
-    for (erai_answer *answer = session->answers; answer; answer = answer->next) {
-        er_mutex_lock(&answer->lock);
-        er_waiting_sketch(answer);
-        er_mutex_unlock(&answer->lock);
-    }
-    er_mutex_unlock(&session->lock);
-}
 
 /* Adds every answer's statistics to `into`, and copies the events; with `take`, they begin again from zero. Under the
  * session's lock. */
@@ -480,7 +481,8 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
     if (visible) {
         session->sequence++;
         er_recording_begin_window(session, now_ns, now_unix_ns);
-        if (!status && session->watch) status = er_watch_store(session, detail);
+        /* On a disk without room the one before stays: counts come first, and the batch is stored. */
+        if (!status && session->watch) er_watch_store(session);
     } else {
         er_statistics_add(session->carried, session->taken, session->statistics_size);
         if (session->events) er_events_put_back(session->events, session->taken_events, session->taken_event_count);

@@ -58,11 +58,10 @@ struct erai_session {
 /* session.c: in a forked child, drops what its parent has counted and delivers. Before anything is counted or told. */
 void er_session_own(erai_session *session);
 
-/* session.c: has rows that wait watched. Takes the locks. */
+/* watch_state.c: has rows that wait watched, taking the locks; stores the watch in the spool, where that can be; goes
+ * on from what is stored there. */
 void er_session_watch_waiting(erai_session *session);
-
-/* watch_state.c: stores the watch in the spool; goes on from what is stored there, where that is of any use. */
-erai_status er_watch_store(erai_session *session, char *detail);
+void er_watch_store(erai_session *session);
 void er_watch_continue(erai_session *session);
 
 static inline uint64_t er_session_ns(const erai_session *session) {

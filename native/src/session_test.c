@@ -264,12 +264,34 @@ static void a_config_of_another_size_is_refused(void) {
     erai_guard_close(guard);
 }
 
+static void a_tensor_without_data_or_shape_is_refused_by_name(void) {
+    erai_session *session = open_session(NULL);
+    erai_answer *answer = NULL;
+    ER_CHECK_INT(erai_answer_open(session, &answer), ERAI_OK);
+    call made;
+    size_t admitted = 0;
+    const erai_tensor *input = tensor(&made, clean, ERAI_DTYPE_FLOAT32, 2, 3);
+    erai_tensor without = *input;
+    without.data = NULL;
+    ER_CHECK_INT(erai_admit(session, &without, 1, answer, &admitted), ERAI_E_ARGUMENT);
+    ER_CHECK_CONTAINS(erai_answer_detail(answer), "its data is NULL");
+    without = *input;
+    without.shape = NULL;
+    ER_CHECK_INT(erai_admit(session, &without, 1, answer, &admitted), ERAI_E_ARGUMENT);
+    ER_CHECK_CONTAINS(erai_answer_detail(answer), "its shape is NULL");
+    ER_CHECK_INT(erai_admit(session, input, 1, answer, &admitted), ERAI_OK);
+    ER_CHECK_INT(erai_judge(session, &without, 1, answer), ERAI_E_ARGUMENT);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 int main(void) {
     ER_RUN(clean_rows_pass_and_outputs_are_copies);
     ER_RUN(a_bad_row_is_answered_by_the_default);
     ER_RUN(nothing_admitted_means_no_model_and_an_answer_all_the_same);
     ER_RUN(calls_out_of_order_are_errors_and_counted_as_such);
     ER_RUN(hostile_shapes_are_answers);
+    ER_RUN(a_tensor_without_data_or_shape_is_refused_by_name);
     ER_RUN(counts_are_exact_while_others_flush);
     ER_RUN(a_config_of_another_size_is_refused);
     return er_test_result();

@@ -6,6 +6,7 @@
 #include "dispatch.h"
 #include "session.h"
 #include "sketch.h"
+#include "status.h"
 #include "values.h"
 
 #include <math.h>
@@ -405,7 +406,7 @@ static void sketch_waiting(erai_answer *answer, size_t index) {
     const er_row row = {.input = input, .outer = 1, .features = input->feature_count, .inner = 1};
     er_pass pass = pass_of(answer, index, &row);
     uint8_t *cells = pass.cells;
-    size_t waited = waiting->to - waiting->from;
+    uint32_t waited = waiting->to - waiting->from;
     while (waiting->from != waiting->to) {
         uint32_t place = waiting->from % ER_WAITING, count = waiting->to - waiting->from;
         if (count > ER_WAITING - place) count = ER_WAITING - place;
@@ -477,15 +478,24 @@ static int check_tensors(erai_answer *answer) {
     return 1;
 }
 
+static erai_status check_data(erai_answer *answer) {
+    const er_input *inputs = answer->guard->inputs;
+    for (size_t i = 0; i < answer->guard->input_count; i++)
+        if (!inputs[i].is_state && !answer->inputs[i].data && answer->known[i].bytes)
+            return er_fail(answer->detail, ERAI_E_ARGUMENT, "input '%s': its data is NULL", inputs[i].name);
+    return ERAI_OK;
+}
+
 erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     const erai_guard *guard = answer->guard;
     int same = as_before(answer);
     erai_status status =
         er_answer_begin(answer, same ? answer->known_rows : believed_rows(answer), ERAI_VERDICT_ACCEPT);
     if (status || (!same && !check_tensors(answer))) return status;
+    status = check_data(answer);
     if (guard->memories) er_mutex_lock(&answer->session->memory.lock);
-    for (size_t i = 0; i < guard->input_count; i++)
+    for (size_t i = 0; !status && i < guard->input_count; i++)
         if (!guard->inputs[i].is_state) admit_input(answer, i, unix_ns);
     if (guard->memories) er_mutex_unlock(&answer->session->memory.lock);
-    return ERAI_OK;
+    return status;
 }

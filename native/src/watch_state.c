@@ -22,7 +22,6 @@ static void write_detector(er_writer *out, const er_detector *detector) {
     for (size_t i = 0; i < ER_BETS; i++) er_write_f32(out, detector->won[i]);
     for (size_t i = 0; i < ER_BETS; i++) er_write_f64(out, detector->fair[i]);
     er_write_f64(out, detector->total);
-    er_write_f32(out, detector->mixture);
     er_write_u32(out, detector->values);
     er_write_u32(out, detector->began);
 }
@@ -30,16 +29,12 @@ static void write_detector(er_writer *out, const er_detector *detector) {
 static void write_body(er_writer *out, const er_watch *watch) {
     const erai_guard *guard = watch->guard;
     er_write_bytes(out, guard->digest, ERAI_DIGEST_SIZE);
-    for (size_t i = 0; i < guard->input_count; i++) {
-        er_write_u64(out, watch->inputs[i].rows);
-        er_write_f64(out, watch->inputs[i].sum);
-    }
-    er_write_u64(out, watch->now.rows);
-    er_write_f64(out, watch->now.evidence);
+    for (size_t i = 0; i < guard->input_count; i++) er_write_u64(out, watch->inputs[i].rows);
     er_write_u64(out, watch->now.alarm_row);
     er_write_f64(out, watch->now.alarm_evidence);
     er_write_u64(out, (uint64_t)watch->now.alarm_unix_ns);
     er_write_u32(out, watch->now.alarm_feature);
+    er_write_u8(out, (uint8_t)watch->unheard);
     for (size_t f = 0; f < guard->feature_count; f++) {
         if (!watch->of[f]) continue;
         write_detector(out, &watch->detectors[f]);
@@ -65,6 +60,14 @@ void er_watch_write(er_watch *watch, er_writer *out) {
 
 /* ---- Reading ---- */
 
+typedef struct watch_state {
+    erai_drift now;
+    er_watched *inputs;
+    er_detector *detectors;
+    uint8_t *named;
+    int unheard;
+} watch_state;
+
 static double read_amount(er_reader *in) {
     double amount = er_read_f64(in);
     if (!(amount >= 0) || isinf(amount)) in->failed = 1;
@@ -77,7 +80,7 @@ static float read_stake(er_reader *in) {
     return stake;
 }
 
-static er_detector read_detector(er_reader *in) {
+static er_detector read_detector(er_reader *in, const er_bets *bets) {
     er_detector detector;
     for (size_t i = 0; i < ER_BETS; i++) detector.won[i] = read_stake(in);
     for (size_t i = 0; i < ER_BETS; i++) {
@@ -85,42 +88,56 @@ static er_detector read_detector(er_reader *in) {
         if (!(detector.fair[i] > 0)) in->failed = 1;
     }
     detector.total = read_amount(in);
-    detector.mixture = read_stake(in);
+    detector.mixture = er_detector_mixture(detector.won, bets);
     detector.values = er_read_u32(in);
     detector.began = er_read_u32(in);
     return detector;
 }
 
-static void read_now(er_reader *in, const er_watch *watch, erai_drift *now) {
-    *now = watch->now;
-    now->rows = er_read_u64(in);
-    now->evidence = read_amount(in);
+static void read_alarm(er_reader *in, const er_watch *watch, erai_drift *now, int *unheard) {
     now->alarm_row = er_read_u64(in);
     now->alarm_evidence = read_amount(in);
     now->alarm_unix_ns = (int64_t)er_read_u64(in);
     now->alarm_feature = er_read_u32(in);
-    now->continued = 1;
-    if (now->alarm_row > now->rows || now->alarm_feature >= watch->guard->feature_count ||
-        (now->alarm_row && !watch->of[now->alarm_feature]))
+    *unheard = er_read_u8(in);
+    if (now->alarm_row > now->rows || now->alarm_feature >= watch->guard->feature_count || *unheard > 1 ||
+        (now->alarm_row ? !watch->of[now->alarm_feature] : *unheard))
         in->failed = 1;
 }
 
-/* Into what is as large as the watch's own; 0: these are not the numbers of such a watch. */
-static int read_body(er_reader *in, const er_watch *watch, erai_drift *now, er_watched *inputs, er_detector *detectors,
-                     uint8_t *named) {
+/* What follows from the stakes, in the order in which watch.c adds it up. */
+static double add_up(const er_watch *watch, er_watched *inputs, const er_detector *detectors) {
     const erai_guard *guard = watch->guard;
+    double sum = 0;
     for (size_t i = 0; i < guard->input_count; i++) {
-        inputs[i].rows = er_read_u64(in);
-        inputs[i].sum = read_amount(in);
+        const er_input *input = &guard->inputs[i];
+        for (size_t f = input->first_feature; f < input->first_feature + input->feature_count; f++)
+            if (watch->of[f]) inputs[i].sum += (double)detectors[f].mixture;
+        sum += inputs[i].sum;
     }
-    read_now(in, watch, now);
+    return sum / watch->now.watched;
+}
+
+/* Into what is as large as the watch's own; 0: these are not the numbers of such a watch. */
+static int read_body(er_reader *in, const er_watch *watch, watch_state *into) {
+    const erai_guard *guard = watch->guard;
+    into->now = watch->now;
+    into->now.continued = 1;
+    into->now.rows = 0;
+    for (size_t i = 0; i < guard->input_count; i++) {
+        into->inputs[i].rows = er_read_u64(in);
+        if (into->inputs[i].rows > into->now.rows) into->now.rows = into->inputs[i].rows;
+    }
+    read_alarm(in, watch, &into->now, &into->unheard);
     for (size_t f = 0; f < guard->feature_count; f++) {
         if (!watch->of[f]) continue;
-        detectors[f] = read_detector(in);
-        named[f] = er_read_u8(in);
-        if (named[f] > 1) in->failed = 1;
+        into->detectors[f] = read_detector(in, watch->of[f]);
+        into->named[f] = er_read_u8(in);
+        if (into->named[f] > 1) in->failed = 1;
     }
-    return !in->failed && in->at == in->size;
+    into->now.evidence = add_up(watch, into->inputs, into->detectors);
+    int reached = into->now.evidence >= guard->drift.average_run_length;
+    return !in->failed && in->at == in->size && reached == (into->now.alarm_row != 0);
 }
 
 static erai_status check_header(er_reader *in, const er_watch *watch, char *detail) {
@@ -147,26 +164,26 @@ erai_status er_watch_read(er_watch *watch, const uint8_t *bytes, size_t size, ch
     er_reader in = {.data = bytes, .size = size};
     erai_status status = check_header(&in, watch, detail);
     if (status) return status;
-    erai_drift now;
-    er_watched *inputs = calloc(guard->input_count, sizeof *inputs);
-    er_detector *detectors = calloc(features, sizeof *detectors);
-    uint8_t *named = calloc(features, sizeof *named);
-    if (!inputs || !detectors || !named) {
+    watch_state state = {.inputs = calloc(guard->input_count, sizeof *state.inputs),
+                         .detectors = calloc(features, sizeof *state.detectors),
+                         .named = calloc(features, sizeof *state.named)};
+    if (!state.inputs || !state.detectors || !state.named) {
         status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
-    } else if (!read_body(&in, watch, &now, inputs, detectors, named)) {
+    } else if (!read_body(&in, watch, &state)) {
         status = er_fail(detail, ERAI_E_BATCH_FORMAT, "state of a watch: it has numbers that no watch comes to");
     } else {
         er_mutex_lock(&watch->lock);
-        memcpy(watch->inputs, inputs, guard->input_count * sizeof *inputs);
-        memcpy(watch->detectors, detectors, features * sizeof *detectors);
-        memcpy(watch->named, named, features * sizeof *named);
-        watch->now = now;
-        __atomic_store_n(&watch->alarmed, now.alarm_row != 0, __ATOMIC_RELEASE);
+        memcpy(watch->inputs, state.inputs, guard->input_count * sizeof *state.inputs);
+        memcpy(watch->detectors, state.detectors, features * sizeof *state.detectors);
+        memcpy(watch->named, state.named, features * sizeof *state.named);
+        watch->now = state.now;
+        __atomic_store_n(&watch->alarmed, state.now.alarm_row != 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&watch->unheard, state.unheard, __ATOMIC_RELEASE);
         er_mutex_unlock(&watch->lock);
     }
-    free(inputs);
-    free(detectors);
-    free(named);
+    free(state.inputs);
+    free(state.detectors);
+    free(state.named);
     return status;
 }
 
@@ -179,15 +196,13 @@ static void name_file(const erai_session *session, char name[NAME_SIZE]) {
     for (size_t i = 0; i < ERAI_DIGEST_SIZE; i++) snprintf(name + 6 + 2 * i, 3, "%02x", session->guard->digest[i]);
 }
 
-erai_status er_watch_store(erai_session *session, char *detail) {
+void er_watch_store(erai_session *session) {
     char name[NAME_SIZE];
     er_writer out = {0};
     name_file(session, name);
     er_watch_write(session->watch, &out);
-    erai_status status = out.failed ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                                    : erai_spool_put(session->spool, name, out.data, out.size, detail);
+    if (!out.failed) erai_spool_put(session->spool, name, out.data, out.size, NULL);
     free(out.data);
-    return status;
 }
 
 void er_watch_continue(erai_session *session) {
@@ -203,6 +218,16 @@ void er_watch_continue(erai_session *session) {
 }
 
 /* ---- For the application ---- */
+
+void er_session_watch_waiting(erai_session *session) {
+    er_mutex_lock(&session->lock);
+    for (erai_answer *answer = session->answers; answer; answer = answer->next) {
+        er_mutex_lock(&answer->lock);
+        er_waiting_sketch(answer);
+        er_mutex_unlock(&answer->lock);
+    }
+    er_mutex_unlock(&session->lock);
+}
 
 erai_status erai_session_drift_state(erai_session *session, uint8_t *buffer, size_t capacity, size_t *size) {
     if (!session || !session->watch || !size || (!buffer && capacity)) return ERAI_E_ARGUMENT;
