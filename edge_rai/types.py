@@ -228,8 +228,9 @@ class Answer:
             are arrays, of strings object arrays of str, of bfloat16 those of ml_dtypes where it is installed and else
             uint16 with its bits; sequences are lists, maps dicts, and an optional that holds nothing is None.
         rows: Rows judged; 1 when the policy is not batched.
-        row_verdicts: (rows,) uint8, the Verdict of each row.
-        row_sources: (rows,) uint8, the Source of each row.
+        row_verdicts: (rows,) uint8, the Verdict of each row: ``row_verdicts == Verdict.REJECT`` is a mask, and
+            ``Verdict(row_verdicts[0]).name`` a name.
+        row_sources: (rows,) uint8, the Source of each row, to be read in the same way.
         reasons: Every finding: one a row, feature and kind, and at most 65,536 of them.
         review_ids: (rows,) uint64, what a row is called in the review queue, 0 where it is not there.
     """

@@ -7,7 +7,7 @@ the answers of the float model as it came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from edge_rai.bundle import Format, Quantization
 from edge_rai.errors import InferenceError, UnsupportedModelError
 from edge_rai_converters import measure
 from edge_rai_converters.compare import Comparison, compare, find_decision
-from edge_rai_converters.gentler import gentle_enough
+from edge_rai_converters.gentler import gentle_enough, most_forms
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.measure import Cost
@@ -76,6 +76,7 @@ class Forms:
         failed: Why others were not made, by recipe.
         doubt: Why labels were left aside, or "".
         compared: How far one form's answers to the held-back rows are from another's.
+        chosen_of: By recipe, among how many forms of it the held-back rows may have chosen already.
     """
 
     models: Mapping[str, bytes]
@@ -83,6 +84,7 @@ class Forms:
     failed: Mapping[str, str]
     doubt: str
     compared: Callable[[Running, Running], Comparison]
+    chosen_of: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, target: Format) -> tuple[Candidate, ...]:
         """The candidates for a target, its float model first."""
@@ -139,7 +141,8 @@ def make_candidates(
             failed[recipe.name] = f"cannot be made: {reason}"
             continue
         _add(models, candidates, failed, made.model, entry)
-    return Forms(models, tuple(candidates), failed, scale.doubt, scale.apart)
+    chosen_of = {recipe.name: most_forms(recipe, defaults) for recipe in recipes}
+    return Forms(models, tuple(candidates), failed, scale.doubt, scale.apart, chosen_of)
 
 
 def _add(

@@ -24,6 +24,11 @@ Made = TypeVar("Made")
 Make = Callable[[float], "tuple[Made, Candidate]"]
 
 
+def most_forms(recipe: Recipe, defaults: Mapping[str, Any]) -> int:
+    """Among how many forms of a recipe the held-back rows may choose."""
+    return 1 + len(PARTS) * _finds_shares(recipe, defaults)
+
+
 def gentle_enough(
     make: Make[Made], original: Candidate, recipe: Recipe, defaults: Mapping[str, Any]
 ) -> tuple[Made, Candidate]:

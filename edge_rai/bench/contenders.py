@@ -22,7 +22,6 @@ from edge_rai.bundle import Bundle, golden_array, read
 from edge_rai.chatter import without_info
 from edge_rai.errors import RuntimeMissingError
 from edge_rai.session import Session, load
-from edge_rai.types import TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Rows = Mapping[str, Array]
@@ -88,7 +87,7 @@ def opened(
     path: Path,
     name: str,
     *,
-    rows: Callable[[Sequence[TensorSpec]], Rows] | None,
+    rows: Callable[[Session], Rows] | None,
     threads: int,
     runtime: str | None,
     each: bool,
@@ -110,7 +109,7 @@ def opened(
         with without_info():
             session = stack.enter_context(load(path, threads=threads, runtime=runtime))
         bundle = None if path.suffix.lower() in (".onnx", ".tflite") else read(path)
-        found = rows(session.inputs) if rows else _golden(bundle, session, path)
+        found = rows(session) if rows else _golden(bundle, session, path)
         model = Model(name, path, session, bundle, _checked(found, session, path), given=bool(rows), stack=stack)
         if each:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="edge-rai-bench-")))

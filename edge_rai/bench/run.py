@@ -41,7 +41,8 @@ from edge_rai.bench.series import YARDSTICK, Subject, naming
 from edge_rai.bench.server import server
 from edge_rai.bench.summary import summarize
 from edge_rai.bench.summary import warnings_of as scenario_warnings
-from edge_rai.types import TensorSpec, Verdict
+from edge_rai.session import Session
+from edge_rai.types import Verdict
 
 # Rows a query, and for offline the greatest batch.
 USUAL_ROWS = {"single_stream": 1, "multi_stream": 8, "server": 1, "offline": 64}
@@ -85,7 +86,7 @@ class Settings:
     batch: int | None = None
     against: Sequence[str] = ("bare-python",)
     each: bool = False
-    rows: Callable[[Sequence[TensorSpec]], Rows] | None = None
+    rows: Callable[[Session], Rows] | None = None
     labels: Array | None = None
     percentile: float | None = None
     bound_ns: int | None = None

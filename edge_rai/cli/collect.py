@@ -62,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
         line = json.dumps({"listening": url}) if args.json else f"listening on {url}"
         store = Store(args.store)
         ingest = Ingest(store)
-        open_to_all = not tokens.devices and (host == "::1" or host.startswith("127."))
+        is_loopback = host == "::1" or host.startswith("127.")
+        open_to_all = not tokens.devices and is_loopback
+        if not is_loopback and (lacks := _lacking_beyond_loopback(args)):
+            print(f"edge-rai collect: beyond the loopback interface without {lacks}", file=sys.stderr, flush=True)
         routes = pages(store, tokens.readers, open_to_all=open_to_all)
         try:
             with rolling(store):
@@ -78,9 +81,22 @@ def lacking(command: str) -> bool:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         print(
-            f"edge-rai {command} needs {', '.join(missing)}: pip install 'edge-rai[fleet]'", file=sys.stderr, flush=True
+            f"edge-rai {command} needs {', '.join(missing)}: install edge-rai from where this one came from, with its "
+            "extra 'fleet' (in the source tree: pip install '.[fleet]')",
+            file=sys.stderr,
+            flush=True,
         )
     return bool(missing)
+
+
+def _lacking_beyond_loopback(args: argparse.Namespace) -> str:
+    """What a network that others use calls for and was not given, as a sentence goes on; empty: nothing."""
+    lacks = []
+    if not args.device_tokens and not args.tls_client_ca:
+        lacks.append("--device-tokens (anybody who reaches it can send)")
+    if not args.tls_certificate:
+        lacks.append("--tls-certificate and --tls-key (batches and tokens can be read on the way)")
+    return ", and without ".join(lacks)
 
 
 def _tls(args: argparse.Namespace) -> Tls | None:

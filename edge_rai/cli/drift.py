@@ -71,7 +71,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     with opened(arguments.bundle, threads=arguments.threads) as session, Progress(sys.stderr) as told:
         found = simulate(
             session,
-            read_rows(Path(arguments.data), session.inputs),
+            read_rows(Path(arguments.data), session),
             runs=arguments.runs,
             most_rows=arguments.rows,
             quiet_rows=arguments.quiet_rows,
@@ -116,7 +116,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     from edge_rai.cli.rows import read_rows
 
     with opened(arguments.bundle, threads=arguments.threads) as session:
-        rows = read_rows(Path(arguments.data), session.inputs)
+        rows = read_rows(Path(arguments.data), session)
         count = _show(session, rows)
         drifts, watch = session.drift(), session.watch()
         if arguments.html:

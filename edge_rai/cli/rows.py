@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -11,34 +10,44 @@ from zipfile import BadZipFile
 from edge_rai.errors import EdgeRaiError
 
 if TYPE_CHECKING:
+    from edge_rai.session import Session
     from edge_rai.types import TensorSpec
+
+_FEATURE_NAMES = "feature_names"  # as the converters know it
 
 
 class DamagedRowsError(EdgeRaiError, ValueError):
     """A file of rows is not sound."""
 
 
-def read_rows(path: Path, inputs: Sequence[TensorSpec], labels: str | None = None) -> dict[str, Any]:
+def read_rows(path: Path, session: Session, labels: str | None = None) -> dict[str, Any]:
     """Arrays by input name, numbers of the input's type; a single array serves a single input whatever its name.
+
+    Columns come in the model's order, whatever order an array ``feature_names`` says that the file has them in.
 
     Args:
         path: .npz or .npy.
-        inputs: The model's.
+        session: Of the model.
         labels: The array that holds no input.
 
     Raises:
-        ValueError: The file is neither, or an array is missing; says which the file has.
+        ValueError: The file is neither, an array is missing, or its columns have other names than the model's; says
+            what the file has.
         DamagedRowsError: It is one of them by its name alone.
         OSError: It cannot be read.
     """
+    inputs = session.inputs
     names = [spec.name for spec in inputs]
     arrays = {name: values for name, values in _load(path, names[0]).items() if name != labels}
     if path.suffix.lower() == ".npy" and len(names) > 1:
         raise ValueError(f"{path}: one array; the model has {len(names)} inputs, give an .npz with: {', '.join(names)}")
+    named = None if _FEATURE_NAMES in names else arrays.pop(_FEATURE_NAMES, None)
     if len(names) == 1 and names[0] not in arrays and len(arrays) == 1:
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
+    if named is not None:
+        arrays[names[0]] = _in_order(path, arrays[names[0]], named.astype(str).ravel().tolist(), [*session._columns()])
     return {spec.name: _as_numbers(_in_columns(arrays[spec.name], spec), spec.dtype) for spec in inputs}
 
 
@@ -74,6 +83,22 @@ def _load(path: Path, name_of_one: str) -> dict[str, Any]:
         if not isinstance(values, np.ndarray):
             raise DamagedRowsError(f"{path}: '{name}' is not an array")
     return arrays
+
+
+def _in_order(path: Path, values: Any, came: list[str], columns: list[str]) -> Any:
+    """The columns of a file as the model takes them, where both have names."""
+    if came == columns or all(name.endswith(f"[{i}]") for i, name in enumerate(columns)):
+        return values  # also of a model that takes no table, or one whose columns were given no names
+    if sorted(came) != sorted(columns):
+        raise ValueError(
+            f"{path}: '{_FEATURE_NAMES}' are {', '.join(came)}; give it the model's columns, in any order: "
+            f"{', '.join(columns)}"
+        )
+    if values.ndim != 2 or values.shape[1] != len(came):
+        raise ValueError(
+            f"{path}: {len(came)} '{_FEATURE_NAMES}' for an array of shape {list(values.shape)}; give one a column"
+        )
+    return values[:, [came.index(name) for name in columns]]
 
 
 def _in_columns(values: Any, spec: TensorSpec) -> Any:

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     with opened(
         arguments.model, runtime=arguments.runtime, spool=arguments.spool, threads=arguments.threads
     ) as session:
-        answer = session.predict(read_rows(Path(arguments.data), session.inputs))
+        answer = session.predict(read_rows(Path(arguments.data), session))
         batch = session.flush() if arguments.spool else None
     if arguments.json:
         print(json.dumps(_as_json(answer, batch), allow_nan=False))

@@ -93,7 +93,10 @@ def _runtimes(path: str) -> list[str]:
 def _session(path: str, runtime: str | None = None) -> str:
     with opened(path, runtime=runtime) as session:
         counts = {"input": session.inputs, "output": session.outputs, "feature": session.features}
+        stopped = "; it is stopped, and refuses to answer until `edge-rai resume`" if session.stopped else ""
         rules = ", ".join(f"{len(found)} {thing}{'s' * (len(found) != 1)}" for thing, found in counts.items())
     if is_bare(path):
-        return f"a bare model opens with the default policy ({rules}); there are no digests or golden vectors to check"
-    return f"opens ({rules}), and the golden vectors gave the same answers"
+        found = f"a bare model opens with the default policy ({rules}); there are no digests or golden vectors to check"
+    else:
+        found = f"opens ({rules}), and the golden vectors gave the same answers"
+    return found + stopped

@@ -49,6 +49,9 @@ def look(store: Store, engine: Engine, rules: Rules, sinks: Sequence[str], now_u
     """
     devices = read_devices(engine, store.directory, Part())
     made = 0
+    names = [rule.name for rule in rules.rule]
+    with store.transaction() as connection:
+        connection.execute(f"DELETE FROM alert WHERE rule NOT IN ({', '.join('?' * len(names))})", names)
     for rule in rules.rule:
         if isinstance(rule, DevicesRule) and not _is_due(store, rule, now_unix_ns):
             continue
@@ -122,17 +125,24 @@ def _drifts(rule: DriftRule, engine: Engine, now_unix_ns: int) -> Iterator[_Find
 def _changes(
     connection: sqlite3.Connection, rule: Rule, findings: Sequence[_Finding], now_unix_ns: int
 ) -> Iterator[dict[str, object]]:
-    """One notice a group in which something was raised or cleared; what the rule remembers is brought up to date."""
+    """One notice a group in which something was raised or cleared; what the rule remembers is brought up to date.
+
+    What nothing is measured of any more speaks for no alert: a model that was replaced, a site with too few rows.
+    """
     query = "SELECT subject, raised, looks FROM alert WHERE rule = ? AND subject != ''"
     known = {subject: (bool(raised), looks) for subject, raised, looks in connection.execute(query, (rule.name,))}
+    measured = {finding.subject for finding in findings}
+    gone = [_Finding(subject, 0.0, False, True, "") for subject in known if subject not in measured]
     changed: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: {"raised": {}, "cleared": {}})
-    for finding in findings:
+    for finding in (*findings, *gone):
         raised, looks = known.get(finding.subject, (False, 0))
         looks = looks + 1 if (finding.clears if raised else finding.raises) else 0
         if looks >= rule.looks:
             raised, looks = not raised, 0
             changed[finding.group]["raised" if raised else "cleared"][finding.subject] = finding.value
-        if (raised, looks) != known.get(finding.subject, (False, 0)):
+        if (raised, looks) == (False, 0):
+            connection.execute("DELETE FROM alert WHERE (rule, subject) = (?, ?)", (rule.name, finding.subject))
+        elif (raised, looks) != known.get(finding.subject):
             connection.execute(
                 "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?)", (rule.name, finding.subject, raised, looks)
             )

@@ -37,6 +37,8 @@ DRIFT_ROWS: Final = "edge.drift.rows"
 _SHOWN_CHARACTERS: Final = 256
 _MOST_LATENCY_SLOTS: Final = 1024
 _MOST_WINDOWS: Final = 4096
+_MOST_METRICS: Final = 256
+_MOST_LABELS: Final = 256  # of one metric; the library has a few dozen
 _RANGE: Final = re.compile(r"([0-9a-f]{1,16}):([0-9a-f]{1,16})\+([0-9a-f]{1,16})")
 _TALLIES: Final = {
     otlp.ROWS: ("verdict", otlp.VERDICT),
@@ -136,7 +138,7 @@ def decode(request: ExportMetricsServiceRequest) -> tuple[list[tuple[Batch, int]
     refusals: list[Refusal] = []
     for resource_metrics in request.resource_metrics:
         for scope_metrics in resource_metrics.scope_metrics:
-            points = sum(otlp.count_points(metric) for metric in scope_metrics.metrics)
+            points = sum(otlp.count_points(metric) for metric in scope_metrics.metrics[:_MOST_METRICS])
             try:
                 batches.append((_batch(resource_metrics.resource.attributes, scope_metrics, points), points))
             except RefusedError as refusal:
@@ -162,6 +164,8 @@ def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: in
         firmware=attributes.optional_text(about, FIRMWARE),
         model_version=attributes.optional_text(about, MODEL_VERSION),
     )
+    if len(scope_metrics.metrics) > _MOST_METRICS:
+        raise RefusedError(f"{len(scope_metrics.metrics)} metrics in one batch; the most is {_MOST_METRICS}")
     promised = attributes.natural(scope, otlp.POINTS)
     if points != promised:
         raise RefusedError(
@@ -194,6 +198,7 @@ def _windows(scope: dict[str, AnyValue], epoch: int, sequence: int) -> tuple[Win
         or not any(one.epoch == epoch and 0 <= sequence - one.first < one.length for one in ranges)
     ):
         raise RefusedError(f"attribute {otlp.WINDOWS} is not a list of ranges in order with its own window among them")
+    bounded(sum(one.length for one in ranges), attributes.LARGEST_COUNT)
     return ranges
 
 
@@ -209,12 +214,7 @@ def _read_metric(batch: Batch, metric: Metric) -> None:
         batch.start_unix_ns = bounded(points[0].start_time_unix_nano, otlp.LARGEST_INTEGER)
         batch.end_unix_ns = bounded(points[0].time_unix_nano, otlp.LARGEST_INTEGER)
     elif name in _TALLIES:
-        kind, key = _TALLIES[name]
-        for point in _numbers(metric):
-            label = (kind, attributes.only_text(point.attributes, key))
-            if label in batch.tallies:
-                raise RefusedError(f"{name} of {label[1]!r} twice in one batch")
-            batch.tallies[label] = _count(point)
+        _read_tallies(batch, metric)
     elif name == otlp.PREDICT_DURATION:
         _read_latency(batch, metric)
     elif name in _FEATURE_NUMBERS:
@@ -225,6 +225,20 @@ def _read_metric(batch: Batch, metric: Metric) -> None:
         _read_histograms(batch, metric, _FEATURE_HISTOGRAMS[name])
     elif name in (DRIFT_EVIDENCE, DRIFT_ROWS):
         _read_drift(batch, metric)
+
+
+def _read_tallies(batch: Batch, metric: Metric) -> None:
+    """The sum over the labels is bounded as each count is: it is stored and added up, too."""
+    kind, key = _TALLIES[metric.name]
+    points, total = _numbers(metric), 0
+    if len(points) > _MOST_LABELS:
+        raise RefusedError(f"{metric.name} has {len(points)} data points; the most is {_MOST_LABELS}")
+    for point in points:
+        label = (kind, attributes.only_text(point.attributes, key))
+        if label in batch.tallies:
+            raise RefusedError(f"{metric.name} of {label[1]!r} twice in one batch")
+        batch.tallies[label] = _count(point)
+        total = bounded(total + batch.tallies[label], attributes.LARGEST_COUNT)
 
 
 def _read_drift(batch: Batch, metric: Metric) -> None:

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,8 @@ from edge_rai.telemetry import otlp
 LARGEST_REQUEST_BYTES: Final = 16 << 20  # as sent, and again unpacked; a batch of 1,000 features is 1 MB
 
 _MOST_IN_A_COMMIT: Final = 256
+_ENOUGH_UNPACKED_BYTES: Final = 16 << 20  # for a commit: with the request that reaches it, at most 32 MiB
+_MOST_SCOPES: Final = 64  # a device sends one, a relay puts some together
 _LONGEST_MESSAGE: Final = 1000
 
 _log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Waiting(NamedTuple):
 
 class _Decoded(NamedTuple):
     waiting: Waiting
+    unpacked_bytes: int
     batches: list[tuple[Batch, int]]
     events: list[DeviceEvent]
     refusals: list[Refusal]
@@ -98,40 +101,44 @@ class Ingest:
 
     def _store_all(self, together: list[Waiting]) -> None:
         decoded: list[_Decoded] = []
+        unpacked_bytes = 0
         said: list[tuple[Waiting, otlp.Answer | FailedError]] = []
         for waiting in together:
             found = _decode_or_failure(waiting)
             if isinstance(found, FailedError):
                 said.append((waiting, found))
-            else:
-                decoded.append(found)
-        said += [(one.waiting, answer) for one, answer in zip(decoded, self._answers(decoded), strict=True)]
+                continue
+            decoded.append(found)
+            unpacked_bytes += found.unpacked_bytes
+            if unpacked_bytes >= _ENOUGH_UNPACKED_BYTES:  # what is decoded takes many times as much
+                said += self._answers(decoded)
+                decoded, unpacked_bytes = [], 0
+        said += self._answers(decoded)
         loop = together[0].answer.get_loop()
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, said)  # once for all: it is as dear as decoding a small batch
 
-    def _answers(self, decoded: list[_Decoded]) -> list[otlp.Answer | FailedError]:
+    def _answers(self, decoded: list[_Decoded]) -> list[tuple[Waiting, otlp.Answer | FailedError]]:
+        """Stores requests in one commit."""
         batches = [batch for one in decoded for batch, _ in one.batches]
         events = [event for one in decoded for event in one.events]
         try:
             outcomes = iter(self._store.add(batches, self._clock(), events) if batches or events else [])
         except StoreError as error:
             _log.error("nothing stored: %s", error)
-            return [FailedError(503, "the store cannot be written") for _ in decoded]
+            return [(one.waiting, FailedError(503, "the store cannot be written")) for one in decoded]
         except Exception:  # noqa: BLE001  as in _decode_or_failure
+            if len(decoded) > 1:  # it is one's fault: the others shall not pay for it
+                return [answer for one in decoded for answer in self._answers([one])]
             _log.exception("nothing stored")
-            return [FailedError(500, "the collector failed on this request") for _ in decoded]
-        return [
-            _answer(
-                one.refusals
-                + [
-                    Refusal(points, _conflict(batch))
-                    for batch, points in one.batches
-                    if next(outcomes) is Outcome.CONFLICT
-                ]
-            )
-            for one in decoded
-        ]
+            return [(one.waiting, FailedError(500, "the collector failed on this request")) for one in decoded]
+        answers: list[tuple[Waiting, otlp.Answer | FailedError]] = []
+        for one in decoded:
+            conflicts = [
+                Refusal(points, _conflict(batch)) for batch, points in one.batches if next(outcomes) is Outcome.CONFLICT
+            ]
+            answers.append((one.waiting, _answer(one.refusals + conflicts)))
+        return answers
 
 
 def _settle(said: list[tuple[Waiting, otlp.Answer | FailedError]]) -> None:
@@ -152,11 +159,11 @@ def _conflict(batch: Batch) -> str:
 
 
 def _answer(refusals: list[Refusal]) -> otlp.Answer:
-    for refusal in refusals:
-        _log.warning("refused a batch of %d data points: %s", refusal.points, refusal.message)
     message = "; ".join(refusal.message for refusal in refusals[:3])
     # A refusal of an empty scope would else look like a receipt.
     rejected = sum(max(refusal.points, 1) for refusal in refusals)
+    if refusals:
+        _log.warning("refused %d batches with %d data points or events: %s", len(refusals), rejected, message)
     return otlp.Answer(rejected, message[:_LONGEST_MESSAGE])
 
 
@@ -173,10 +180,20 @@ def _decode_or_failure(waiting: Waiting) -> _Decoded | FailedError:
 def _decode(waiting: Waiting) -> _Decoded:
     body = _unpack(waiting.body) if waiting.compressed else waiting.body
     if waiting.logs:
-        events, refusals = decode_events(_parse(ExportLogsServiceRequest(), body, waiting.json))
-        return _Decoded(waiting, [], events, refusals)
-    batches, refusals = decode(_parse(ExportMetricsServiceRequest(), body, waiting.json))
-    return _Decoded(waiting, batches, [], refusals)
+        logs = _parse(ExportLogsServiceRequest(), body, waiting.json)
+        _require_few(logs.resource_logs, "scope_logs")
+        events, refusals = decode_events(logs)
+        return _Decoded(waiting, len(body), [], events, refusals)
+    metrics = _parse(ExportMetricsServiceRequest(), body, waiting.json)
+    _require_few(metrics.resource_metrics, "scope_metrics")
+    batches, refusals = decode(metrics)
+    return _Decoded(waiting, len(body), batches, [], refusals)
+
+
+def _require_few(resources: Sequence[Any], scopes: str) -> None:
+    """Scopes may be empty: millions of them are a few hundred bytes of gzip."""
+    if len(resources) > _MOST_SCOPES or sum(len(getattr(one, scopes)) for one in resources) > _MOST_SCOPES:
+        raise FailedError(413, f"a request has at most {_MOST_SCOPES} batches; let the relay put fewer together")
 
 
 def _parse(request: Any, body: bytes, json: bool) -> Any:

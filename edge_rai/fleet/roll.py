@@ -14,7 +14,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -30,9 +30,9 @@ BINS: Final = tuple(f"bin_{index}" for index in range(MOST_BINS))
 
 _LOCK: Final = "facts.lock"
 _INTERVAL_S: Final = 5.0
-_MOST_FACTS: Final = 20_000  # in one file
+_ENOUGH_BYTES: Final = 32 << 20  # of facts for one file: they are in memory several times over
 _FAN_IN: Final = 8
-_LONGEST_LINE: Final = 256 << 20
+_SHORTEST_BUFFER_BYTES: Final = 1 << 20
 _LABELS: Final = "instance, site, firmware, model_version, model_digest, guard_digest, received_unix_ns, hour"
 _HOUR: Final = "received_unix_ns // 3600000000000 AS hour"  # since 1970, exact: some engines divide as floats
 _BATCH: Final = {
@@ -174,9 +174,7 @@ def _begin(store: Store, engine: duckdb.DuckDBPyConnection) -> None:
 
 
 def _roll_some(store: Store, engine: duckdb.DuckDBPyConnection) -> int:
-    with store.transaction() as connection:
-        query = "SELECT id, kind, received_unix_ns, facts FROM pending ORDER BY id LIMIT ?"
-        pending = connection.execute(query, (_MOST_FACTS,)).fetchall()
+    pending = _some_pending(store)
     if not pending:
         return 0
     groups: dict[tuple[str, str], list[str]] = {}
@@ -193,6 +191,19 @@ def _roll_some(store: Store, engine: duckdb.DuckDBPyConnection) -> int:
         connection.executemany("INSERT INTO part VALUES (?, ?, ?, 0)", parts)
         connection.execute("DELETE FROM pending WHERE id BETWEEN ? AND ?", (first, last))
     return len(pending)
+
+
+def _some_pending(store: Store) -> list[tuple[int, str, int, str]]:
+    """The oldest: id, kind, time of receipt and facts."""
+    pending, size = [], 0
+    query = "SELECT id, kind, received_unix_ns, facts FROM pending ORDER BY id"
+    with store.transaction() as connection, closing(connection.execute(query)) as rows:
+        for row in rows:
+            pending.append(row)
+            size += len(row[3])
+            if size >= _ENOUGH_BYTES:
+                break
+    return pending
 
 
 def _merge_some(store: Store, engine: duckdb.DuckDBPyConnection) -> bool:
@@ -221,11 +232,13 @@ def _load(engine: duckdb.DuckDBPyConnection, kind: str, lines: list[str]) -> Non
     if not lines:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".ndjson", encoding="utf-8") as file:
-        file.write("\n".join(lines))
+        file.writelines(f"{line}\n" for line in lines)
         file.flush()
+        # DuckDB allocates buffers of twice this; characters are bytes, for the JSON is ASCII.
+        longest = max(_SHORTEST_BUFFER_BYTES, *map(len, lines))
         engine.execute(
             f"INSERT INTO facts SELECT {', '.join(columns)} FROM read_json({_quoted(file.name)}, "
-            f"format = 'newline_delimited', columns = {columns}, maximum_object_size = {_LONGEST_LINE})"
+            f"format = 'newline_delimited', columns = {columns}, maximum_object_size = {longest + 1})"
         )
 
 

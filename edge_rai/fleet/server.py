@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -36,15 +37,27 @@ class Tls(NamedTuple):
     client_authority: Path | None
 
 
+class _TimedServer(uvicorn.Server):
+    """Gives a TLS handshake the time of headers: uvicorn cannot say it, and asyncio's minute is long for silence."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        if self.config.ssl:
+            timed = partial(loop.create_server, ssl_handshake_timeout=_HEADERS_TIMEOUT_S)
+            loop.create_server = timed  # type: ignore[method-assign]  # the loop is this server's own
+        await super().startup(sockets)
+
+
 class _TimedProtocol(HttpToolsProtocol):
     """Closes a connection whose next request has not begun, all its headers read, within a time and a number of bytes.
+
+    Trailers count as headers do.
 
     uvicorn has a time limit only between a response and the first byte that follows it, and httptools none of size.
     """
 
     _deadline: asyncio.TimerHandle | None = None
-    _headers_bytes = 0
-    _in_body = False  # of a request whose headers are read
+    _headers_bytes = 0  # since a request began or the last of its body: headers, or trailers of a chunked one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -53,17 +66,14 @@ class _TimedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._headers_bytes += len(data)
         super().data_received(data)
-        if self._in_body:
-            self._headers_bytes = 0
         if self._headers_bytes > _LARGEST_HEADERS_BYTES:
             self.transport.close()
 
-    def on_headers_complete(self) -> None:
-        self._in_body = True
-        super().on_headers_complete()
+    def on_body(self, body: bytes) -> None:
+        self._headers_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
         self._headers_bytes = 0
         super().on_message_complete()
 
@@ -132,7 +142,7 @@ def serve(app: Starlette, listener: socket.socket, *, tls: Tls | None, ready: Ca
     config.load()
     if tls:
         config.ssl = _context(tls)
-    server = uvicorn.Server(config)
+    server = _TimedServer(config)
 
     def stop(_number: int, _frame: object) -> None:
         server.should_exit = True

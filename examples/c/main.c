@@ -7,26 +7,36 @@
  *
  * followed by one line a reason. Exit status: 0 when every row was answered, whatever the verdicts. */
 #include <edge_rai.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *const verdicts[] = {"accept", "flag", "reject"};
 static const char *const sources[] = {"primary", "fallback_model", "last_good", "default", "abstain", "none"};
 
-static float *read_floats(const char *path, size_t *count) {
+/* Whole rows of `width` values, which the caller frees; NULL: what is wrong with the file was said. */
+static float *read_rows(const char *path, size_t width, size_t *rows) {
     FILE *file = fopen(path, "rb");
     float *values = NULL;
-    long size;
+    long size = -1;
 
-    if (file && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) > 0) {
-        *count = (size_t)size / sizeof *values;
+    if (file && fseek(file, 0, SEEK_END) == 0) size = ftell(file);
+    if (size < 0) {
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    } else if (size == 0 || width > SIZE_MAX / sizeof *values || (size_t)size % (width * sizeof *values)) {
+        fprintf(stderr, "%s: %ld bytes are not rows of %zu float32 values\n", path, size, width);
+    } else {
         values = malloc((size_t)size);
         rewind(file);
-        if (values && fread(values, sizeof *values, *count, file) != *count) {
+        if (!values || fread(values, 1, (size_t)size, file) != (size_t)size) {
+            fprintf(stderr, "%s: cannot be read\n", path);
             free(values);
             values = NULL;
+        } else {
+            *rows = (size_t)size / (width * sizeof *values);
         }
     }
     if (file) fclose(file);
@@ -71,16 +81,17 @@ int main(int argc, char **argv) {
     char detail[ERAI_DETAIL_SIZE] = "";
     erai_session *session = NULL;
     erai_answer *answer = NULL;
-    size_t count = 0;
-    int64_t width = argc == 4 ? atoll(argv[3]) : 0;
-    float *values = width > 0 ? read_floats(argv[2], &count) : NULL;
+    size_t rows = 0;
+    long long width = argc == 4 ? atoll(argv[3]) : 0;
     int failed = 1;
 
-    if (!values) {
+    if (width <= 0) {
         fprintf(stderr, "usage: edge_rai_example BUNDLE ROWS WIDTH\n");
         return 2;
     }
-    int64_t shape[] = {(int64_t)count / width, width};
+    float *values = read_rows(argv[2], (size_t)width, &rows);
+    if (!values) return 2;
+    int64_t shape[] = {(int64_t)rows, width};
     erai_tensor input = {.data = values, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
 
     if (erai_session_open(argv[1], NULL, &session, detail) || erai_answer_open(session, &answer)) {

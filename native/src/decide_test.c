@@ -197,6 +197,8 @@ static void an_input_that_is_not_what_it_should_be_is_shown_to_nobody(void) {
             size_t admitted = 9;
             ER_CHECK_INT(erai_admit(session, &wrong[i], 1, answer, &admitted), ERAI_OK);
             ER_CHECK_INT(admitted, 0);
+            /* One row where no axis can be told to count them, or more of them than may be. */
+            ER_CHECK_INT(erai_answer_rows(answer, NULL, NULL), i % 2 ? 1 : 2);
             ER_CHECK_INT(erai_judge(session, &output, ran, answer), ERAI_OK);
             ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_DEFAULT);
             ER_CHECK(erai_answer_review(answer) == NULL);

@@ -73,7 +73,9 @@ erai_status er_stop_fail(const erai_session *session, char *detail) {
     if (found)
         fail_because_of(found, detail);
     else
-        er_fail(detail, ERAI_E_STOPPED, "this session is stopped: resume it to have answers again");
+        er_fail(detail, ERAI_E_STOPPED,
+                "this session is stopped: resume it to have answers again (the file that says when and why is gone, or "
+                "was never written)");
     free(path);
     return ERAI_E_STOPPED;
 }

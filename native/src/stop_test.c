@@ -122,7 +122,8 @@ static void the_refusal_says_when_why_and_where(void) {
     ER_CHECK_CONTAINS(detail, "/model.onnx.stopped and /");
     ER_CHECK_CONTAINS(detail, "/stopped-1f" ZEROS);
     ER_CHECK_INT(er_stop_fail(later, detail), ERAI_E_STOPPED);
-    ER_CHECK_STR(detail, "this session is stopped: resume it to have answers again");
+    ER_CHECK_STR(detail, "this session is stopped: resume it to have answers again (the file that says when and why "
+                         "is gone, or was never written)");
     ER_CHECK_INT(erai_session_resume(later, detail), ERAI_OK);
     ER_CHECK_STR(detail, "");
     close_session(later);

@@ -34,8 +34,9 @@ BY_SEX = PROMISE + 'slice_errors = 0.09\nslice_abstains = 0.5\n[[slices]]\nby = 
 SETS = PLAIN + "[certificate.sets]\ncoverage = 0.9\n"
 
 
-def judged(rows: Rows, policy: str = PROMISE, deployed: Deployed | None = None) -> GateReport:
-    return judge(rows, parse_gate_policy(policy), today=date(2026, 1, 1), deployed=deployed)
+def judged(rows: Rows, policy: str = PROMISE, deployed: Deployed | None = None, candidates: int = 1) -> GateReport:
+    today = date(2026, 1, 1)
+    return judge(rows, parse_gate_policy(policy), today=today, deployed=deployed, candidates=candidates)
 
 
 def promised(report: GateReport) -> dict[str, Any]:
@@ -121,9 +122,10 @@ def test_threshold_that_the_guard_has_is_tested_alone_by_all_rows() -> None:
 
 
 def test_one_of_several_candidates_has_a_part_of_alpha() -> None:
-    found = promised(judged(some_people(4000), deployed=Deployed(candidates=5)))
-    assert found["abstention"]["alpha"] == pytest.approx(0.01)
-    assert "with 95 % confidence" in found["sentences"][0]
+    found = promised(judged(some_people(4000), PROMISE + SETS[len(PLAIN) :], candidates=5))
+    for promise, said in zip(("abstention", "sets"), found["sentences"], strict=True):
+        assert found[promise]["alpha"] == pytest.approx(0.01)
+        assert "with 95 % confidence" in said
 
 
 def test_margin_may_be_what_is_compared() -> None:
@@ -233,8 +235,28 @@ def test_sets_have_a_limit_a_class_and_a_class_of_few_rows_is_in_each() -> None:
     least = {entry["class"]: entry["at_least"] for entry in found["sets"]["classes"]}
     assert least["rare"] == 0 < least["a"]
     assert found["sentences"][0].endswith("in every set, as too few rows speak of them: rare")
+    numbers = np.bincount(labels)
+    assert [entry["rows"] for entry in found["sets"]["classes"]] == numbers.tolist()
+    assert f"of 2,000 such rows (a {numbers[0]}, b {numbers[1]}, rare 20) they hold" in found["sentences"][0]
     for place, name in enumerate("ab"):
         assert (scores[labels == place, place] >= least[name]).mean() >= 0.9
+
+
+def test_sets_promise_of_rows_that_the_guard_lets_through_and_that_have_a_label_and_count_these() -> None:
+    labels, scores, columns = people(np.random.default_rng(8), 2000)
+    labels[::5] = -1
+    admitted = labels != 0  # the guard rejects whatever is of the first class
+    admitted[labels == 0] = np.arange((labels == 0).sum()) % 2 == 0
+    policy = 'unlabelled = "flips"\n' + SETS
+    rows = rows_of(labels, scores, scores, columns)
+    found, bare = (promised(judged(rows, policy, deployed)) for deployed in (Deployed(admitted), None))
+    kept = np.bincount(labels[admitted & (labels >= 0)])
+    assert [entry["rows"] for entry in found["sets"]["classes"]] == kept.tolist()
+    assert found["sets"]["rows"] == kept.sum() < bare["sets"]["rows"] == (labels >= 0).sum()
+    said = "of the rows of each class that the guard lets through and that have a label, with 95 % confidence for each"
+    assert said in found["sentences"][0]
+    assert f"of {kept.sum():,} such rows (0 {kept[0]:,}, 1 {kept[1]:,})" in found["sentences"][0]
+    assert "of the rows of each class that have a label, with 95 % confidence for each" in bare["sentences"][0]
 
 
 @pytest.mark.parametrize(
@@ -321,8 +343,12 @@ def certified_bundle(tumours: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_bundle_answers_and_errs_on_exactly_the_rows_that_were_certified(certified_bundle: Path, tumours: Path) -> None:
     held = bundle.read(certified_bundle)
-    promise = json.loads(held.files["evidence/gate.json"])["certificate"]
+    report = json.loads(held.files["evidence/gate.json"])
+    promise = report["certificate"]
     assert promise["granted"]
+    # The original may break a certificate too, so that two may be chosen; alpha is divided once.
+    assert (report["candidates"], report["alpha"]) == (2, pytest.approx(0.05))
+    assert promise["abstention"]["alpha"] == promise["sets"]["alpha"] == pytest.approx(0.025)
     whole, limit = promise["groups"][0], promise["abstention"]["threshold"]
     rules = parse_policy(held.files["policy.toml"].decode())
     assert [rule.confidence for rule in rules.outputs if rule.confidence is not None] == [limit]

@@ -65,6 +65,7 @@ def test_what_passes_is_chosen_and_its_report_is_in_the_bundle(tumours: Path, gr
     assert list(faults(held, SCHEMA)) == []
     assert held["facts"]["data"]["rows"] == 142
     assert held["facts"]["candidate"]["name"] == report.chosen.recipe
+    assert (held["alpha"], held["candidates"]) == (pytest.approx(0.05), 1)
     assert {entry["name"] for entry in held["slices"]} == {"all rows", "site=Bonn", "site=Ulm"}
 
 
@@ -84,6 +85,27 @@ def test_what_does_not_pass_is_left_for_the_original(tumours: Path, groups: Path
     held = json.loads(bundle.read(tmp_path / "out").files["evidence/gate.json"])
     assert held["verdict"] == "pass"
     assert held["notes"] == ["what is released is the original itself, so that nothing changed"]
+
+
+def test_each_of_several_candidates_has_a_part_of_alpha_and_a_recipe_that_finds_what_to_prune_has_three(
+    tumours: Path, groups: Path, tmp_path: Path
+) -> None:
+    report = convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "out",
+        labels="y",
+        max_drop=5,
+        gate=written(tmp_path, LENIENT),
+        groups=groups,
+        reproducible=True,
+    )
+    assert [entry.recipe for entry in report.candidates] == ["float", "pruned", "int8", "pruned-int8"]
+    held = json.loads(bundle.read(tmp_path / "out").files["evidence/gate.json"])
+    assert (held["verdict"], held["candidates"], held["alpha"]) == ("pass", 3 + 1 + 3, pytest.approx(0.05))
+    assert held["notes"][0].startswith("one of 7 candidates is chosen by these rows")
+    assert all(cell["p_not_worse"] <= 0.05 / 7 for cell in held["cells"])
+    assert all(cell["reason"].endswith("with 95 % confidence") for cell in held["cells"])
 
 
 def test_what_was_insisted_on_and_does_not_pass_is_not_written(tumours: Path, groups: Path, tmp_path: Path) -> None:

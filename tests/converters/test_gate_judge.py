@@ -48,6 +48,47 @@ def test_harm_to_one_intersection_is_never_passed_though_accuracy_is_the_same(se
     assert report.cells[0].name == "accuracy of sex=F, group=A"
 
 
+def one_of_eight_passes(candidates: int) -> float:
+    """Share of 100 choices among eight candidates in which one passes, all of them worse by exactly the margin."""
+    run, candidate = (axis.ravel().astype(str).astype(object) for axis in np.indices((100, 8, 400))[:2])
+    drawn = np.random.default_rng(9).random(run.size)
+    lost, gained = drawn < 0.07, (drawn >= 0.07) & (drawn < 0.09)
+    labels = np.ones(run.size, np.int64)
+    rows = Rows(
+        "classes",
+        ("0", "1"),
+        labels,
+        Predicted(np.where(gained, 0, labels)),
+        Predicted(np.where(lost, 0, labels)),
+        {"run": run, "candidate": candidate},
+    )
+    policy = HEAD + '[slice_margins]\naccuracy = 0.05\n[[slices]]\nby = ["run", "candidate"]\n'
+    report = judge(rows, parse_gate_policy(policy), today=TODAY, candidates=candidates)
+    passing = {cell.measured.slice.partition(",")[0] for cell in report.cells if cell.verdict == "pass"}
+    return len(passing) / 100
+
+
+def test_of_eight_candidates_worse_by_the_margin_none_is_chosen_in_nineteen_of_twenty_conversions() -> None:
+    assert one_of_eight_passes(1) > 0.2
+    assert one_of_eight_passes(8) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
+
+
+def test_each_of_several_candidates_is_held_to_its_part_of_alpha_and_the_choice_is_what_is_spoken_of() -> None:
+    rows = harmed(0)
+    policy = parse_gate_policy(SLICED)
+    one_of_five = judge(rows, policy, today=TODAY, candidates=5)
+    alone = judge(rows, policy, today=TODAY, alpha=0.01)
+    for mine, theirs in zip(one_of_five.cells, alone.cells, strict=True):
+        assert (mine.verdict, mine.loss_low, mine.loss_high) == (theirs.verdict, theirs.loss_low, theirs.loss_high)
+    assert (one_of_five.alpha, one_of_five.candidates, alone.candidates) == (pytest.approx(0.05), 5, 1)
+    assert one_of_five.as_json()["candidates"] == 5
+    passing = next(cell for cell in one_of_five.cells if cell.verdict == "pass")
+    assert passing.reason.endswith("with 95 % confidence")
+    (said,) = one_of_five.notes
+    assert said.startswith("one of 5 candidates is chosen by these rows, and each is held to an alpha of 0.01 in the ")
+    assert said.endswith("place of 0.05: so 95 % confidence is that of the choice as a whole")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_identical_copy_passes_where_rows_suffice_and_never_fails(seed: int) -> None:
     labels, before, columns = people(np.random.default_rng(seed), 3000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_rai import bundle
+from edge_rai import bundle, load
 from edge_rai.cli import main
 from edge_rai_converters import convert
 
@@ -120,6 +120,16 @@ def test_verify_says_yes_to_every_check(folder: Path, capsys: pytest.CaptureFixt
     assert main(["verify", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["ok", "files"], ["ok", "policy"], ["ok", "session"]]
+
+
+def test_verify_says_that_a_bundle_is_stopped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with load(folder) as session:
+        session.stop("the lot of Tuesday")
+        try:
+            assert main(["verify", str(folder)]) == 0
+        finally:
+            session.resume()
+    assert "gave the same answers; it is stopped" in capsys.readouterr().out
 
 
 def test_verify_says_no_to_a_changed_file_and_names_it(

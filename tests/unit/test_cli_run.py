@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edge_rai import load
 from edge_rai.cli import main
 from edge_rai.telemetry.spool import Spool
 from support.children import run_python
@@ -96,6 +97,26 @@ def test_other_numbers_are_converted_and_a_lone_array_needs_no_name(run: Run, li
 def test_column_of_one_value_a_row_needs_no_axis_for_it(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(identity(tmp_path / "m.onnx", "float32", ["N", 1]), np.array([1.5, 2.5]))
     assert (code, out.splitlines()[2:]) == (0, ["y float32[2, 1]", "  [1.5]", "  [2.5]"])
+
+
+def test_columns_of_a_file_that_names_them_come_in_the_models_order(run: Run, linear_bundle: Path) -> None:
+    with load(linear_bundle) as session:
+        names = [feature.name for feature in session.features]
+    for given in ({"x": GOOD[:, [2, 0, 1]]}, {"any": GOOD[:, [2, 0, 1]]}):
+        shuffled = given | {"feature_names": np.array([names[2], *names[:2]])}
+        code, out, _ = run(linear_bundle, shuffled, "--json")
+        assert (code, json.loads(out)["outputs"]["y"]) == (0, [[12.0, 15.0], [3.0, 3.0]])
+    code, _, errors = run(linear_bundle, {"x": GOOD, "feature_names": np.array([*names[:2], "height"])})
+    assert (code, errors.count("\n")) == (2, 1)
+    assert f"are {names[0]}, {names[1]}, height; give it the model's columns, in any order: {names[0]}, " in errors
+    code, _, errors = run(linear_bundle, {"x": GOOD[0], "feature_names": np.array(names[::-1])})
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "3 'feature_names' for an array of shape [3]; give one a column" in errors
+
+
+def test_names_of_columns_say_nothing_to_a_model_without_any(run: Run, linear_model: Path) -> None:
+    code, out, _ = run(linear_model, {"x": GOOD, "feature_names": np.array(["a", "b", "c"])}, "--json")
+    assert (code, json.loads(out)["outputs"]["y"]) == (0, [[12.0, 15.0], [3.0, 3.0]])
 
 
 def test_long_answers_are_cut(run: Run, linear_bundle: Path) -> None:

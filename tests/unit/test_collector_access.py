@@ -168,7 +168,12 @@ def test_events_that_are_none_of_ours_or_not_whole_are_refused() -> None:
 
 def test_page_beyond_the_loopback_interface_needs_tokens(tmp_path: Path) -> None:
     prelude = "import edge_rai.fleet.server as c; c.listen = lambda _, l=c.listen: l('0.0.0.0:0'); "
-    with CollectorProcess(tmp_path, prelude=prelude) as collector:
+    log = tmp_path / "log"
+    with CollectorProcess(tmp_path / "store", prelude=prelude, log=log) as collector:
+        assert log.read_text() == (
+            "edge-rai collect: beyond the loopback interface without --device-tokens (anybody who reaches it can send)"
+            ", and without --tls-certificate and --tls-key (batches and tokens can be read on the way)\n"
+        )
         status, _, page = get(collector.url.replace("0.0.0.0", "127.0.0.1"), "/")
         assert status == 403
         assert "--reader-tokens" in page

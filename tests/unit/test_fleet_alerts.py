@@ -11,6 +11,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from edge_rai.cli import main
+from edge_rai.counts import FeatureCounts
 from edge_rai.errors import PolicyError
 from edge_rai.fleet.alerts import look, raised_now
 from edge_rai.fleet.notify import Message, sinks_of, tell
@@ -118,6 +119,38 @@ def test_devices_are_judged_once_a_period_and_not_whenever_somebody_looks(tmp_pa
     store_all(tmp_path, snapshot(1), at=NOW, drift_evidence=1e6, drift_rows=100)
     assert looked(tmp_path, devices, NOW + 23 * HOUR_NS) == []
     assert looked(tmp_path, devices, NOW + 24 * HOUR_NS) == [f"drifting: raised: {INSTANCE} (1e+04)"]
+
+
+def standing(store: Path) -> list[tuple[str, str]]:
+    with open_store(store) as (ledger, _), ledger.transaction() as connection:
+        return raised_now(connection)
+
+
+def test_alert_of_what_is_measured_no_more_is_cleared_after_as_many_looks(tmp_path: Path) -> None:
+    given = rules(
+        {**RATE, "by": ["model_digest"], "looks": 2},
+        {"name": "moved", "kind": "drift", "raise_above": 0.1, "clear_below": 0.05, "hours": 1, "looks": 2},
+    )
+    store_all(tmp_path, with_radius([0, 0, 0, 5000], rows_by_verdict=counts([10, 0, 90])), at=NOW)
+    assert [len(looked(tmp_path, given, NOW + minute)) for minute in range(3)] == [0, 2, 0]
+    later = NOW + 2 * HOUR_NS
+    few = judged(0, 9, 1, features=tuple(FeatureCounts(0 * one.histogram, 0, 0, 0) for one in snapshot().features))
+    store_all(tmp_path, few, at=later)  # too little to say anything
+    said = [looked(tmp_path, given, later + minute) for minute in range(3)]
+    assert said == [
+        [],
+        [f"rejected: cleared: {'ab' * 32} (0)", "moved: cleared: radius, guard cdcdcdcdcdcd (0)"],
+        [],
+    ]
+    assert standing(tmp_path) == []
+
+
+def test_alert_of_a_rule_that_is_no_more_in_the_file_is_forgotten(tmp_path: Path) -> None:
+    store_all(tmp_path, judged(10, 90, 0), at=NOW)
+    assert len(looked(tmp_path, rules(RATE), NOW)) == 1
+    assert standing(tmp_path) == [("rejected", "the fleet")]
+    assert looked(tmp_path, rules({"name": "lost", "kind": "gap"}), NOW + 1) == []
+    assert standing(tmp_path) == []
 
 
 def test_never_more_messages_an_hour_than_stated_and_nothing_is_forgotten(tmp_path: Path) -> None:

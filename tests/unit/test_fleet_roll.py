@@ -16,7 +16,7 @@ from edge_rai.events import Windows
 from edge_rai.fleet.roll import roll
 from edge_rai.fleet.store import Outcome, Store
 from support.fleets import HOUR_NS, OTHER, batch_of, open_store, seen, store_all, with_radius
-from support.telemetry import snapshot
+from support.telemetry import FEATURES, snapshot
 
 DAY_NS = 24 * HOUR_NS
 
@@ -68,6 +68,29 @@ def test_file_that_the_ledger_does_not_list_is_removed_and_not_read(tmp_path: Pa
     known.with_name(".half.parquet").write_bytes(b"half")
     assert seen(tmp_path).group.batches == 1
     assert files(tmp_path) == listed(tmp_path)
+
+
+def test_facts_are_rolled_so_many_bytes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_all(tmp_path, *(with_radius([sequence, 1, 0, 2], sequence) for sequence in range(3)))
+    with closing(Store(tmp_path)) as store:
+        monkeypatch.setattr("edge_rai.fleet.roll._ENOUGH_BYTES", 1)
+        assert roll(store) == 6  # three batches and three references
+    assert len([path for path in files(tmp_path) if path.startswith("facts/batches/day=1970")]) == 3
+    found = seen(tmp_path)
+    assert (found.feature("radius").window, found.group.batches) == ((3, 3, 0, 6), 3)
+
+
+def test_roll_takes_memory_for_what_it_rolls_and_not_for_what_might_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda: connect(config={"memory_limit": "100MB", "threads": 2}))
+    many = tuple(FEATURES[0]._replace(name=f"{index:01024}") for index in range(2000))  # a line of 4 MB
+    long = snapshot(1, features=tuple(snapshot().features[0] for _ in many))
+    store_all(tmp_path, long, features=many)
+    store_all(tmp_path, snapshot(0))
+    with closing(Store(tmp_path)) as store:
+        assert roll(store) == 2005
 
 
 KILLED = """

@@ -13,6 +13,7 @@ from edge_rai.cli import main
 from edge_rai.errors import StoreError
 from edge_rai.events import Windows
 from edge_rai.fleet.drift import drifted, latency_percentile, measure
+from edge_rai.fleet.page.views import Look, show
 from edge_rai.fleet.queries import Part
 from edge_rai.fleet.status import missing_windows
 from edge_rai.fleet.store import FILE_NAME, Store, stored
@@ -215,6 +216,14 @@ def test_device_says_how_much_speaks_for_its_drift(tmp_path: Path) -> None:
     store_all(tmp_path, snapshot(1), drift_evidence=90_000.0, drift_rows=300)
     store_all(tmp_path, snapshot(0, instance=OTHER))
     assert {one.instance: one.e_value for one in seen(tmp_path).devices} == {INSTANCE: 300.0, OTHER: None}
+
+
+def test_page_that_is_looked_at_at_any_time_promises_no_rate(tmp_path: Path) -> None:
+    store_all(tmp_path, snapshot(0), drift_evidence=1e6, drift_rows=10)
+    with open_store(tmp_path) as (store, engine):
+        page = show(Look(store, engine, HOUR_NS, 24), "/", {}).decode()
+    assert "1 of 1 devices that watch for drift" in page
+    assert "no share of wrong names is promised here" in page
 
 
 def test_status_can_be_read_while_the_collector_holds_the_store(tmp_path: Path) -> None:

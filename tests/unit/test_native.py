@@ -34,7 +34,7 @@ def test_batch_file_of_the_document_reads_as_its_counts() -> None:
     assert snapshot.rows_by_verdict.tolist() == [20, 0, 4]
     assert snapshot.rows_by_source.tolist() == [20, 0, 0, 4, 0, 0]  # zeros at the end of a list are left out
     assert snapshot.reasons.tolist() == [0, 0, 0, 0, 3, 0, 1, *[0] * 28]
-    assert snapshot.decisions.tolist() == [0, 0, 0, 0, 0, 2, 0, 0]
+    assert snapshot.decisions.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 0]
     assert (len(snapshot.latency), np.flatnonzero(snapshot.latency).tolist()) == (321, [0, 120])
     first, second = snapshot.features
     assert (first.histogram.tolist(), first.not_finite, first.sum, first.sum_squares) == (
@@ -94,13 +94,13 @@ def test_malformed_batch_file_is_refused(data: bytes) -> None:
 
 def test_batch_file_of_version_1_reads_without_decisions() -> None:
     first = read_snapshot(frame(BATCH_MAGIC, batch_body(decisions=b""), version=1))
-    assert first.decisions.tolist() == [0] * 8
+    assert first.decisions.tolist() == [0] * 9
     assert first.latency.tolist() == read_snapshot(batch()).latency.tolist()
 
 
 def test_newer_batch_file_is_refused_saying_so() -> None:
-    with pytest.raises(SpoolError, match="format version 4; this build understands up to 3: update"):
-        read_snapshot(frame(BATCH_MAGIC, b"", version=4))
+    with pytest.raises(SpoolError, match="format version 5; this build understands up to 4: update"):
+        read_snapshot(frame(BATCH_MAGIC, b"", version=5))
 
 
 def test_every_truncation_and_bit_flip_of_a_batch_file_is_refused() -> None:

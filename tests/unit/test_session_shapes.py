@@ -41,7 +41,9 @@ def test_policy_says_what_shape_such_an_input_has(shapeless: Path, tmp_path: Pat
         answer = session.predict(x)
         assert (answer.verdict, answer.rows) == (Verdict.ACCEPT, 2)
         np.testing.assert_array_equal(answer.outputs["y"], -x)
-        assert [reason.code for reason in session.predict(x[0]).reasons] == [ReasonCode.RANK]
+        answer = session.predict(x[0])
+        assert ([reason.code for reason in answer.reasons], answer.rows) == ([ReasonCode.RANK], 1)
+        assert sum(session.snapshot().rows_by_verdict) == 2 + 1
         assert [reason.code for reason in session.predict(x[:, :2].copy()).reasons] == [ReasonCode.SHAPE]
 
 

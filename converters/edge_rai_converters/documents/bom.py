@@ -121,9 +121,10 @@ def _dataset(found: Found) -> dict[str, Any]:
 def _metrics(found: Found) -> Iterator[dict[str, Any]]:
     """Each metric of each slice with its limits where they are known, and how much worse than the original it is."""
     for report in found.gates.values():
+        alpha = report["alpha"] / report["candidates"]
         for entry in report["measured"]:
             if entry["candidate"] is not None:
-                yield _metric(entry["metric"], entry["slice"], entry["candidate"], _limits(entry, report["alpha"]))
+                yield _metric(entry["metric"], entry["slice"], entry["candidate"], _limits(entry, alpha))
         for cell in report["cells"]:
             if cell["loss"] is not None:
                 ends = cell["loss_low"], cell["loss_high"]

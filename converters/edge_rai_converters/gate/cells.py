@@ -134,7 +134,8 @@ class GateReport:
         verdict: ``pass``: every cell does or is waived, and a certificate is granted where one is wanted; ``fail``:
             some cell does; else ``inconclusive``.
         confidence: Of each pass; and of all fails together.
-        alpha: That was spent on this look: a part of 1 - confidence where the data are sealed.
+        alpha: That was spent on this look: a part of 1 - confidence where the data are sealed. What is said holds with
+            a confidence of 1 - alpha.
         slices: All rows first.
         cells: What was judged, worst first.
         measured: Every metric of every slice, judged or not.
@@ -143,6 +144,7 @@ class GateReport:
         notes: Sentences for people: waivers that expired, errors that were clipped.
         facts: What was judged by what, for the record: digests, data, policy, attempt.
         further: Further keys of gate.json by name, such as "robustness": what was found beside the cells.
+        candidates: Of so many one is chosen by these rows; each of their cells is judged at alpha / candidates.
     """
 
     verdict: Verdict
@@ -156,6 +158,7 @@ class GateReport:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     further: Mapping[str, Any] = field(default_factory=dict)
+    candidates: int = 1
 
     @property
     def passed(self) -> bool:
@@ -173,6 +176,7 @@ class GateReport:
             "verdict": self.verdict,
             "confidence": self.confidence,
             "alpha": self.alpha,
+            "candidates": self.candidates,
             "slices": [{**asdict(entry), "groups": dict(entry.groups)} for entry in self.slices],
             "cells": [cell.as_json() for cell in self.cells],
             "measured": [entry.as_json() for entry in self.measured],

@@ -174,36 +174,43 @@ class Gatekeeper:
         found = self._held_back.original.by(running)
         deployed = None if own.certificate is None else self._deployed(forms, entry, rule)
         content = forms.models[name]
-        report = self._judged(found, content, name, rule, deployed)
+        judged = partial(self._judged, found, content, name, rule, deployed, self._count(forms, entry))
+        report = judged()
         if self._inside is not None and (report.passed or name == FLOAT):
             part = self._held_back
             rows = rows_of(part.original, found, part.labels, rule, part.columns)
             tried = self._inside.tried(rows, found, content, entry, rule, progress)
-            report = self._judged(found, content, name, rule, deployed, tried)
+            report = judged(tried)
         if name != FLOAT:
             return report
         certified = report.further.get("certificate", {}).get("granted", True)
         return replace(report, verdict="pass" if certified else "inconclusive", notes=(*report.notes, _SAME))
+
+    def _count(self, forms: Forms, entry: Candidate) -> int:
+        """Of how many one is chosen for the target; the original, in which no cell changes, may break a certificate."""
+        safe = {FLOAT} if self.policy.certificate is None else set()
+        others = (other.recipe for other in forms.of(entry.target) if other.recipe not in safe)
+        return max(1, sum(forms.chosen_of.get(name, 1) for name in others))
 
     def _deployed(self, forms: Forms, entry: Candidate, rule: AnswerRule) -> Deployed:
         """On a device; the order of the thresholds is learned from rows that calibrate."""
         learned, wanted = self._learned, self.policy.certificate
         choices = {entry.target: Choice(entry.recipe, "", {})}
         made = assembled(learned, forms, choices, None, "rehearsal")
-        through, count = self._through(made, learned.policy, self._held_back), len(forms.candidates)
+        through = self._through(made, learned.policy, self._held_back)
         if wanted is None or wanted.abstention is None:
-            return Deployed(through, candidates=count)
+            return Deployed(through)
         output, _ = shares_output(self._held_back.original, rule)
         limit = own_limit(learned.policy, output, wanted.abstention.score)
         if limit is not None:
-            return Deployed(through, (limit,), count)
+            return Deployed(through, (limit,))
         part = self._learned_on
         answers = part.original if entry.recipe == FLOAT else part.original.by(forms.running(entry.recipe))
         rows = rows_of(part.original, answers, part.labels, rule, part.columns)
         slices = make_slices(rows.columns, rows.labelled, self.policy)
         seen = self._through(made, learned.policy, part)
         thresholds = order(rows, slices, wanted.abstention, seen, len(through))
-        return Deployed(through, thresholds, count)
+        return Deployed(through, thresholds)
 
     def _through(self, made: Assembled, policy: Policy, part: _Part) -> Mask:
         rows = self._learned.dataset.rows
@@ -223,6 +230,7 @@ class Gatekeeper:
         name: str,
         rule: AnswerRule | None = None,
         deployed: Deployed | None = None,
+        candidates: int = 1,
         tried: Robustness | None = None,
     ) -> GateReport:
         learned, part, rule = self._learned, self._held_back, rule or self.policy.answer
@@ -237,7 +245,15 @@ class Gatekeeper:
             "attempt": None,
         }
         beside = () if tried is None else tried.judged
-        report = judge(rows, self.policy, today=self._today, facts=facts, deployed=deployed, beside=beside)
+        report = judge(
+            rows,
+            self.policy,
+            today=self._today,
+            facts=facts,
+            candidates=candidates,
+            deployed=deployed,
+            beside=beside,
+        )
         if tried is not None:
             report = replace(report, further={**report.further, **tried.found})
         if rule is self.policy.answer:

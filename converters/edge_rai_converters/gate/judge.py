@@ -2,6 +2,8 @@
 
 "Every cell passes" is an intersection-union test: each cell at alpha, uncorrected, makes the chance of passing a
 candidate that is worse by the margin somewhere alpha at most. "Some cell fails" is corrected by Holm over all cells.
+Where one of several candidates is chosen by the same rows, each is held to an equal part of alpha, so that the chance
+of choosing one that is worse by the margin somewhere is alpha at most.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ def judge(
     today: date,
     alpha: float | None = None,
     facts: Mapping[str, Any] | None = None,
+    candidates: int = 1,
     deployed: Deployed | None = None,
     beside: Sequence[tuple[Measure, float]] = (),
 ) -> GateReport:
@@ -56,6 +59,7 @@ def judge(
         today: Decides which waivers have expired.
         alpha: Of this look; None: the policy's.
         facts: For the record.
+        candidates: Of so many one is chosen by these rows: each is held to an equal part of alpha.
         deployed: How the candidate is on a device, for a certificate; None: no guard is before or behind it.
         beside: Measures of all rows together beside the policy's own, and their margins.
 
@@ -64,23 +68,24 @@ def judge(
         PolicyError: A waiver is for a cell that is not there.
     """
     level = policy.alpha if alpha is None else alpha
+    part = level / candidates
     slices, margins = divided(rows, policy)
     clusters = _clusters(rows, policy)
-    table = _Table(slices, level)
+    table = _Table(slices, part, 1 - level)
     measured: dict[str, Counted] = {}
     for measure, margin in beside:
         margins[measure.metric] = np.where(np.arange(len(slices)) == 0, margin, np.nan)
     for measure in (*measures(rows, policy), *(measure for measure, _ in beside)):
-        counted = measured[measure.metric] = _counted(measure, slices, level)
+        counted = measured[measure.metric] = _counted(measure, slices, part)
         if measure.metric in margins:
-            judged = counted if clusters is None else with_clusters(counted, measure, clusters, slices, level)
+            judged = counted if clusters is None else with_clusters(counted, measure, clusters, slices, part)
             table.add(measure.metric, judged, margins[measure.metric])
     if lost := margins.keys() - measured.keys():
         raise DataError(f"the margin of {min(lost)!r} is declared, and these answers have no such metric")
     cells, notes = waived(table.cells(), policy.waivers, today)
     promised = None
     if policy.certificate is not None:
-        promised = certificate(rows, slices, policy, level, deployed or Deployed())
+        promised = certificate(rows, slices, policy, level, deployed or Deployed(), candidates)
     return GateReport(
         verdict=together(cells, certified=promised is None or promised.granted),
         confidence=policy.confidence,
@@ -90,13 +95,14 @@ def judge(
         measured=tuple(_all_measured(measured, slices)),
         fairness=tuple(fairness(measured, slices)),
         calibration=tuple(calibrations(rows, policy, slices)),
-        notes=(*notes, *_notes(rows, policy), *_empty(slices)),
+        notes=(*notes, *_notes(rows, policy), *_empty(slices), *_one_of(candidates, level)),
         facts=facts or {},
         further={
             "confusion": list(confusions(rows, slices)),
             **({} if promised is None else {"certificate": promised.as_json()}),
             **({"leads": leads(rows, policy.leads)} if policy.leads else {}),
         },
+        candidates=candidates,
     )
 
 
@@ -153,10 +159,18 @@ class _Entry:
 
 @dataclass(eq=False, slots=True)
 class _Table:
-    """All cells, judged once all are there: Holm's correction is over all of them."""
+    """All cells, judged once all are there: Holm's correction is over all of them.
+
+    Attributes:
+        slices: Of all cells.
+        alpha: Of each cell of this candidate.
+        confidence: Of what is said of the candidate that is chosen; of several less than 1 - alpha.
+        entries: One a metric.
+    """
 
     slices: Slices
     alpha: float
+    confidence: float
     entries: list[_Entry] = field(default_factory=list)
 
     def add(self, metric: str, counted: Counted, margins: Floats) -> None:
@@ -238,7 +252,7 @@ class _Table:
                 rows_needed=int(needed[place]) if np.isfinite(needed[place]) else None,
                 merged_into=None if used == own else names[used],
             )
-            yield replace(cell, reason=sentence(cell, 1 - self.alpha, able=bool(able[place])))
+            yield replace(cell, reason=sentence(cell, self.confidence, able=bool(able[place])))
 
 
 def _margins(slices: Slices, rows: Rows, policy: GatePolicy) -> dict[str, Floats]:
@@ -290,6 +304,17 @@ def _empty(slices: Slices) -> Sequence[str]:
     shown, count = "; ".join(slices.empty[:_SHOWN]), len(slices.empty)
     more = f"; and {count - _SHOWN:,} more" * (count > _SHOWN)
     return (f"nothing is said of {number_of(count, 'intersection')} without a row: {shown}{more}",)
+
+
+def _one_of(candidates: int, alpha: float) -> Sequence[str]:
+    if candidates == 1:
+        return ()
+    said = (
+        f"one of {candidates} candidates is chosen by these rows, and each is held to an alpha of "
+        f"{alpha / candidates:.3g} in the place of {alpha:.3g}: so {100 * (1 - alpha):.4g} % confidence is that of the "
+        "choice as a whole"
+    )
+    return (said,)
 
 
 def _notes(rows: Rows, policy: GatePolicy) -> Sequence[str]:

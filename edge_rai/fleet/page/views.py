@@ -40,6 +40,10 @@ from edge_rai.fleet.store import Store
 _SILENT_HOURS: Final = 24
 _EVENTS: Final = 20
 _RATE: Final = 0.05
+_NO_RATE: Final = (
+    "A page is looked at whenever somebody likes, so no share of wrong names is promised here: "
+    "that of an alert of the kind drifted_devices is, for it is judged at set times."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ def _drifted(look: Look, devices: tuple[Device, ...], silent: set[str]) -> Itera
         return
     named = set(drifted_devices(watching, _RATE))
     yield element("h2", "Devices that drift")
-    yield element("p", f"{len(named)} of {len(watching)} devices that watch for drift, by their own detectors.")
+    count = f"{len(named)} of {len(watching)} devices that watch for drift, by their own detectors."
+    yield element("p", f"{count} {_NO_RATE}")
     if named:
         listed = sorted((one for one in watching if one.instance in named), key=lambda one: -(one.e_value or 0.0))
         yield devices_table(listed, silent, look.hours, "Devices that drift, the surest first")

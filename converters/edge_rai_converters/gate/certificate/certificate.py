@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_rai_converters.data import drawn
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.certificate.rules import AbstentionRule, SetsRule
-from edge_rai_converters.gate.certificate.sets import limits
+from edge_rai_converters.gate.certificate.sets import Limits, limits
 from edge_rai_converters.gate.certificate.thresholds import (
     Found,
     Promise,
@@ -26,6 +27,7 @@ from edge_rai_converters.gate.slices import Slices
 from edge_rai_converters.words import number_of
 
 _LEARNED_ON_EVERY = 4
+_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,12 +38,10 @@ class Deployed:
         admitted: (n,) rows whose answers the guard lets through; None: all.
         thresholds: In the order in which they are tested, learned elsewhere; or the only one, where the guard has it
             already. Empty: a quarter of the rows says which.
-        candidates: Of so many one is chosen, by the same rows: each has an equal part of alpha.
     """
 
     admitted: Mask | None = None
     thresholds: Sequence[float] = ()
-    candidates: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,19 @@ class Certificate:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """Chances of a promise that does not hold: of the candidate that is chosen, and of each one's test."""
+
+    chosen: float
+    each: float
+
+    @property
+    def sure(self) -> str:
+        """For people."""
+        return f"with {100 * (1 - self.chosen):.4g} % confidence"
+
+
 @dataclass(eq=False, slots=True)
 class _Parts:
     """What a certificate is put together of."""
@@ -84,7 +97,9 @@ class _Parts:
     granted: bool = True
 
 
-def certificate(rows: Rows, slices: Slices, policy: GatePolicy, alpha: float, deployed: Deployed) -> Certificate:
+def certificate(
+    rows: Rows, slices: Slices, policy: GatePolicy, alpha: float, deployed: Deployed, candidates: int = 1
+) -> Certificate:
     """Tests what the policy wants to promise.
 
     Args:
@@ -93,6 +108,7 @@ def certificate(rows: Rows, slices: Slices, policy: GatePolicy, alpha: float, de
         policy: Has a certificate.
         alpha: Of this look.
         deployed: The candidate on a device.
+        candidates: Of so many one is chosen, by the same rows: each is tested at an equal part of alpha.
 
     Raises:
         DataError: The answers are no classes with shares.
@@ -100,11 +116,11 @@ def certificate(rows: Rows, slices: Slices, policy: GatePolicy, alpha: float, de
     rule = policy.certificate
     assert rule is not None
     check_classes(rows)
-    parts = _Parts()
+    parts, spent = _Parts(), _Spent(alpha, alpha / candidates)
     if rule.abstention is not None:
-        _add_abstention(parts, rows, slices, rule.abstention, alpha, deployed)
+        _add_abstention(parts, rows, slices, rule.abstention, spent, deployed)
     if rule.sets is not None:
-        _add_sets(parts, rows, rule.sets, alpha, deployed)
+        _add_sets(parts, rows, rule.sets, spent, deployed)
     return Certificate(parts.granted, tuple(parts.sentences), **parts.known)
 
 
@@ -143,7 +159,7 @@ def _scored(rows: Rows, slices: Slices, rule: AbstentionRule, admitted: Mask | N
 
 
 def _add_abstention(
-    parts: _Parts, rows: Rows, slices: Slices, rule: AbstentionRule, alpha: float, deployed: Deployed
+    parts: _Parts, rows: Rows, slices: Slices, rule: AbstentionRule, spent: _Spent, deployed: Deployed
 ) -> None:
     scored, promise = _scored(rows, slices, rule, deployed.admitted), promise_of(rule, slices)
     thresholds, learned = deployed.thresholds, np.zeros(len(rows), np.bool_)
@@ -152,11 +168,10 @@ def _add_abstention(
         apart = Scored(scored.score[learned], scored.wrong[learned], slices.of(learned))
         thresholds = promising(apart, promise, int((~learned).sum()))
     test = Scored(scored.score[~learned], scored.wrong[~learned], slices.of(~learned))
-    level = alpha / deployed.candidates
-    found = certified(test, promise, thresholds, level)
-    needed = None if found.granted else rows_needed(found, promise, level)
+    found = certified(test, promise, thresholds, spent.each)
+    needed = None if found.granted else rows_needed(found, promise, spent.each)
     parts.granted &= found.granted
-    parts.sentences.append(_granted(rule, alpha, found) if found.granted else _refused(rule, found, slices, needed))
+    parts.sentences.append(_granted(rule, spent, found) if found.granted else _refused(rule, found, slices, needed))
     parts.known |= {
         "threshold": found.threshold if found.granted else None,
         "groups": tuple(_groups(found, promise, slices)),
@@ -164,7 +179,7 @@ def _add_abstention(
             "granted": found.granted,
             "score": rule.score,
             "threshold": found.threshold,
-            "alpha": level,
+            "alpha": spent.each,
             "p_value": found.p_value,
             "tested": found.tested,
             "rows": int(found.counts.rows[0]),
@@ -193,13 +208,13 @@ def _groups(found: Found, promise: Promise, slices: Slices) -> Sequence[Mapping[
     ]
 
 
-def _granted(rule: AbstentionRule, alpha: float, found: Found) -> str:
+def _granted(rule: AbstentionRule, spent: _Spent, found: Found) -> str:
     said = (
         f"abstains on at most {_percent(rule.abstains)} and errs on at most {_percent(rule.errors)} of what it answers"
     )
     if rule.slice_errors is not None and rule.slice_abstains is not None:
         said += f", and in every slice on at most {_percent(rule.slice_abstains)} and {_percent(rule.slice_errors)}"
-    sure = f"with {100 * (1 - alpha):.4g} % confidence, for rows like these {int(found.counts.rows[0]):,}"
+    sure = f"{spent.sure}, for rows like these {int(found.counts.rows[0]):,}"
     return f"{said}, {sure}; it answers where its {rule.score} is {found.threshold:.6g} or more"
 
 
@@ -219,25 +234,15 @@ def _refused(rule: AbstentionRule, found: Found, slices: Slices, needed: int | N
     )
 
 
-def _add_sets(parts: _Parts, rows: Rows, rule: SetsRule, alpha: float, deployed: Deployed) -> None:
-    admitted = np.ones(len(rows), np.bool_) if deployed.admitted is None else deployed.admitted
-    chosen = rows.labelled & admitted
+def _add_sets(parts: _Parts, rows: Rows, rule: SetsRule, spent: _Spent, deployed: Deployed) -> None:
+    chosen = rows.labelled if deployed.admitted is None else rows.labelled & deployed.admitted
     shares, labels = np.asarray(rows.candidate.scores)[chosen], np.asarray(rows.labels)[chosen]
-    level = alpha / deployed.candidates
-    found = limits(shares, labels, rule.coverage, level)
+    found = limits(shares, labels, rule.coverage, spent.each)
     sizes = found.sets(shares).sum(axis=1)
-    trivial = [rows.classes[place] for place in np.flatnonzero(found.at_least == 0)]
-    said = (
-        f"sets of classes hold the true one in at least {_percent(rule.coverage)} of the rows of each class, with "
-        f"{100 * (1 - alpha):.4g} % confidence for each; of {number_of(len(labels), 'row')} they hold "
-        f"{sizes.mean():.3g} classes on average"
-    )
-    if trivial:
-        said += f"; in every set, as too few rows speak of them: {', '.join(trivial[:8])}" + " ..." * (len(trivial) > 8)
-    parts.sentences.append(said)
+    parts.sentences.append(_of_sets(rows.classes, rule, spent, found, sizes, guarded=deployed.admitted is not None))
     parts.known["sets"] = {
         "coverage": rule.coverage,
-        "alpha": level,
+        "alpha": spent.each,
         "rows": len(labels),
         "mean_size": float(sizes.mean()),
         "empty_share": float((sizes == 0).mean()),
@@ -246,6 +251,31 @@ def _add_sets(parts: _Parts, rows: Rows, rule: SetsRule, alpha: float, deployed:
             for name, count, least in zip(rows.classes, found.rows, found.at_least, strict=True)
         ],
     }
+
+
+def _of_sets(
+    classes: Sequence[str],
+    rule: SetsRule,
+    spent: _Spent,
+    found: Limits,
+    sizes: npt.NDArray[np.int64],
+    *,
+    guarded: bool,
+) -> str:
+    """What is promised, and of which rows: nothing is known of others."""
+    which = "that the guard lets through and that have a label" if guarded else "that have a label"
+    counts = _few([f"{name} {count:,}" for name, count in zip(classes, found.rows.tolist(), strict=True)])
+    said = (
+        f"sets of classes hold the true one in at least {_percent(rule.coverage)} of the rows of each class {which}, "
+        f"{spent.sure} for each; of {number_of(len(sizes), 'such row')} ({counts}) they hold {sizes.mean():.3g} "
+        "classes on average"
+    )
+    trivial = [name for name, least in zip(classes, found.at_least, strict=True) if least == 0]
+    return f"{said}; in every set, as too few rows speak of them: {_few(trivial)}" if trivial else said
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + " ..." * (len(names) > _SHOWN)
 
 
 def _percent(share: float) -> str:

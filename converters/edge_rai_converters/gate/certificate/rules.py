@@ -38,7 +38,7 @@ class SetsRule:
     """Sets of classes that hold the true one in so many rows of each class.
 
     Attributes:
-        coverage: Share of the rows of each class.
+        coverage: Share of the rows of each class that the guard lets through and that have a label.
     """
 
     coverage: float
