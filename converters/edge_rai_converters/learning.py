@@ -13,20 +13,22 @@ import numpy.typing as npt
 from edge_rai.bundle import Format
 from edge_rai.errors import PolicyError, UnsupportedModelError
 from edge_rai.policy import FallbackRule, InputRule, Policy, Reference, StateRule, load_policy
+from edge_rai.types import TensorSpec
 from edge_rai_converters import data, distance, formats, sources
 from edge_rai_converters.answered import Answered, answered
 from edge_rai_converters.compare import Output
-from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Rows
+from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Known, Rows
 from edge_rai_converters.data.labels import model_classes, model_numbers
+from edge_rai_converters.data.named import counted
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.formats import Layout
 from edge_rai_converters.given import DATA, MODEL, check_there
 from edge_rai_converters.maps import PREPARATION, Columns, MapsRunner, without_maps
-from edge_rai_converters.profile import Traits, check_policy, learn_policy
+from edge_rai_converters.profile import Traits, check_columns, check_policy, learn_policy, paired, written_names
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.reference import learn_features
 from edge_rai_converters.runner import Runner, is_batched
-from edge_rai_converters.sample import sample_of
+from edge_rai_converters.sample import fitted_with, sample_of
 from edge_rai_converters.shares import check_shares
 from edge_rai_converters.sources import SourceModel
 from edge_rai_converters.sources.onnx import with_free_rows
@@ -192,6 +194,8 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
     if written is not None:
         check_policy(written, source.inputs, source.outputs)
         _check_fallback(written, wishes.fallback_model)
+        for names in (wishes.feature_names or (), original.features):  # the model's order is the last word
+            written = paired(written, names, [state.input for state in states])
     # Rows of one call have no order, so a model with states takes one a call; and so does one whose policy says it.
     free = source if states or (written is not None and not written.batched) else with_free_rows(source)
     return _Given(original, free, columns, moved, written, states, one_by_one=free is not source)
@@ -283,16 +287,20 @@ def _traits(given: _Given, dataset: Dataset, outputs: Mapping[str, Output], batc
 def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[float], None]) -> Dataset:
     """The data, read in the layout of the model as it came, with the channels of what is moved behind it."""
     source, carried = given.original, {state.input for state in given.states}
+    inputs = [spec for spec in source.inputs if spec.name not in carried]
     dataset = data.load(
         path,
-        [spec for spec in source.inputs if spec.name not in carried],
+        inputs,
         wishes.labels,
         missing=_may_be_nan(given.written, given.moved),
         images=wishes.images,
         feature_names=wishes.feature_names,
         classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
+        known=_known(given, inputs),
         progress=progress,
     )
+    if dataset.feature_names is not None:
+        check_columns(path, dataset.feature_names, source.features, given.written, inputs[0].name)
     known = {**dataset.rows, **zeros(source.inputs, given.states, given.written, len(dataset))}
     rows = formats.rows_with_channels_last({spec.name: known[spec.name] for spec in source.inputs}, given.moved)
     preparation = dict(dataset.preparation)
@@ -301,6 +309,15 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
     if given.columns:
         preparation[PREPARATION] = {name: list(keys) for name, keys in given.columns.items()}
     return replace(dataset, rows=rows, preparation=preparation)
+
+
+def _known(given: _Given, inputs: Sequence[TensorSpec]) -> Known | None:
+    """Who names the columns of a single input: the model, and else the policy."""
+    fitted = fitted_with(given.original.features)
+    if given.written is None or len(inputs) > 1 or (fitted is not None and not counted(fitted.names)):
+        return fitted
+    names = next(written_names(rule) for rule in given.written.inputs if rule.name == inputs[0].name)
+    return Known(names, "the policy names") if names else fitted
 
 
 def _may_be_nan(written: Policy | None, moved: Collection[str]) -> dict[str, npt.NDArray[np.bool_]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, floor, inf, isfinite, nextafter, prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from edge_rai.errors import PolicyError
 from edge_rai.policy import FallbackRule, FeatureRule, InputRule, OutputRule, Policy, StateRule
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data import Array, Rows, StoredRows, chunks
+from edge_rai_converters.data.named import counted
+from edge_rai_converters.errors import DataError
 
 MAX_ROWS = 65536
 # Learned limits leave half the observed span on each side: on breast-cancer data 0.4 % of clean rows fall outside.
@@ -25,6 +28,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _MAX_FEATURES = 1024
 _MAX_CHANNELS = 4
 _VALUES_PER_ROW = 1024
+_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,6 +94,58 @@ def check_policy(policy: Policy, inputs: Sequence[TensorSpec], outputs: Sequence
     _check_rules("outputs", policy.outputs, outputs)
 
 
+def paired(policy: Policy, columns: Sequence[str], states: Sequence[str]) -> Policy:
+    """The policy with the features of its only input in the order of the columns, where both have the same names.
+
+    Args:
+        policy: Written for the model.
+        columns: Names of the input's columns.
+        states: Inputs that no data are for.
+    """
+    rules = [rule for rule in policy.inputs if rule.name not in states]
+    known = {feature.name: feature for feature in rules[0].features} if len(rules) == 1 else {}
+    if not known or known.keys() != set(columns) or len(known) != len(columns):
+        return policy
+    ordered = replace(rules[0], features=tuple(known[column] for column in columns))
+    return replace(policy, inputs=tuple(ordered if rule is rules[0] else rule for rule in policy.inputs))
+
+
+def check_columns(
+    path: str | Path, columns: Sequence[str], fitted: Sequence[str], policy: Policy | None, name: str
+) -> None:
+    """Holds the names of an input's columns against those of the model and of the policy.
+
+    Args:
+        path: Of the data.
+        columns: As the data name them.
+        fitted: As the model does, if it does.
+        policy: Written for the model, or None.
+        name: Of the input.
+
+    Raises:
+        DataError: The data have the model's columns in another order.
+        PolicyError: The policy has other names, or another order.
+    """
+    if sorted(columns) == sorted(fitted) and tuple(columns) != tuple(fitted):
+        raise DataError(f"{path}: the model was fitted with the columns {_listed(fitted)}; give them in this order")
+    rule = next((rule for rule in policy.inputs if rule.name == name), None) if policy else None
+    names = () if rule is None or tuple(columns) == (name,) else written_names(rule)
+    if not names or names == tuple(columns):
+        return
+    others = sorted(set(names) ^ set(columns)) or "their order"
+    raise PolicyError(
+        f"{path}: its columns are {_listed(columns)} and the policy's features {_listed(names)}, which differ in "
+        f"{others if isinstance(others, str) else _listed(others)}; give both the same names in the same order"
+    )
+
+
+def written_names(rule: InputRule) -> tuple[str, ...]:
+    """What a policy calls the columns of an input; nothing where it numbers them, as a profile of arrays does."""
+    names = tuple(feature.name for feature in rule.features)
+    numbered = all(name == f"{rule.name}[{place}]" for place, name in enumerate(names))
+    return () if rule.feature_axis is None or numbered or counted(names) or names == (rule.name,) else names
+
+
 def rows_within(policy: Policy, rows: Rows, index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which of the chosen rows lie within all limits, nothing missing, to choose golden vectors by; (len(index),)."""
     within = np.ones(len(index), dtype=np.bool_)
@@ -106,6 +162,10 @@ def rows_within(policy: Policy, rows: Rows, index: npt.NDArray[np.int64]) -> npt
         inside = [((part >= low) & (part <= high)).reshape(len(part), -1).all(axis=1) for part in chunks(array, index)]
         within &= np.concatenate(inside)
     return within
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
 
 
 def _check_rules(kind: str, rules: Sequence[InputRule | OutputRule], specs: Sequence[TensorSpec]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edge_rai_converters.data import FEATURE_NAMES, Array, open_arrays, read_table
+from edge_rai_converters.data import FEATURE_NAMES, Array, Known, open_arrays, read_table
+from edge_rai_converters.data.named import in_known_order
 from edge_rai_converters.data.tables import SUFFIXES
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.sources import fitted_names
 from edge_rai_converters.words import number_of
 
 _ROWS, _ROWS_READ = 64, 4096
@@ -21,8 +23,8 @@ def sample_of(
 ) -> Mapping[str, Array] | None:
     """The first rows of the data by name, of those that are finite; None where the model is a file, or of pictures.
 
-    A table is one matrix of its numbers, in their order, unless the model picks columns by name or one has text: then
-    each column is an input.
+    A table is one matrix of its numbers, in the model's order where it knows their names and else in their own, unless
+    the model picks columns by name or one has text: then each column is an input.
 
     Args:
         model: As ``sources.read`` takes it.
@@ -45,7 +47,8 @@ def sample_of(
         }
         return _finite(path, held)
     there = read_table(path).columns
-    wanted = [name for name in feature_names or there if name != labels and name in there]
+    chosen = in_known_order(path, there, feature_names, fitted_with(fitted_names(model)))
+    wanted = [name for name in chosen or there if name in there and (name != labels or chosen is not None)]
     columns = _finite(path, {name: there[name][:_ROWS_READ] for name in wanted})
     if _picks_columns(model) or any(values.dtype.kind not in "fiub" for values in columns.values()):
         return {
@@ -53,6 +56,11 @@ def sample_of(
             for name, values in columns.items()
         }
     return {"X": np.stack([values.astype(np.float32) for values in columns.values()], axis=1)}
+
+
+def fitted_with(names: tuple[str, ...]) -> Known | None:
+    """The names of the columns of a model, where it has some."""
+    return Known(names, "the model was fitted with") if names else None
 
 
 def _finite(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:

@@ -257,6 +257,9 @@ def test_sets_promise_of_rows_that_the_guard_lets_through_and_that_have_a_label_
     assert said in found["sentences"][0]
     assert f"of {kept.sum():,} such rows (0 {kept[0]:,}, 1 {kept[1]:,})" in found["sentences"][0]
     assert "of the rows of each class that have a label, with 95 % confidence for each" in bare["sentences"][0]
+    nobody = promised(judged(rows, policy, Deployed(np.zeros(2000, bool))))
+    assert nobody["sets"]["mean_size"] is None
+    assert nobody["sentences"][0].endswith("there is no such row; in every set, as too few rows speak of them: 0, 1")
 
 
 @pytest.mark.parametrize(

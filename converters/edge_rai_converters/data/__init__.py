@@ -11,6 +11,7 @@ from edge_rai_converters.data.dataset import (
     load,
 )
 from edge_rai_converters.data.images import ImageOptions
+from edge_rai_converters.data.named import Known
 from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows, all_chunks, chunks
 from edge_rai_converters.data.tables import Table, read_table
 
@@ -23,6 +24,7 @@ __all__ = [
     "Dataset",
     "ImageOptions",
     "Index",
+    "Known",
     "Rows",
     "StoredRows",
     "Table",

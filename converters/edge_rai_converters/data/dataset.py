@@ -20,6 +20,7 @@ from edge_rai_converters.data import arrays, tables
 from edge_rai_converters.data.checks import check_extents, is_slice, typed
 from edge_rai_converters.data.images import ImageOptions, read_images
 from edge_rai_converters.data.labels import UNLABELLED, Classes, check_one_a_row, to_classes
+from edge_rai_converters.data.named import Known
 from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.words import number_of
@@ -114,6 +115,7 @@ def load(
     feature_names: Sequence[str] | None = None,
     classes: Classes | None = None,
     without: Collection[str] = (),
+    known: Known | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """Reads the data for a model; of large files only what is asked for, and that part by part.
@@ -130,6 +132,7 @@ def load(
         feature_names: The columns of a table that a single input takes, in its order.
         classes: The model's own, in its order; None: of labels that are text, those of the labels, sorted.
         without: Keys of a .npz file that are no inputs, such as groups.
+        known: The names of the columns of a table that a single input takes; see ``named.in_known_order``.
         progress: Told the share that is read, 0 to 1.
 
     Raises:
@@ -139,15 +142,15 @@ def load(
         OSError: A file cannot be read.
     """
     path = Path(path)
-    found = _find(path, inputs, labels, images, feature_names, without, progress)
+    found = _find(path, inputs, labels, images, feature_names, without, known, progress)
     row_is_slice = _row_is_slice(path, inputs, found)
     _check_counts(path, found)
     arrays_of = {spec.name: _typed(path, spec, found, (missing or {}).get(spec.name), progress) for spec in inputs}
-    known, class_names = _classes(path, found, classes)
+    numbers, class_names = _classes(path, found, classes)
     return Dataset(
         rows={name: _slices(array) if row_is_slice else array for name, array in arrays_of.items()},
         row_is_slice=row_is_slice,
-        labels=known,
+        labels=numbers,
         feature_names=found.names.get(inputs[0].name) if len(inputs) == 1 else None,
         sha256=found.sha256,
         labels_sha256=found.labels_sha256,
@@ -196,6 +199,7 @@ def _find(
     images: ImageOptions | None,
     feature_names: Sequence[str] | None,
     without: Collection[str],
+    known: Known | None,
     progress: Callable[[float], None],
 ) -> _Found:
     table = path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
@@ -205,7 +209,9 @@ def _find(
         raise DataError(f"{path}: no folder of images, so nothing can be done to their pixels; leave the options out")
     if path.is_dir():
         return _in_folder(path, inputs, labels, images or ImageOptions(), progress)
-    return _in_table(path, inputs, labels, feature_names) if table else _in_arrays(path, inputs, labels, without)
+    if table:
+        return _in_table(path, inputs, labels, feature_names, known)
+    return _in_arrays(path, inputs, labels, without)
 
 
 def _in_folder(
@@ -231,14 +237,18 @@ def _in_folder(
 
 
 def _in_table(
-    path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None, feature_names: Sequence[str] | None
+    path: Path,
+    inputs: Sequence[TensorSpec],
+    labels: str | Path | None,
+    feature_names: Sequence[str] | None,
+    known: Known | None,
 ) -> _Found:
     as_text = {spec.name for spec in inputs if spec.dtype == "string"}
     label = "" if labels is None else str(labels)  # no column has an empty name
     all_text = len(inputs) == len(as_text) == 1
     table = tables.read_table(path, lambda name: name != label and (all_text or name in as_text))
     beside = (None, "") if label in table.columns or labels is None else _label_file(path, labels, tuple(table.columns))
-    fed = tables.feed_inputs(table, inputs, feature_names, label)
+    fed = tables.feed_inputs(table, inputs, feature_names, label, known)
     found = _Found(
         arrays=fed.arrays,
         sha256=_sha256(path),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.types import TensorSpec
+from edge_rai_converters.data.named import Known, in_known_order
 from edge_rai_converters.data.rows import Array, ChangedRows, ColumnRows, StoredRows
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.words import number_of
@@ -142,18 +143,24 @@ class Fed:
 
 
 def feed_inputs(
-    table: Table, inputs: Sequence[TensorSpec], feature_names: Sequence[str] | None, labels: str | None
+    table: Table,
+    inputs: Sequence[TensorSpec],
+    feature_names: Sequence[str] | None,
+    labels: str | None,
+    known: Known | None = None,
 ) -> Fed:
     """Chooses the columns of each input.
 
     Several inputs take the columns of their names, and so does a single one of one value a row. Another single one
-    takes ``feature_names`` in their order, or all columns of its kind, but for the labels, in the table's.
+    takes the columns that are known, in their order; else ``feature_names`` in theirs, or all columns of its kind, but
+    for the labels, in the table's.
 
     Args:
         table: To choose from.
         inputs: Of the model.
         feature_names: Columns of a single input.
         labels: The column that is none of the input's.
+        known: The names of a single input's columns.
 
     Raises:
         DataError: There is no such column, or it is of another kind; or an input takes no columns.
@@ -164,7 +171,8 @@ def feed_inputs(
     if by_name and (feature_names is None or set(feature_names) == {spec.name for spec in inputs}):
         names: dict[str, tuple[str, ...]] = {spec.name: (spec.name,) for spec in inputs}
     elif len(inputs) == 1:
-        names = {inputs[0].name: _of_single(table, inputs[0], feature_names, labels)}
+        chosen = in_known_order(table.path, table.columns, feature_names, known)
+        names = {inputs[0].name: _of_single(table, inputs[0], chosen, labels)}
     else:
         absent = [spec.name for spec in inputs if spec.name not in table.columns]
         raise DataError(

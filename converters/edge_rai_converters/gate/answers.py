@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from edge_rai_converters.gate.rules import AnswerRule, Kind
 
 _ROUNDING = 1e-3
 _MOST_CLASSES = 1000
+# Standard deviations of the normal distribution around 95 % of it.
+_Z = 1.96
 _SAY_WHICH = "say which with output under [answer]"
 
 
@@ -89,6 +92,26 @@ def rows_of(
         columns=columns,
         losses=losses or {},
         place=labels.place,
+    )
+
+
+def no_better(rows: Rows) -> Iterator[str]:
+    """That both models answer no better than somebody who does not look: labels, classes or columns may be others'."""
+    there = rows.labelled
+    total = int(there.sum())
+    if rows.kind != "classes" or rows.labels is None or not total:
+        return
+    classes, counts = np.unique(rows.labels[there], return_counts=True)
+    share = float(counts.max()) / total
+    right = [float((model.decided == rows.labels)[there].mean()) for model in (rows.original, rows.candidate)]
+    if len(classes) == 1 or any(one - _Z * math.sqrt(one * (1 - one) / total) > share for one in right):
+        return
+    yield (
+        f"the original has the class of the label in {100 * right[0]:.1f} % of the rows and the candidate in "
+        f"{100 * right[1]:.1f} %, not measurably more than the {100 * share:.1f} % of somebody who always says "
+        f"{rows.classes[classes[counts.argmax()]]}: see that the labels are these rows', that their classes are "
+        "numbered as the models number them, and that the rows are prepared as in training (order of columns, scale, "
+        "channels)"
     )
 
 
@@ -193,6 +216,11 @@ def _class_labels(labels: Labels, rule: AnswerRule, count: int) -> tuple[npt.NDA
         raise DataError(f"{labels.path}: not one of the rows has a label")
     index = np.flatnonzero(there)
     classes, found = to_classes(labels.path, flat[there], known, lambda row: labels.place(int(index[row])))
+    if found and not known and len(found) < count:
+        raise DataError(
+            f"{labels.path}: labels are text of {len(found)} classes, {', '.join(map(repr, found))}, and the models "
+            f"have {count}; name all of them in the models' order as classes under [answer]"
+        )
     classes = _places(classes, known)
     names = names if known or not found else found
     if classes.min() < 0 or classes.max() >= max(count, len(names)):

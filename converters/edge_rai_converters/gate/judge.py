@@ -68,20 +68,11 @@ def judge(
         PolicyError: A waiver is for a cell that is not there.
     """
     level = policy.alpha if alpha is None else alpha
-    part = level / candidates
     slices, margins = divided(rows, policy)
-    clusters = _clusters(rows, policy)
-    table = _Table(slices, part, 1 - level)
-    measured: dict[str, Counted] = {}
     for measure, margin in beside:
         margins[measure.metric] = np.where(np.arange(len(slices)) == 0, margin, np.nan)
-    for measure in (*measures(rows, policy), *(measure for measure, _ in beside)):
-        counted = measured[measure.metric] = _counted(measure, slices, part)
-        if measure.metric in margins:
-            judged = counted if clusters is None else with_clusters(counted, measure, clusters, slices, part)
-            table.add(measure.metric, judged, margins[measure.metric])
-    if lost := margins.keys() - measured.keys():
-        raise DataError(f"the margin of {min(lost)!r} is declared, and these answers have no such metric")
+    table = _Table(slices, level / candidates, 1 - level)
+    measured = _filled(table, margins, (*measures(rows, policy), *(measure for measure, _ in beside)), rows, policy)
     cells, notes = waived(table.cells(), policy.waivers, today)
     promised = None
     if policy.certificate is not None:
@@ -126,6 +117,22 @@ def divided(rows: Rows, policy: GatePolicy) -> tuple[Slices, dict[str, Floats]]:
         check_weaknesses(rows)
     slices = make_slices(rows.columns, rows.labelled, policy)
     return slices, _margins(slices, rows, policy)
+
+
+def _filled(
+    table: _Table, margins: Mapping[str, Floats], every: Sequence[Measure], rows: Rows, policy: GatePolicy
+) -> dict[str, Counted]:
+    """Every metric of every slice, by name; the table then has those with margins."""
+    slices, clusters = table.slices, _clusters(rows, policy)
+    measured: dict[str, Counted] = {}
+    for measure in every:
+        counted = measured[measure.metric] = _counted(measure, slices, table.alpha)
+        if measure.metric in margins:
+            judged = counted if clusters is None else with_clusters(counted, measure, clusters, slices, table.alpha)
+            table.add(measure.metric, judged, margins[measure.metric])
+    if lost := margins.keys() - measured.keys():
+        raise DataError(f"the margin of {min(lost)!r} is declared, and these answers have no such metric")
+    return measured
 
 
 def _counted(measure: Measure, slices: Slices, alpha: float) -> Counted:

@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from edge_rai import bundle
 from edge_rai.errors import UnsupportedModelError
+from edge_rai.policy import parse_policy
 from edge_rai_converters import sources
 from edge_rai_converters.data import Array
 from edge_rai_converters.data.labels import Classes, model_classes, model_numbers
@@ -18,8 +20,14 @@ from edge_rai_converters.given import check_there
 from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.maps import without_maps
 from edge_rai_converters.runner import Runner, Running
+from edge_rai_converters.sources.exported import imported
 
 _KNOWN = "a model or a bundle: .onnx, .tflite, .erai, .keras, .json or .ubj of XGBoost, .txt of LightGBM"
+_BOOSTERS = {".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm"}
+_ONE_OF = (
+    "{name} holds {count} models, and {judged} is judged here; for another unpack the bundle (unzip) and give its file "
+    "{others}"
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,6 +43,9 @@ class Opened:
         content: Of its file.
         format: Of that.
         held: The bundle that it is in.
+        class_names: Of the labels that this bundle was made with, in the order of the scores.
+        columns: Names of what its only input takes, in that order, where it knows them.
+        notes: Sentences for people: which of a bundle's models this is.
     """
 
     name: str
@@ -45,6 +56,9 @@ class Opened:
     content: bytes
     format: bundle.Format
     held: bundle.Bundle | None = None
+    class_names: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def open_model(model: object, sample: Mapping[str, Array] | None = None) -> Opened:
@@ -69,7 +83,23 @@ def open_model(model: object, sample: Mapping[str, Array] | None = None) -> Open
         if path.suffix.lower() == ".tflite":
             return _tflite(path.name, path.read_bytes())
     source, _ = without_maps(sources.read(model, sample=sample))
-    return _onnx(source)
+    return replace(_onnx(source), columns=columns_of(_booster(model)))
+
+
+def columns_of(model: object) -> tuple[str, ...] | None:
+    """The names of the columns that a model in memory was fitted with, in its order; None where it has none."""
+    named: Any = getattr(model, "feature_names_in_", None)  # scikit-learn, and estimators of the others
+    if named is None:
+        named = getattr(model, "feature_names", None) or getattr(model, "feature_name", None)  # their Boosters
+    names = tuple(map(str, () if named is None else named() if callable(named) else named))
+    made_up = tuple(f"Column_{place}" for place in range(len(names)))
+    return None if names in ((), made_up) else names
+
+
+def _booster(model: object) -> object:
+    """Of a file of a booster, which ``sources.read`` has found to be whole, the Booster; anything else as it is."""
+    library = _BOOSTERS.get(Path(model).suffix.lower()) if isinstance(model, str | Path) else None
+    return model if library is None else imported(library).Booster(model_file=str(model))
 
 
 def is_bundle(path: Path) -> bool:
@@ -85,9 +115,35 @@ def _of_bundle(path: Path) -> Opened:
     model = next((entry for entry in models if entry.format == "onnx"), models[0])
     name, content = f"{path.name}: {model.path}", held.files[model.path]
     if model.format == "tflite":
-        return replace(_tflite(name, content), held=held)
-    source = sources.read(onnx.load_model_from_string(content), name=name)
-    return replace(_onnx(source), sha256=hashlib.sha256(content).hexdigest(), held=held)
+        opened = _tflite(name, content)
+    else:
+        source = sources.read(onnx.load_model_from_string(content), name=name)
+        opened = replace(_onnx(source), sha256=hashlib.sha256(content).hexdigest())
+    others = " or ".join(entry.path for entry in models if entry is not model)
+    said = _ONE_OF.format(name=path.name, count=len(models), judged=model.path, others=others)
+    return replace(
+        opened,
+        held=held,
+        class_names=_class_names(held),
+        columns=_columns(held),
+        notes=(said,) if others else (),
+    )
+
+
+def _class_names(held: bundle.Bundle) -> tuple[str, ...] | None:
+    names = held.manifest.provenance.preparation.get("classes")
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
+
+
+def _columns(held: bundle.Bundle) -> tuple[str, ...] | None:
+    """Of its only input, as its guard has them; names that the converter made up, of data without any, are none."""
+    text = held.files.get("policy.toml")
+    inputs = () if text is None else parse_policy(text.decode(), f"{held.path}: policy.toml").inputs
+    if len(inputs) != 1 or len(inputs[0].shape) != 2:
+        return None
+    names = tuple(feature.name for feature in inputs[0].features)
+    made_up = names == (inputs[0].name,) or all(name.startswith(f"{inputs[0].name}[") for name in names)
+    return None if made_up else names
 
 
 def _onnx(source: sources.SourceModel) -> Opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from edge_rai_converters import data
 from edge_rai_converters.data import FEATURE_NAMES, Array, Dataset, ImageOptions, StoredRows, open_arrays, read_table
 from edge_rai_converters.data.dataset import NO_LABELS
 from edge_rai_converters.data.images import read_images
+from edge_rai_converters.data.rows import ChangedRows
 from edge_rai_converters.data.tables import SUFFIXES
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.rules import GatePolicy
@@ -83,6 +85,63 @@ def load_rows(
     return data.load(
         path, inputs, unlabelled, images=images, feature_names=feature_names, without=apart, progress=progress
     )
+
+
+def columns_by_name(
+    path: Path, held: Mapping[str, StoredRows], inputs: Sequence[TensorSpec] | None, names: Sequence[str] | None
+) -> tuple[str, ...] | None:
+    """The columns of a table that a model names, as the table spells them; None where it is none, or nobody knows.
+
+    Args:
+        path: Of the data.
+        held: What it holds.
+        inputs: Of the model: several, or one of another width, take theirs otherwise; None: of a model in memory.
+        names: In the model's order.
+
+    Raises:
+        DataError: The table lacks one.
+    """
+    if names is None or path.is_dir() or path.suffix.lower() not in SUFFIXES:
+        return None
+    if inputs is not None and (len(inputs) > 1 or inputs[0].shape[1:] not in ((None,), (len(names),))):
+        return None
+    spelled = {name.replace(" ", "_"): name for name in held}  # as LightGBM's files have names with blanks
+    found = {name: name if name in held else spelled.get(name) for name in names}
+    absent = [name for name, column in found.items() if column is None]
+    _refuse_absent(path, absent, held, "or give the columns in the models' order (--columns)")
+    return tuple(map(str, found.values()))
+
+
+def in_order(path: Path, dataset: Dataset, names: Sequence[str] | None) -> Dataset:
+    """Rows of an .npz file that names its features, in the order in which a model takes them.
+
+    Args:
+        path: Of the data.
+        dataset: As it was read.
+        names: In the model's order; None: nobody knows.
+
+    Raises:
+        DataError: The file lacks one.
+    """
+    given = dataset.feature_names
+    if names is None or given is None or path.suffix.lower() in SUFFIXES or given == tuple(names):
+        return dataset
+    absent = [name for name in names if name not in given]
+    _refuse_absent(path, absent, given, f"or leave {FEATURE_NAMES} out where the rows are in the models' order")
+    order = [given.index(name) for name in names]
+    rows = {
+        name: ChangedRows(array, lambda part: part[..., order], array.shape, array.dtype)
+        for name, array in dataset.rows.items()
+    }
+    return replace(dataset, rows=rows, feature_names=tuple(names))
+
+
+def _refuse_absent(path: Path, absent: Sequence[str], there: Collection[str], otherwise: str) -> None:
+    if absent:
+        raise DataError(
+            f"{path}: no column {absent[0]!r}, which the models take by that name; it has {_listed(there)}: name it "
+            f"so, {otherwise}"
+        )
 
 
 def _columns_of_input(

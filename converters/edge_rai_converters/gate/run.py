@@ -17,17 +17,20 @@ from edge_rai import bundle
 from edge_rai.policy import parse_policy
 from edge_rai_converters.answered import Answered
 from edge_rai_converters.compare import Answers
-from edge_rai_converters.data import Array, Dataset, ImageOptions
+from edge_rai_converters.data import Array, Dataset, ImageOptions, StoredRows
+from edge_rai_converters.data.labels import Classes
 from edge_rai_converters.errors import DataError
-from edge_rai_converters.gate.answers import Labels, rows_of, shares_output
+from edge_rai_converters.gate.answers import Labels, no_better, rows_of, shares_output
 from edge_rai_converters.gate.attempts import Attempt, Look, take
 from edge_rai_converters.gate.cells import GateReport
 from edge_rai_converters.gate.certificate.certificate import Deployed
 from edge_rai_converters.gate.certificate.deployed import admitted, own_limit
 from edge_rai_converters.gate.judge import divided, judge
-from edge_rai_converters.gate.opening import Opened, is_bundle, open_model
+from edge_rai_converters.gate.opening import Opened, columns_of, is_bundle, open_model
 from edge_rai_converters.gate.policy import load_gate_policy
 from edge_rai_converters.gate.reading import (
+    columns_by_name,
+    in_order,
     load_rows,
     open_columns,
     read_beside,
@@ -39,7 +42,7 @@ from edge_rai_converters.gate.robustness.guarded import Model, guard_of
 from edge_rai_converters.gate.robustness.rules import RobustnessRule
 from edge_rai_converters.gate.robustness.run import Robustness, Subjects, planned, robustness
 from edge_rai_converters.gate.rows import Floats, Rows
-from edge_rai_converters.gate.rules import GatePolicy
+from edge_rai_converters.gate.rules import AnswerRule, GatePolicy
 from edge_rai_converters.given import DATA, Data, check_there, on_disk
 from edge_rai_converters.given import Labels as GivenLabels
 from edge_rai_converters.progress import Progress, silent
@@ -121,7 +124,8 @@ def gate(
         losses: By name, functions of (answers by output, labels) of some rows to a loss a row: for detection, or
             sequences, or whatever has no class.
         images: What becomes of the pixels of a folder of images.
-        feature_names: The columns of a table that a single input takes, in its order.
+        feature_names: The columns of a table that a single input takes, in its order; None: by the names that one of
+            the models has for them, and where neither has any in the table's order.
         now: Decides which waivers have expired; None: the clock does.
         progress: Told what happens next.
 
@@ -150,7 +154,9 @@ def gate(
         report = judge(
             evaluated.rows, policy, today=_day(moment), alpha=alpha, facts=facts, deployed=deployed, beside=beside
         )
-        return report if tried is None else replace(report, further={**report.further, **tried.found})
+        said = (*(note for opened in evaluated.opened for note in opened.notes), *no_better(evaluated.rows))
+        further = {} if tried is None else tried.found
+        return replace(report, further={**report.further, **further}, notes=(*report.notes, *said))
 
 
 def evaluate(
@@ -172,13 +178,11 @@ def evaluate(
     """
     check_there(data, DATA)
     progress("opening both models")
-    sample = partial(sample_of, path=data, labels=asked.labels, feature_names=asked.feature_names)
-    theirs = open_model(original, sample(original))
-    ours = open_model(candidate, sample(candidate))
+    held = open_columns(data)
+    theirs, ours, known = _opened(candidate, original, data, held, asked)
     source = _source(theirs, ours)
     reading = f"reading {data}"
     progress(reading)
-    held = open_columns(data)
     raw = read_labels(data, held, asked.labels)
     dataset = load_rows(
         data,
@@ -187,12 +191,14 @@ def evaluate(
         asked.labels,
         policy,
         images=asked.images,
-        feature_names=asked.feature_names,
+        feature_names=asked.feature_names or columns_by_name(data, held, source.inputs, known),
         progress=lambda share: progress(reading, share),
     )
+    if asked.feature_names is None:
+        dataset = in_order(data, dataset, known)
     file = Path(asked.columns or data)
     columns = read_columns(file, open_columns(file) if asked.columns else held, read_beside(policy), dataset)
-    labels = Labels(raw, theirs.classes, data, dataset.place)
+    labels = Labels(raw, _classes(theirs, ours, policy.answer), data, dataset.place)
     progress(f"asking both models about {len(dataset):,} rows")
     index = np.arange(len(dataset), dtype=np.int64)
     batched = is_batched(source, theirs.running, dataset)
@@ -203,6 +209,34 @@ def evaluate(
     digest = sha256_of(file) if asked.columns else ""
     facts = _facts(theirs, ours, data, dataset, policy)
     return Evaluated(rows, dataset, before, after, facts, digest, (theirs, ours), labels)
+
+
+def _opened(
+    candidate: object, original: object, data: Path, held: Mapping[str, StoredRows], asked: Asked
+) -> tuple[Opened, Opened, tuple[str, ...] | None]:
+    """The original, the candidate, and the columns that they take, in their order, where one of them knows."""
+
+    def opened(model: object, others: tuple[str, ...] | None) -> Opened:
+        names = asked.feature_names or columns_by_name(data, held, None, columns_of(model) or others)
+        return open_model(model, sample_of(model, data, asked.labels, names))
+
+    ours = opened(candidate, columns_of(original))
+    theirs = opened(original, ours.columns)
+    if theirs.columns and ours.columns and theirs.columns != ours.columns and asked.feature_names is None:
+        raise DataError(
+            f"{ours.name} takes the columns {', '.join(ours.columns)}, and {theirs.name} {', '.join(theirs.columns)}; "
+            "give two models that take the same rows, or name the columns in their order (--columns)"
+        )
+    return theirs, ours, theirs.columns or ours.columns
+
+
+def _classes(original: Opened, candidate: Opened, rule: AnswerRule) -> Classes | None:
+    """As the models have them; by the names that a bundle has for them, unless the policy names them."""
+    known = original.classes
+    names = original.class_names or candidate.class_names
+    if names and not rule.classes and known in (None, tuple(range(len(names)))):
+        return names
+    return known
 
 
 def _trial(evaluated: Evaluated, policy: GatePolicy, rule: RobustnessRule) -> Callable[[Progress], Robustness]:

@@ -53,6 +53,7 @@ class SourceModel:
         sha256: Of what was read, hex: of the file; followed, where it has data in other files, by those in the order of
             their names; of an object, of the ONNX model that was exported.
         kind: Of what it was made with.
+        features: Names of the columns that it was fitted with, in its order; none where it does not know them.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class SourceModel:
     outputs: tuple[TensorSpec, ...]
     sha256: str
     kind: Kind = "onnx"
+    features: tuple[str, ...] = ()
 
 
 def read(path: str | Path) -> SourceModel:

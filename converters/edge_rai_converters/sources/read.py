@@ -17,6 +17,7 @@ from edge_rai_converters.sources import onnx as onnx_source
 from edge_rai_converters.sources.exported import Exported, Sample, exporting, tidied
 from edge_rai_converters.sources.external import MAX_BYTES
 from edge_rai_converters.sources.onnx import Kind, SourceModel
+from edge_rai_converters.sources.tables import fitted_names
 
 _Export = Callable[[Any, Sample | None, str], Exported]
 # By the package that an object's class comes from.
@@ -73,7 +74,7 @@ def read(model: object, *, sample: Sample | None = None, name: str = "") -> Sour
         proto = tidied(exported.proto)
     source = _checked(Path(name), proto, kind)
     parity.check(exported, source.data, name)
-    return source
+    return replace(source, features=fitted_names(model))
 
 
 def _read_file(path: Path, sample: Sample | None) -> SourceModel:

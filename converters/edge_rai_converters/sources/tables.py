@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,18 @@ def columns(sample: Sample | None, width: int | None, name: str) -> list[Column]
             raise UnsupportedModelError(f"{name}: the types of its inputs are not known; give a sample of its rows")
         return [Column("X", "float", width)]
     return [_column(key, np.asarray(array), name) for key, array in sample.items()]
+
+
+def fitted_names(model: Any) -> tuple[str, ...]:
+    """The columns that an estimator or a Booster was fitted with, in its order; none where it was fitted with arrays.
+
+    LightGBM numbers the columns of an array itself, see ``data.named.counted``.
+    """
+    if type(model).__name__ == "Booster":
+        names = model.feature_name() if hasattr(model, "feature_name") else model.feature_names
+    else:
+        names = getattr(model, "feature_names_in_", getattr(model, "feature_name_", None))
+    return () if names is None else tuple(map(str, names))
 
 
 def _column(key: str, array: Array, name: str) -> Column:

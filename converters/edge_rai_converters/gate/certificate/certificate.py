@@ -244,8 +244,8 @@ def _add_sets(parts: _Parts, rows: Rows, rule: SetsRule, spent: _Spent, deployed
         "coverage": rule.coverage,
         "alpha": spent.each,
         "rows": len(labels),
-        "mean_size": float(sizes.mean()),
-        "empty_share": float((sizes == 0).mean()),
+        "mean_size": float(sizes.mean()) if sizes.size else None,
+        "empty_share": float((sizes == 0).mean()) if sizes.size else None,
         "classes": [
             {"class": name, "rows": int(count), "at_least": float(least)}
             for name, count, least in zip(rows.classes, found.rows, found.at_least, strict=True)
@@ -265,10 +265,12 @@ def _of_sets(
     """What is promised, and of which rows: nothing is known of others."""
     which = "that the guard lets through and that have a label" if guarded else "that have a label"
     counts = _few([f"{name} {count:,}" for name, count in zip(classes, found.rows.tolist(), strict=True)])
+    held = "there is no such row"
+    if sizes.size:
+        held = f"of {number_of(len(sizes), 'such row')} ({counts}) they hold {sizes.mean():.3g} classes on average"
     said = (
         f"sets of classes hold the true one in at least {_percent(rule.coverage)} of the rows of each class {which}, "
-        f"{spent.sure} for each; of {number_of(len(sizes), 'such row')} ({counts}) they hold {sizes.mean():.3g} "
-        "classes on average"
+        f"{spent.sure} for each; {held}"
     )
     trivial = [name for name, least in zip(classes, found.at_least, strict=True) if least == 0]
     return f"{said}; in every set, as too few rows speak of them: {_few(trivial)}" if trivial else said
