@@ -152,6 +152,7 @@ class Session(Predictor):
         self.rows_independent: bool = self._native.rows_independent
         self.runtime: str = runtime_of(self._native.file_format)
         self._single = len(self.inputs) == 1
+        self._flushing_pid = os.getpid() if settings else 0  # who flushes at close
         self._add(self._native.calls[0])
         if settings:
             self._start(settings)
@@ -322,6 +323,8 @@ class Session(Predictor):
     def flush(self) -> str:
         """Writes what was counted as one batch file into the spool, durably, and begins the next window.
 
+        A session with a spool does so once more when it is closed, if there is something.
+
         Returns:
             The file's name in the spool.
 
@@ -333,14 +336,19 @@ class Session(Predictor):
         return self._native.flush()
 
     def close(self) -> None:
-        """Frees the model. What was counted and not flushed is gone; a session that flushes by itself does so now.
+        """Flushes into the spool, if there is one, what was counted since the last flush, and frees the model.
 
-        Raises:
-            SpoolError: That last flush failed.
+        When that flush fails a warning in the log says what is lost. A forked child leaves it to its parent: what the
+        child counted itself, only its own ``flush`` keeps.
         """
+        flushing, self._flushing_pid = self._flushing_pid == os.getpid(), 0
         try:
-            if self._flusher is not None:
+            if self._flusher is not None and flushing:
                 self._flusher.stop()
+            if flushing and not self._native.closed:
+                from edge_rai.telemetry.flusher import flush_last
+
+                flush_last(self._native)
         finally:
             if self._uploader is not None:
                 self._uploader.stop()

@@ -24,15 +24,6 @@ from edge_rai_converters.rehearsal import FalseRejections
 _LISTED = 128
 _NAMES: Mapping[Format, str] = {"onnx": "ONNX", "tflite": "TFLite"}
 
-_LIMITS = (
-    "## What this does not say",
-    "",
-    "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the",
-    "held-back rows as a whole: a slice of them may be worse. A row within all limits can still be one that the",
-    "model has never seen the like of.",
-    "",
-)
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Written:
@@ -84,7 +75,7 @@ class Written:
             *_decides(learned),
             *sections.price(data),
             *sections.provenance(data),
-            *_LIMITS,
+            *sections.not_said(data),
             *sections.known_limits(data),
         ]
         return ("\n".join(lines).rstrip() + "\n").encode()

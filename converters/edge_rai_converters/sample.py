@@ -24,7 +24,8 @@ def sample_of(
     """The first rows of the data by name, of those that are finite; None where the model is a file, or of pictures.
 
     A table is one matrix of its numbers, in the model's order where it knows their names and else in their own, unless
-    the model picks columns by name or one has text: then each column is an input.
+    the model picks columns by name or one has text: then each column is an input. Of arrays, those
+    are taken that have the names of the model's columns, where all of them are there, and else all.
 
     Args:
         model: As ``sources.read`` takes it.
@@ -45,7 +46,9 @@ def sample_of(
             for name, rows in open_arrays(path).items()
             if name not in (labels, FEATURE_NAMES)
         }
-        return _finite(path, held)
+        fitted = fitted_names(model)
+        named = bool(fitted) and set(fitted) <= held.keys()
+        return _finite(path, {name: held[name] for name in fitted} if named else held)
     there = read_table(path).columns
     chosen = in_known_order(path, there, feature_names, fitted_with(fitted_names(model)))
     wanted = [name for name in chosen or there if name in there and (name != labels or chosen is not None)]

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from edge_rai.errors import SpoolError
+from edge_rai.counts import Snapshot
+from edge_rai.errors import EdgeRaiError, SpoolError
 
 _LOOK_S: Final = 0.2  # how long stopping may take
 
@@ -23,6 +24,9 @@ class Flushable(Protocol):
 
     def flush(self) -> str:
         """Writes what was counted as one batch file."""
+
+    def snapshot(self) -> Snapshot:
+        """What has been counted since the last flush."""
 
 
 class Flusher:
@@ -48,16 +52,9 @@ class Flusher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread and flushes once more. Any number of times.
-
-        Raises:
-            SpoolError: The last flush failed.
-        """
-        if self._ended.is_set():
-            return
+        """Ends the thread. Any number of times."""
         self._ended.set()
         self._thread.join()
-        self._session.flush()
 
     def _run(self) -> None:
         next_s = self._clock() + self._interval_s
@@ -74,3 +71,18 @@ class Flusher:
                 _log.warning("a flush failed, its counts go into the next one: %s", error)
                 self._ended.wait(_LOOK_S)  # what is urgent stays so
             next_s = self._clock() + self._interval_s
+
+
+def flush_last(session: Flushable) -> None:
+    """Flushes what was counted since the last flush, if anything was, before the session is closed.
+
+    A failure goes to the log: whoever closes may be about to hear of another, and can do nothing about this one.
+    """
+    counted = session.snapshot()
+    if not (counted.calls or counted.decisions.any() or any(counted.events_by_class) or any(map(any, counted.expired))):
+        return
+    try:
+        session.flush()
+    except (EdgeRaiError, MemoryError, ValueError) as error:
+        told = "the flush at close failed, and %d calls of %d rows may be lost: %s"
+        _log.warning(told, counted.calls, counted.rows, error)

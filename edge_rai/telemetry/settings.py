@@ -108,7 +108,7 @@ class SpoolSettings(NamedTuple):
         events: Decisions that are kept one by one until the next flush, at most; 0: none; None: as the policy says.
         sample_one_in: So many accepted rows, one is drawn as an event; 0: as the policy says.
         flush_s: Seconds between the flushes of a thread of the session's own, which also flushes at once what is
-            urgent, and once more when the session is closed; None: the application calls ``flush``.
+            urgent; None: the application calls ``flush``. Either way the session flushes once more when it is closed.
         max_age_s: Batches that were never offered to a receiver expire, and are counted, when sessions of the spool
             have been open for so many seconds since; None: they do not. Time in which none is open does not count.
         upload: Has a thread of the session's own upload the spool, as `edge-rai agent` would; or the endpoint alone.

@@ -711,7 +711,8 @@ ERAI_API erai_status erai_session_open_bundle(const erai_bundle *bundle, const e
  * `model_digest` names that model in snapshots. The guard is copied. */
 ERAI_API erai_status erai_session_open_guard(const erai_guard *guard, const uint8_t model_digest[ERAI_DIGEST_SIZE],
                                              const erai_session_config *config, erai_session **session, char *detail);
-/* Close every answer first. What was counted since the last flush is gone. */
+/* Close every answer first. This does not flush, with a spool neither: what was counted since the last
+ * erai_session_flush is gone, so flush before. (A session of the Python package does so when it is closed.) */
 ERAI_API void erai_session_close(erai_session *session);
 ERAI_API const erai_guard *erai_session_guard(const erai_session *session);
 /* 0 where a row's answer depends on its batch mates: the bundle's manifest says so, or a bare model has operators that

@@ -78,8 +78,9 @@ static size_t believed_rows(const erai_answer *answer) {
     if (!guard->batched || first == guard->input_count) return 1;
     const er_input *input = &guard->inputs[first];
     const erai_tensor *tensor = &answer->inputs[first];
-    if (tensor->rank == 0 || !er_rank_fits(input, tensor->rank)) return 1; /* which axis counts rows is not known */
+    if (tensor->rank == 0 || tensor->rank > ERAI_MAX_RANK) return 1;
     if (tensor->shape[0] == 0) return 0;
+    if (!er_rank_fits(input, tensor->rank)) return 1; /* which axis counts rows is not known */
     if (!extent_allowed(input, 0, tensor->shape[0])) return 1;
     if (!er_tensor_bytes(tensor->shape, tensor->rank, ERAI_DTYPE_UINT8, &elements)) return 1;
     return elements || input->flags & ERAI_RULE_EMPTY ? (size_t)tensor->shape[0] : 1;

@@ -83,6 +83,17 @@ def test_neither_c_nor_python_lets_the_runtime_keep_an_id_of_the_device(
         assert list(home.rglob("*")) == []
 
 
+def test_c_example_names_a_file_of_rows_that_is_not_there_or_does_not_fit(
+    example: Path, linear_bundle: Path, tmp_path: Path
+) -> None:
+    done = _run(example, linear_bundle, tmp_path / "absent.f32")
+    assert (done.returncode, done.stderr) == (2, f"{tmp_path / 'absent.f32'}: No such file or directory\n")
+    rows = tmp_path / "rows.f32"
+    rows.write_bytes(bytes(16))
+    done = _run(example, linear_bundle, rows)
+    assert (done.returncode, done.stderr) == (2, f"{rows}: 16 bytes are not rows of 3 float32 values\n")
+
+
 def test_c_example_names_a_bundle_that_is_not_there(example: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.f32").write_bytes(bytes(12))
     done = _run(example, tmp_path / "absent.erai", tmp_path / "rows.f32")

@@ -104,6 +104,14 @@ def test_pipeline_that_picks_columns_takes_no_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", [pipeline, picking])
+def test_arrays_that_are_named_as_columns_are_taken_by_name(model: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", height=np.ones(160), **{name: TABLE[name].to_numpy("f4") for name in SHUFFLED})
+    learned = learn(model(), tmp_path / "data.npz")
+    assert [spec.name for spec in learned.source.inputs] == NAMES
+    assert learned.dataset.not_taken == ("height",)
+
+
+@pytest.mark.parametrize("model", [pipeline, picking])
 def test_column_that_the_table_lacks_is_refused_by_name(model: Any, tmp_path: Path) -> None:
     path = csv(tmp_path, ["tenure", "age"], sex=SEX)
     with pytest.raises(DataError, match="no column 'income', which the model was fitted with"):

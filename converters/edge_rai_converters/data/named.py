@@ -58,8 +58,7 @@ def in_known_order(
         absent = [name for name in found if name not in there]
         if absent:
             raise DataError(
-                f"{path}: no column {absent[0]!r}, which {known.knower}; name it so, or, if it has another name, give "
-                "all of them in the model's order as feature_names (--columns)"
+                f"{path}: no column {absent[0]!r}, which {known.knower}; add it, or rename the column that holds it"
             )
         return found
     for asked_for, fitted in zip(taken, found, strict=False):

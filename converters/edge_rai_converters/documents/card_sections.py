@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_rai.bench.page.scale import duration
 from edge_rai_converters.documents.facts import Json
+from edge_rai_converters.gate.rules import ALL_ROWS
 from edge_rai_converters.gate_page.words import change, figure_of, mark
 from edge_rai_converters.words import number_of
 
@@ -93,6 +94,24 @@ def use(card: Json) -> Iterator[str]:
         limits = [f"{metric} worse by at most {limit:g}" for metric, limit in plan["largest_loss"].items()]
         allowed = ", ".join(plan["allowed"]) or "nothing"
         yield from (f"May change without asking again: {'; '.join((allowed, *limits))}.", "")
+
+
+def not_said(card: Json) -> Iterator[str]:
+    """What its figures are not about.
+
+    Args:
+        card: card.json.
+    """
+    yield from ("## What this does not say", "")
+    yield "Limits, distances and drift reference describe the reference data and nothing else. Accuracy is that of the"
+    if any(cell["slice"] != ALL_ROWS for gate in card["gates"].values() for cell in gate["cells"]):
+        yield 'held-back rows as a whole: how much worse a group may be than before stands under "Across groups", and'
+        yield "of other groups nothing is known. A row within all limits can still be one that the model has never"
+        yield "seen the like of."
+    else:
+        yield "held-back rows as a whole: a slice of them may be worse. A row within all limits can still be one that"
+        yield "the model has never seen the like of."
+    yield ""
 
 
 def known_limits(card: Json) -> Iterator[str]:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -19,11 +18,10 @@ from edge_rai_converters.data.labels import Classes, model_classes, model_number
 from edge_rai_converters.given import check_there
 from edge_rai_converters.litert import LiteRTRunner
 from edge_rai_converters.maps import without_maps
+from edge_rai_converters.profile import written_names
 from edge_rai_converters.runner import Runner, Running
-from edge_rai_converters.sources.exported import imported
 
 _KNOWN = "a model or a bundle: .onnx, .tflite, .erai, .keras, .json or .ubj of XGBoost, .txt of LightGBM"
-_BOOSTERS = {".json": "xgboost", ".ubj": "xgboost", ".txt": "lightgbm"}
 _ONE_OF = (
     "{name} holds {count} models, and {judged} is judged here; for another unpack the bundle (unzip) and give its file "
     "{others}"
@@ -44,7 +42,7 @@ class Opened:
         format: Of that.
         held: The bundle that it is in.
         class_names: Of the labels that this bundle was made with, in the order of the scores.
-        columns: Names of what its only input takes, in that order, where it knows them.
+        columns: Names of what its only input takes, in that order; none where it does not know them.
         notes: Sentences for people: which of a bundle's models this is.
     """
 
@@ -57,7 +55,7 @@ class Opened:
     format: bundle.Format
     held: bundle.Bundle | None = None
     class_names: tuple[str, ...] | None = None
-    columns: tuple[str, ...] | None = None
+    columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -83,23 +81,7 @@ def open_model(model: object, sample: Mapping[str, Array] | None = None) -> Open
         if path.suffix.lower() == ".tflite":
             return _tflite(path.name, path.read_bytes())
     source, _ = without_maps(sources.read(model, sample=sample))
-    return replace(_onnx(source), columns=columns_of(_booster(model)))
-
-
-def columns_of(model: object) -> tuple[str, ...] | None:
-    """The names of the columns that a model in memory was fitted with, in its order; None where it has none."""
-    named: Any = getattr(model, "feature_names_in_", None)  # scikit-learn, and estimators of the others
-    if named is None:
-        named = getattr(model, "feature_names", None) or getattr(model, "feature_name", None)  # their Boosters
-    names = tuple(map(str, () if named is None else named() if callable(named) else named))
-    made_up = tuple(f"Column_{place}" for place in range(len(names)))
-    return None if names in ((), made_up) else names
-
-
-def _booster(model: object) -> object:
-    """Of a file of a booster, which ``sources.read`` has found to be whole, the Booster; anything else as it is."""
-    library = _BOOSTERS.get(Path(model).suffix.lower()) if isinstance(model, str | Path) else None
-    return model if library is None else imported(library).Booster(model_file=str(model))
+    return replace(_onnx(source), columns=source.features)
 
 
 def is_bundle(path: Path) -> bool:
@@ -135,15 +117,11 @@ def _class_names(held: bundle.Bundle) -> tuple[str, ...] | None:
     return tuple(map(str, names)) if isinstance(names, list) and names else None
 
 
-def _columns(held: bundle.Bundle) -> tuple[str, ...] | None:
-    """Of its only input, as its guard has them; names that the converter made up, of data without any, are none."""
+def _columns(held: bundle.Bundle) -> tuple[str, ...]:
+    """Of its only input, as its guard has them."""
     text = held.files.get("policy.toml")
     inputs = () if text is None else parse_policy(text.decode(), f"{held.path}: policy.toml").inputs
-    if len(inputs) != 1 or len(inputs[0].shape) != 2:
-        return None
-    names = tuple(feature.name for feature in inputs[0].features)
-    made_up = names == (inputs[0].name,) or all(name.startswith(f"{inputs[0].name}[") for name in names)
-    return None if made_up else names
+    return written_names(inputs[0]) if len(inputs) == 1 and len(inputs[0].shape) == 2 else ()
 
 
 def _onnx(source: sources.SourceModel) -> Opened:

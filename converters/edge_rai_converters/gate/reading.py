@@ -14,6 +14,7 @@ from edge_rai_converters import data
 from edge_rai_converters.data import FEATURE_NAMES, Array, Dataset, ImageOptions, StoredRows, open_arrays, read_table
 from edge_rai_converters.data.dataset import NO_LABELS
 from edge_rai_converters.data.images import read_images
+from edge_rai_converters.data.named import Known, counted, in_known_order
 from edge_rai_converters.data.rows import ChangedRows
 from edge_rai_converters.data.tables import SUFFIXES
 from edge_rai_converters.errors import DataError
@@ -61,6 +62,7 @@ def load_rows(
     *,
     images: ImageOptions | None = None,
     feature_names: Sequence[str] | None = None,
+    known: Known | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """The rows as both models take them, without labels; see ``data.load``.
@@ -73,75 +75,62 @@ def load_rows(
         policy: Names columns that are inputs only where the model would be short of some without them.
         images: See ``data.load``.
         feature_names: See there.
+        known: The names of the columns of a single input, which an .npz file may have in another order too.
         progress: See there.
 
     Raises:
         DataError: As ``data.load``.
     """
     apart = {*needed_columns(policy), "" if labels is None else str(labels)}
-    if path.suffix.lower() in SUFFIXES and not path.is_dir() and feature_names is None and len(inputs) == 1:
-        feature_names = _columns_of_input(held, inputs[0], str(labels), apart)
+    if _is_table(path) and len(inputs) == 1:
+        chosen = by_name(path, held, feature_names, known)
+        feature_names = chosen or _columns_of_input(held, inputs[0], str(labels), apart)
     unlabelled = NO_LABELS if path.is_dir() else None
-    return data.load(
+    dataset = data.load(
         path, inputs, unlabelled, images=images, feature_names=feature_names, without=apart, progress=progress
     )
+    return dataset if _is_table(path) else _in_order(path, dataset, known)
 
 
-def columns_by_name(
-    path: Path, held: Mapping[str, StoredRows], inputs: Sequence[TensorSpec] | None, names: Sequence[str] | None
-) -> tuple[str, ...] | None:
-    """The columns of a table that a model names, as the table spells them; None where it is none, or nobody knows.
+def by_name(
+    path: Path, held: Mapping[str, StoredRows], feature_names: Sequence[str] | None, known: Known | None
+) -> Sequence[str] | None:
+    """The columns of a table that an input takes, in its order; see ``data.named``.
 
     Args:
-        path: Of the data.
+        path: Of the data; of others than tables the names stay as they are.
         held: What it holds.
-        inputs: Of the model: several, or one of another width, take theirs otherwise; None: of a model in memory.
-        names: In the model's order.
+        feature_names: What the caller chose.
+        known: Names in the models' order.
 
     Raises:
         DataError: The table lacks one.
     """
-    if names is None or path.is_dir() or path.suffix.lower() not in SUFFIXES:
-        return None
-    if inputs is not None and (len(inputs) > 1 or inputs[0].shape[1:] not in ((None,), (len(names),))):
-        return None
-    spelled = {name.replace(" ", "_"): name for name in held}  # as LightGBM's files have names with blanks
-    found = {name: name if name in held else spelled.get(name) for name in names}
-    absent = [name for name, column in found.items() if column is None]
-    _refuse_absent(path, absent, held, "or give the columns in the models' order (--columns)")
-    return tuple(map(str, found.values()))
+    return in_known_order(path, held, feature_names, known) if _is_table(path) else feature_names
 
 
-def in_order(path: Path, dataset: Dataset, names: Sequence[str] | None) -> Dataset:
-    """Rows of an .npz file that names its features, in the order in which a model takes them.
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
-    Args:
-        path: Of the data.
-        dataset: As it was read.
-        names: In the model's order; None: nobody knows.
 
-    Raises:
-        DataError: The file lacks one.
-    """
-    given = dataset.feature_names
-    if names is None or given is None or path.suffix.lower() in SUFFIXES or given == tuple(names):
+def _in_order(path: Path, dataset: Dataset, known: Known | None) -> Dataset:
+    """Rows of an .npz file that names its features, in the order in which the models take them."""
+    given = dataset.feature_names or ()
+    if known is None or not given or given == known.names or counted(known.names):
         return dataset
-    absent = [name for name in names if name not in given]
-    _refuse_absent(path, absent, given, f"or leave {FEATURE_NAMES} out where the rows are in the models' order")
-    order = [given.index(name) for name in names]
+    absent = [name for name in known.names if name not in given]
+    if absent or len(known.names) != len(given):
+        lacking = f"has no {absent[0]!r}" if absent else f"has {len(given)} names"
+        raise DataError(
+            f"{path}: {FEATURE_NAMES} {lacking}, and {known.knower} {', '.join(known.names)}; name them so, or leave "
+            f"{FEATURE_NAMES} out where the rows are in this order"
+        )
+    order = [given.index(name) for name in known.names]
     rows = {
         name: ChangedRows(array, lambda part: part[..., order], array.shape, array.dtype)
         for name, array in dataset.rows.items()
     }
-    return replace(dataset, rows=rows, feature_names=tuple(names))
-
-
-def _refuse_absent(path: Path, absent: Sequence[str], there: Collection[str], otherwise: str) -> None:
-    if absent:
-        raise DataError(
-            f"{path}: no column {absent[0]!r}, which the models take by that name; it has {_listed(there)}: name it "
-            f"so, {otherwise}"
-        )
+    return replace(dataset, rows=rows, feature_names=known.names)
 
 
 def _columns_of_input(

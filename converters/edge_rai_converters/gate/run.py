@@ -17,8 +17,9 @@ from edge_rai import bundle
 from edge_rai.policy import parse_policy
 from edge_rai_converters.answered import Answered
 from edge_rai_converters.compare import Answers
-from edge_rai_converters.data import Array, Dataset, ImageOptions, StoredRows
+from edge_rai_converters.data import Array, Dataset, ImageOptions, Known
 from edge_rai_converters.data.labels import Classes
+from edge_rai_converters.data.named import counted, plain
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.answers import Labels, no_better, rows_of, shares_output
 from edge_rai_converters.gate.attempts import Attempt, Look, take
@@ -26,11 +27,10 @@ from edge_rai_converters.gate.cells import GateReport
 from edge_rai_converters.gate.certificate.certificate import Deployed
 from edge_rai_converters.gate.certificate.deployed import admitted, own_limit
 from edge_rai_converters.gate.judge import divided, judge
-from edge_rai_converters.gate.opening import Opened, columns_of, is_bundle, open_model
+from edge_rai_converters.gate.opening import Opened, is_bundle, open_model
 from edge_rai_converters.gate.policy import load_gate_policy
 from edge_rai_converters.gate.reading import (
-    columns_by_name,
-    in_order,
+    by_name,
     load_rows,
     open_columns,
     read_beside,
@@ -179,7 +179,9 @@ def evaluate(
     check_there(data, DATA)
     progress("opening both models")
     held = open_columns(data)
-    theirs, ours, known = _opened(candidate, original, data, held, asked)
+    ours = open_model(candidate, sample_of(candidate, data, asked.labels, asked.feature_names))
+    names = by_name(data, held, asked.feature_names, _known((ours,)))
+    theirs = open_model(original, sample_of(original, data, asked.labels, names))
     source = _source(theirs, ours)
     reading = f"reading {data}"
     progress(reading)
@@ -191,11 +193,10 @@ def evaluate(
         asked.labels,
         policy,
         images=asked.images,
-        feature_names=asked.feature_names or columns_by_name(data, held, source.inputs, known),
+        feature_names=asked.feature_names,
+        known=_known((theirs, ours)),
         progress=lambda share: progress(reading, share),
     )
-    if asked.feature_names is None:
-        dataset = in_order(data, dataset, known)
     file = Path(asked.columns or data)
     columns = read_columns(file, open_columns(file) if asked.columns else held, read_beside(policy), dataset)
     labels = Labels(raw, _classes(theirs, ours, policy.answer), data, dataset.place)
@@ -211,23 +212,19 @@ def evaluate(
     return Evaluated(rows, dataset, before, after, facts, digest, (theirs, ours), labels)
 
 
-def _opened(
-    candidate: object, original: object, data: Path, held: Mapping[str, StoredRows], asked: Asked
-) -> tuple[Opened, Opened, tuple[str, ...] | None]:
-    """The original, the candidate, and the columns that they take, in their order, where one of them knows."""
-
-    def opened(model: object, others: tuple[str, ...] | None) -> Opened:
-        names = asked.feature_names or columns_by_name(data, held, None, columns_of(model) or others)
-        return open_model(model, sample_of(model, data, asked.labels, names))
-
-    ours = opened(candidate, columns_of(original))
-    theirs = opened(original, ours.columns)
-    if theirs.columns and ours.columns and theirs.columns != ours.columns and asked.feature_names is None:
+def _known(models: Sequence[Opened]) -> Known | None:
+    """The columns that the models take, where one of them names them."""
+    named = [opened for opened in models if opened.columns and not counted(opened.columns)]
+    named = named or [opened for opened in models if opened.columns]
+    if not named:
+        return None
+    first, last = named[0], named[-1]
+    if tuple(map(plain, first.columns)) != tuple(map(plain, last.columns)):
         raise DataError(
-            f"{ours.name} takes the columns {', '.join(ours.columns)}, and {theirs.name} {', '.join(theirs.columns)}; "
-            "give two models that take the same rows, or name the columns in their order (--columns)"
+            f"{last.name} takes the columns {', '.join(last.columns)}, and {first.name} {', '.join(first.columns)}; "
+            "give two models that take the same rows"
         )
-    return theirs, ours, theirs.columns or ours.columns
+    return Known(first.columns, f"{first.name if first.held is None else first.held.path.name} takes")
 
 
 def _classes(original: Opened, candidate: Opened, rule: AnswerRule) -> Classes | None:
