@@ -27,6 +27,10 @@ class UnsupportedModelError(BundleError):
     """The model uses something this build cannot run; names it."""
 
 
+class DataError(EdgeRaiError, ValueError):
+    """A file of rows cannot be read or does not fit the model; says where, and what to do."""
+
+
 class InferenceError(EdgeRaiError):
     """The inference runtime failed."""
 

@@ -267,7 +267,7 @@ class _Trial(NamedTuple):
 
     def run(self, name: str | None, feature: int, length: int, random: np.random.Generator) -> tuple[int | None, float]:
         """A stream past the watch: rows until the alarm, and the share rejected after the change."""
-        stream = self.rows.table[self._drawn(length, random)]
+        stream = self.rows.table[drawn(len(self.rows.table), length, self.stride, random)]
         if name is not None:
             column = SHIFTS[name](stream[ROWS_BEFORE:, feature], self.rows.table[:, feature], random)
             stream[ROWS_BEFORE:, feature] = column
@@ -283,13 +283,21 @@ class _Trial(NamedTuple):
                 return alarm.row - begun, rejected / max(after, 1)
         return None, rejected / max(after, 1)
 
-    def _drawn(self, length: int, random: np.random.Generator) -> Places:
-        count = len(self.rows.table)
-        if self.stride == 1:
-            return random.integers(count, size=length)
-        piece = min(_PIECE * self.stride, count)
-        starts = random.integers(count, size=-(-length // piece))
-        return ((starts[:, None] + np.arange(piece)) % count).ravel()[:length]
+
+def drawn(count: int, length: int, stride: int, random: np.random.Generator) -> Places:
+    """(length,) rows of a stream: one by one, or where rows depend on each other in pieces as they follow each other.
+
+    Args:
+        count: Rows that there are.
+        length: Of the stream.
+        stride: The greatest of the watched features: rows so far apart know nothing of each other.
+        random: Draws.
+    """
+    if stride == 1:
+        return random.integers(count, size=length)
+    piece = min(_PIECE * stride, count)
+    starts = random.integers(count, size=-(-length // piece))
+    return ((starts[:, None] + np.arange(piece)) % count).ravel()[:length]
 
 
 def _of(session: Session) -> Watch:

@@ -6,7 +6,9 @@ import re
 import shlex
 from importlib.metadata import PackageNotFoundError, requires
 
-from edge_rai.errors import EdgeRaiError
+from edge_rai.errors import DataError, EdgeRaiError
+
+__all__ = ["AccuracyDropError", "BudgetError", "DataError", "MissingExtraError", "MissingFileError", "missing"]
 
 _DISTRIBUTION = "edge-rai-converters"
 # Packages that have another name than their module.
@@ -20,10 +22,6 @@ class AccuracyDropError(EdgeRaiError):
 
 class BudgetError(EdgeRaiError):
     """No candidate keeps the budgets of size and latency."""
-
-
-class DataError(EdgeRaiError, ValueError):
-    """Data cannot be read or does not fit the model; says where, and what to do."""
 
 
 class MissingFileError(EdgeRaiError, FileNotFoundError):

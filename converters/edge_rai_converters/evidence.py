@@ -10,11 +10,11 @@ from html import escape
 from typing import Any
 
 from edge_rai.bench.machine import Watcher
-from edge_rai.bench.page.drawing import Plane, axis, grid, strip
-from edge_rai.bench.page.markup import element
-from edge_rai.bench.page.scale import fitting
-from edge_rai.bench.page.style import STYLE
 from edge_rai.bundle import Format
+from edge_rai.page.drawing import Plane, axis, grid, strip
+from edge_rai.page.frame import framed
+from edge_rai.page.markup import Markup, element
+from edge_rai.page.scale import fitting
 from edge_rai_converters import data
 from edge_rai_converters.candidates import Candidate, Forms
 from edge_rai_converters.choose import Budgets, Choice
@@ -26,7 +26,7 @@ from edge_rai_converters.rehearsal import FalseRejections
 _HEIGHT = 280
 _RADIUS, _CHOSEN_RADIUS = 8, 11
 # What the page has beside the bench's: the candidate that was chosen, and those that another one beats.
-_STYLE = STYLE + "tr.chosen{font-weight:600;background:var(--card)}.beaten{fill:var(--grey);stroke:var(--paper)}"
+_STYLE = "tr.chosen{font-weight:600;background:var(--card)}.beaten{fill:var(--grey);stroke:var(--paper)}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,10 +97,6 @@ class Evidence:
         """
         chosen = frozenset(choice.recipe for choice in self.choices.values())
         lines = [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(name)}: candidates</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(name)}</h1>",
             f"<p>From <code>{escape(self.learned.source.path.name)}</code>, compared with the float model on",
             f"{len(self.learned.held_back)} rows that neither calibrated a candidate nor set a limit.</p>",
@@ -108,9 +104,8 @@ class Evidence:
             *_plot(self.forms.candidates, chosen),
             *_table(self.forms.candidates, chosen),
             *_others(self.choices.values()),
-            "</body></html>",
         ]
-        return ("\n".join(lines) + "\n").encode()
+        return framed(f"{name}: candidates", [Markup("\n".join(lines))], style=_STYLE)
 
 
 def quality(entry: Candidate) -> float:

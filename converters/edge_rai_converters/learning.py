@@ -24,6 +24,7 @@ from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance,
 from edge_rai_converters.formats import Layout
 from edge_rai_converters.given import DATA, MODEL, check_there
 from edge_rai_converters.maps import PREPARATION, Columns, MapsRunner, without_maps
+from edge_rai_converters.missing_values import check_known, check_written, may_be_missing
 from edge_rai_converters.profile import Traits, check_columns, check_policy, learn_policy, paired, written_names
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.reference import learn_features
@@ -50,7 +51,7 @@ class Wishes:
         rate: False rejection rate of the distance; None: 1 %, or what the policy says.
         fallback_model: A simpler model that answers what this one must not.
         images: What becomes of the pixels of a folder of images.
-        feature_names: The columns of a table that a single input takes, in its order.
+        columns: Those of a table that a single input takes, in its order.
         average_run_length: Rows from one false alarm of drift to the next; None: drift is counted, not watched.
         ordered: Whether rows of the data are in the order in which they came.
         targets: The formats that the model is wanted in.
@@ -64,7 +65,7 @@ class Wishes:
     rate: float | None = None
     fallback_model: str | Path | None = None
     images: ImageOptions | None = None
-    feature_names: Sequence[str] | None = None
+    columns: Sequence[str] | None = None
     average_run_length: float | None = None
     ordered: bool = False
     targets: Sequence[Format] = ("onnx",)
@@ -149,6 +150,8 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
     reading = f"reading {data_path}"
     progress(reading)
     dataset = _load(data_path, given, wishes, lambda share: progress(reading, share))
+    if given.written is None:
+        check_known(data_path, given.source, dataset)
     return _learned(given, runner, dataset, wishes, progress)
 
 
@@ -183,7 +186,7 @@ class _Given:
 
 
 def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
-    original = sources.read(model, sample=sample_of(model, data_path, wishes.labels, wishes.feature_names))
+    original = sources.read(model, sample=sample_of(model, data_path, wishes.labels, wishes.columns))
     source, columns = without_maps(original)
     formats.check(source, wishes.targets)
     written = None if wishes.policy is None else load_policy(wishes.policy)
@@ -193,8 +196,9 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
         source, moved = formats.with_channels_last(source, [state.input for state in states])
     if written is not None:
         check_policy(written, source.inputs, source.outputs)
+        check_written(written, source)
         _check_fallback(written, wishes.fallback_model)
-        for names in (wishes.feature_names or (), original.features):  # the model's order is the last word
+        for names in (wishes.columns or (), original.features):  # the model's order is the last word
             written = paired(written, names, [state.input for state in states])
     # Rows of one call have no order, so a model with states takes one a call; and so does one whose policy says it.
     free = source if states or (written is not None and not written.batched) else with_free_rows(source)
@@ -292,9 +296,9 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
         path,
         inputs,
         wishes.labels,
-        missing=_may_be_nan(given.written, given.moved),
+        missing=may_be_missing(source, inputs) if given.written is None else _may_be_nan(given.written, given.moved),
         images=wishes.images,
-        feature_names=wishes.feature_names,
+        feature_names=wishes.columns,
         classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
         known=_known(given, inputs),
         progress=progress,
@@ -320,10 +324,10 @@ def _known(given: _Given, inputs: Sequence[TensorSpec]) -> Known | None:
     return Known(names, "the policy names") if names else fitted
 
 
-def _may_be_nan(written: Policy | None, moved: Collection[str]) -> dict[str, npt.NDArray[np.bool_]]:
+def _may_be_nan(written: Policy, moved: Collection[str]) -> dict[str, npt.NDArray[np.bool_]]:
     """By input, the features whose missing value is NaN; broadcasts to one call of the model as it was given."""
     masks = {}
-    for rule in written.inputs if written else ():
+    for rule in written.inputs:
         mask = np.array([f.missing is not None and f.missing.value is None for f in rule.features])
         mask = mask.reshape(_place(rule.feature_axis, len(rule.shape)))
         masks[rule.name] = formats.channels_first(mask) if rule.name in moved else mask

@@ -31,6 +31,7 @@ from edge_rai_converters.fallback import Fallback, read_fallback
 from edge_rai_converters.formats import Layout
 from edge_rai_converters.gate import load_gate_policy
 from edge_rai_converters.gate.inside import Gatekeeper, evidence_of
+from edge_rai_converters.gate.losses import Loss
 from edge_rai_converters.given import Data, Labels, check_parent, on_disk
 from edge_rai_converters.learning import Learned, Wishes, learn
 from edge_rai_converters.passes.contract import Target
@@ -48,7 +49,7 @@ def convert(
     *,
     labels: Labels = None,
     images: ImageOptions | None = None,
-    feature_names: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
     policy: str | Path | None = None,
     states: Sequence[str] = (),
     distance: Asked | None = None,
@@ -64,6 +65,7 @@ def convert(
     target: str = "onnx",
     gate: str | Path | None = None,
     groups: str | Path | None = None,
+    losses: Mapping[str, Loss] | None = None,
     risk: str | Path | None = None,
     datasheet: str | Path | None = None,
     layout: Layout = "keep",
@@ -84,7 +86,7 @@ def convert(
         output: ``NAME.erai`` for one file, anything else for a directory.
         labels: A key or column of the data, a file, or an array with the class of each row.
         images: What becomes of the pixels of a folder of images.
-        feature_names: The columns of a table that a single input takes, in its order.
+        columns: Those of a table that a single input takes, in its order.
         policy: Rules to use instead of learned ones.
         states: Recurrent states, "INPUT=OUTPUT" each; a policy has its own.
         distance: Which distance to learn; None: "auto", or what the policy says.
@@ -103,6 +105,8 @@ def convert(
             candidates of its own. TFLite needs the extra ``tflite``.
         gate: A policy of the release gate: only candidates that pass it on the held-back rows may be chosen.
         groups: A file with the columns that it names, as many rows as the data; None: the data have them.
+        losses: By name, functions of (answers by output, labels) of some rows to a loss a row, for a policy of the gate
+            that has a margin for it.
         risk: A questionnaire: what the model is for, what it can do to people, and what may change; makes a class of
             risk, which makes documents mandatory.
         datasheet: A questionnaire: where the data come from; makes datasheet.md.
@@ -136,8 +140,6 @@ def convert(
     books = _all_books(prune, quantize, targets, recipes)
     _check_steps(books, targets, defaults)
     rules = None if gate is None else load_gate_policy(gate)
-    if rules is not None and rules.certificate is not None and len(targets) > 1:
-        raise ValueError("a certificate is of one model, with one threshold; convert for one target at a time")
     papers = read_papers(risk, datasheet, rules)
     papers.refuse_early(rules, labelled=_labelled(data, labels))
     order = _Order(
@@ -162,7 +164,7 @@ def convert(
             rate=false_rejection_rate,
             fallback_model=fallback_model,
             images=images,
-            feature_names=feature_names,
+            columns=columns,
             average_run_length=average_run_length,
             ordered=ordered,
             targets=targets,
@@ -172,7 +174,7 @@ def convert(
         keeper = (
             None
             if rules is None
-            else Gatekeeper(learned, rules, groups or data_path, datetime.now(timezone.utc).date())
+            else Gatekeeper(learned, rules, groups or data_path, datetime.now(timezone.utc).date(), losses or {})
         )
         return _converted(learned, order, keeper, progress)
 
@@ -207,13 +209,12 @@ def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progr
     choices = {target: _chosen(forms, target, order) for target in order.targets}
     apart = _apart(forms, choices)
     fallback = None if order.fallback_model is None else read_fallback(order.fallback_model, learned, order.targets)
-    gated = {} if judged is None else evidence_of(judged, choices)
-    certified = learned if keeper is None else keeper.kept(next(iter(gated.values())))
+    reports = {} if judged is None else {target: judged[choice.recipe] for target, choice in choices.items()}
+    certified = learned if keeper is None else keeper.kept(reports)
     made = assembled(certified, forms, choices, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
-    if keeper is not None:
-        keeper.check_kept(made, certified.policy, next(iter(gated.values())))
+    gated = {} if keeper is None else evidence_of(keeper.promised(forms, certified, reports))
     evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
     made.files["evidence/audit.json"] = _json(audited.as_json())

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.errors import PolicyError
-from edge_rai.policy import FallbackRule, FeatureRule, InputRule, OutputRule, Policy, StateRule
+from edge_rai.policy import FallbackRule, FeatureRule, InputRule, Missing, OutputRule, Policy, StateRule
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data import Array, Rows, StoredRows, chunks
 from edge_rai_converters.data.named import counted
@@ -249,19 +249,21 @@ def _feature_axis(shape: tuple[int | None, ...]) -> int | None:
 
 
 def _number_rules(names: Sequence[str], parts: Iterator[Array], axis: int | None) -> Iterator[FeatureRule]:
-    lows: list[Array] = []
-    highs: list[Array] = []
+    """NaN is left in data only where it is a missing value."""
+    found: list[tuple[Array, Array, Array]] = []
     for part in parts:
         others = tuple(place for place in range(part.ndim) if axis is None or place != axis + 1)
-        lows.append(np.atleast_1d(part.min(axis=others)))
-        highs.append(np.atleast_1d(part.max(axis=others)))
-    for name, low, high in zip(names, np.min(lows, axis=0), np.max(highs, axis=0), strict=True):
-        yield _number_rule(name, low, high)
+        ends = (np.fmin.reduce(part, axis=others), np.fmax.reduce(part, axis=others), (part != part).any(axis=others))
+        found.append((np.atleast_1d(ends[0]), np.atleast_1d(ends[1]), np.atleast_1d(ends[2])))
+    lows, highs, gaps = (np.stack(some) for some in zip(*found, strict=True))
+    of_all = zip(names, np.fmin.reduce(lows), np.fmax.reduce(highs), np.any(gaps, axis=0).tolist(), strict=True)
+    for name, low, high, gap in of_all:
+        yield replace(_number_rule(name, low, high), missing=Missing() if gap else None)
 
 
 def _number_rule(name: str, low: np.generic, high: np.generic) -> FeatureRule:
-    if low == high or low.dtype.kind == "b":
-        return FeatureRule(name)  # constant in the data: nothing is known of its span
+    if low != low or low == high or low.dtype.kind == "b":
+        return FeatureRule(name)  # constant in the data, or always missing: nothing is known of its span
     if low.dtype.kind in "iu":
         return _integer_rule(name, int(low), int(high), np.iinfo(low.dtype))
     smallest, largest = float(low), float(high)

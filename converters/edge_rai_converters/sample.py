@@ -15,13 +15,13 @@ from edge_rai_converters.errors import DataError
 from edge_rai_converters.sources import fitted_names
 from edge_rai_converters.words import number_of
 
-_ROWS, _ROWS_READ = 64, 4096
+_ROWS, _ROWS_WITH_GAPS, _ROWS_READ = 64, 16, 4096
 
 
 def sample_of(
     model: object, path: str | Path, labels: str | Path | None, feature_names: Sequence[str] | None = None
 ) -> Mapping[str, Array] | None:
-    """The first rows of the data by name, of those that are finite; None where the model is a file, or of pictures.
+    """Some of the first rows of the data by name, without infinities; None where the model is a file, or of pictures.
 
     A table is one matrix of its numbers, in the model's order where it knows their names and else in their own, unless
     the model picks columns by name or one has text: then each column is an input. Of arrays, those
@@ -34,7 +34,7 @@ def sample_of(
         feature_names: As there.
 
     Raises:
-        DataError: The data cannot be read, or none of their first rows is finite.
+        DataError: The data cannot be read, or each of their first rows holds an infinity.
         OSError: A file cannot be read.
     """
     path = Path(path)
@@ -48,11 +48,11 @@ def sample_of(
         }
         fitted = fitted_names(model)
         named = bool(fitted) and set(fitted) <= held.keys()
-        return _finite(path, {name: held[name] for name in fitted} if named else held)
+        return _usable(path, {name: held[name] for name in fitted} if named else held)
     there = read_table(path).columns
     chosen = in_known_order(path, there, feature_names, fitted_with(fitted_names(model)))
     wanted = [name for name in chosen or there if name in there and (name != labels or chosen is not None)]
-    columns = _finite(path, {name: there[name][:_ROWS_READ] for name in wanted})
+    columns = _usable(path, {name: there[name][:_ROWS_READ] for name in wanted})
     if _picks_columns(model) or any(values.dtype.kind not in "fiub" for values in columns.values()):
         return {
             name: values.astype(np.float32 if values.dtype.kind == "f" else values.dtype)[:, np.newaxis]
@@ -66,21 +66,25 @@ def fitted_with(names: tuple[str, ...]) -> Known | None:
     return Known(names, "the model was fitted with") if names else None
 
 
-def _finite(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
-    """Rows without NaN and infinities: what an export is held to is no place to learn of these."""
+def _usable(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Some rows without NaN and infinities, and behind them some with NaN, which the model may know to be missing."""
     counts = {len(array) for array in arrays.values() if array.ndim}
     if len(counts) != 1:
         return {name: array[:_ROWS] for name, array in arrays.items()}
-    usable = np.ones(counts.pop(), np.bool_)
+    count = counts.pop()
+    finite, gaps = np.ones(count, np.bool_), np.zeros(count, np.bool_)
     for array in arrays.values():
         if array.dtype.kind == "f":
-            usable &= np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-    if not usable.any():
+            values = array.reshape(count, -1)
+            gaps |= np.isnan(values).any(axis=1)
+            finite &= ~np.isinf(values).any(axis=1)
+    if not finite.any():
         raise DataError(
-            f"{path}: none of the first {number_of(len(usable), 'row')} is finite; impute missing values, or give "
-            "rows without them"
+            f"{path}: each of the first {number_of(count, 'row')} holds an infinity; give rows without them"
         )
-    return {name: array[usable][:_ROWS] for name, array in arrays.items()}
+    some = np.flatnonzero(finite & gaps)[:_ROWS_WITH_GAPS]
+    index = np.concatenate([np.flatnonzero(finite & ~gaps)[: _ROWS - len(some)], some])
+    return {name: array[index] for name, array in arrays.items()}
 
 
 def _picks_columns(model: Any) -> bool:

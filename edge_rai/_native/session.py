@@ -104,7 +104,8 @@ class NativeSession:
         out = ffi.new("erai_session **")
         detail = Detail(path)
         detail.check(lib.erai_session_open(os.fsencode(path), config.struct, out, detail.buffer))
-        self.handle, self.closed = out[0], False
+        # Released in one step of C's, and once: a signal's exception may come behind that, and the end again.
+        self.handle, self.closed = ffi.gc(out[0], lib.erai_session_close), False
         guard = lib.erai_session_guard(self.handle)
         self.batched = bool(lib.erai_guard_batched(guard))
         inputs, outputs, self.features = read_rules(guard)
@@ -297,7 +298,7 @@ class NativeSession:
                     self.calls.remove(call)
                     lib.erai_answer_close(call.answer)
             if not self.calls and not self._users and self.handle is not None:
-                lib.erai_session_close(self.handle)
+                ffi.release(self.handle)
                 self.handle = None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_rai.bundle import SUFFIX, Bundle, write_bundle
+from edge_rai.errors import IntegrityError
 from edge_rai.policy import Decision, Policy, Reference, check_guard, compile_policy, parse_policy, policy_to_toml
 
 ALL = "all of them"
@@ -35,7 +36,10 @@ def switched_off(path: Path, bundle: Bundle | None, folder: Path) -> Iterator[tu
     """
     if bundle is None or _POLICY not in bundle.files:
         raise ValueError(f"{path} has no policy.toml, so that no safeguard can be switched off; expected a bundle")
-    check_guard(bundle.files[_POLICY], bundle.files.get(_REFERENCE), bundle.files[_GUARD])
+    try:
+        check_guard(bundle.files[_POLICY], bundle.files.get(_REFERENCE), bundle.files[_GUARD])
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error}, so it has no prices; convert the model with this version") from error
     policy = parse_policy(bundle.files[_POLICY].decode("utf-8", errors="replace"))
     reference = Reference.from_json(bundle.files[_REFERENCE]) if _REFERENCE in bundle.files else None
     for number, (name, rules) in enumerate(variants(policy, reference)):

@@ -77,8 +77,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "bare-python)",
     )
     parser.add_argument("--safeguards", choices=("each",), help="each: switch off each safeguard in turn")
-    parser.add_argument("--data", metavar="FILE", help="rows (.npz or .npy; default: the bundles' golden inputs)")
-    parser.add_argument("--labels", metavar="KEY", help="the array of --data with what answers should be")
+    parser.add_argument("--data", metavar="FILE", help="rows (.csv, .npz or .npy; default: the bundles' golden inputs)")
+    parser.add_argument("--labels", metavar="KEY", help="the array or column of --data with what answers should be")
     parser.add_argument("--runtime", help="onnxruntime or litert, for a bundle with models for both")
 
 
@@ -205,7 +205,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if scenario == "server" and "bare-c" in arguments.against:
         raise ValueError("--against bare-c: server asks one call at a time; use erai-bench --scenario server")
     if arguments.labels and not arguments.data:
-        raise ValueError("--labels names an array of --data; give the file too")
+        raise ValueError("--labels names an array or column of --data; give the file too")
     for option, suffix in (("save", ".json"), ("html", ".html")):
         _check_file(option, getattr(arguments, option), suffix)
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_rai.cli.rows import HELP
+
 if TYPE_CHECKING:
     from edge_rai.counts import FeatureDrift
     from edge_rai.drift import Watch
@@ -44,7 +46,7 @@ def add(commands: Any) -> None:
 
 def _common(parser: Any) -> None:
     parser.add_argument("bundle", help="a bundle whose policy has [drift]")
-    parser.add_argument("--data", required=True, help=".npz with one array per input, or .npy for a single input")
+    parser.add_argument("--data", required=True, help=HELP)
     parser.add_argument(
         "--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)"
     )

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from edge_rai.errors import EdgeRaiError
+from edge_rai.cli.table import SUFFIX, TableRows
+from edge_rai.errors import DataError
 
 if TYPE_CHECKING:
     from edge_rai.session import Session
     from edge_rai.types import TensorSpec
 
+HELP = (
+    ".npz with one array per input, .npy for a single input, or .csv with a line of names, where columns are taken by "
+    "the names that a bundle has for them"
+)
 _FEATURE_NAMES = "feature_names"  # as the converters know it
-
-
-class DamagedRowsError(EdgeRaiError, ValueError):
-    """A file of rows is not sound."""
 
 
 def read_rows(path: Path, session: Session, labels: str | None = None) -> dict[str, Any]:
@@ -26,18 +27,23 @@ def read_rows(path: Path, session: Session, labels: str | None = None) -> dict[s
     Columns come in the model's order, whatever order an array ``feature_names`` says that the file has them in.
 
     Args:
-        path: .npz or .npy.
+        path: .npz, .npy or .csv.
         session: Of the model.
-        labels: The array that holds no input.
+        labels: The array or column that holds no input.
 
     Raises:
-        ValueError: The file is neither, an array is missing, or its columns have other names than the model's; says
-            what the file has.
-        DamagedRowsError: It is one of them by its name alone.
+        ValueError: The file is none of them, an array is missing, or its columns have other names than the model's;
+            says what the file has.
+        DataError: It is one of them by its name alone, or a table without the model's columns.
         OSError: It cannot be read.
     """
     inputs = session.inputs
     names = [spec.name for spec in inputs]
+    if path.suffix.lower() == SUFFIX:
+        _check_there(path)
+        texts = frozenset(spec.name for spec in inputs if spec.dtype == "string")
+        found = TableRows(path, None if len(inputs) == len(texts) == 1 else texts).inputs(session, labels)
+        return {spec.name: _as_numbers(found[spec.name], spec.dtype) for spec in inputs}
     arrays = {name: values for name, values in _load(path, names[0]).items() if name != labels}
     if path.suffix.lower() == ".npy" and len(names) > 1:
         raise ValueError(f"{path}: one array; the model has {len(names)} inputs, give an .npz with: {', '.join(names)}")
@@ -52,12 +58,16 @@ def read_rows(path: Path, session: Session, labels: str | None = None) -> dict[s
 
 
 def read_labels(path: Path, key: str) -> Any:
-    """The array of labels in a file of rows.
+    """The array or column of labels in a file of rows.
 
     Raises:
         ValueError: There is none of that name; says which the file has.
+        DataError: A table has none of that name, or is not sound.
         OSError: It cannot be read.
     """
+    if path.suffix.lower() == SUFFIX:
+        _check_there(path)
+        return TableRows(path).labels(key)
     arrays = _load(path, "")
     if key not in arrays:
         raise ValueError(f"{path}: no array '{key}' for the labels; the file has: {', '.join(filter(None, arrays))}")
@@ -68,21 +78,28 @@ def _load(path: Path, name_of_one: str) -> dict[str, Any]:
     import numpy as np
 
     if path.suffix.lower() not in (".npy", ".npz"):
-        raise ValueError(f"{path}: rows are read from .npz or .npy files; save them with numpy.savez or numpy.save")
+        raise ValueError(
+            f"{path}: rows are read from .csv, .npz or .npy files; save them with numpy.savez or numpy.save, or as a "
+            "table with to_csv(index=False)"
+        )
+    _check_there(path)
     try:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: there is no such file; expected rows as .npz or .npy")
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {name_of_one: loaded}
             arrays = {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise DamagedRowsError(f"{path}: not a sound .npz or .npy file: {error}") from error
+        raise DataError(f"{path}: not a sound .npz or .npy file: {error}") from error
     for name, values in arrays.items():
         if not isinstance(values, np.ndarray):
-            raise DamagedRowsError(f"{path}: '{name}' is not an array")
+            raise DataError(f"{path}: '{name}' is not an array")
     return arrays
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file; expected rows as .csv, .npz or .npy")
 
 
 def _in_order(path: Path, values: Any, came: list[str], columns: list[str]) -> Any:

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_rai.cli.rows import HELP
+
 if TYPE_CHECKING:
     from edge_rai.types import Answer
 
@@ -22,7 +24,7 @@ def add(commands: Any) -> None:
     """Registers the command."""
     parser = commands.add_parser("run", help="Answer the rows of a file, guarded.", description=__doc__)
     parser.add_argument("model", help="a bundle, or an .onnx or .tflite model with the default policy")
-    parser.add_argument("--data", required=True, help=".npz with one array per input, or .npy for a single input")
+    parser.add_argument("--data", required=True, help=HELP)
     parser.add_argument("--spool", help="directory to write what was counted to, as one batch file")
     parser.add_argument(
         "--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)"

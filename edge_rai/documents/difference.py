@@ -15,9 +15,9 @@ from edge_rai.policy import parse_policy, policy_tables
 
 _REPORTS = "evidence/gate*.json"
 _LESS_IS_BETTER = frozenset(
-    {"fnr", "fpr", "flips", "negative_flips", "brier", "log_loss", "hamming_loss", "mae", "rmse"}
+    {"fnr", "fpr", "flips", "negative_flips", "brier", "log_loss", "hamming_loss", "mae", "rmse", "error"}
 )
-_MORE_IS_BETTER = frozenset({"accuracy", "tpr", "tnr", "precision"})
+_MORE_IS_BETTER = frozenset({"accuracy", "tpr", "tnr", "precision", "stability", "monotone", "invariant", "batch"})
 _ROUNDING = 1e-12
 
 Judged = Literal["same", "inside", "outside", "no plan"]
@@ -220,7 +220,7 @@ def _reports(bundle: Bundle) -> dict[str, Mapping[str, Any]]:
 
 
 def _worse(metric: str, old: float, new: float) -> float:
-    name = metric.partition("[")[0]
+    name = metric.partition("[")[0].partition(" under ")[0]
     if name in _MORE_IS_BETTER:
         return old - new
     return new - old if name in _LESS_IS_BETTER else abs(new - old)

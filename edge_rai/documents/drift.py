@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from edge_rai.bench.page.drawing import block, strip, upright
-from edge_rai.bench.page.figure import row, section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.style import STYLE
+from edge_rai.page.drawing import block, strip, upright
+from edge_rai.page.figure import row, section
+from edge_rai.page.frame import framed
+from edge_rai.page.markup import Markup, element, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from edge_rai.drift import Watch
     from edge_rai.session import Session
 
-# Nothing is loaded and no script runs, whatever the features are called.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _HEIGHT = 56.0
 _MOST_FEATURES = 200  # drawn; the table has all of them
 _SAID = {
@@ -61,16 +59,7 @@ def drift_page(title: str, session: Session) -> bytes:
     Returns:
         HTML in UTF-8.
     """
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        element("style", Markup(STYLE)),
-    )
-    body = element("body", element("main", *_parts(title, session)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n".encode()
+    return framed(title, _parts(title, session))
 
 
 def _parts(title: str, session: Session) -> Iterator[Markup]:

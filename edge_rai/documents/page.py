@@ -6,16 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from edge_rai.bench.page.markup import Markup, element, joined
-from edge_rai.bench.page.style import STYLE
+from edge_rai.page.frame import framed
+from edge_rai.page.markup import Markup, element, joined
 
-# Nothing is loaded and no script runs, whatever the card says.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _FRONT = "---"
 _HEADING = re.compile(r"(#{1,4}) (.+)")
 _CELL = re.compile(r"(?<!\\)\|")
 _CODE = re.compile(r"`([^`]*)`")
-_STYLE = STYLE + "h4{margin:1rem 0 .2rem}table{width:auto}td,th{text-align:left}"
+_STYLE = "h4{margin:1rem 0 .2rem}table{width:auto}td,th{text-align:left}"
 
 
 def card_page(text: str, title: str) -> bytes:
@@ -29,16 +27,7 @@ def card_page(text: str, title: str) -> bytes:
     Returns:
         HTML in UTF-8; the same of the same text.
     """
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        element("style", Markup(_STYLE)),
-    )
-    body = element("body", element("main", *_blocks(without_front_matter(text).splitlines())))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n".encode()
+    return framed(title, _blocks(without_front_matter(text).splitlines()), style=_STYLE)
 
 
 def without_front_matter(text: str) -> str:

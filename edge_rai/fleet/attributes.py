@@ -29,16 +29,6 @@ def attributes(pairs: Sequence[KeyValue]) -> dict[str, AnyValue]:
     return {pair.key: pair.value for pair in pairs}
 
 
-def only_text(pairs: Sequence[KeyValue], key: str) -> str:
-    """The text of an attribute that is mostly the only one."""
-    if len(pairs) == 1:
-        pair = pairs[0]
-        given = pair.value.string_value
-        if given and pair.key == key:
-            return checked_text(key, given)
-    return text(attributes(pairs), key)
-
-
 def text(found: Mapping[str, AnyValue], key: str) -> str:
     """A string attribute of 1 to 1024 bytes that can be printed."""
     value = found.get(key)
@@ -100,14 +90,13 @@ def bounded(value: int, most: int) -> int:
 
 
 def counts_of(name: str, given: Iterable[int]) -> tuple[int, ...]:
-    """Unsigned counts of a histogram."""
+    """Counts of a metric."""
     counts = tuple(given)
-    if counts and max(counts) > LARGEST_COUNT:
-        raise RefusedError(f"{name} has a count of {max(counts)}, above {LARGEST_COUNT}")
+    if counts and (min(counts) < 0 or max(counts) > LARGEST_COUNT):
+        raise RefusedError(f"{name} has a count that is not within 0 to {LARGEST_COUNT}")
     return counts
 
 
-@lru_cache(maxsize=4096)
 def checked_bounds(name: str, bounds: tuple[float, ...]) -> tuple[float, ...]:
     """Bounds of a histogram that are finite and rising, fewer than the most bins."""
     if len(bounds) >= MOST_BINS:

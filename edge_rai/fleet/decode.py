@@ -15,17 +15,23 @@ from typing import Final, NamedTuple
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    AGGREGATION_TEMPORALITY_DELTA,
     ExponentialHistogramDataPoint,
-    HistogramDataPoint,
     Metric,
-    NumberDataPoint,
     ScopeMetrics,
 )
 
 from edge_rai.events import Windows
 from edge_rai.fleet import attributes
 from edge_rai.fleet.attributes import RefusedError, bounded
+from edge_rai.fleet.outline import (
+    Histogram,
+    Reference,
+    no_reference,
+    read_references,
+    require_delta,
+    take_histograms,
+    take_numbers,
+)
 from edge_rai.telemetry import otlp
 
 SITE: Final = "edge.site"
@@ -33,6 +39,7 @@ FIRMWARE: Final = "edge.firmware"
 MODEL_VERSION: Final = "artifact.version"
 DRIFT_EVIDENCE: Final = "edge.drift.evidence"
 DRIFT_ROWS: Final = "edge.drift.rows"
+DRIFT_ALARM: Final = "edge.drift.alarm"
 
 _SHOWN_CHARACTERS: Final = 256
 _MOST_LATENCY_SLOTS: Final = 1024
@@ -51,12 +58,7 @@ _TALLIES: Final = {
     },
 }
 _TOTALS: Final = {otlp.CALLS: "calls", otlp.ERRORS: "errors"}
-_FEATURE_NUMBERS: Final = {
-    otlp.FEATURE_NOT_FINITE: "not_finite",
-    otlp.FEATURE_Z_SUM: "z_sum",
-    otlp.FEATURE_Z_SUM_SQUARES: "z_sum_squares",
-}
-_FEATURE_HISTOGRAMS: Final = {otlp.FEATURE_VALUE: "counts", otlp.FEATURE_REFERENCE: "reference"}
+_FEATURE_NUMBERS: Final = (otlp.FEATURE_NOT_FINITE, otlp.FEATURE_Z_SUM, otlp.FEATURE_Z_SUM_SQUARES)
 
 
 class Refusal(NamedTuple):
@@ -66,17 +68,24 @@ class Refusal(NamedTuple):
     message: str
 
 
-@dataclass(slots=True)
-class FeatureBatch:
-    """One feature of a batch; `bounds`, `reference` and `counts` are empty when it has no reference."""
+class FeatureBatch(NamedTuple):
+    """One feature of a batch.
+
+    Attributes:
+        name: Of it.
+        reference: What `counts` are measured against; without one it has no counts, and neither has this.
+        counts: Finite values by bin.
+        not_finite: NaN and infinities.
+        z_sum: Of standardized values, in units of 1/256.
+        z_sum_squares: Likewise, in units of 1/65536.
+    """
 
     name: str
-    bounds: tuple[float, ...] = ()
-    reference: tuple[int, ...] = ()
-    counts: tuple[int, ...] = ()
-    not_finite: int = 0
-    z_sum: int = 0
-    z_sum_squares: int = 0
+    reference: Reference
+    counts: tuple[int, ...]
+    not_finite: int
+    z_sum: int
+    z_sum_squares: int
 
 
 @dataclass(slots=True)
@@ -102,8 +111,10 @@ class Batch:
         latency: Calls by duration, slots as in types.Snapshot, cut after the last used one.
         latency_sum_ns: Sum of all durations.
         drift_evidence: Of the device's detectors, whose mean is at most drift_rows while nothing drifts.
-        drift_rows: Since they began; None: nothing is watched.
-        features: By name.
+        drift_rows: That they looked at since they began; None: nothing is watched.
+        drift_alarm: Whether an alarm stands: evidence and rows stand still then.
+        drift_features: Evidence of the features that it names.
+        features: In the order of their names.
     """
 
     instance: str
@@ -125,11 +136,16 @@ class Batch:
     latency_sum_ns: int = 0
     drift_evidence: float | None = None
     drift_rows: int | None = None
-    features: dict[str, FeatureBatch] = field(default_factory=dict)
+    drift_alarm: bool = False
+    drift_features: dict[str, float] = field(default_factory=dict)
+    features: list[FeatureBatch] = field(default_factory=list)
 
 
 def decode(request: ExportMetricsServiceRequest) -> tuple[list[tuple[Batch, int]], list[Refusal]]:
     """Reads a request.
+
+    Args:
+        request: It is used up: counts are taken out of it.
 
     Returns:
         Each batch with its number of data points, and what was refused.
@@ -173,14 +189,14 @@ def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: in
             "a relay on the way split or dropped some; let it pass each batch on as a whole"
         )
     seen: set[str] = set()
+    columns = _Columns(batch.guard_digest)
     for metric in scope_metrics.metrics:
         if metric.name in seen:
             raise RefusedError(f"metric {metric.name[:_SHOWN_CHARACTERS]!r} twice in one batch")
         seen.add(metric.name)
-        _read_metric(batch, metric)
-    for feature in batch.features.values():
-        if len(feature.counts) != len(feature.reference):
-            raise RefusedError(f"feature {feature.name!r} has a histogram without a reference or the reverse")
+        if not columns.read(metric):
+            _read_metric(batch, metric)
+    batch.features = columns.features()
     return batch
 
 
@@ -206,57 +222,56 @@ def _read_metric(batch: Batch, metric: Metric) -> None:
     """Adds what a metric says to the batch; one that only a newer device knows is counted in its points and left."""
     name = metric.name
     if name in _TOTALS:
-        points = _numbers(metric)
-        if len(points) != 1:
-            raise RefusedError(f"{name} must have one data point, has {len(points)}")
-        setattr(batch, _TOTALS[name], _count(points[0]))
         # All metrics of a batch share its window, and this one is always there.
-        batch.start_unix_ns = bounded(points[0].start_time_unix_nano, otlp.LARGEST_INTEGER)
-        batch.end_unix_ns = bounded(points[0].time_unix_nano, otlp.LARGEST_INTEGER)
+        for point in metric.sum.data_points:
+            batch.start_unix_ns = bounded(point.start_time_unix_nano, otlp.LARGEST_INTEGER)
+            batch.end_unix_ns = bounded(point.time_unix_nano, otlp.LARGEST_INTEGER)
+        _, values = take_numbers(metric)
+        if len(values) != 1:
+            raise RefusedError(f"{name} must have one data point, has {len(values)}")
+        (count,) = attributes.counts_of(name, values)
+        setattr(batch, _TOTALS[name], count)
     elif name in _TALLIES:
         _read_tallies(batch, metric)
     elif name == otlp.PREDICT_DURATION:
         _read_latency(batch, metric)
-    elif name in _FEATURE_NUMBERS:
-        for point in _numbers(metric):
-            value = _count(point) if name == otlp.FEATURE_NOT_FINITE else _integer(point)
-            _set_once(batch, point.attributes, _FEATURE_NUMBERS[name], value)
-    elif name in _FEATURE_HISTOGRAMS:
-        _read_histograms(batch, metric, _FEATURE_HISTOGRAMS[name])
-    elif name in (DRIFT_EVIDENCE, DRIFT_ROWS):
+    elif name in (DRIFT_EVIDENCE, DRIFT_ROWS, DRIFT_ALARM):
         _read_drift(batch, metric)
 
 
 def _read_tallies(batch: Batch, metric: Metric) -> None:
     """The sum over the labels is bounded as each count is: it is stored and added up, too."""
     kind, key = _TALLIES[metric.name]
-    points, total = _numbers(metric), 0
-    if len(points) > _MOST_LABELS:
-        raise RefusedError(f"{metric.name} has {len(points)} data points; the most is {_MOST_LABELS}")
-    for point in points:
-        label = (kind, attributes.only_text(point.attributes, key))
-        if label in batch.tallies:
-            raise RefusedError(f"{metric.name} of {label[1]!r} twice in one batch")
-        batch.tallies[label] = _count(point)
-        total = bounded(total + batch.tallies[label], attributes.LARGEST_COUNT)
+    labels, values = take_numbers(metric, key)
+    if len(values) > _MOST_LABELS:
+        raise RefusedError(f"{metric.name} has {len(values)} data points; the most is {_MOST_LABELS}")
+    bounded(sum(attributes.counts_of(metric.name, values)), attributes.LARGEST_COUNT)
+    for label, value in zip(labels, values, strict=True):
+        batch.tallies[kind, label] = value
 
 
 def _read_drift(batch: Batch, metric: Metric) -> None:
     if metric.WhichOneof("data") != "gauge":
         raise RefusedError(f"{metric.name} is not a gauge")
     for point in metric.gauge.data_points:
-        if point.attributes:
-            continue  # a single feature's
-        if metric.name == DRIFT_ROWS:
-            batch.drift_rows = _count(point)
+        if metric.name == DRIFT_EVIDENCE:
+            evidence = point.as_double
+            if not 0 <= evidence < math.inf:
+                raise RefusedError(f"{metric.name} is {evidence}")
+            if point.attributes:
+                batch.drift_features[attributes.text(attributes.attributes(point.attributes), otlp.FEATURE)] = evidence
+            else:
+                batch.drift_evidence = evidence
             continue
-        if not 0 <= point.as_double < math.inf:
-            raise RefusedError(f"{metric.name} is {point.as_double}")
-        batch.drift_evidence = point.as_double
+        (count,) = attributes.counts_of(metric.name, [point.as_int])
+        if metric.name == DRIFT_ROWS:
+            batch.drift_rows = count
+        else:
+            batch.drift_alarm = count > 0
 
 
 def _read_latency(batch: Batch, metric: Metric) -> None:
-    _require(metric, "exponential_histogram")
+    require_delta(metric, "exponential_histogram")
     points: Sequence[ExponentialHistogramDataPoint] = metric.exponential_histogram.data_points
     if len(points) != 1:
         raise RefusedError(f"{metric.name} must have one data point, has {len(points)}")
@@ -273,54 +288,42 @@ def _read_latency(batch: Batch, metric: Metric) -> None:
     batch.latency_sum_ns = int(point.sum)
 
 
-def _read_histograms(batch: Batch, metric: Metric, attribute: str) -> None:
-    _require(metric, "histogram")
-    points: Sequence[HistogramDataPoint] = metric.histogram.data_points
-    for point in points:
-        bounds = attributes.checked_bounds(metric.name, tuple(point.explicit_bounds))
-        counts = attributes.counts_of(metric.name, point.bucket_counts)
-        if len(counts) != len(bounds) + 1:
-            raise RefusedError(f"{metric.name} has {len(bounds)} bounds and {len(counts)} counts")
-        feature = _set_once(batch, point.attributes, attribute, counts)
-        other = feature.reference if attribute == "counts" else feature.counts
-        if other and feature.bounds != bounds:
-            raise RefusedError(f"feature {feature.name!r} has other bounds than its reference")
-        feature.bounds = bounds
+class _Columns:
+    """What a batch says of its features, by name: each metric has one number of them all."""
 
+    def __init__(self, guard_digest: str) -> None:
+        self._guard_digest = guard_digest
+        self._references: dict[str, Reference] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._numbers: dict[str, dict[str, int]] = {name: {} for name in _FEATURE_NUMBERS}
 
-def _set_once(batch: Batch, pairs: Sequence[KeyValue], attribute: str, value: object) -> FeatureBatch:
-    name = attributes.only_text(pairs, otlp.FEATURE)
-    feature = batch.features.get(name)
-    if feature is None:
-        feature = batch.features[name] = FeatureBatch(name)
-    if getattr(feature, attribute):
-        raise RefusedError(f"{attribute} of feature {name!r} twice in one batch")
-    setattr(feature, attribute, value)
-    return feature
+    def read(self, metric: Metric) -> bool:
+        """Takes what a metric says; False: it is of no feature."""
+        name = metric.name
+        if name == otlp.FEATURE_VALUE:
+            self._histograms = {one.feature: one for one in take_histograms(metric)}
+        elif name == otlp.FEATURE_REFERENCE:
+            self._references = {one.feature: one for one in read_references(metric, self._guard_digest)}
+        elif name in self._numbers:
+            self._numbers[name] = dict(zip(*take_numbers(metric, otlp.FEATURE), strict=True))
+        else:
+            return False
+        return True
 
-
-def _numbers(metric: Metric) -> Sequence[NumberDataPoint]:
-    _require(metric, "sum")
-    points: Sequence[NumberDataPoint] = metric.sum.data_points
-    return points
-
-
-def _require(metric: Metric, kind: str) -> None:
-    if metric.WhichOneof("data") != kind:
-        raise RefusedError(f"{metric.name} is not a {kind}")
-    if getattr(metric, kind).aggregation_temporality != AGGREGATION_TEMPORALITY_DELTA:
-        raise RefusedError(f"{metric.name} is not a delta: a relay on the way converts; switch that off")
-
-
-def _integer(point: NumberDataPoint) -> int:
-    value = int(point.as_int)
-    if not value and point.WhichOneof("value") != "as_int":
-        raise RefusedError("a count is not an integer")
-    return value
-
-
-def _count(point: NumberDataPoint) -> int:
-    value = _integer(point)
-    if value < 0:
-        raise RefusedError("a count is negative")
-    return bounded(value, attributes.LARGEST_COUNT)
+    def features(self) -> list[FeatureBatch]:
+        """The same feature by feature, in the order of their names."""
+        references, histograms = self._references, self._histograms
+        if references.keys() != histograms.keys():
+            raise RefusedError("a feature has a histogram without a reference or the reverse")
+        not_finite, z_sum, z_sum_squares = self._numbers.values()
+        attributes.counts_of(otlp.FEATURE_NOT_FINITE, not_finite.values())
+        found = []
+        for name in sorted({*references, *not_finite, *z_sum, *z_sum_squares}):
+            reference, histogram = references.get(name), histograms.get(name)
+            if reference and histogram and reference.bounds != histogram.bounds:
+                raise RefusedError(f"feature {name!r} has other bounds than its reference")
+            reference = reference or no_reference(self._guard_digest, name)
+            counts = histogram.counts if histogram else ()
+            numbers = (not_finite.get(name, 0), z_sum.get(name, 0), z_sum_squares.get(name, 0))
+            found.append(FeatureBatch(name, reference, counts, *numbers))
+        return found

@@ -1,31 +1,72 @@
-"""A batch as the JSON that the ledger keeps until it is rolled, and by whose digest two batches are the same."""
+"""A batch as the ledger takes it: its name, a digest by which two are the same, and JSON until it is rolled."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Final
+from typing import Final, NamedTuple
 
-from edge_rai.fleet.decode import Batch, FeatureBatch
+from edge_rai.events import Windows
+from edge_rai.fleet.decode import Batch
+from edge_rai.fleet.outline import Reference
 
-_MOST_KNOWN: Final = 1 << 16
+_MOST_KNOWN: Final = 1 << 10
 
 
-def counted(batch: Batch) -> str:
-    """What was counted, as JSON: equal for equal batches, whatever the order in which a relay put their parts."""
+class Facts(NamedTuple):
+    """What the ledger takes.
+
+    Attributes:
+        instance: With epoch and sequence the identity of the batch.
+        epoch: Likewise.
+        sequence: Likewise.
+        points: Data points that it came with.
+        windows: That it accounts for.
+        calls: Calls of predict.
+        rows: Of all verdicts.
+        content: SHA-256 of what was counted: the same for the same batch, whatever is said of its device, and in
+            whatever order a relay put its parts.
+        text: All of it, a JSON object.
+        references: What its features are measured against, a JSON object a line, and SHA-256 of that.
+    """
+
+    instance: str
+    epoch: int
+    sequence: int
+    points: int
+    windows: tuple[Windows, ...]
+    calls: int
+    rows: int
+    content: bytes
+    text: str
+    references: tuple[bytes, str]
+
+
+def facts_of(batch: Batch, points: int) -> Facts:
+    """A batch, and how many data points it came with."""
+    counted = _counted(batch)
+    labels = json.dumps({"site": batch.site, "firmware": batch.firmware, "model_version": batch.model_version})
+    return Facts(
+        batch.instance,
+        batch.epoch,
+        batch.sequence,
+        points,
+        batch.windows,
+        batch.calls,
+        sum(count for (kind, _), count in batch.tallies.items() if kind == "verdict"),
+        hashlib.sha256(counted.encode()).digest(),
+        f"{labels[:-1]}, {counted[1:]}",
+        _references(batch.guard_digest, tuple(one.reference for one in batch.features)),
+    )
+
+
+def _counted(batch: Batch) -> str:
     counts = sorted([kind, name, count] for (kind, name), count in batch.tallies.items())
     counts += [["latency", str(slot), count] for slot, count in enumerate(batch.latency) if count]
-    features = sorted(
-        [
-            one.name,
-            reference_digest(batch.guard_digest, one),
-            one.not_finite,
-            one.z_sum,
-            one.z_sum_squares,
-            *one.counts,
-        ]
-        for one in batch.features.values()
-    )
+    features = [
+        (one.name, one.reference.digest, one.not_finite, one.z_sum, one.z_sum_squares, *one.counts)
+        for one in batch.features
+    ]
     return json.dumps(
         {
             "instance": batch.instance,
@@ -48,15 +89,15 @@ def counted(batch: Batch) -> str:
     )
 
 
-_digests: dict[tuple[object, ...], str] = {}
+_known: dict[tuple[str, ...], tuple[bytes, str]] = {}
 
 
-def reference_digest(guard_digest: str, feature: FeatureBatch) -> str:
-    """Names a reference by its content: a device that sends another one under the same guard program spoils its own."""
-    key = (guard_digest, feature.name, feature.bounds, feature.reference)
-    found = _digests.get(key)
+def _references(guard_digest: str, references: tuple[Reference, ...]) -> tuple[bytes, str]:
+    key = tuple(one.digest for one in references)  # which have the guard program's in them
+    found = _known.get(key)
     if found is None:
-        if len(_digests) >= _MOST_KNOWN:
-            _digests.clear()
-        found = _digests[key] = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        lines = "\n".join(json.dumps({**one._asdict(), "guard_digest": guard_digest}) for one in references)
+        found = _known[key] = (hashlib.sha256(lines.encode()).digest(), lines)
     return found

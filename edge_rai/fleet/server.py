@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEADERS_TIMEOUT_S: Final = 10.0
@@ -113,7 +113,7 @@ def listen(address: str) -> socket.socket:
     return socket.create_server((host, int(port)), family=family, backlog=2048)
 
 
-def serve(app: Starlette, listener: socket.socket, *, tls: Tls | None, ready: Callable[[], None]) -> None:
+def serve(app: ASGIApp, listener: socket.socket, *, tls: Tls | None, ready: Callable[[], None]) -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests at hand and returns. Main thread only.
 
     Args:

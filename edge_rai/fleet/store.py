@@ -7,7 +7,6 @@ has put them into Parquet files, which `part` lists. A file that is not listed t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -20,9 +19,8 @@ from typing import Final, NamedTuple
 
 from edge_rai.errors import StoreError
 from edge_rai.events import Windows
-from edge_rai.fleet.decode import Batch, FeatureBatch
 from edge_rai.fleet.decode_events import DeviceEvent
-from edge_rai.fleet.facts import counted, reference_digest
+from edge_rai.fleet.facts import Facts
 
 FILE_NAME: Final = "fleet.sqlite3"
 SCHEMA_VERSION: Final = 2
@@ -122,7 +120,7 @@ class Store:
         self.directory = directory
         path = directory / FILE_NAME
         self._lock = threading.Lock()
-        self._references: set[str] = set()
+        self._references: set[bytes] = set()  # of whole batches
         try:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -176,7 +174,7 @@ class Store:
                     self._connection.rollback()
                     self._references.clear()  # some may be of the transaction that never was
 
-    def add(self, batches: Sequence[Batch], received_unix_ns: int, events: Sequence[DeviceEvent] = ()) -> list[Outcome]:
+    def add(self, batches: Sequence[Facts], received_unix_ns: int, events: Sequence[DeviceEvent] = ()) -> list[Outcome]:
         """Stores batches and events in one transaction: all are durable when it returns, none when it raises.
 
         Args:
@@ -196,48 +194,34 @@ class Store:
                 _add_event(connection, event, received_unix_ns)
         return outcomes
 
-    def _add_batch(self, connection: sqlite3.Connection, batch: Batch, received_unix_ns: int) -> Outcome:
-        facts = counted(batch)
-        content = hashlib.sha256(facts.encode()).digest()
+    def _add_batch(self, connection: sqlite3.Connection, batch: Facts, received_unix_ns: int) -> Outcome:
         execute = connection.execute
         identity = (batch.instance, batch.epoch, batch.sequence)
         known = execute("SELECT content FROM batch WHERE (instance, epoch, sequence) = (?, ?, ?)", identity).fetchone()
         if known:
-            return Outcome.DUPLICATE if known[0] == content else Outcome.CONFLICT
+            return Outcome.DUPLICATE if known[0] == batch.content else Outcome.CONFLICT
         if any(_is_stored(connection, batch.instance, one) for one in batch.windows):
             return Outcome.CONFLICT
         for one in batch.windows:
             _add_span(connection, batch.instance, one)
         windows = sum(one.length for one in batch.windows)
-        rows = sum(count for (kind, _), count in batch.tallies.items() if kind == "verdict")
         execute(
             "INSERT INTO batch VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*identity, content, received_unix_ns, windows, batch.calls, rows),
+            (*identity, batch.content, received_unix_ns, windows, batch.calls, batch.rows),
         )
-        labels = json.dumps({"site": batch.site, "firmware": batch.firmware, "model_version": batch.model_version})
-        _add_pending(connection, "batch", received_unix_ns, f"{labels[:-1]}, {facts[1:]}")
-        for feature in batch.features.values():
-            self._add_reference(connection, batch.guard_digest, feature, received_unix_ns)
+        _add_pending(connection, "batch", received_unix_ns, batch.text)
+        digest, lines = batch.references
+        if digest not in self._references:
+            self._add_references(connection, lines, received_unix_ns)
+            self._references.add(digest)
         return Outcome.STORED
 
-    def _add_reference(
-        self, connection: sqlite3.Connection, guard_digest: str, feature: FeatureBatch, received_unix_ns: int
-    ) -> None:
-        digest = reference_digest(guard_digest, feature)
-        if digest in self._references:
-            return
+    def _add_references(self, connection: sqlite3.Connection, lines: str, received_unix_ns: int) -> None:
         if len(self._references) >= _MOST_KNOWN_REFERENCES:
             self._references.clear()
-        self._references.add(digest)
-        if connection.execute("INSERT OR IGNORE INTO reference VALUES (?)", (digest,)).rowcount:
-            facts = {
-                "digest": digest,
-                "guard_digest": guard_digest,
-                "feature": feature.name,
-                "bounds": feature.bounds,
-                "counts": feature.reference,
-            }
-            _add_pending(connection, "reference", received_unix_ns, json.dumps(facts))
+        for line in lines.splitlines():
+            if connection.execute("INSERT OR IGNORE INTO reference VALUES (?)", (json.loads(line)["digest"],)).rowcount:
+                _add_pending(connection, "reference", received_unix_ns, line)
 
     def close(self) -> None:
         """Closes the file."""

@@ -109,7 +109,7 @@ typedef enum erai_status {
     ERAI_E_STOPPED = 4,  /* the session is stopped until somebody resumes it */
 
     ERAI_E_MEMORY = 10, /* out of memory */
-    ERAI_E_SIZE = 11,   /* the caller's buffer is too small, or a file exceeds the format's limits */
+    ERAI_E_SIZE = 11,   /* the caller's buffer is too small, or a file or a count exceeds the format's limits */
 
     ERAI_E_BUNDLE_READ = 20,       /* the file or directory cannot be read */
     ERAI_E_BUNDLE_FORMAT = 21,     /* not a bundle, or its container or manifest is malformed */
@@ -124,7 +124,7 @@ typedef enum erai_status {
     ERAI_E_GUARD_MISMATCH = 33, /* a guard program does not describe this model */
 
     ERAI_E_SPOOL = 40,        /* the spool directory cannot be read or written */
-    ERAI_E_BATCH_FORMAT = 41, /* a batch file, or a state, is malformed or corrupt */
+    ERAI_E_BATCH_FORMAT = 41, /* a batch file, a state or a sketch is malformed or corrupt */
     ERAI_E_BATCH_NEWER = 42,  /* one is newer than this build understands */
 
     ERAI_E_RUNTIME_MISSING = 50, /* no ONNX Runtime library was found, or no runtime for the model's format */
@@ -1036,6 +1036,59 @@ ERAI_API erai_status erai_spool_set_aside(erai_spool *spool, const char *name, e
  * rename, fsync of the directory. Durable when it returns ERAI_OK. */
 ERAI_API erai_status erai_spool_put(erai_spool *spool, const char *name, const uint8_t *bytes, size_t size,
                                     char *detail);
+
+/* ---- Quantiles ---------------------------------------------------------------------------------------------------
+ * A stream's quantiles in a few kilobytes, as KLL sketches of Apache DataSketches (kll_floats_sketch), whose readers in
+ * Java, C++, Python, Spark or Druid take these bytes and give theirs (docs/formats/quantiles.md). Two of them are
+ * merged without the values. Memory is taken when one is opened, for as many values as may come, and when it is asked,
+ * merged or written. The same values in the same order with the same seed give the same bytes. */
+
+typedef struct erai_quantiles erai_quantiles; /* one thread at a time */
+
+#define ERAI_QUANTILES_LEAST_K 8u
+#define ERAI_QUANTILES_MOST_K 65535u
+#define ERAI_QUANTILES_MOST 1125899906842623u /* values */
+
+typedef struct erai_quantiles_info {
+    size_t struct_size;
+    uint64_t n;        /* values, merged ones too; NaN is none */
+    uint64_t nan;      /* how many of these came: counted here, and not in the bytes */
+    double rank_error; /* that a rank is off by at most in 99 of 100 cases, as the DataSketches project measured it */
+    float least;       /* exact; of no values NaN */
+    float greatest;
+    uint32_t k;
+    uint32_t min_k; /* the least one of those merged, which is what the error is of */
+    uint32_t kept;  /* values that it holds */
+    uint32_t reserved;
+} erai_quantiles_info;
+
+/* k is the accuracy: of 200, ranks err by 0.013 and the bytes are about 2,500 of a million values. Sketches that are to
+ * be merged have seeds of their own, as of device, feature and window: errors of one seed do not even out. */
+ERAI_API erai_status erai_quantiles_open(uint32_t k, uint64_t seed, erai_quantiles **sketch, char *detail);
+/* From bytes, which may come from anybody and are not kept. ERAI_E_BATCH_FORMAT: they are no such sketch; the detail
+ * names what is wrong, and what it is. */
+ERAI_API erai_status erai_quantiles_open_bytes(const uint8_t *bytes, size_t size, uint64_t seed,
+                                               erai_quantiles **sketch, char *detail);
+ERAI_API void erai_quantiles_close(erai_quantiles *sketch);
+
+/* ERAI_E_SIZE, and nothing added: more values together than ERAI_QUANTILES_MOST. */
+ERAI_API erai_status erai_quantiles_add(erai_quantiles *sketch, const float *values, size_t count, char *detail);
+/* Adds what `other`, not the same, has seen; of whatever k. ERAI_E_SIZE as above. */
+ERAI_API erai_status erai_quantiles_merge(erai_quantiles *sketch, const erai_quantiles *other, char *detail);
+/* The bytes, as for erai_snapshot_write. What is written down may hold fewer values than the sketch, which stays as it
+ * is. */
+ERAI_API erai_status erai_quantiles_write(const erai_quantiles *sketch, uint8_t *buffer, size_t capacity, size_t *size,
+                                          char *detail);
+
+ERAI_API void erai_quantiles_read(const erai_quantiles *sketch, erai_quantiles_info *info);
+/* The least value of so many ranks, each 0 to 1, that has at least this share of all values at or below it; the least
+ * of all of 0, and the greatest of 1. ERAI_E_ARGUMENT without values. */
+ERAI_API erai_status erai_quantiles_at(const erai_quantiles *sketch, const double *ranks, size_t count, float *values,
+                                       char *detail);
+/* The share of all values that are at or below each of these: of ascending ones, the cumulative distribution.
+ * ERAI_E_ARGUMENT without values, and of NaN. */
+ERAI_API erai_status erai_quantiles_rank(const erai_quantiles *sketch, const float *values, size_t count, double *ranks,
+                                         char *detail);
 
 /* Population stability index of `window` against `reference`: sum over bins of (p - q) ln(p / q), each share taken
  * as (count + 1/2) / (total + bins / 2) so that an empty bin is finite. 0 when either is empty. Any thread.

@@ -14,7 +14,7 @@ const char *erai_strerror(erai_status status) {
     case ERAI_E_NO_MODEL: return "the session was opened without a model";
     case ERAI_E_STOPPED: return "the session is stopped until it is resumed";
     case ERAI_E_MEMORY: return "out of memory";
-    case ERAI_E_SIZE: return "a buffer is too small or a file exceeds the limits of its format";
+    case ERAI_E_SIZE: return "a buffer is too small, or a file or a count exceeds the limits of its format";
     case ERAI_E_BUNDLE_READ: return "the bundle or model cannot be read";
     case ERAI_E_BUNDLE_FORMAT: return "not a bundle, or malformed";
     case ERAI_E_BUNDLE_INTEGRITY: return "a file of the bundle is missing, extra or changed";

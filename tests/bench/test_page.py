@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,39 @@ def test_throttling_is_marked_where_it_began(full: Result) -> None:
     (slow,) = (shape for shape in root.iter("rect") if shape.get("class") == "slow")
     assert float(slow.get("x").rstrip("%")) == pytest.approx(50, abs=8)
     assert any("throttling: 1.3" in note for note in texts(root, "span"))
+
+
+def section_of(root: ET.Element, title: str) -> ET.Element:
+    (found,) = (section for section in root.iter("section") if section.findtext("h2") == title)
+    return found
+
+
+def test_the_line_over_accuracy_joins_the_models_that_no_other_one_beats_in_both(full: Result) -> None:
+    best, smallest = full.subjects
+    beaten = deepcopy(replace(best, name="beaten.erai"))
+    beaten.facts["accuracy"] |= {"value": 0.90, "low_95": 0.88, "high_95": 0.92}
+    beaten.facts["file"]["model_bytes"] = 30_000
+    section = section_of(parsed(replace(full, subjects=[best, beaten, smallest])), "Accuracy")
+    lines = [path.get("d") for path in section.iter("path") if path.get("class") == "front"]
+    of_size = [float(dot.get("cx").rstrip("%")) for dot in section.iter("circle")][-3:]
+    joined = [float(place.split()[0]) for place in lines[1][1:].split("L")]
+    assert len(lines) == 2
+    assert joined == pytest.approx([of_size[2], of_size[0]], abs=0.1)
+
+
+def test_the_machine_is_told_before_during_and_after(full: Result) -> None:
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in section_of(parsed(full), "The machine").iter("tr")}
+    assert rows["clock of the fastest core"] == ["2,000 MHz", "1,994 MHz to 1,998 MHz", "1,900 MHz"]
+    assert rows["temperature of the hottest zone"] == ["45 °C", "52 °C to 56 °C", "58 °C"]
+    assert rows["processor time of others"] == ["3.0%"] * 3
+    assert rows["governor"] == ["performance"] * 3
+
+
+def test_each_safeguard_has_its_price(full: Result) -> None:
+    section = section_of(parsed(full), "What each safeguard costs")
+    names = [span.text for span in section.iter("span") if span.get("class") == "name"]
+    assert sorted(names) == ["all of them", "distance", "ranges"]
+    assert len([line for line in section.iter("rect") if "bar" in line.get("class", "")]) >= len(names)
 
 
 def test_the_first_sentence_names_the_fastest_and_says_that_it_is_sure() -> None:

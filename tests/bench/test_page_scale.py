@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_rai.bench.page.scale import Scale, count, digits, duration, durations, fitting, short_duration
+from edge_rai.page.scale import Scale, count, digits, duration, durations, fitting, short_duration
 
 POSITIVE = st.floats(1e-3, 1e15)
 

@@ -35,7 +35,7 @@ def test_what_is_not_there_is_named_with_what_was_expected(
     linear_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.main(["run", str(linear_bundle), "--data", str(tmp_path / "absent.npy")])
-    assert f"{tmp_path / 'absent.npy'}: there is no such file; expected rows as .npz" in capsys.readouterr().err
+    assert f"{tmp_path / 'absent.npy'}: there is no such file; expected rows as .csv" in capsys.readouterr().err
     (tmp_path / "rows.npy").mkdir()
     cli.main(["run", str(linear_bundle), "--data", str(tmp_path / "rows.npy")])
     assert capsys.readouterr().err == f"edge-rai: {tmp_path / 'rows.npy'}: Is a directory\n"

@@ -25,7 +25,16 @@ NAMES = {
         "Feature",
     ),
     *("FeatureCounts", "FeatureDrift", "InferenceError", "InputRejectedError", "IntegrityError", "ManualClock"),
-    *("NativeError", "PolicyError", "ProviderError", "Reason", "ReasonCode", "ReviewItem", "RuntimeMissingError"),
+    *(
+        "NativeError",
+        "PolicyError",
+        "ProviderError",
+        "QuantileSketch",
+        "Reason",
+        "ReasonCode",
+        "ReviewItem",
+        "RuntimeMissingError",
+    ),
     *(
         "Session",
         "Snapshot",

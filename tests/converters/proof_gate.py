@@ -18,7 +18,7 @@ from edge_rai_converters.gate.paired import not_worse
 from edge_rai_converters.gate.precision import count_precision
 from edge_rai_converters.gate.shares import count_events, count_paired
 from edge_rai_converters.gate.slices import Family, Slices
-from support.gate_rows import flipped, people, rows_of
+from support.gate_rows import flipped, of_persons, people, rows_of
 from support.told import Told, telling
 
 pytestmark = pytest.mark.proof
@@ -187,3 +187,19 @@ def test_twenty_thousand_rows_fifty_slices_six_metrics_take_less_than_a_tenth_of
     assert (len(report.slices), len(report.cells)) == (50, 300)
     tell(f"300 cells: {1000 * min(took):.0f} ms of one processor, median {1000 * np.median(took):.0f} ms")
     assert min(took) < 0.1
+
+
+CERTIFIED = "format_version = 1\n[margins]\naccuracy = 0.5\n[certificate.abstention]\nerrors = 0.1\nabstains = 0.9\n"
+
+
+def test_certificates_of_people_are_broken_in_at_most_one_of_twenty_draws(tell: Told) -> None:
+    """120 people with 20 rows each, all of them wrong or none, as many as must not be: what is certified is broken."""
+    policies = {"rows": parse_gate_policy(CERTIFIED), "people": parse_gate_policy(f'clusters = "person"\n{CERTIFIED}')}
+    broken = dict.fromkeys(policies, 0)
+    for seed in range(500):
+        rows = of_persons(120, 20, 0.1, seed)
+        for counted, policy in policies.items():
+            broken[counted] += judge(rows, policy, today=TODAY).further["certificate"]["granted"]
+    tell(f"certificates of people, broken in 500 draws: {broken['rows']} by rows, {broken['people']} by people")
+    assert broken["people"] / 500 <= 0.05
+    assert broken["rows"] / 500 > 0.05

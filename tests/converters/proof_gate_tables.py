@@ -226,7 +226,7 @@ def test_certificates_are_broken_in_at_most_one_of_twenty_splits(candidate: str,
         naive += is_broken(whole, promise, by_eye(some, rule.errors))[0]
         if found.granted:
             granted += 1
-            harm, share = is_broken(whole, promise, found.threshold)
+            harm, share = is_broken(whole, promise, found.abstention["threshold"])
             broken += harm
             answered.append(share)
     mean = f"{np.mean(answered):.1%}" if answered else "-"

@@ -125,10 +125,10 @@ def test_model_that_was_fitted_with_an_array_takes_columns_in_the_table_s_order(
 
 def test_columns_of_other_names_stand_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
     path = csv(tmp_path, ["tenure", "income"], years=TABLE["age"])
-    learned = learn(pipeline(), path, Wishes(feature_names=("years", "income", "tenure")))
+    learned = learn(pipeline(), path, Wishes(columns=("years", "income", "tenure")))
     assert learned.dataset.feature_names == ("years", "income", "tenure")
     with pytest.raises(DataError, match="has 'tenure' in the place of 'age'"):
-        learn(pipeline(), path, Wishes(feature_names=("tenure", "income", "years")))
+        learn(pipeline(), path, Wishes(columns=("tenure", "income", "years")))
 
 
 def test_named_arrays_in_another_order_than_the_model_s_are_refused(tmp_path: Path) -> None:

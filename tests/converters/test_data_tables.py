@@ -275,7 +275,7 @@ def test_columns_of_lists_are_refused(tmp_path: Path) -> None:
 def test_table_larger_than_memory_should_be_is_refused(
     tmp_path: Path, form: Form, cells: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_rai_converters.data.tables.MOST_BYTES", 8 * 4096)
+    monkeypatch.setattr("edge_rai.csv_table.MOST_BYTES", 8 * 4096)
     path = form(tmp_path, a=cells)
     with pytest.raises(DataError, match="takes more than the 0 MiB of memory that a table may"):
         load(path, (TensorSpec("x", "float32", (None, 1)),))
@@ -289,5 +289,5 @@ def test_other_files_are_no_tables(tmp_path: Path, name: str) -> None:
 
 def test_names_of_columns_are_of_tables_only(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.zeros((40, 2)))
-    with pytest.raises(DataError, match="no table, so no columns can be chosen by feature_names"):
+    with pytest.raises(DataError, match="no table, so no columns of it can be chosen"):
         load(tmp_path / "rows.npy", PAIR, feature_names=["a", "b"])

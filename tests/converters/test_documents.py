@@ -23,6 +23,7 @@ from edge_rai_converters.documents.card_sections import promised
 from edge_rai_converters.documents.datasheet import parse_datasheet
 from edge_rai_converters.documents.required import Papers, read_papers
 from edge_rai_converters.gate import parse_gate_policy
+from support import browser
 from support.json_schema import faults
 
 if sys.version_info >= (3, 11):
@@ -287,6 +288,20 @@ def test_card_is_printed_as_text_as_a_page_and_for_programs(
     assert "<h2>Across groups: pass</h2>" in page
     assert "library_name" not in page
     assert "<td>accuracy</td><td>site=Bonn</td>" in page
+
+
+@pytest.mark.skipif(browser.installed() is None, reason=f"no browser is installed: none of {', '.join(browser.NAMES)}")
+def test_card_of_a_bundle_fits_a_phone_and_a_browser_complains_of_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["card", str(folder / "m.erai"), "--html"]) == 0
+    page = tmp_path / "card.html"
+    page.write_text(capsys.readouterr().out)
+    with browser.opened(tmp_path / "profile") as tab:
+        tab.show(page, width=360)
+        assert tab.complaints() == []
+        assert tab.requests() == [page.as_uri()]
+        assert tab.value("document.documentElement.scrollWidth") <= 360
 
 
 # ---- What is mandatory ----

@@ -13,7 +13,7 @@ import pytest
 
 import edge_rai
 from edge_rai import bundle, cli
-from edge_rai.errors import PolicyError
+from edge_rai.errors import PolicyError, UnsupportedModelError
 from edge_rai.policy import Decision, FallbackRule, InputRule, OutputRule, Policy, parse_policy
 from edge_rai.types import Source
 from edge_rai_converters import AccuracyDropError, convert
@@ -23,8 +23,9 @@ from edge_rai_converters.gate.certificate.certificate import Deployed
 from edge_rai_converters.gate.certificate.deployed import own_limit, with_limit
 from edge_rai_converters.gate.certificate.sets import limits, rank
 from edge_rai_converters.gate.certificate.thresholds import Promise, Scored, certified, promising
+from edge_rai_converters.gate.inside import common
 from edge_rai_converters.gate.slices import Family, Slices
-from support.gate_rows import people, rows_of
+from support.gate_rows import of_persons, people, rows_of
 from support.json_schema import faults
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/formats/gate.schema.json").read_text())
@@ -126,6 +127,16 @@ def test_one_of_several_candidates_has_a_part_of_alpha() -> None:
     for promise, said in zip(("abstention", "sets"), found["sentences"], strict=True):
         assert found[promise]["alpha"] == pytest.approx(0.01)
         assert "with 95 % confidence" in said
+
+
+def test_of_the_certified_thresholds_the_one_that_a_guard_will_have_is_taken() -> None:
+    rows = some_people(4000)
+    lowest = promised(judged(rows))
+    other = max(lowest["abstention"]["certified"])
+    found = promised(judged(rows, deployed=Deployed(wanted=other)))
+    assert lowest["abstention"]["threshold"] < other == found["abstention"]["threshold"]
+    assert found["groups"][0]["answered"] < lowest["groups"][0]["answered"]
+    assert f"it answers where its confidence is {other:.6g} or more" in found["sentences"][0]
 
 
 def test_margin_may_be_what_is_compared() -> None:
@@ -268,7 +279,6 @@ def test_sets_promise_of_rows_that_the_guard_lets_through_and_that_have_a_label_
         (PLAIN + "[certificate]\n", "promises nothing; give \\[certificate.abstention\\]"),
         (PROMISE.replace("0.06", "0"), "errors is 0; it must be above 0 and below 1"),
         (PROMISE + "slice_errors = 0.1\n", "slice_errors and slice_abstains are one promise"),
-        (PLAIN.replace("[margins]", 'clusters = "p"\n[margins]') + "[certificate.sets]\ncoverage = 0.9\n", "clusters?"),
     ],
 )
 def test_policies_that_promise_nothing_that_can_be_kept_are_refused(policy: str, said: str) -> None:
@@ -284,6 +294,56 @@ def test_answers_without_shares_or_labels_have_no_certificate() -> None:
     unlabelled = Rows("classes", ("0", "1"), None, rows.original, rows.candidate)
     with pytest.raises(DataError, match="there are no labels; give --labels"):
         judged(unlabelled, PROMISE.replace("accuracy", "flips"))
+
+
+# ---- Rows of one person are one observation ----
+
+BY_PERSON = 'clusters = "person"\n'
+
+
+def test_what_is_certified_of_people_is_broken_no_more_often_than_was_said() -> None:
+    # Exactly as many errors as must not be exceeded: whatever is certified is broken.
+    policy = PROMISE.replace("0.4\n", "0.9\n").replace("0.06", "0.1")
+    granted = {"": 0, BY_PERSON: 0}
+    for seed in range(30):
+        rows = of_persons(120, 20, 0.1, seed)
+        for clusters in granted:
+            granted[clusters] += promised(judged(rows, clusters + policy))["granted"]
+    assert granted[""] > 5
+    assert granted[BY_PERSON] <= 1
+
+
+def test_many_people_are_promised_something_and_counted() -> None:
+    found = promised(judged(of_persons(1500, 4, 0.01, 0), BY_PERSON + PROMISE))
+    assert found["granted"]
+    assert "for rows like these 4,500 of 1,125 clusters" in found["sentences"][0]
+    assert (found["abstention"]["rows"], found["abstention"]["clusters"]) == (4500, 1125)
+    assert found["abstention"]["rows_chosen_on"] == 1500  # a quarter of the people, each with all rows
+
+
+def test_too_few_people_are_told_how_many_rows_would_do() -> None:
+    policy = BY_PERSON + PROMISE
+    found = promised(judged(of_persons(60, 4, 0.01, 1), policy))
+    assert not found["granted"]
+    needed = found["abstention"]["rows_needed"]
+    assert needed > 180
+    assert not promised(judged(of_persons(60, 40, 0.01, 1), policy))["granted"]  # more rows of the same people
+
+
+def test_sets_of_people_cover_in_as_many_draws_as_was_said() -> None:
+    broken = {"rows": 0, "people": 0}
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        own = np.repeat(generator.random(80), 10)  # the true class's share, the same in all rows of a person
+        shares, numbers = np.stack([own, 1 - own], axis=1), np.repeat(np.arange(80), 10)
+        labels = np.zeros(800, np.int64)
+        broken["rows"] += limits(shares, labels, 0.9, 0.05).at_least[0] > 0.1
+        broken["people"] += limits(shares, labels, 0.9, 0.05, numbers).at_least[0] > 0.1
+    assert broken["rows"] > 20
+    assert broken["people"] <= 5
+    many = limits(np.stack([own, 1 - own], axis=1), labels, 0.5, 0.05, numbers).at_least
+    assert 0 < many[0] < 0.5
+    assert many[1] == 0  # of a class without a row nothing is known
 
 
 # ---- As deployed ----
@@ -422,12 +482,42 @@ def test_conversion_without_a_certificate_writes_nothing(tumours: Path, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_two_targets_have_no_certificate(tumours: Path, tmp_path: Path) -> None:
-    policy = written(tmp_path, DEVICE.format(errors=0.1))
-    with pytest.raises(ValueError, match="a certificate is of one model, with one threshold"):
-        convert(
-            tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "out", labels="y", gate=policy, target="onnx,tflite"
-        )
+def test_two_targets_are_certified_at_one_threshold_that_each_of_their_sessions_keeps(
+    tumours: Path, tmp_path: Path
+) -> None:
+    convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "out",
+        labels="y",
+        quantize="none",
+        prune="none",
+        gate=written(tmp_path, DEVICE.format(errors=0.15)),
+        target="onnx,tflite",
+        reproducible=True,
+    )
+    files = bundle.read(tmp_path / "out").files
+    promises = [json.loads(files[f"evidence/{name}.json"])["certificate"] for name in ("gate", "gate.tflite")]
+    (limit,) = {promise["abstention"]["threshold"] for promise in promises}
+    assert all(limit in promise["abstention"]["certified"] and promise["granted"] for promise in promises)
+    rules = parse_policy(files["policy.toml"].decode())
+    assert [rule.confidence for rule in rules.outputs if rule.confidence is not None] == [limit]
+    rows = np.load(tumours / "data.npz")["X"]
+    apart = np.sort(np.flatnonzero(held_back(len(rows))))
+    tested = apart[~held_back(len(apart))]  # a quarter of these chose the order, the same for both
+    for promise, runtime in zip(promises, ("onnxruntime", "litert"), strict=True):
+        with edge_rai.load(tmp_path / "out", runtime=runtime) as session:
+            answered = sum(session.predict(rows[row : row + 1]).row_sources[0] == Source.PRIMARY for row in tested)
+        assert (len(tested), answered) == (promise["groups"][0]["rows"], promise["groups"][0]["answered"])
+
+
+def test_targets_without_a_threshold_in_common_are_not_certified_together() -> None:
+    judged_at = [
+        replace(judged(some_people(2000)), further={"certificate": {"abstention": {"certified": limits}}})
+        for limits in ([0.7, 0.8], [0.9])
+    ]
+    with pytest.raises(UnsupportedModelError, match="no threshold is certified for each of the targets"):
+        common(dict(zip(("onnx", "tflite"), judged_at, strict=True)))
 
 
 def test_a_model_by_itself_is_certified_without_a_guard(tumours: Path) -> None:

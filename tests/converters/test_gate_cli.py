@@ -215,6 +215,31 @@ def test_single_class_slice_ends_with_status_2(run: Gate, folder: Path, capsys: 
     assert "tpr of site=Ulm is not defined: none of its rows are of the class" in capsys.readouterr().err
 
 
+def test_scores_that_are_no_numbers_end_with_status_2(
+    run: Gate, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(folder / "copy.onnx")
+    weights = next(entry for entry in model.graph.initializer if entry.data_type == onnx.TensorProto.FLOAT)
+    values = np.full(tuple(weights.dims), np.nan, np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(model, folder / "nan.onnx")
+    assert run("nan.onnx") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "is not finite" in said.err.splitlines()[-1]
+
+
+def test_columns_of_another_number_of_rows_end_with_status_2(
+    run: Gate, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site, age = sites(500)
+    np.savez(folder / "groups.npz", site=site, age=age)
+    assert run("copy.onnx", "--groups", str(folder / "groups.npz")) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "500" in said
+    assert "569" in said
+
+
 def test_missing_labels_end_with_status_2_unless_the_policy_takes_them(
     run: Gate, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -342,6 +367,50 @@ def test_gate_is_a_function_of_models_and_arrays_in_memory(tumours: Path) -> Non
     assert {cell.measured.metric for cell in report.cells} == {"accuracy", "missed"}
     with pytest.raises(DataError, match=r"loss 'missed' gave \(\) for 1 rows; it must give one number a row"):
         gate(model, model, rows, policy, labels=loaded.target, losses={"missed": lambda *_: np.zeros(())}, now=NOW)
+
+
+def finds(path: Path, least: float) -> Path:
+    """A model that answers the places of what is above a limit: as many as there are, so that no shape is fixed."""
+    nodes = [
+        onnx.helper.make_node("Greater", ["x", "least"], ["above"]),
+        onnx.helper.make_node("NonZero", ["above"], ["places"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "finds",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 12])],
+        [onnx.helper.make_tensor_value_info("places", onnx.TensorProto.INT64, [2, None])],
+        [onnx.numpy_helper.from_array(np.float32(least), "least")],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def not_found(answers: dict[str, np.ndarray], labels: np.ndarray | None) -> np.ndarray:
+    """One less the overlap of what was found and what is there."""
+    assert labels is not None
+    found = np.zeros(labels.shape, bool)
+    found[0, answers["places"][0, 1]] = True
+    there = labels > 0
+    return 1 - (found & there).sum(axis=1) / np.maximum((found | there).sum(axis=1), 1)
+
+
+def test_detection_of_any_number_of_objects_is_judged_by_a_loss_of_ones_own(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    there = generator.random((900, 12)) < 0.3
+    rows = np.where(there, 0.8, 0.2).astype(np.float32) + generator.normal(0, 0.1, there.shape).astype(np.float32)
+    original, good, bad = (finds(tmp_path / f"{least}.onnx", least) for least in (0.5, 0.51, 0.75))
+    text = "format_version = 1\n[margins]\niou = 0.05\n[loss_spans]\niou = 1.0\n"
+    policy = parse_gate_policy(text + '[answer]\nkind = "other"\n')
+    asked = {"labels": there.astype(np.int64), "losses": {"iou": not_found}, "now": NOW}
+    # The model takes one row a call.
+    verdicts = {
+        name: gate(model, original, rows[:, None], policy, **asked) for name, model in (("a", good), ("b", bad))
+    }
+    assert (verdicts["a"].verdict, verdicts["b"].verdict) == ("pass", "fail")
+    assert verdicts["b"].cells[0].measured.candidate == pytest.approx(0.3, abs=0.1)
+    with pytest.raises(DataError, match="changes its shape from row to row; what it answers can be judged by losses"):
+        gate(good, original, rows[:, None], parse_gate_policy(text), **asked)
 
 
 def test_many_classes_of_images_are_judged(digits: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,19 @@ def test_refitted_threshold_of_scores_is_the_same_decision_of_probabilities(
     np.testing.assert_array_equal(rows.candidate.decided, gap.astype(np.float32) > np.float32(limit))
     own = AnswerRule(candidate_threshold=0.4)
     assert fitted_again(own, found, answered) is own
+
+
+def test_losses_of_ones_own_are_judged_inside_a_conversion(tumours: Path, tmp_path: Path) -> None:
+    def missed(answers: Mapping[str, np.ndarray], labels: np.ndarray | None) -> np.ndarray:
+        assert labels is not None
+        return (answers["label"].reshape(-1) == 0) & (labels == 1)
+
+    (tmp_path / "gate.toml").write_text("format_version = 1\n[margins]\nmissed = 0.2\n[loss_spans]\nmissed = 1.0\n")
+    given = {"labels": "y", "quantize": "int8", "prune": "none", "max_drop": 5, "reproducible": True}
+    given["gate"] = tmp_path / "gate.toml"
+    arguments = (tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "out")
+    report = convert(*arguments, losses={"missed": missed}, **given)
+    (cell,) = report.gate["evidence/gate.json"].cells
+    assert (cell.name, cell.verdict) == ("missed of all rows", "pass")
+    with pytest.raises(PolicyError, match="the margin of 'missed' is declared, but no such loss was given"):
+        convert(*arguments[:2], tmp_path / "none", **given)

@@ -14,6 +14,7 @@ import pytest
 from edge_rai import cli
 from edge_rai.documents.page import card_page
 from edge_rai_converters.gate_page.document import gate_page
+from edge_rai_converters.gate_page.words import change, figure_of
 from support import browser
 from support.browser import Browser
 from support.gate_reports import everything
@@ -98,6 +99,12 @@ def test_unknown_ends_and_names_from_data_are_shown_as_they_are(report: dict[str
     assert "<b>" not in page
     assert "\u202e" not in page
     assert "? (? to ?)" in text_of(page.encode())
+
+
+def test_shares_under_a_corruption_are_written_as_shares() -> None:
+    assert figure_of("accuracy under noise", 0.75) == "75.00\u00a0%"
+    assert change("monotone[age]", 0.041) == "4.10\u00a0points"
+    assert figure_of("error under noise", 0.75) == "0.75"
 
 
 def test_many_classes_show_the_mistakes_that_changed_most(report: dict[str, Any]) -> None:

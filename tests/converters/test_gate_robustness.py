@@ -141,6 +141,17 @@ def test_bare_models_have_the_guard_of_a_bare_model(judged: Judged) -> None:
     assert judged("b.onnx", "", original="guarded.erai").as_json()["robustness"]["guard"] == "original"
 
 
+def test_progress_is_told_of_each_part_from_its_beginning_to_its_end(folder: Path) -> None:
+    told: dict[str, list[float]] = {}
+    policy = parse_gate_policy(f"format_version = 1\n[margins]\nflips = 0.9\n[robustness]\n{ATTACK}")
+    arguments = (folder / "guarded.erai", folder / "a.onnx", folder / "test.npz", policy)
+    gate(*arguments, labels="y", progress=lambda stage, share=0.0: told.setdefault(stage, []).append(share))
+    for stage in ("trying both models on corrupted rows", "attacking both models", "rehearsing shifts"):
+        assert told[stage] == sorted(told[stage])
+        assert told[stage][0] == 0
+        assert told[stage][-1] >= 0.75
+
+
 def test_equal_arguments_give_an_equal_report_and_another_seed_does_not(judged: Judged) -> None:
     first, again = (judged("guarded.erai", RELATIONS + " " * turn, ATTACK).as_json() for turn in (0, 1))
     for key in ("robustness", "shift", "audit_queue"):
@@ -211,6 +222,25 @@ def test_margin_of_a_corruption_is_a_cell_that_stops_a_release(judged: Judged) -
     assert next(cell for cell in waived.cells if cell.measured.metric == "accuracy under noise").waiver is not None
 
 
+def test_margins_of_slices_make_a_cell_of_each_and_a_slice_nobody_tries_is_refused(folder: Path) -> None:
+    stored = np.load(folder / "test.npz")
+    side = np.where(np.arange(200) == 5, "rare", np.where(stored["x"][:, 2] < 0, "left", "right"))
+    np.savez(folder / "sides.npz", **stored, side=side)
+    text = "format_version = 1\n[margins]\nflips = 0.9\n[robustness]\n" + NO_ATTACK.replace("64", "{rows}")
+    text += "margins = {{stuck = 0.5}}\nslice_margins = {{stuck = 0.3}}\n[[slices]]\nby = ['side']\n{merge}"
+    whole = parse_gate_policy(text.format(rows=200, merge="merge_into = []\nmargins = {flips = 0.9}\n"))
+    report = gate(folder / "bent.onnx", folder / "a.onnx", folder / "sides.npz", whole, labels="y")
+    cells = {cell.name: cell for cell in report.cells if cell.measured.metric == "accuracy under stuck"}
+    assert {name.split("of ")[1]: cell.margin for name, cell in cells.items()} == {
+        "all rows": 0.5, "side=left": 0.3, "side=right": 0.3, "side=rare": 0.3,
+    }  # fmt: skip
+    assert cells["accuracy under stuck of side=rare"].merged_into == "all rows"
+    assert cells["accuracy under stuck of side=left"].measured.rows == (side == "left").sum()
+    alone = parse_gate_policy(text.format(rows=32, merge="margins = {flips = 0.9}\n"))
+    with pytest.raises(DataError, match="tries 32 rows, and none with a label is of side=rare; raise rows, or merge"):
+        gate(folder / "bent.onnx", folder / "a.onnx", folder / "sides.npz", alone, labels="y")
+
+
 def test_robustness_turns_no_fail_into_a_pass(judged: Judged, folder: Path) -> None:
     with_it = judged("bent.onnx", "margins = {stuck = 0.9}", margins="accuracy = 0.05")
     policy = parse_gate_policy("format_version = 1\n[margins]\naccuracy = 0.05")
@@ -239,6 +269,35 @@ def test_alarm_comes_sooner_after_a_greater_shift_and_its_delay_does_not_depend_
     assert 0 < unit["median"] <= noise["median"] < 500
     assert noise["median"] <= by_name["noise", 3]["median"]
     assert all(0 < delay <= 5000 for entry in shift["delays"] for delay in entry["delays"])
+
+
+def test_streams_of_rows_that_depend_on_those_before_are_pieces_as_they_follow_each_other(tmp_path: Path) -> None:
+    linear(tmp_path / "a.onnx", WEIGHTS)
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(3000, len(WEIGHTS)))
+    for place in range(1, len(rows)):
+        rows[place] = 0.8 * rows[place - 1] + 0.6 * rows[place]
+    rows = rows.astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows, y=(rows @ WEIGHTS > 0).astype(np.int64))
+    (tmp_path / "gate.toml").write_text(
+        f"format_version = 1\n[margins]\naccuracy = 0.5\n[robustness]\n{NO_ATTACK.replace('64', '1500')}"
+    )
+    common = {"labels": "y", "prune": "none", "quantize": "none", "reproducible": True}
+    convert(
+        tmp_path / "a.onnx",
+        tmp_path / "rows.npz",
+        tmp_path / "out.erai",
+        average_run_length=20000,
+        ordered=True,
+        gate=tmp_path / "gate.toml",
+        **common,
+    )
+    shift = json.loads(read(tmp_path / "out.erai").files["evidence/gate.json"])["shift"]
+    assert shift["stride"] > 3
+    assert any(f"once in up to {shift['stride']:,} rows" in said for said in shift["sentences"])
+    assert sum(entry["early"] for entry in shift["delays"]) == 0
+    unit = next(e for e in shift["delays"] if (e["corruption"], e["severity"]) == ("unit_x10", 5))
+    assert (unit["missed"], unit["median"] < 500) == (0, True)
 
 
 def test_without_labels_decisions_have_to_stay_as_they_were(judged: Judged) -> None:
@@ -304,6 +363,9 @@ def test_rules_that_do_not_fit_the_rows_are_refused_in_one_sentence(judged: Judg
     [
         ("margins = {fog = 0.1}", "margins has 'fog', which is nothing that is tried; there are bias, blur,"),
         ("margins = {noise = 0}", "the margin of noise is 0; it must be above 0"),
+        ("margins = {noise = nan}", "the margin of noise is nan; it must be above 0"),
+        ("slice_margins = {fog = 0.1}", "slice_margins has 'fog', which is nothing that is tried"),
+        ("slice_margins = {noise = 0.1}", "has slice_margins, and the policy has no [[slices]]"),
         ("severity = 6", "severity must be 1 to 5"),
         ("rows = 3", "rows must be 32 to 100000"),
         ("reach = 0", "reach must be above 0"),

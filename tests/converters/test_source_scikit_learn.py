@@ -340,9 +340,9 @@ def test_rows_that_are_not_finite_are_the_fault_of_the_data_and_not_of_the_expor
     with pytest.raises(DataError, match=r"feature 'data\[4\]' is nan in row 3, and 1 of 178 rows hold values that are"):
         convert(model, rows, tmp_path / "m.erai")
     rows[:] = np.inf
-    with pytest.raises(DataError, match="none of the first 178 rows is finite; impute missing values, or give rows"):
+    with pytest.raises(DataError, match="each of the first 178 rows holds an infinity; give rows without them"):
         convert(model, rows, tmp_path / "m.erai")
-    with pytest.raises(DataError, match="Pipeline: it refuses the first rows of the data: Input X contains NaN"):
+    with pytest.raises(DataError, match="Pipeline: values are missing in each of the first rows; impute them, or"):
         sources.read(model, sample={"x": np.full_like(WINES, np.nan)})
 
 
@@ -361,7 +361,7 @@ def test_columns_of_a_table_are_chosen_for_a_model_in_memory(tmp_path: Path) -> 
     lines = [",".join(["station", *names]), *(f"7,{','.join(map(str, row))}" for row in WINES)]
     (tmp_path / "wines.csv").write_text("\n".join(lines))
     report = convert(
-        model, tmp_path / "wines.csv", tmp_path / "m.erai", feature_names=names, quantize="none", reproducible=True
+        model, tmp_path / "wines.csv", tmp_path / "m.erai", columns=names, quantize="none", reproducible=True
     )
     assert report.features == 13
 

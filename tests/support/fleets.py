@@ -10,8 +10,9 @@ from typing import NamedTuple
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from edge_rai.counts import FeatureCounts, Snapshot
-from edge_rai.fleet.decode import Batch, decode
+from edge_rai.fleet.decode import decode
 from edge_rai.fleet.engine import Engine, opened, opened_beside
+from edge_rai.fleet.facts import Facts, facts_of
 from edge_rai.fleet.queries import Part
 from edge_rai.fleet.roll import roll
 from edge_rai.fleet.status import Device, FeatureStatus, Group, read_devices, read_features, read_groups
@@ -43,14 +44,14 @@ class Seen(NamedTuple):
         return found
 
 
-def batch_of(one: Snapshot, features: tuple[Feature, ...] = FEATURES, **labels: object) -> Batch:
-    """A snapshot as the collector has it after decoding, with what is said of its device."""
+def batch_of(one: Snapshot, features: tuple[Feature, ...] = FEATURES, **labels: object) -> Facts:
+    """A snapshot as the ledger takes it, with what is said of its device."""
     request = ExportMetricsServiceRequest.FromString(otlp.encode(one, features, "0.0.0"))
-    [(batch, _)], refusals = decode(request)
+    [(batch, points)], refusals = decode(request)
     assert refusals == []
     for name, value in labels.items():
         setattr(batch, name, value)
-    return batch
+    return facts_of(batch, points)
 
 
 def store_all(

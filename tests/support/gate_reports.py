@@ -112,6 +112,7 @@ def _others() -> dict[str, Any]:
         "leads": {"sentences": ["group=C may be weak"], "columns": ["group"], "searched": 5, "found": []},
         "shift": {
             "average_run_length": 10000.0,
+            "stride": 1,
             "rows_before": 500,
             "most_rows": 2000,
             "sentences": ["noise of severity 3 is noticed after 44 rows"],

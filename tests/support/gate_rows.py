@@ -83,3 +83,14 @@ def noisy_people() -> tuple[Rows, GateReport]:
     after = np.clip(before + generator.normal(0, 0.1, len(before)), 0.001, 0.999)
     rows = rows_of(labels, before, after, columns)
     return rows, judged(rows)
+
+
+def of_persons(count: int, each: int, wrong: float, seed: int) -> Rows:
+    """Rows of people, of whom everything is wrong or nothing, with that chance, whatever the model is sure of."""
+    generator = np.random.default_rng(seed)
+    person = np.repeat(np.arange(float(count)), each)
+    labels = generator.integers(0, 2, len(person))
+    decided = np.where(np.repeat(generator.random(count) < wrong, each), 1 - labels, labels)
+    share = generator.uniform(0.51, 0.99, len(person))
+    scores = np.where(decided == 1, share, 1 - share)
+    return rows_of(labels, scores, scores, {"person": person})

@@ -66,15 +66,14 @@ def single_stream(call: Callable[[int], object], folder: Path, *, duration_ms: i
     return Driven(_run(loadgen, answer, settings, folder), _series(times, 1))
 
 
-def offline(call: Callable[[int], object], rows: int, folder: Path, *, duration_ms: int, rows_per_s: float) -> Driven:
+def offline(call: Callable[[int], object], rows: int, folder: Path, *, batches: int) -> Driven:
     """LoadGen gives all samples at once, and they are answered in batches.
 
     Args:
         call: Answers a batch; given its number.
         rows: A batch.
         folder: For LoadGen's logs.
-        duration_ms: About.
-        rows_per_s: Expected; LoadGen asks for a tenth more than fit the duration.
+        batches: How many; all of them are whole, or LoadGen's rows a second would be fewer than were answered.
     """
     loadgen = import_module("mlperf_loadgen")
     complete, response = loadgen.QuerySamplesComplete, loadgen.QuerySampleResponse
@@ -89,9 +88,12 @@ def offline(call: Callable[[int], object], rows: int, folder: Path, *, duration_
             times.append(began)
             times.append(ended)
 
-    settings = _settings(loadgen, "Offline", duration_ms)
-    settings.offline_expected_qps = rows_per_s
-    return Driven(_run(loadgen, answer, settings, folder), _series(times, rows))
+    settings = _settings(loadgen, "Offline", 1)
+    settings.min_query_count = batches * rows
+    driven = Driven(_run(loadgen, answer, settings, folder), _series(times, rows))
+    assert len(driven.series.latency_ns) == batches
+    assert driven.said["samples_per_query"] == batches * rows
+    return driven
 
 
 def _series(times: array[int], rows: int) -> Series:

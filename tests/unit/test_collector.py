@@ -22,8 +22,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ScopeMetrics
 
 from edge_rai.errors import StoreError
+from edge_rai.fleet.body import LARGEST_REQUEST_BYTES
 from edge_rai.fleet.decode import Batch, Refusal, decode
-from edge_rai.fleet.ingest import LARGEST_REQUEST_BYTES
+from edge_rai.fleet.facts import facts_of
 from edge_rai.fleet.server import listen
 from edge_rai.fleet.store import FILE_NAME, Outcome, Store
 from edge_rai.telemetry import otlp
@@ -293,7 +294,7 @@ def test_corrupt_request_is_malformed_or_refused_or_storable(
     except DecodeError:
         return
     with closing(Store(tmp_path_factory.getbasetemp() / "fuzzed")) as store:
-        store.add([batch for batch, _ in batches], 0)
+        store.add([facts_of(*batch) for batch in batches], 0)
 
 
 def test_metric_of_a_newer_device_is_counted_and_left() -> None:
@@ -308,16 +309,16 @@ def test_metric_of_a_newer_device_is_counted_and_left() -> None:
 
 
 def test_batches_of_one_call_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
-    batches = [batch for batch, _ in decoded(request(snapshot(0), snapshot(1)))[0]]
-    batches[1].calls = "many"  # type: ignore[assignment]  # STRICT tables refuse it
+    batches = [facts_of(*batch) for batch in decoded(request(snapshot(0), snapshot(1)))[0]]
+    batches[1] = batches[1]._replace(calls="many")  # type: ignore[arg-type]  # STRICT tables refuse it
     with closing(Store(tmp_path)) as store:
         with pytest.raises(StoreError, match="cannot be written"):
             store.add(batches, 0)
-        batches[1].calls = 2**64
+        batches[1] = batches[1]._replace(calls=2**64)
         with pytest.raises(OverflowError):
             store.add(batches, 0)
         assert stored(tmp_path) == []
-        batches[1].calls = 4
+        batches[1] = batches[1]._replace(calls=4)
         assert store.add([*batches, batches[0]], 0) == [Outcome.STORED, Outcome.STORED, Outcome.DUPLICATE]
     assert stored(tmp_path) == [(7, 0), (7, 1)]
 
@@ -328,7 +329,7 @@ def test_batch_whose_parts_a_relay_reordered_is_the_same_batch(tmp_path: Path) -
     reordered = list(reversed([Metric.FromString(metric.SerializeToString()) for metric in metrics]))
     del metrics[:]
     metrics.extend(reordered)
-    first, second = (decoded(body)[0][0][0] for body in (request(snapshot()), message.SerializeToString()))
+    first, second = (facts_of(*decoded(body)[0][0]) for body in (request(snapshot()), message.SerializeToString()))
     with closing(Store(tmp_path)) as store:
         assert store.add([first, second], 0) == [Outcome.STORED, Outcome.DUPLICATE]
 

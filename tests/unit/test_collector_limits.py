@@ -7,7 +7,6 @@ import logging
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -18,8 +17,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from edge_rai.fleet import ingest
+from edge_rai.fleet.body import Body, FailedError, decode_or_failure
 from edge_rai.fleet.decode import Refusal, decode
-from edge_rai.fleet.ingest import FailedError, Ingest, Waiting
+from edge_rai.fleet.ingest import Ingest, Waiting
 from edge_rai.fleet.store import Store, stored
 from edge_rai.telemetry import otlp
 from support.telemetry import CollectorProcess, request, snapshot
@@ -30,12 +30,13 @@ def answers(store: Store, bodies: Sequence[bytes], *, logs: bool = False, compre
 
     async def ask() -> list[object]:
         loop = asyncio.get_running_loop()
-        waiting = [Waiting(body, logs, compressed, False, loop.create_future()) for body in bodies]
-        thread = threading.Thread(target=taker._store_all, args=(waiting,))
-        thread.start()
-        found = await asyncio.gather(*(one.answer for one in waiting), return_exceptions=True)
-        thread.join()
-        return list(found)
+        waiting = [Waiting(Body(body, logs, compressed, False), loop.create_future()) for body in bodies]
+        with taker._line._changed:  # so that all of them wait when the store looks
+            for one in waiting:
+                taker._line._found.append((one, decode_or_failure(one.body)))
+                taker._line._bytes += ingest._size(taker._line._found[-1][1])
+            taker._line._changed.notify_all()
+        return list(await asyncio.gather(*(one.answer for one in waiting), return_exceptions=True))
 
     taker = Ingest(store)
     try:

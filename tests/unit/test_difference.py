@@ -177,6 +177,13 @@ def test_a_metric_that_is_not_known_counts_either_way(tmp_path: Path) -> None:
     assert worse == pytest.approx({"profit": 1.0, "brier": -0.05, "accuracy": 0.0})
 
 
+def test_less_degradation_is_no_loss(tmp_path: Path) -> None:
+    names = ("accuracy under noise", "error under stuck", "monotone[age]")
+    old, new = (gated({(name, "all rows"): value for name in names}) for value in (0.5, 0.7))
+    worse = {figure.metric: figure.worse for figure in against(tmp_path, {"more": new}, {"more": old}).figures}
+    assert [worse[name] for name in names] == pytest.approx([-0.2, 0.2, -0.2])
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

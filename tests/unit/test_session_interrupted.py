@@ -14,6 +14,7 @@ import pytest
 
 import edge_rai
 from edge_rai import Session, load
+from support.children import run_python
 
 ROWS = np.linspace(-3, 3, 12, dtype=np.float32).reshape(4, 3)
 BAD = np.array([[1, np.nan, 3]], np.float32)
@@ -112,3 +113,21 @@ def test_session_closed_meanwhile_goes_with_its_last_call(linear_model: Path) ->
     native.calls[0].run = run_and_close  # type: ignore[method-assign]
     session.predict(ROWS[:1])
     assert native.handle is None
+
+
+_END_EVERYWHERE = """
+from edge_rai import load
+from unit.test_session_interrupted import interrupted_everywhere
+steps, session = 0, load(sys.argv[1], threads=1)._native
+for steps in interrupted_everywhere(lambda: session.close()):
+    session.__del__()  # as the interpreter does with what nobody has any more
+    session = load(sys.argv[1], threads=1)._native
+print(steps)
+"""
+
+
+def test_interrupted_end_of_a_session_never_frees_it_twice(linear_model: Path) -> None:
+    there = {"PYTHONPATH": str(Path(__file__).parents[1]), "MALLOC_PERTURB_": "165"}
+    done = run_python(_END_EVERYWHERE, linear_model, environment=there)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 20

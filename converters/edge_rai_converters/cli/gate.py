@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
                 args.data,
                 args.policy,
                 labels=args.labels,
-                columns=args.groups,
+                groups=args.groups,
                 images=images(args),
-                feature_names=args.columns,
+                columns=args.columns,
                 progress=stages,
             )
     except _ELSEWHERE:

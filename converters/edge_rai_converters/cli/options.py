@@ -95,7 +95,7 @@ def wishes_of(args: argparse.Namespace) -> dict[str, Any]:
         "states": args.state,
         "distance": args.distance,
         "images": images(args),
-        "feature_names": args.columns,
+        "columns": args.columns,
         "average_run_length": args.average_run_length,
         "ordered": args.ordered,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_rai_converters.cli.options import MODEL_HELP, add_data, add_wishes, wishes_of
@@ -13,6 +12,7 @@ from edge_rai_converters.cli.report import Stages, print_distances, print_not_ta
 
 if TYPE_CHECKING:
     from edge_rai.policy import Policy, Reference
+    from edge_rai_converters.profiled import Profile
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,39 +28,42 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Learns, writes both files, and prints one line a feature."""
-    from edge_rai.policy import policy_to_toml
-    from edge_rai_converters.given import check_parent
-    from edge_rai_converters.learning import Wishes, learn
+    from edge_rai_converters.profiled import profile_model
 
-    folder = Path(args.output)
-    check_parent(folder)
-    wishes = Wishes(**wishes_of(args), rate=args.false_rejection_rate)
     with Stages("profile") as stages:
-        learned = learn(args.model, args.data, wishes, stages)
-    folder.mkdir(exist_ok=True)
-    (folder / "policy.toml").write_text(policy_to_toml(learned.policy), encoding="utf-8")
-    (folder / "reference.json").write_bytes(learned.reference.to_json())
-    rows = _rows(learned.policy, learned.reference)
+        found = profile_model(
+            args.model,
+            args.data,
+            args.output,
+            **wishes_of(args),
+            false_rejection_rate=args.false_rejection_rate,
+            progress=stages,
+        )
+    rows = _rows(found.policy, found.reference)
     if args.json:
         document = {
-            "output": str(folder),
-            "batched": learned.policy.batched,
+            "output": str(found.output),
+            "batched": found.policy.batched,
             "features": rows,
-            "distances": [asdict(entry) for entry in learned.distances],
-            "without_distance": learned.without_distance,
-            "not_taken": learned.dataset.not_taken,
+            "distances": [asdict(entry) for entry in found.distances],
+            "without_distance": found.without_distance,
+            "not_taken": found.not_taken,
         }
         print(json.dumps(document, indent=1))
-        return 0
+    else:
+        _print(found, rows)
+    return 0
+
+
+def _print(found: Profile, rows: list[dict[str, Any]]) -> None:
     print(f"{'feature':32}{'low':>12}{'high':>12}{'mean':>12}{'stddev':>12}{'bins':>6}")
     for row in rows:
         numbers = "".join(f"{_number(row[key]):>12}" for key in ("low", "high", "mean", "stddev"))
-        print(f"{row['name']!s:32}{numbers}{row['bins']:>6}{_strings(row)}")
-    print_not_taken(learned.dataset.not_taken)
-    print_distances(learned.distances, learned.without_distance)
-    print_watched(learned.policy.drift)
-    print(f"wrote:  {folder / 'policy.toml'}, {folder / 'reference.json'} ({len(learned.calibration)} rows)")
-    return 0
+        print(f"{row['name']!s:32}{numbers}{row['bins']:>6}{_strings(row)}{'  may be missing' * row['missing']}")
+    print_not_taken(found.not_taken)
+    print_distances(found.distances, found.without_distance)
+    print_watched(found.policy.drift)
+    print(f"wrote:  {found.output / 'policy.toml'}, {found.output / 'reference.json'} ({found.rows} rows)")
 
 
 def _number(value: Any) -> str:
@@ -88,6 +91,7 @@ def _rows(policy: Policy, reference: Reference) -> list[dict[str, Any]]:
                     "high": feature.high,
                     "categories": feature.categories,
                     "length": feature.length,
+                    "missing": feature.missing is not None,
                     "mean": learned.mean if learned else None,
                     "stddev": learned.stddev if learned else None,
                     "bins": len(learned.counts) if learned else 0,

@@ -204,7 +204,7 @@ def _find(
 ) -> _Found:
     table = path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
     if feature_names is not None and not table:
-        raise DataError(f"{path}: no table, so no columns can be chosen by {FEATURE_NAMES}; leave them out")
+        raise DataError(f"{path}: no table, so no columns of it can be chosen; leave columns out")
     if images is not None and not path.is_dir():
         raise DataError(f"{path}: no folder of images, so nothing can be done to their pixels; leave the options out")
     if path.is_dir():

@@ -64,7 +64,7 @@ def in_known_order(
     for asked_for, fitted in zip(taken, found, strict=False):
         if asked_for != fitted and asked_for in found:
             raise DataError(
-                f"{path}: feature_names has {asked_for!r} in the place of {fitted!r}, which {known.knower}; give the "
+                f"{path}: columns has {asked_for!r} in the place of {fitted!r}, which {known.knower}; give the "
                 f"columns in this order: {', '.join(found)}"
             )
     return taken

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_rai.csv_table import Texts, check_names, check_size
 from edge_rai_converters.data.rows import Array
-from edge_rai_converters.data.tables import Texts, check_names, check_size
 from edge_rai_converters.errors import DataError, missing
 from edge_rai_converters.words import first_line
 

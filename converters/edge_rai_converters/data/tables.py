@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.csv_table import number, read_csv
 from edge_rai.types import TensorSpec
 from edge_rai_converters.data.named import Known, in_known_order
 from edge_rai_converters.data.rows import Array, ChangedRows, ColumnRows, StoredRows
@@ -19,12 +17,9 @@ from edge_rai_converters.errors import DataError
 from edge_rai_converters.words import number_of
 
 SUFFIXES = (".csv", ".parquet")
-# Of all columns; what is larger belongs into a file that is read part by part.
-MOST_BYTES = 1 << 29
 # Beyond, not every whole number is a double.
 _MOST_WHOLE = 2.0**53
 _SHOWN = 8
-_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,7 +57,6 @@ def read_table(path: str | Path, is_text: Callable[[str], bool] = lambda _: Fals
         MissingExtraError: It is a .parquet file, and pyarrow is not there.
         OSError: It cannot be read.
     """
-    from edge_rai_converters.data.csv_table import read_csv
     from edge_rai_converters.data.parquet_table import read_parquet
 
     path = Path(path)
@@ -72,61 +66,6 @@ def read_table(path: str | Path, is_text: Callable[[str], bool] = lambda _: Fals
     if not columns or not len(next(iter(columns.values()))):
         raise DataError(f"{path}: the table has no rows; give at least its names and a few hundred rows")
     return Table(path, columns, lines)
-
-
-def check_names(path: Path, names: Sequence[str]) -> None:
-    """Refuses columns that could not be told apart.
-
-    Raises:
-        DataError: A name is empty, not printable, or there twice.
-    """
-    if "" in names:
-        raise DataError(
-            f"{path}: column {names.index('') + 1} has no name; name it, or leave it out (pandas: to_csv(index=False))"
-        )
-    if odd := [name for name in names if not name.isprintable()]:
-        raise DataError(f"{path}: the column {odd[0]!r} has a name that cannot be printed; save the table anew as text")
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path}: the column {twice[0]!r} is there more than once; give each its own name")
-
-
-def check_size(path: Path, size: int) -> None:
-    """Refuses what would not stay small in memory.
-
-    Raises:
-        DataError: It has more than half a GiB.
-    """
-    if size > MOST_BYTES:
-        raise DataError(
-            f"{path}: takes more than the {MOST_BYTES >> 20} MiB of memory that a table may; give a sample of its "
-            "rows, or a .npy file, which is read part by part"
-        )
-
-
-def number(cell: str) -> float | None:
-    """What a cell says: NaN when it is empty, None when it is text."""
-    if not cell or cell.isspace():
-        return math.nan
-    try:
-        return None if "_" in cell else float(cell)  # Python would read 1_000
-    except ValueError:
-        return _TRUTH.get(cell.strip().lower())
-
-
-class Texts:
-    """Cells of text; equal ones are one object, and all of them together have a bound."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._seen, self._size = path, dict[str, str](), 0
-
-    def of(self, cell: str | None) -> str | float:
-        """The cell, or NaN when it is empty."""
-        if not cell or cell.isspace():
-            return math.nan
-        if cell not in self._seen:
-            self._size += sys.getsizeof(cell)
-            check_size(self._path, self._size)
-        return self._seen.setdefault(cell, cell)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -178,7 +117,7 @@ def feed_inputs(
         raise DataError(
             f"{table.path}: {_no_column(table, absent[0])}, which is an input of the model"
             if absent
-            else f"{table.path}: feature_names are of a model with one input; this one takes columns by their names"
+            else f"{table.path}: columns are chosen for a model with one input; this one takes columns by their names"
         )
     return Fed({spec.name: _stack(table, spec, names[spec.name]) for spec in inputs}, names)
 
@@ -216,8 +155,7 @@ def _of_single(
         raise DataError(
             f"{table.path}: the model takes {takes}, and of "
             f"{'text' if kind == 'O' else 'numbers'} there are {len(names)}: {_list(names)} (not taken: "
-            f"{_list(left_out)}); name them in their order as feature_names (--columns), and that of the "
-            "classes as labels"
+            f"{_list(left_out)}); name them in their order as columns, and that of the classes as labels"
         )
     return names
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edge_rai.bench.page.scale import duration
+from edge_rai.page.scale import duration
 from edge_rai_converters.documents.facts import Json
 from edge_rai_converters.gate.rules import ALL_ROWS
 from edge_rai_converters.gate_page.words import change, figure_of, mark

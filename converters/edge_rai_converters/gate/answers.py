@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.answered import Answered
 from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Array
@@ -73,11 +74,11 @@ def rows_of(
     Raises:
         DataError: The answers, or the labels, are not what the rule says; or an answer is not finite.
     """
-    outputs = original.outputs
-    if rule.output and rule.output not in outputs:
-        raise DataError(f"there is no output {rule.output!r}; the models have {', '.join(map(repr, outputs))}")
-    _check_outputs(outputs, candidate.outputs, rule)
-    kind = rule.kind or _kind(outputs, labels.values, rule)
+    kind = rule.kind
+    if kind != "other":
+        outputs = outputs_of(original, rule)
+        _check_outputs(outputs, candidate.outputs, rule)
+        kind = kind or _kind(outputs, labels.values, rule)
     if kind == "other":
         nothing = Predicted(np.zeros(sum(len(next(iter(part.values()))) for part in original.parts())))
         read = _Read((), None, nothing, nothing)
@@ -125,6 +126,28 @@ def shares_output(original: Answered, rule: AnswerRule) -> tuple[str, bool]:
     outputs = original.outputs
     name = _scored(rule, outputs, 2) or _scored(rule, outputs, 1)
     return name, not _are_shares(outputs[name])
+
+
+def outputs_of(original: Answered, rule: AnswerRule) -> Mapping[str, Output]:
+    """The outputs that are read.
+
+    Args:
+        original: Its answers.
+        rule: Whose kind is not "other".
+
+    Raises:
+        DataError: They have no fixed shape, or the rule names one that is not there.
+    """
+    try:
+        outputs = original.outputs
+    except UnsupportedModelError as error:
+        raise DataError(
+            f'{error}; what it answers can be judged by losses of your own: [answer] kind = "other", and losses from '
+            "Python"
+        ) from error
+    if rule.output and rule.output not in outputs:
+        raise DataError(f"there is no output {rule.output!r}; the models have {', '.join(map(repr, outputs))}")
+    return outputs
 
 
 def _check_outputs(wanted: Mapping[str, Output], there: Mapping[str, Output], rule: AnswerRule) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -23,13 +23,14 @@ from edge_rai_converters.data.labels import Classes, model_classes, model_number
 from edge_rai_converters.errors import AccuracyDropError, DataError
 from edge_rai_converters.gate.answers import Labels, rows_of, shares_output
 from edge_rai_converters.gate.cells import GateReport
-from edge_rai_converters.gate.certificate.certificate import Deployed, order
+from edge_rai_converters.gate.certificate.certificate import Deployed, choosing, order
 from edge_rai_converters.gate.certificate.deployed import admitted, own_limit, with_limit
 from edge_rai_converters.gate.judge import judge
+from edge_rai_converters.gate.losses import Loss, losses_of
 from edge_rai_converters.gate.reading import open_columns, read_beside, read_columns
 from edge_rai_converters.gate.robustness.inside import Inside, prepared
 from edge_rai_converters.gate.robustness.run import Robustness
-from edge_rai_converters.gate.rows import Mask
+from edge_rai_converters.gate.rows import Mask, Rows
 from edge_rai_converters.gate.rules import AnswerRule, GatePolicy
 from edge_rai_converters.gate.run import digest_of
 from edge_rai_converters.gate.slices import Index, make_slices
@@ -58,6 +59,15 @@ class _Part:
     original: Answered
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Judging:
+    """A candidate's answers, how they became decisions, and what judges them, with or without what robustness found."""
+
+    answered: Answered
+    rule: AnswerRule
+    judged: Callable[..., GateReport]
+
+
 class Gatekeeper:
     """Judges the candidates of one conversion.
 
@@ -66,6 +76,7 @@ class Gatekeeper:
         policy: See docs/formats/gate.md.
         columns: A file with the columns that the policy names, one row a row of all data.
         today: Decides which waivers have expired.
+        losses: By name, functions of a model's answers to some rows and of their labels.
 
     Raises:
         PolicyError: The policy's data are sealed: a conversion looks more than once. Or the held-back rows cannot be
@@ -73,8 +84,10 @@ class Gatekeeper:
         MissingFileError: The file with the columns is not there.
     """
 
-    def __init__(self, learned: Learned, policy: GatePolicy, columns: str | Path, today: date) -> None:
-        self.policy = policy
+    def __init__(
+        self, learned: Learned, policy: GatePolicy, columns: str | Path, today: date, losses: Mapping[str, Loss]
+    ) -> None:
+        self.policy, self._losses = policy, losses
         if policy.holdout is not None:
             raise PolicyError(
                 "sealed data are for edge-rai gate, which looks once; leave [holdout] out of a conversion"
@@ -99,8 +112,7 @@ class Gatekeeper:
         rule, part = self.policy.robustness, self._held_back
         if rule is None:
             return None
-        rows = rows_of(part.original, part.original, part.labels, self.policy.answer, part.columns)
-        return prepared(self._learned, self.policy, rule, rows, part.labels, part.original)
+        return prepared(self._learned, self.policy, rule, self._rows(part.original), part.labels, part.original)
 
     def _part(self, index: Index, columns: Mapping[str, Array], file: Path) -> _Part:
         learned = self._learned
@@ -140,48 +152,87 @@ class Gatekeeper:
                 failed[name] = refusal(reports[name])
         return replace(forms, candidates=tuple(kept), failed=failed), reports
 
-    def kept(self, report: GateReport) -> Learned:
-        """What was learned, with the limit that a device needs to keep what the report promises."""
+    def kept(self, reports: Mapping[Format, GateReport]) -> Learned:
+        """What was learned, with the limit that a device needs to keep what the reports promise, all of them.
+
+        Args:
+            reports: By target, of what was chosen.
+
+        Raises:
+            UnsupportedModelError: No threshold is certified for each.
+        """
         learned, rule = self._learned, self.policy.certificate
         if rule is None or rule.abstention is None:
             return learned
         output, logits = shares_output(self._held_back.original, self.policy.answer)
-        score, threshold = rule.abstention.score, report.further["certificate"]["abstention"]["threshold"]
-        if own_limit(learned.policy, output, score) is not None:
+        if own_limit(learned.policy, output, rule.abstention.score) is not None:
             return learned
-        return replace(learned, policy=with_limit(learned.policy, output, score, threshold, logits=logits))
+        limit = common(reports)
+        return replace(learned, policy=with_limit(learned.policy, output, rule.abstention.score, limit, logits=logits))
 
-    def check_kept(self, made: Assembled, policy: Policy, report: GateReport) -> None:
-        """Holds the finished bundle to its certificate: its session must answer as many rows as were certified.
+    def promised(
+        self, forms: Forms, certified: Learned, reports: Mapping[Format, GateReport]
+    ) -> dict[Format, GateReport]:
+        """The reports on what was chosen, each about the limit that the guard has.
+
+        Args:
+            forms: All candidates.
+            certified: As of ``kept``.
+            reports: By target.
 
         Raises:
-            UnsupportedModelError: It answers other ones.
+            UnsupportedModelError: A target's session answers other rows than were certified.
         """
-        promised = report.further.get("certificate", {}).get("groups", ())
-        if not promised:
-            return
-        found = self._through(made, policy, self._held_back)
-        if int(found.sum()) != promised[0]["answered"]:
+        found = dict(reports)
+        for target, report in reports.items():
+            promise = report.further.get("certificate", {}).get("abstention")
+            if promise is None:
+                continue
+            entry = next(entry for entry in forms.of(target) if entry.recipe == report.facts["candidate"]["name"])
+            limit = common(reports)
+            if limit != promise["threshold"]:
+                again = self._judging(forms, entry, limit).judged()
+                report = replace(report, further={**report.further, "certificate": again.further["certificate"]})
+            self._check_kept(forms, certified, entry, report)
+            found[target] = report
+        return found
+
+    def _check_kept(self, forms: Forms, certified: Learned, entry: Candidate, report: GateReport) -> None:
+        """Holds a target's session to its certificate: it must answer as many rows as were certified."""
+        made = assembled(certified, forms, {entry.target: Choice(entry.recipe, "", {})}, None, "rehearsal")
+        through = self._through(made, certified.policy, self._held_back)
+        if report.further["certificate"]["abstention"]["rows_chosen_on"]:
+            through = through[~choosing(self._rows(self._held_back.original), self.policy)]
+        answered = report.further["certificate"]["groups"][0]["answered"]
+        if int(through.sum()) != answered:
             raise UnsupportedModelError(
-                f"the bundle's session answers {int(found.sum())} of the held-back rows, and the certificate is about "
-                f"{promised[0]['answered']}: the model answers otherwise on a device; leave [certificate] out"
+                f"the session of the target {entry.target} answers {int(through.sum())} of the held-back rows, and the "
+                f"certificate is about {answered}: the model answers otherwise on a device; leave [certificate] out"
             )
 
-    def _report(self, forms: Forms, entry: Candidate, progress: Progress) -> GateReport:
+    def _rows(self, candidate: Answered, rule: AnswerRule | None = None) -> Rows:
+        part = self._held_back
+        losses = losses_of(self._losses, part.original, candidate, part.labels.values)
+        return rows_of(part.original, candidate, part.labels, rule or self.policy.answer, part.columns, losses)
+
+    def _judging(self, forms: Forms, entry: Candidate, limit: float | None = None) -> _Judging:
         name, own = entry.recipe, self.policy
         rule = fitted_again(own.answer, entry.threshold, self._held_back.original)
         running = self._learned.answers.runner if name == FLOAT else forms.running(name)
         found = self._held_back.original.by(running)
-        deployed = None if own.certificate is None else self._deployed(forms, entry, rule)
-        content = forms.models[name]
-        judged = partial(self._judged, found, content, name, rule, deployed, self._count(forms, entry))
-        report = judged()
-        if self._inside is not None and (report.passed or name == FLOAT):
-            part = self._held_back
-            rows = rows_of(part.original, found, part.labels, rule, part.columns)
-            tried = self._inside.tried(rows, found, content, entry, rule, progress)
-            report = judged(tried)
-        if name != FLOAT:
+        deployed = None if own.certificate is None else self._deployed(forms, entry, rule, limit)
+        judged = partial(self._judged, found, forms.models[name], name, rule, deployed, self._count(forms, entry))
+        return _Judging(found, rule, judged)
+
+    def _report(self, forms: Forms, entry: Candidate, progress: Progress) -> GateReport:
+        judging = self._judging(forms, entry)
+        report = judging.judged()
+        if self._inside is not None and (report.passed or entry.recipe == FLOAT):
+            rows = self._rows(judging.answered, judging.rule)
+            content = forms.models[entry.recipe]
+            tried = self._inside.tried(rows, judging.answered, content, entry, judging.rule, progress)
+            report = judging.judged(tried)
+        if entry.recipe != FLOAT:
             return report
         certified = report.further.get("certificate", {}).get("granted", True)
         return replace(report, verdict="pass" if certified else "inconclusive", notes=(*report.notes, _SAME))
@@ -192,25 +243,30 @@ class Gatekeeper:
         others = (other.recipe for other in forms.of(entry.target) if other.recipe not in safe)
         return max(1, sum(forms.chosen_of.get(name, 1) for name in others))
 
-    def _deployed(self, forms: Forms, entry: Candidate, rule: AnswerRule) -> Deployed:
-        """On a device; the order of the thresholds is learned from rows that calibrate."""
+    def _deployed(self, forms: Forms, entry: Candidate, rule: AnswerRule, limit: float | None) -> Deployed:
+        """On a device; the order of the thresholds is learned from rows that calibrate.
+
+        Of several targets, which one guard serves, they are the original's, so that all test the same ones; of clusters
+        they come from some that are held back, as others of their rows calibrate.
+        """
         learned, wanted = self._learned, self.policy.certificate
-        choices = {entry.target: Choice(entry.recipe, "", {})}
-        made = assembled(learned, forms, choices, None, "rehearsal")
+        made = assembled(learned, forms, {entry.target: Choice(entry.recipe, "", {})}, None, "rehearsal")
         through = self._through(made, learned.policy, self._held_back)
         if wanted is None or wanted.abstention is None:
             return Deployed(through)
         output, _ = shares_output(self._held_back.original, rule)
-        limit = own_limit(learned.policy, output, wanted.abstention.score)
-        if limit is not None:
-            return Deployed(through, (limit,))
+        own = own_limit(learned.policy, output, wanted.abstention.score)
+        if own is not None:
+            return Deployed(through, (own,))
+        several = len({other.target for other in forms.candidates}) > 1
+        if several or self.policy.clusters is not None:
+            return Deployed(through, wanted=limit, by_original=several)
         part = self._learned_on
         answers = part.original if entry.recipe == FLOAT else part.original.by(forms.running(entry.recipe))
         rows = rows_of(part.original, answers, part.labels, rule, part.columns)
         slices = make_slices(rows.columns, rows.labelled, self.policy)
         seen = self._through(made, learned.policy, part)
-        thresholds = order(rows, slices, wanted.abstention, seen, len(through))
-        return Deployed(through, thresholds)
+        return Deployed(through, order(rows, slices, wanted.abstention, seen, len(through)))
 
     def _through(self, made: Assembled, policy: Policy, part: _Part) -> Mask:
         rows = self._learned.dataset.rows
@@ -233,8 +289,8 @@ class Gatekeeper:
         candidates: int = 1,
         tried: Robustness | None = None,
     ) -> GateReport:
-        learned, part, rule = self._learned, self._held_back, rule or self.policy.answer
-        rows = rows_of(part.original, candidate, part.labels, rule, part.columns)
+        learned, rule = self._learned, rule or self.policy.answer
+        rows = self._rows(candidate, rule)
         facts: Mapping[str, Any] = {
             "original": {"name": learned.source.path.name, "sha256": learned.source.sha256},
             "candidate": {"name": name, "sha256": hashlib.sha256(model).hexdigest()},
@@ -261,10 +317,22 @@ class Gatekeeper:
         return replace(report, notes=(*report.notes, _DECIDE_SO.format(rule.candidate_threshold)))
 
 
-def evidence_of(reports: Mapping[str, GateReport], choices: Mapping[Format, Choice]) -> dict[str, GateReport]:
+def evidence_of(reports: Mapping[Format, GateReport]) -> dict[str, GateReport]:
     """By the path of a bundle's file, what was said of what went into it; of the only target, or ONNX, gate.json."""
-    paths = [f"evidence/gate{f'.{target}' * (place > 0)}.json" for place, target in enumerate(sorted(choices))]
-    return {path: reports[choices[target].recipe] for path, target in zip(paths, sorted(choices), strict=True)}
+    paths = [f"evidence/gate{f'.{target}' * (place > 0)}.json" for place, target in enumerate(sorted(reports))]
+    return {path: reports[target] for path, target in zip(paths, sorted(reports), strict=True)}
+
+
+def common(reports: Mapping[Format, GateReport]) -> float:
+    """The lowest threshold that is certified for every target."""
+    lists = [report.further["certificate"]["abstention"]["certified"] for report in reports.values()]
+    found = set(lists[0]).intersection(*lists)
+    if not found:
+        raise UnsupportedModelError(
+            "no threshold is certified for each of the targets, and a bundle has one guard; convert for one target at "
+            "a time, or promise less under [certificate.abstention]"
+        )
+    return float(min(found))
 
 
 def refusal(report: GateReport) -> str:

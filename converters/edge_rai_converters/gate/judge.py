@@ -14,19 +14,18 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.calibration import calibrations
 from edge_rai_converters.gate.cells import Cell, GateReport, Measured, together, worst_first
 from edge_rai_converters.gate.certificate.certificate import Deployed, certificate, check_classes
-from edge_rai_converters.gate.clustered import with_clusters
+from edge_rai_converters.gate.clustered import clusters_of, with_clusters
 from edge_rai_converters.gate.confusion import confusions
 from edge_rai_converters.gate.counted import Counted
 from edge_rai_converters.gate.fairness import fairness
 from edge_rai_converters.gate.leads import check_weaknesses, leads
 from edge_rai_converters.gate.means import count_means
-from edge_rai_converters.gate.metrics import Events, Means, Measure, Paired, expanded, measures
+from edge_rai_converters.gate.metrics import Beside, Events, Means, Measure, Paired, expanded, measures
 from edge_rai_converters.gate.paired import Floats, holm
 from edge_rai_converters.gate.precision import count_precision
 from edge_rai_converters.gate.rows import Rows
@@ -49,7 +48,7 @@ def judge(
     facts: Mapping[str, Any] | None = None,
     candidates: int = 1,
     deployed: Deployed | None = None,
-    beside: Sequence[tuple[Measure, float]] = (),
+    beside: Sequence[Beside] = (),
 ) -> GateReport:
     """Judges; pure: equal arguments give an equal report.
 
@@ -61,7 +60,7 @@ def judge(
         facts: For the record.
         candidates: Of so many one is chosen by these rows: each is held to an equal part of alpha.
         deployed: How the candidate is on a device, for a certificate; None: no guard is before or behind it.
-        beside: Measures of all rows together beside the policy's own, and their margins.
+        beside: Measures beside the policy's own, and their margins.
 
     Raises:
         DataError: The rows have no such column, group, metric or label; or a slice cannot have a metric.
@@ -69,10 +68,11 @@ def judge(
     """
     level = policy.alpha if alpha is None else alpha
     slices, margins = divided(rows, policy)
-    for measure, margin in beside:
-        margins[measure.metric] = np.where(np.arange(len(slices)) == 0, margin, np.nan)
+    for measure, *wanted in beside:
+        whole, each = (np.nan if margin is None else margin for margin in wanted)
+        margins[measure.metric] = np.where(np.arange(len(slices)) == 0, whole, each)
     table = _Table(slices, level / candidates, 1 - level)
-    measured = _filled(table, margins, (*measures(rows, policy), *(measure for measure, _ in beside)), rows, policy)
+    measured = _filled(table, margins, (*measures(rows, policy), *(entry.measure for entry in beside)), rows, policy)
     cells, notes = waived(table.cells(), policy.waivers, today)
     promised = None
     if policy.certificate is not None:
@@ -123,7 +123,7 @@ def _filled(
     table: _Table, margins: Mapping[str, Floats], every: Sequence[Measure], rows: Rows, policy: GatePolicy
 ) -> dict[str, Counted]:
     """Every metric of every slice, by name; the table then has those with margins."""
-    slices, clusters = table.slices, _clusters(rows, policy)
+    slices, clusters = table.slices, clusters_of(rows, policy)
     measured: dict[str, Counted] = {}
     for measure in every:
         counted = measured[measure.metric] = _counted(measure, slices, table.alpha)
@@ -280,19 +280,6 @@ def _all_measured(measured: Mapping[str, Counted], slices: Slices) -> Iterator[M
             slices.slices, zip(*(column.tolist() for column in columns), strict=True), strict=True
         ):
             yield Measured(metric, entry.name, *figures)
-
-
-def _clusters(rows: Rows, policy: GatePolicy) -> npt.NDArray[np.int64] | None:
-    """(n,) number of each row's cluster; a row without one is alone."""
-    if policy.clusters is None:
-        return None
-    if policy.clusters not in rows.columns:
-        raise DataError(f"there is no column {policy.clusters!r} of clusters in the data")
-    column = rows.columns[policy.clusters]
-    alone = np.array([entry != entry for entry in column.tolist()])
-    values = np.array([str(entry) for entry in column.tolist()])
-    _, numbers = np.unique(values, return_inverse=True)
-    return np.where(alone, numbers.max() + 1 + np.arange(len(column)), numbers).astype(np.int64)
 
 
 def _refuse_unlabelled(rows: Rows, policy: GatePolicy) -> None:

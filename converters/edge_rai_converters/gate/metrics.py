@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -88,6 +88,14 @@ class Means:
 
 
 Measure = Paired | Events | Precision | Means
+
+
+class Beside(NamedTuple):
+    """A measure beside a policy's own, and its margins: of all rows together, of each slice; None: it has none."""
+
+    measure: Measure
+    margin: float | None
+    slice_margin: float | None
 
 
 def measures(rows: Rows, policy: GatePolicy) -> Iterator[Measure]:

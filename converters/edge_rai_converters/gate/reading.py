@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data
@@ -63,6 +64,7 @@ def load_rows(
     images: ImageOptions | None = None,
     feature_names: Sequence[str] | None = None,
     known: Known | None = None,
+    missing: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """The rows as both models take them, without labels; see ``data.load``.
@@ -76,6 +78,7 @@ def load_rows(
         images: See ``data.load``.
         feature_names: See there.
         known: The names of the columns of a single input, which an .npz file may have in another order too.
+        missing: See ``data.load``.
         progress: See there.
 
     Raises:
@@ -87,7 +90,14 @@ def load_rows(
         feature_names = chosen or _columns_of_input(held, inputs[0], str(labels), apart)
     unlabelled = NO_LABELS if path.is_dir() else None
     dataset = data.load(
-        path, inputs, unlabelled, images=images, feature_names=feature_names, without=apart, progress=progress
+        path,
+        inputs,
+        unlabelled,
+        missing=missing,
+        images=images,
+        feature_names=feature_names,
+        without=apart,
+        progress=progress,
     )
     return dataset if _is_table(path) else _in_order(path, dataset, known)
 

@@ -238,8 +238,6 @@ class GatePolicy:
             if split(name)[0] in METRICS or name in self.values.keys() & self.loss_spans.keys():
                 raise ValueError(f"{name!r} is a metric already; call the one under [values] or [loss_spans] otherwise")
         self._check_parents(set(seen))
-        if self.certificate is not None and self.clusters is not None:
-            raise ValueError("a certificate counts rows, and those of one cluster are not many; leave one of them out")
 
     def _check_slices(self) -> None:
         """Refuses what would be passed over: slices that nothing is judged of, and groups of no slice."""

@@ -16,17 +16,17 @@ import numpy as np
 from edge_rai import bundle
 from edge_rai.policy import parse_policy
 from edge_rai_converters.answered import Answered
-from edge_rai_converters.compare import Answers
-from edge_rai_converters.data import Array, Dataset, ImageOptions, Known
+from edge_rai_converters.data import Dataset, ImageOptions, Known
 from edge_rai_converters.data.labels import Classes
 from edge_rai_converters.data.named import counted, plain
 from edge_rai_converters.errors import DataError
-from edge_rai_converters.gate.answers import Labels, no_better, rows_of, shares_output
+from edge_rai_converters.gate.answers import Labels, no_better, outputs_of, rows_of, shares_output
 from edge_rai_converters.gate.attempts import Attempt, Look, take
 from edge_rai_converters.gate.cells import GateReport
 from edge_rai_converters.gate.certificate.certificate import Deployed
 from edge_rai_converters.gate.certificate.deployed import admitted, own_limit
 from edge_rai_converters.gate.judge import divided, judge
+from edge_rai_converters.gate.losses import AnyShape, Loss, losses_of
 from edge_rai_converters.gate.opening import Opened, is_bundle, open_model
 from edge_rai_converters.gate.policy import load_gate_policy
 from edge_rai_converters.gate.reading import (
@@ -41,17 +41,15 @@ from edge_rai_converters.gate.reading import (
 from edge_rai_converters.gate.robustness.guarded import Model, guard_of
 from edge_rai_converters.gate.robustness.rules import RobustnessRule
 from edge_rai_converters.gate.robustness.run import Robustness, Subjects, planned, robustness
-from edge_rai_converters.gate.rows import Floats, Rows
+from edge_rai_converters.gate.rows import Rows
 from edge_rai_converters.gate.rules import AnswerRule, GatePolicy
 from edge_rai_converters.given import DATA, Data, check_there, on_disk
 from edge_rai_converters.given import Labels as GivenLabels
+from edge_rai_converters.missing_values import check_known, may_be_missing
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.runner import feeds, is_batched, rows_are_independent
 from edge_rai_converters.sample import sample_of
 from edge_rai_converters.sources import SourceModel
-
-# Of a model's answers to some rows, and of their labels: a loss a row.
-Loss = Callable[[Answers, Array | None], Array]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,10 +103,10 @@ def gate(
     policy: GatePolicy | str | Path,
     *,
     labels: GivenLabels = None,
-    columns: str | Path | None = None,
+    groups: str | Path | None = None,
     losses: Mapping[str, Loss] | None = None,
     images: ImageOptions | None = None,
-    feature_names: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
     now: datetime | None = None,
     progress: Progress = silent,
 ) -> GateReport:
@@ -120,12 +118,12 @@ def gate(
         data: Rows that neither model learned from, nor anything was calibrated with; see ``data.load`` and ``given``.
         policy: Or its file.
         labels: Of the rows; see ``data.load``. Some may be missing, if the policy says so.
-        columns: A file with the columns that the policy names; None: they are in the data.
+        groups: A file with the columns that the policy names; None: they are in the data.
         losses: By name, functions of (answers by output, labels) of some rows to a loss a row: for detection, or
             sequences, or whatever has no class.
         images: What becomes of the pixels of a folder of images.
-        feature_names: The columns of a table that a single input takes, in its order; None: by the names that one of
-            the models has for them, and where neither has any in the table's order.
+        columns: Those of a table that a single input takes, in its order; None: by the names that one of the models
+            has for them, and where neither has any in the table's order.
         now: Decides which waivers have expired; None: the clock does.
         progress: Told what happens next.
 
@@ -140,7 +138,7 @@ def gate(
     if policy.holdout is not None and not isinstance(data, str | Path):
         raise DataError("sealed data are a file or folder, beside which their looks are counted; give its path")
     with on_disk(data, labels) as (path, known):
-        asked = Asked(known, columns, losses or {}, images, feature_names)
+        asked = Asked(known, groups, losses or {}, images, columns)
         evaluated = evaluate(candidate, original, Path(path), policy, asked, progress)
         progress("judging")
         divided(evaluated.rows, policy)  # before a look is spent on a policy that does not fit these rows
@@ -195,8 +193,10 @@ def evaluate(
         images=asked.images,
         feature_names=asked.feature_names,
         known=_known((theirs, ours)),
+        missing=may_be_missing(source, source.inputs),
         progress=lambda share: progress(reading, share),
     )
+    check_known(data, source, dataset)
     file = Path(asked.columns or data)
     columns = read_columns(file, open_columns(file) if asked.columns else held, read_beside(policy), dataset)
     labels = Labels(raw, _classes(theirs, ours, policy.answer), data, dataset.place)
@@ -204,9 +204,12 @@ def evaluate(
     index = np.arange(len(dataset), dtype=np.int64)
     batched = is_batched(source, theirs.running, dataset)
     calls = partial(feeds, dataset.rows, index, batched=batched, most_rows=policy.answer.batch_rows)
-    before = Answered(theirs.running, calls, batched=batched)
+    fixed = policy.answer.kind != "other"
+    before = (Answered if fixed else AnyShape)(theirs.running, calls, batched=batched)
+    if fixed:
+        outputs_of(before, policy.answer)
     after = before.by(ours.running)
-    rows = rows_of(before, after, labels, policy.answer, columns, _losses(asked.losses, before, after, raw))
+    rows = rows_of(before, after, labels, policy.answer, columns, losses_of(asked.losses, before, after, raw))
     digest = sha256_of(file) if asked.columns else ""
     facts = _facts(theirs, ours, data, dataset, policy)
     return Evaluated(rows, dataset, before, after, facts, digest, (theirs, ours), labels)
@@ -244,7 +247,8 @@ def _trial(evaluated: Evaluated, policy: GatePolicy, rule: RobustnessRule) -> Ca
         source = opened.source or _source(theirs, ours)
         independent = rows_are_independent(answered.runner, rows, batched=answered.batched)
         models.append(Model(opened.content, opened.format, source.inputs, source.outputs, answered, independent))
-    subjects = Subjects(evaluated.rows, evaluated.dataset, evaluated.labels, *models)
+    dataset, labels, (before, after) = evaluated.dataset, evaluated.labels, models
+    subjects = Subjects(evaluated.rows, dataset, labels, before, after, series=dataset)
     sample = planned(subjects, policy, rule)
     guard = guard_of((("candidate", ours.held), ("original", theirs.held)), models[0], sample)
     return partial(robustness, subjects, policy, rule, sample, guard)
@@ -272,27 +276,6 @@ def _inputs(model: SourceModel) -> str:
         f"{spec.name!r} ({spec.dtype}, {' x '.join('any' if size is None else str(size) for size in spec.shape)})"
         for spec in model.inputs
     )
-
-
-def _losses(
-    losses: Mapping[str, Loss], before: Answered, after: Answered, labels: Array | None
-) -> dict[str, tuple[Floats, Floats]]:
-    return {
-        name: (_values(name, loss, before, labels), _values(name, loss, after, labels)) for name, loss in losses.items()
-    }
-
-
-def _values(name: str, loss: Loss, model: Answered, labels: Array | None) -> Floats:
-    """(n,) of all rows, part by part."""
-    found, start = [], 0
-    for part in model.parts():
-        count = len(next(iter(part.values())))
-        values = np.asarray(loss(part, None if labels is None else labels[start : start + count]), np.float64)
-        if values.shape != (count,):
-            raise DataError(f"loss {name!r} gave {values.shape} for {count} rows; it must give one number a row")
-        found.append(values)
-        start += count
-    return np.concatenate(found)
 
 
 def _facts(original: Opened, candidate: Opened, data: Path, dataset: Dataset, policy: GatePolicy) -> Mapping[str, Any]:

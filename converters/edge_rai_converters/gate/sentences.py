@@ -55,8 +55,12 @@ def _moved(cell: Cell) -> str:
     return f"{cell.losses:,} lost and {cell.gains:,} gained of {rows}"
 
 
+def is_share(metric: str) -> bool:
+    """Whether the metric is a share of rows, a change of which is said in points."""
+    name = split(metric)[0].partition(" under ")[0]
+    return name in (*OF_CLASSES, *_SHARES) and metric not in ("brier", "log_loss")
+
+
 def amount(metric: str, value: float) -> str:
     """A change in words: of shares in points."""
-    name = split(metric)[0].partition(" under ")[0]
-    shares = name in (*OF_CLASSES, *_SHARES) and metric not in ("brier", "log_loss")
-    return f"{100 * value:.2f} points" if shares else f"{value:.4g}"
+    return f"{100 * value:.2f} points" if is_share(metric) else f"{value:.4g}"

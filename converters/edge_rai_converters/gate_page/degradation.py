@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edge_rai.bench.page.drawing import Plane, axis, grid, strip
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.scale import Scale, digits, fitting
+from edge_rai.page.drawing import Plane, axis, grid, strip
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, element, table
+from edge_rai.page.scale import Scale, digits, fitting
 from edge_rai_converters.gate_page.words import Report, share
 
 _HEIGHT = 120

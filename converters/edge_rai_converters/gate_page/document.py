@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 
-from edge_rai.bench.page.figure import section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.style import STYLE
+from edge_rai.page.figure import section
+from edge_rai.page.frame import framed
+from edge_rai.page.markup import Markup, element, table
 from edge_rai_converters.gate_page.degradation import degradation
 from edge_rai_converters.gate_page.forest import forest
 from edge_rai_converters.gate_page.matrices import matrices
@@ -15,12 +15,8 @@ from edge_rai_converters.gate_page.reliability import reliability
 from edge_rai_converters.gate_page.words import Report, figure_of, mark, share
 from edge_rai_converters.words import number_of
 
-# Nothing is loaded and no script runs; pictures are within the page, and as pictures run none either.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _MOST_STANDING, _MOST_MEASURED = 20, 1000
-_STYLE = (
-    STYLE
-    + """
+_STYLE = """
 .before-line{stroke:var(--grey);stroke-width:1.5}
 .before-dot{fill:var(--grey);stroke:var(--paper);stroke-width:1}
 .after-line{stroke:var(--mark);stroke-width:1.5}
@@ -35,7 +31,6 @@ _STYLE = (
 .matrix .wrong{--of:var(--warm)}
 img{max-width:100%;height:auto;background:#fff}
 """
-)
 
 
 def gate_page(report: Report) -> bytes:
@@ -48,16 +43,7 @@ def gate_page(report: Report) -> bytes:
         HTML in UTF-8; the same of the same report.
     """
     title = _title(report)
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", f"{title}: gate"),
-        element("style", Markup(_STYLE)),
-    )
-    body = element("body", element("main", *_parts(report, title)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n".encode()
+    return framed(f"{title}: gate", _parts(report, title), style=_STYLE)
 
 
 def _parts(report: Report, title: str) -> Iterator[Markup]:

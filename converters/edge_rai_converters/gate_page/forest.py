@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edge_rai.bench.page.drawing import along, axis, dot, grid, strip, upright
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.scale import Scale, fitting
-from edge_rai_converters.gate_page.words import Report, change, figure_of, is_share, mark
+from edge_rai.page.drawing import along, axis, dot, grid, strip, upright
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, element, table
+from edge_rai.page.scale import Scale, fitting
+from edge_rai_converters.gate.sentences import is_share
+from edge_rai_converters.gate_page.words import Report, change, figure_of, mark
 from edge_rai_converters.words import number_of
 
 _HEIGHT, _MIDDLE = 24, 12

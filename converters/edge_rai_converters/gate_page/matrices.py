@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edge_rai.bench.page.figure import section
-from edge_rai.bench.page.markup import Markup, element
+from edge_rai.page.figure import section
+from edge_rai.page.markup import Markup, element
 from edge_rai_converters.gate_page.words import Report
 from edge_rai_converters.words import number_of
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edge_rai.bench.page.scale import digits
-from edge_rai_converters.gate.rules import OF_CLASSES, split
+from edge_rai.page.scale import digits
+from edge_rai_converters.gate.sentences import is_share
 
 Report = Mapping[str, Any]
 _MINUS = "\N{MINUS SIGN}"
-
-
-def is_share(metric: str) -> bool:
-    """Whether the metric is a share of rows, a change of which is said in points."""
-    return split(metric)[0] in OF_CLASSES and metric not in ("brier", "log_loss")
 
 
 def figure_of(metric: str, value: float | None) -> str:

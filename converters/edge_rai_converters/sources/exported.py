@@ -13,12 +13,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx.version_converter import convert_version
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters.errors import MissingExtraError, missing
+from edge_rai_converters.errors import DataError, MissingExtraError, missing
 from edge_rai_converters.sources.onnx import MIN_OPSET, opset_of
 from edge_rai_converters.words import first_line
 
@@ -58,12 +59,33 @@ def imported(module: str) -> ModuleType:
         raise missing(name, f"this model needs {name}, which cannot be imported ({first_line(error)})") from error
 
 
+def rows_with_gaps(sample: Sample) -> npt.NDArray[np.bool_]:
+    """(rows,) where a value is missing."""
+    gaps = np.zeros(len(next(iter(sample.values()))), np.bool_)
+    for array in sample.values():
+        if array.dtype.kind == "f":
+            gaps |= np.isnan(array.reshape(len(array), -1)).any(axis=1)
+    return gaps
+
+
+def without_gaps(sample: Sample, name: str) -> Sample:
+    """The rows of a sample in which no value is missing, for models that do not know missing ones.
+
+    Raises:
+        DataError: There is none.
+    """
+    gaps = rows_with_gaps(sample)
+    if gaps.all():
+        raise DataError(f"{name}: values are missing in each of the first rows; impute them, or give rows without any")
+    return {key: array[~gaps] for key, array in sample.items()} if gaps.any() else sample
+
+
 @contextmanager
 def exporting(name: str, library: str) -> Iterator[None]:
     """Keeps warnings, logs and prints of an exporter to itself, and makes one sentence of whatever it raises.
 
     Raises:
-        UnsupportedModelError: The exporter failed.
+        UnsupportedModelError: The exporter failed; what is said of data passes.
     """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -71,7 +93,7 @@ def exporting(name: str, library: str) -> Iterator[None]:
         with warnings.catch_warnings(), _without_output():
             warnings.simplefilter("ignore")
             yield
-    except (MissingExtraError, UnsupportedModelError):
+    except (DataError, MissingExtraError, UnsupportedModelError):
         raise
     except Exception as error:  # exporters raise whatever their parts raise
         raise UnsupportedModelError(

@@ -17,6 +17,7 @@ from edge_rai_converters.sources.exported import (
     Sample,
     exporting,
     imported,
+    without_gaps,
 )
 from edge_rai_converters.words import first_line
 
@@ -37,7 +38,7 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
     if not isinstance(model, keras.Model):
         raise UnsupportedModelError(f"{name}: of Keras's objects only a keras.Model of Keras 3 is a model; give that")
     with exporting(name, "Keras"), tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
-        rows = _rows(model, sample)
+        rows = _rows(model, sample and without_gaps({key: np.asarray(array) for key, array in sample.items()}, name))
         tensors = [keras.ops.convert_to_tensor(array) for array in rows]
         # Before its first call Keras does not export a model.
         answers = keras.tree.flatten(model(tensors[0] if len(tensors) == 1 else tensors, training=False))

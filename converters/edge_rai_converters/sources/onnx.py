@@ -54,6 +54,8 @@ class SourceModel:
             their names; of an object, of the ONNX model that was exported.
         kind: Of what it was made with.
         features: Names of the columns that it was fitted with, in its order; none where it does not know them.
+        keeps_gaps: Whether it answers missing values as the library does that it was exported from; None: nobody tried,
+            or the library refuses them.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class SourceModel:
     sha256: str
     kind: Kind = "onnx"
     features: tuple[str, ...] = ()
+    keeps_gaps: bool | None = None
 
 
 def read(path: str | Path) -> SourceModel:

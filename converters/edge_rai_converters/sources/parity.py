@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters.sources.exported import Array, Exported
+from edge_rai_converters.sources.exported import Array, Exported, rows_with_gaps
 from edge_rai_converters.words import first_line
 
 # float32 against the float64 of a library: of the greatest value, and of rows that stand at a threshold of a tree.
@@ -14,7 +15,7 @@ _TOLERANCE = 1e-3
 _ROWS_ASIDE = 0.1
 
 
-def check(exported: Exported, data: bytes, name: str) -> None:
+def check(exported: Exported, data: bytes, name: str) -> bool | None:
     """Compares what the exported model answers to the sample with what its library does.
 
     Args:
@@ -22,11 +23,14 @@ def check(exported: Exported, data: bytes, name: str) -> None:
         data: The same, in the form that is opened.
         name: Of the model, for messages.
 
+    Returns:
+        Whether it answers rows with missing values as the library does; None where the sample has none.
+
     Raises:
         UnsupportedModelError: ONNX Runtime cannot run it, or more than a tenth of the rows are answered otherwise.
     """
     if exported.feed is None:
-        return
+        return None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     try:
@@ -34,18 +38,22 @@ def check(exported: Exported, data: bytes, name: str) -> None:
         outputs = session.run(None, dict(exported.feed))
     except Exception as error:  # ONNX Runtime's own exceptions share no base but this one
         raise UnsupportedModelError(f"{name}: ONNX Runtime cannot run the export: {first_line(error)}") from error
+    gaps = rows_with_gaps(exported.feed)
     for answer in exported.answers:
-        others = min(_others(answer, output) for output in outputs)
+        others = min(_others(answer, output, ~gaps) for output in outputs)
         if others > _ROWS_ASIDE:
             raise UnsupportedModelError(
                 f"{name}: its export to ONNX answers {round(100 * others)} % of the sample's rows otherwise than it "
                 "does: the exporter has a fault with this kind of model; train another kind, or export it yourself and "
                 "give the .onnx file"
             )
+    if not gaps.any():
+        return None
+    return all(min(_others(answer, output, gaps) for output in outputs) <= _ROWS_ASIDE for answer in exported.answers)
 
 
-def _others(answer: Array, output: object) -> float:
-    """The share of rows that differ; of two probabilities the second may stand for both."""
+def _others(answer: Array, output: object, rows: npt.NDArray[np.bool_]) -> float:
+    """The share of the rows that differ; of two probabilities the second may stand for both."""
     if not isinstance(output, np.ndarray):
         return 1.0
     if answer.ndim == 1 and output.ndim == 2 and output.shape[1] in (1, 2):
@@ -59,4 +67,6 @@ def _others(answer: Array, output: object) -> float:
     else:
         scale = float(np.abs(answer[np.isfinite(answer)]).max(initial=0.0))
         same = np.isclose(output, answer, rtol=0, atol=_TOLERANCE * scale, equal_nan=True)
-    return 1 - float(same.reshape(len(same), -1).all(axis=1).mean())
+    by_row = same.reshape(len(same), -1).all(axis=1)
+    compared = by_row[rows] if len(by_row) == len(rows) else by_row
+    return 1 - float(compared.mean()) if len(compared) else 0.0

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters.sources.exported import MOST_ROWS, OPSET, Array, Exported, Sample, exporting, imported
+from edge_rai_converters.sources.exported import (
+    MOST_ROWS,
+    OPSET,
+    Array,
+    Exported,
+    Sample,
+    exporting,
+    imported,
+    without_gaps,
+)
 from edge_rai_converters.words import first_line
 
 
@@ -34,7 +43,8 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
         raise UnsupportedModelError(f"{name}: the shapes of its inputs are not known; give a sample of its rows")
     with exporting(name, "torch.onnx"):
         module = copy.deepcopy(model).cpu().eval()
-        rows = {key: _tensor(torch, np.asarray(array)[:MOST_ROWS], module) for key, array in sample.items()}
+        known = without_gaps({key: np.asarray(array) for key, array in sample.items()}, name)
+        rows = {key: _tensor(torch, array[:MOST_ROWS], module) for key, array in known.items()}
         names = [key for key in inspect.signature(module.forward).parameters if key in rows]
         by_name = len(names) == len(rows)
         names = names if by_name else list(rows)

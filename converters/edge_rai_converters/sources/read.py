@@ -73,8 +73,8 @@ def read(model: object, *, sample: Sample | None = None, name: str = "") -> Sour
     with exporting(name, "onnx's version converter"):
         proto = tidied(exported.proto)
     source = _checked(Path(name), proto, kind)
-    parity.check(exported, source.data, name)
-    return replace(source, features=fitted_names(model))
+    keeps_gaps = parity.check(exported, source.data, name)
+    return replace(source, features=fitted_names(model), keeps_gaps=keeps_gaps)
 
 
 def _read_file(path: Path, sample: Sample | None) -> SourceModel:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,15 @@ import onnx
 from edge_rai.errors import UnsupportedModelError
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.sources import boosted
-from edge_rai_converters.sources.exported import OPSET, Array, Exported, Sample, exporting, imported
+from edge_rai_converters.sources.exported import (
+    OPSET,
+    Array,
+    Exported,
+    Sample,
+    exporting,
+    imported,
+    without_gaps,
+)
 from edge_rai_converters.sources.tables import Column, columns, fed, table
 from edge_rai_converters.words import first_line, number_of
 
@@ -45,18 +54,38 @@ def export(model: Any, sample: Sample | None, name: str) -> Exported:
     types = [(column.name, getattr(tensors, _TYPES[column.kind])([None, column.width])) for column in given]
     boosted.register(model)
     try:
-        with exporting(name, "skl2onnx"):
+        with exporting(name, "skl2onnx"), _whole_numbers():
             proto = _converted(skl2onnx, model, types)
     except UnsupportedModelError as error:
         _refuse_unfitted(model, name, error)
         raise
     if sample is None:
         return Exported(proto)
-    feed = fed(sample, given)
+    feed: Sample = fed(sample, given)
     try:
         return Exported(proto, feed, [answer(model, _as_fitted(model, feed))])
-    except ValueError as error:  # as scikit-learn refuses rows
+    except ValueError:  # as scikit-learn refuses rows, of missing values for one
+        feed = without_gaps(feed, name)
+    try:
+        return Exported(proto, feed, [answer(model, _as_fitted(model, feed))])
+    except ValueError as error:
         raise DataError(f"{name}: it refuses the first rows of the data: {first_line(error)}") from error
+
+
+@contextmanager
+def _whole_numbers() -> Iterator[None]:
+    """skl2onnx 1.20 says with truth values where a missing value goes in a tree, and protobuf 7 takes numbers alone."""
+    trees = vars(imported("skl2onnx.common.tree_ensemble"))
+    written = trees["add_node"]
+
+    def add_node(*args: Any, nodes_missing_value_tracks_true: Any = 0, **named: Any) -> None:
+        written(*args, nodes_missing_value_tracks_true=int(nodes_missing_value_tracks_true), **named)
+
+    trees["add_node"] = add_node
+    try:
+        yield
+    finally:
+        trees["add_node"] = written
 
 
 def _check_width(model: Any, given: list[Column], name: str) -> None:
@@ -70,7 +99,7 @@ def _check_width(model: Any, given: list[Column], name: str) -> None:
     if width not in (None, there) and (len(given) == 1 or not fitted):
         raise DataError(
             f"{name}: it was fitted with {number_of(width, 'column')}, and the data have {there}; give it "
-            "those and no others: of a table name them as feature_names, and the one with the classes as labels"
+            "those and no others: of a table name them as columns, and the one with the classes as labels"
         )
 
 
@@ -110,8 +139,10 @@ def answer(model: Any, rows: Any) -> Array:
 
 
 def _as_fitted(model: Any, feed: Sample) -> Any:
-    """The rows as a table, with the names that the model was fitted with where they are the inputs'."""
-    names = list(getattr(model, "feature_names_in_", ()))
-    if not names or any(name not in feed for name in names):
-        return table(feed)
-    return imported("pandas").DataFrame({name: feed[name][:, 0] for name in names})
+    """The rows as a table with the names that the model was fitted with, where they are the inputs' or one has all."""
+    names, arrays = list(getattr(model, "feature_names_in_", ())), list(feed.values())
+    if names and all(name in feed for name in names):
+        return imported("pandas").DataFrame({name: feed[name][:, 0] for name in names})
+    if names and len(arrays) == 1 and arrays[0].shape[1] == len(names):
+        return imported("pandas").DataFrame(arrays[0], columns=names)
+    return table(feed)

@@ -18,7 +18,12 @@ def kind_of_trees(model: onnx.ModelProto) -> bool:
 def trees_of(model: onnx.ModelProto) -> list[str]:
     """Names of the operators in the model that are tree ensembles."""
     parts: tuple[onnx.GraphProto | onnx.FunctionProto, ...] = (model.graph, *model.functions)
-    return sorted({node.op_type for part in parts for node in _nodes(part) if node.domain == _DOMAIN} & _TREES)
+    return sorted({node.op_type for part in parts for node in _nodes(part) if is_trees(node)})
+
+
+def is_trees(node: onnx.NodeProto) -> bool:
+    """Whether an operator is a tree ensemble."""
+    return node.domain == _DOMAIN and node.op_type in _TREES
 
 
 def refusal(model: onnx.ModelProto) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_rai.bench.page.drawing import Plane, axis, grid, strip
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.scale import between, digits, duration, fitting, short_duration
 from edge_rai.bench.reading import best_batch, number, percentile_at, text
 from edge_rai.bench.result import Result, ScenarioResult
+from edge_rai.page.drawing import Plane, axis, grid, strip
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, element, table
+from edge_rai.page.scale import between, digits, duration, fitting, short_duration
 
 _SHARE = "accuracy"  # any other metric is an error
 _HEIGHT = 160

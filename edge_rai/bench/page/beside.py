@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from edge_rai.bench.page.drawing import along, axis, block, dot, grid, strip, upright
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.scale import Scale, between, digits, duration, durations, fitting, short_duration
 from edge_rai.bench.ratios import FEWEST_PROCESSES
 from edge_rai.bench.reading import MAY_BE_OFF_BY, beside, can_tell, prices, safeguard_of, verdict_of
 from edge_rai.bench.result import Ratio, ScenarioResult
+from edge_rai.page.drawing import along, axis, block, dot, grid, strip, upright
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, element, table
+from edge_rai.page.scale import Scale, between, digits, duration, durations, fitting, short_duration
 
 _HEIGHT = 22
 _MIDDLE = _HEIGHT / 2

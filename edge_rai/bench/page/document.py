@@ -10,16 +10,13 @@ from edge_rai.bench.page.accuracy import accuracy
 from edge_rai.bench.page.beside import costs, ratios
 from edge_rai.bench.page.latency import latency
 from edge_rai.bench.page.machine import costs_beside, machine
-from edge_rai.bench.page.markup import Markup, element
 from edge_rai.bench.page.over_time import over_time
 from edge_rai.bench.page.rates import throughput, trials
-from edge_rai.bench.page.style import STYLE
 from edge_rai.bench.page.summary import sentences
 from edge_rai.bench.reading import rejecting, text, warnings
 from edge_rai.bench.result import Result, ScenarioResult
-
-# Nothing is loaded and no script runs, whatever the result says.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+from edge_rai.page.frame import framed
+from edge_rai.page.markup import Markup, element
 
 
 def page(result: Result) -> bytes:
@@ -41,16 +38,7 @@ def page(result: Result) -> bytes:
 
 
 def _document(result: Result, title: str) -> bytes:
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", f"{title}: bench"),
-        element("style", Markup(STYLE)),
-    )
-    body = element("body", element("main", *_parts(result, title)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n".encode()
+    return framed(f"{title}: bench", _parts(result, title))
 
 
 def _parts(result: Result, title: str) -> Iterator[Markup]:

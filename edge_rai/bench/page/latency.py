@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from edge_rai.bench.contenders import EMPTY
 from edge_rai.bench.histogram import decode
-from edge_rai.bench.page.drawing import along, area, axis, block, grid, labels, strip, upright
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, table
-from edge_rai.bench.page.scale import Scale, between, digits, duration, durations, fitting, short_duration
 from edge_rai.bench.reading import FEW, contenders, percentile_at, unclaimed
 from edge_rai.bench.result import Percentile, ScenarioResult, SeriesSummary
+from edge_rai.page.drawing import along, area, axis, block, grid, labels, strip, upright
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, table
+from edge_rai.page.scale import Scale, between, digits, duration, durations, fitting, short_duration
 
 _BINS = 120
 _SHAPE, _MARKS, _LABELS, _HEIGHT = 40, 54, 76, 80

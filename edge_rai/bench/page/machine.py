@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from edge_rai.bench.page.figure import section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.scale import digits, duration, durations
 from edge_rai.bench.reading import fact, lacks, number, text
 from edge_rai.bench.result import Machine, Result
+from edge_rai.page.figure import section
+from edge_rai.page.markup import Markup, element, table
+from edge_rai.page.scale import digits, duration, durations
 
 Column = Callable[[Mapping[str, Any]], str]
 Value = Callable[[Mapping[str, Any]], "float | None"]

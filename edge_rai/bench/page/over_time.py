@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bench.page.drawing import area, axis, block, grid, line, strip, upright
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, table
-from edge_rai.bench.page.scale import Scale, digits, duration, durations, fitting
 from edge_rai.bench.reading import best_batch, contenders
 from edge_rai.bench.result import ScenarioResult, SeriesSummary
 from edge_rai.bench.series import YARDSTICK
+from edge_rai.page.drawing import area, axis, block, grid, line, strip, upright
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, table
+from edge_rai.page.scale import Scale, digits, duration, durations, fitting
 
 _HEIGHT = 60
 _WINDOWS = 160

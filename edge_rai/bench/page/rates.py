@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edge_rai.bench.page.drawing import Plane, axis, grid, strip, upright
-from edge_rai.bench.page.figure import figure, row, section
-from edge_rai.bench.page.markup import Markup, element, table
-from edge_rai.bench.page.scale import Scale, between, count, duration, fitting, short_duration
 from edge_rai.bench.result import ScenarioResult, ServerRate, Throughput, Trial
+from edge_rai.page.drawing import Plane, axis, grid, strip, upright
+from edge_rai.page.figure import figure, row, section
+from edge_rai.page.markup import Markup, element, table
+from edge_rai.page.scale import Scale, between, count, duration, fitting, short_duration
 
 _HEIGHT = 90
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from edge_rai.bench.page.accuracy import points
-from edge_rai.bench.page.scale import between, count, digits, duration, durations, short_duration
 from edge_rai.bench.ratios import FEWEST_PROCESSES
 from edge_rai.bench.reading import (
     MAY_BE_OFF_BY,
@@ -24,6 +23,7 @@ from edge_rai.bench.reading import (
 )
 from edge_rai.bench.result import Ratio, Result, ScenarioResult, SeriesSummary
 from edge_rai.bench.safeguards import ALL
+from edge_rai.page.scale import between, count, digits, duration, durations, short_duration
 
 
 def sentences(result: Result) -> Iterator[str]:

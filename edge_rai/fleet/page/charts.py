@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edge_rai.bench.page.drawing import block, strip
-from edge_rai.bench.page.markup import Markup, element
 from edge_rai.fleet.page.document import when
+from edge_rai.page.drawing import block, strip
+from edge_rai.page.markup import Markup, element
 
 _HEIGHT = 120.0
 _ROOM = 16.0  # above the bars, for the greatest value

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from typing import Final
 from urllib.parse import urlencode
 
-from edge_rai.bench.page.markup import Markup, element
-from edge_rai.bench.page.style import STYLE
+from edge_rai.page.frame import framed
+from edge_rai.page.markup import Markup, element
 
 PERIODS: Final = {24: "24 hours", 168: "7 days", 720: "30 days"}
 # Nothing is loaded from anywhere, no script runs, nobody else may frame it, whatever a device is called.
@@ -53,17 +53,9 @@ def document(title: str, parts: Iterable[str], *, hours: int, path: str, query: 
     Returns:
         HTML in UTF-8.
     """
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{title}: fleet"),
-        element("style", Markup(STYLE + _OURS)),
-    )
     skip = element("a", "Skip to the content", href="#content", class_="skip")
-    main = element("main", element("h1", title), *parts, id="content")
-    body = element("body", skip, _navigation(hours, path, query), main)
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n".encode()
+    above = (skip, _navigation(hours, path, query))
+    return framed(f"{title}: fleet", (element("h1", title, id="content"), *parts), above=above, style=_OURS)
 
 
 def refused(title: str, message: str) -> bytes:

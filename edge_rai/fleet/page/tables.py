@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from edge_rai.bench.page.markup import Markup, element
-from edge_rai.bench.page.scale import digits, duration
 from edge_rai.fleet.engine import Row
 from edge_rai.fleet.page.document import link, linked_table, share, short, when
 from edge_rai.fleet.status import Device, FeatureStatus, Group
+from edge_rai.page.markup import Markup, element
+from edge_rai.page.scale import digits, duration
 from edge_rai.types import ReasonCode, Source, Verdict
 
 _SHOWN = 20

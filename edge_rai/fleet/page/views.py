@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from edge_rai.bench.page.markup import Markup, element
 from edge_rai.fleet import queries
 from edge_rai.fleet.alerts import HOUR_NS, raised_now
 from edge_rai.fleet.drift import measure
@@ -36,6 +35,7 @@ from edge_rai.fleet.status import (
     read_groups,
 )
 from edge_rai.fleet.store import Store
+from edge_rai.page.markup import Markup, element
 
 _SILENT_HOURS: Final = 24
 _EVENTS: Final = 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from edge_rai_converters.gate.certificate.thresholds import (
     promising,
     rows_needed,
 )
+from edge_rai_converters.gate.clustered import clusters_of
 from edge_rai_converters.gate.rows import Floats, Mask, Rows
 from edge_rai_converters.gate.rules import GatePolicy
-from edge_rai_converters.gate.slices import Slices
+from edge_rai_converters.gate.slices import Index, Slices
 from edge_rai_converters.words import number_of
 
 _LEARNED_ON_EVERY = 4
@@ -38,10 +39,14 @@ class Deployed:
         admitted: (n,) rows whose answers the guard lets through; None: all.
         thresholds: In the order in which they are tested, learned elsewhere; or the only one, where the guard has it
             already. Empty: a quarter of the rows says which.
+        wanted: Of the certified ones the one that the guard will have; None: the lowest.
+        by_original: That quarter says it by the original's answers: they are the same for whatever is made of it.
     """
 
     admitted: Mask | None = None
     thresholds: Sequence[float] = ()
+    wanted: float | None = None
+    by_original: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,6 @@ class Certificate:
         granted: All that was asked for is promised.
         sentences: For people: what is promised, or why it is not.
         groups: By slice, what was counted and what is promised.
-        threshold: Of the guard; None: no abstention was asked for, or none is certified.
         abstention: For the record; None: not asked for.
         sets: Likewise.
     """
@@ -60,7 +64,6 @@ class Certificate:
     granted: bool
     sentences: tuple[str, ...]
     groups: tuple[Mapping[str, Any], ...] = ()
-    threshold: float | None = None
     abstention: Mapping[str, Any] | None = None
     sets: Mapping[str, Any] | None = None
 
@@ -86,6 +89,16 @@ class _Spent:
     def sure(self) -> str:
         """For people."""
         return f"with {100 * (1 - self.chosen):.4g} % confidence"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Judged:
+    """What is judged, and which rows are one observation."""
+
+    rows: Rows
+    slices: Slices
+    policy: GatePolicy
+    clusters: Index | None
 
 
 @dataclass(eq=False, slots=True)
@@ -117,10 +130,11 @@ def certificate(
     assert rule is not None
     check_classes(rows)
     parts, spent = _Parts(), _Spent(alpha, alpha / candidates)
+    judged = _Judged(rows, slices, policy, clusters_of(rows, policy))
     if rule.abstention is not None:
-        _add_abstention(parts, rows, slices, rule.abstention, spent, deployed)
+        _add_abstention(parts, judged, rule.abstention, spent, deployed)
     if rule.sets is not None:
-        _add_sets(parts, rows, rule.sets, spent, deployed)
+        _add_sets(parts, judged, rule.sets, spent, deployed)
     return Certificate(parts.granted, tuple(parts.sentences), **parts.known)
 
 
@@ -147,6 +161,14 @@ def order(rows: Rows, slices: Slices, rule: AbstentionRule, admitted: Mask | Non
     return promising(_scored(rows, slices, rule, admitted), promise_of(rule, slices), count)
 
 
+def choosing(rows: Rows, policy: GatePolicy) -> Mask:
+    """(n,) rows that say in which order thresholds are tested, where nothing else does: of clusters, all or none."""
+    clusters = clusters_of(rows, policy)
+    if clusters is None:
+        return drawn(len(rows), _LEARNED_ON_EVERY)
+    return np.asarray(drawn(int(clusters.max()) + 1, _LEARNED_ON_EVERY)[clusters])
+
+
 def promise_of(rule: AbstentionRule, slices: Slices) -> Promise:
     """By slice, all rows first."""
     wanted = ((rule.errors, rule.slice_errors), (rule.abstains, rule.slice_abstains))
@@ -154,39 +176,48 @@ def promise_of(rule: AbstentionRule, slices: Slices) -> Promise:
     return Promise(*(np.array([whole, *[np.nan if part is None else part] * rest]) for whole, part in wanted))
 
 
-def _scored(rows: Rows, slices: Slices, rule: AbstentionRule, admitted: Mask | None) -> Scored:
-    return Scored(score_of(rows, rule, admitted), np.asarray(rows.candidate.decided != rows.labels), slices)
+def _scored(
+    rows: Rows, slices: Slices, rule: AbstentionRule, admitted: Mask | None, clusters: Index | None = None
+) -> Scored:
+    return Scored(score_of(rows, rule, admitted), np.asarray(rows.candidate.decided != rows.labels), slices, clusters)
 
 
-def _add_abstention(
-    parts: _Parts, rows: Rows, slices: Slices, rule: AbstentionRule, spent: _Spent, deployed: Deployed
-) -> None:
-    scored, promise = _scored(rows, slices, rule, deployed.admitted), promise_of(rule, slices)
+def _add_abstention(parts: _Parts, judged: _Judged, rule: AbstentionRule, spent: _Spent, deployed: Deployed) -> None:
+    rows, slices = judged.rows, judged.slices
+    scored, promise = _scored(rows, slices, rule, deployed.admitted, judged.clusters), promise_of(rule, slices)
     thresholds, learned = deployed.thresholds, np.zeros(len(rows), np.bool_)
     if not thresholds:
-        learned = drawn(len(rows), _LEARNED_ON_EVERY)
-        apart = Scored(scored.score[learned], scored.wrong[learned], slices.of(learned))
-        thresholds = promising(apart, promise, int((~learned).sum()))
-    test = Scored(scored.score[~learned], scored.wrong[~learned], slices.of(~learned))
-    found = certified(test, promise, thresholds, spent.each)
+        learned = choosing(rows, judged.policy)
+        told = scored
+        if deployed.by_original:
+            told = _scored(replace(rows, candidate=rows.original), slices, rule, None, judged.clusters)
+        thresholds = promising(told.of(learned), promise, int((~learned).sum()))
+    test = scored.of(~learned)
+    found = certified(test, promise, thresholds, spent.each, deployed.wanted)
     needed = None if found.granted else rows_needed(found, promise, spent.each)
     parts.granted &= found.granted
-    parts.sentences.append(_granted(rule, spent, found) if found.granted else _refused(rule, found, slices, needed))
+    said = _granted(rule, spent, found, test) if found.granted else _refused(rule, found, slices, needed)
+    parts.sentences.append(said)
     parts.known |= {
-        "threshold": found.threshold if found.granted else None,
         "groups": tuple(_groups(found, promise, slices)),
         "abstention": {
             "granted": found.granted,
             "score": rule.score,
             "threshold": found.threshold,
+            "certified": list(found.kept),
             "alpha": spent.each,
             "p_value": found.p_value,
             "tested": found.tested,
             "rows": int(found.counts.rows[0]),
+            "clusters": _count(test.clusters),
             "rows_chosen_on": int(learned.sum()),
             "rows_needed": needed,
         },
     }
+
+
+def _count(clusters: Index | None) -> int | None:
+    return None if clusters is None else len(np.unique(clusters))
 
 
 def _groups(found: Found, promise: Promise, slices: Slices) -> Sequence[Mapping[str, Any]]:
@@ -208,13 +239,15 @@ def _groups(found: Found, promise: Promise, slices: Slices) -> Sequence[Mapping[
     ]
 
 
-def _granted(rule: AbstentionRule, spent: _Spent, found: Found) -> str:
+def _granted(rule: AbstentionRule, spent: _Spent, found: Found, test: Scored) -> str:
     said = (
         f"abstains on at most {_percent(rule.abstains)} and errs on at most {_percent(rule.errors)} of what it answers"
     )
     if rule.slice_errors is not None and rule.slice_abstains is not None:
         said += f", and in every slice on at most {_percent(rule.slice_abstains)} and {_percent(rule.slice_errors)}"
     sure = f"{spent.sure}, for rows like these {int(found.counts.rows[0]):,}"
+    if test.clusters is not None:
+        sure += f" of {number_of(len(np.unique(test.clusters)), 'cluster')}"
     return f"{said}, {sure}; it answers where its {rule.score} is {found.threshold:.6g} or more"
 
 
@@ -234,10 +267,11 @@ def _refused(rule: AbstentionRule, found: Found, slices: Slices, needed: int | N
     )
 
 
-def _add_sets(parts: _Parts, rows: Rows, rule: SetsRule, spent: _Spent, deployed: Deployed) -> None:
+def _add_sets(parts: _Parts, judged: _Judged, rule: SetsRule, spent: _Spent, deployed: Deployed) -> None:
+    rows, clusters = judged.rows, judged.clusters
     chosen = rows.labelled if deployed.admitted is None else rows.labelled & deployed.admitted
     shares, labels = np.asarray(rows.candidate.scores)[chosen], np.asarray(rows.labels)[chosen]
-    found = limits(shares, labels, rule.coverage, spent.each)
+    found = limits(shares, labels, rule.coverage, spent.each, None if clusters is None else clusters[chosen])
     sizes = found.sets(shares).sum(axis=1)
     parts.sentences.append(_of_sets(rows.classes, rule, spent, found, sizes, guarded=deployed.admitted is not None))
     parts.known["sets"] = {

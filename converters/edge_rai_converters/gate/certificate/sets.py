@@ -3,16 +3,19 @@
 A set holds the classes whose share is at least that class's limit (least ambiguous sets; Sadinle, Lei and Wasserman,
 2019). The limit is an order statistic of the true class's shares, low enough that the promise holds with the gate's
 confidence for the rows to come, given these rows (a tolerance limit; Vovk, 2012), and not on average over all
-calibrations only.
+calibrations only. Rows of one person or device are no binomial: there the limit is the highest that bets, cluster by
+cluster, show to cover (``gate.betting``), which is one test after the other as misses can only grow with the limit.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_rai_converters.gate.clustered import Units
 from edge_rai_converters.gate.exact import at_most
 from edge_rai_converters.gate.rows import Floats
 
@@ -40,7 +43,13 @@ def rank(rows: int, coverage: float, alpha: float) -> int:
     return int(np.searchsorted(chances, alpha, side="right"))
 
 
-def limits(shares: Floats, labels: npt.NDArray[np.int64], coverage: float, alpha: float) -> Limits:
+def limits(
+    shares: Floats,
+    labels: npt.NDArray[np.int64],
+    coverage: float,
+    alpha: float,
+    clusters: npt.NDArray[np.int64] | None = None,
+) -> Limits:
     """Of rows with a label.
 
     Args:
@@ -48,12 +57,33 @@ def limits(shares: Floats, labels: npt.NDArray[np.int64], coverage: float, alpha
         labels: (n,) 0 to C - 1.
         coverage: Of the rows of each class.
         alpha: Chance that the promise does not hold, of each class.
+        clusters: (n,) the number of each row's cluster; None: each row is an observation by itself.
     """
     classes = shares.shape[1]
     least = np.zeros(classes)
     for place in range(classes):
-        own = np.sort(shares[labels == place, place])
-        k = rank(len(own), coverage, alpha)
-        if k:
-            least[place] = own[k - 1]
+        of_class = labels == place
+        own = shares[of_class, place]
+        if clusters is not None:
+            least[place] = _by_clusters(own, clusters[of_class], coverage, alpha)
+        elif k := rank(len(own), coverage, alpha):
+            least[place] = np.sort(own)[k - 1]
     return Limits(np.bincount(labels, minlength=classes), least)
+
+
+def _by_clusters(own: Floats, clusters: npt.NDArray[np.int64], coverage: float, alpha: float) -> float:
+    """The highest of a class's own shares that is shown to cover; 0: none is."""
+    if not len(own):
+        return 0.0
+    _, numbers = np.unique(clusters, return_inverse=True)
+    rows = np.bincount(numbers).astype(np.float64)
+    candidates = np.unique(own)
+
+    def shown(limit: float) -> bool:
+        units = Units(
+            np.zeros(len(rows), np.int64), rows, rows, np.bincount(numbers, own < limit).astype(np.float64), 1
+        )
+        return bool(units.capital(np.array([1 - coverage]))[0] >= -np.log(alpha))
+
+    count = bisect_left(range(len(candidates)), True, key=lambda place: not shown(float(candidates[place])))
+    return float(candidates[count - 1]) if count else 0.0

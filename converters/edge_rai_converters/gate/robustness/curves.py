@@ -40,7 +40,7 @@ def curves(trial: Trial, told: Callable[[str, float], None]) -> Iterator[tuple[d
             said = trial.original.ask(rows), trial.candidate.ask(rows)
             caught = [entry.caught(rows) for entry in trial.contenders]
             points.append(_point(trial, severity, change.settings[severity - 1], said, caught))
-            if severity == trial.rule.severity and name in trial.rule.margins:
+            if severity == trial.rule.severity and name in trial.rule.judged:
                 judged = trial.as_measure(name, said)
         yield {"corruption": name, "parameter": change.parameter, "points": points}, judged
 

@@ -97,6 +97,8 @@ def prepared(
     independent = rows_are_independent(original.runner, learned.shown, batched=batched)
     theirs = Model(source.data, "onnx", source.inputs, source.outputs, original, independent)
     shown = {name: _Chosen(array, learned.held_back) for name, array in learned.shown.items()}
-    subjects = Subjects(rows, replace(learned.dataset, rows=shown), labels, theirs, theirs)
+    # Rows that are held back do not follow each other.
+    series = replace(learned.dataset, rows=learned.shown)
+    subjects = Subjects(rows, replace(learned.dataset, rows=shown), labels, theirs, theirs, series)
     sample = planned(subjects, policy, rule)
     return Inside(policy, rule, subjects, sample, Guard("candidate", learned.policy, learned.reference))

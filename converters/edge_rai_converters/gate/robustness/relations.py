@@ -53,7 +53,7 @@ def relations(
         queries, before = look(trial.original, trial.clean[0])
         _, after = look(trial.candidate, trial.clean[1])
         judged = None
-        if name in rule.margins:
+        if name in rule.judged:
             everywhere = trial.among_all(np.ones(len(trial.sample), np.bool_))
             judged = Paired(name, everywhere, ~before.rows, ~after.rows, 1)
         yield _said(trial, name, queries, before, after), judged

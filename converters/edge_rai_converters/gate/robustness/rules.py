@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,6 +31,7 @@ class RobustnessRule:
         seed: Of whatever draws.
         severity: Of the corruptions that margins are about.
         margins: By corruption or relation, how much more the candidate may lose by it than the original.
+        slice_margins: The same of each slice of the policy.
         categories: Features that stand for one category together.
         mutable: Features that an attack may change; empty: all.
         invariant: Features that no decision may depend on.
@@ -45,6 +47,7 @@ class RobustnessRule:
     seed: int = 0
     severity: int = 3
     margins: Mapping[str, float] = field(default_factory=dict)
+    slice_margins: Mapping[str, float] = field(default_factory=dict)
     categories: tuple[tuple[str, ...], ...] = ()
     mutable: tuple[str, ...] = ()
     invariant: tuple[str, ...] = ()
@@ -67,12 +70,18 @@ class RobustnessRule:
         if not all(self.categories) or len(set(named)) != len(named):
             raise ValueError("categories must name at least one feature each, and none twice")
         known = {name for names in CORRUPTIONS.values() for name in names} if self.kind is None else self.corruptions()
-        for name, margin in self.margins.items():
-            if name not in known and name not in self.relations:
-                there = ", ".join((*sorted(known), *self.relations))
-                raise ValueError(f"margins has {name!r}, which is nothing that is tried; there are {there}")
-            if margin <= 0:
-                raise ValueError(f"the margin of {name} is {margin:g}; it must be above 0")
+        for table in ("margins", "slice_margins"):
+            for name, margin in getattr(self, table).items():
+                if name not in known and name not in self.relations:
+                    there = ", ".join((*sorted(known), *self.relations))
+                    raise ValueError(f"{table} has {name!r}, which is nothing that is tried; there are {there}")
+                if not 0 < margin < math.inf:
+                    raise ValueError(f"the margin of {name} is {margin:g}; it must be above 0")
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """What has a margin."""
+        return tuple(dict.fromkeys((*self.margins, *self.slice_margins)))
 
     def corruptions(self) -> frozenset[str]:
         """Those of its kind."""

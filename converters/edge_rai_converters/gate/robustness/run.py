@@ -14,7 +14,7 @@ import numpy as np
 from edge_rai_converters.data import Dataset
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.answers import Labels
-from edge_rai_converters.gate.metrics import Measure, positive_of
+from edge_rai_converters.gate.metrics import Beside, positive_of
 from edge_rai_converters.gate.robustness import images, words
 from edge_rai_converters.gate.robustness.asking import Contender, reading_of
 from edge_rai_converters.gate.robustness.attacks import attacks
@@ -25,11 +25,13 @@ from edge_rai_converters.gate.robustness.queue import audit_queue
 from edge_rai_converters.gate.robustness.relations import relations
 from edge_rai_converters.gate.robustness.rules import RobustnessRule
 from edge_rai_converters.gate.robustness.sample import Floats, Index, Sample, draw
-from edge_rai_converters.gate.robustness.shift import rehearse_shifts
+from edge_rai_converters.gate.robustness.shift import rehearse_shifts, stride_of
 from edge_rai_converters.gate.robustness.trial import Trial
 from edge_rai_converters.gate.rows import Rows
 from edge_rai_converters.gate.rules import GatePolicy
+from edge_rai_converters.gate.slices import make_slices
 from edge_rai_converters.progress import Progress
+from edge_rai_converters.words import number_of
 
 _JPEG = "jpeg was not tried: Pillow is not installed (pip install 'edge-rai-converters[images]')"
 
@@ -44,7 +46,7 @@ class Robustness:
     """
 
     found: Mapping[str, Any]
-    judged: tuple[tuple[Measure, float], ...]
+    judged: tuple[Beside, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,6 +59,7 @@ class Subjects:
         labels: What the models call their classes.
         original: What the candidate is held against.
         candidate: What is to be released.
+        series: Rows in the order in which they came, for streams.
     """
 
     rows: Rows
@@ -64,6 +67,7 @@ class Subjects:
     labels: Labels
     original: Model
     candidate: Model
+    series: Dataset
 
 
 def planned(subjects: Subjects, policy: GatePolicy, rule: RobustnessRule) -> Sample:
@@ -83,12 +87,32 @@ def planned(subjects: Subjects, policy: GatePolicy, rule: RobustnessRule) -> Sam
     if rule.monotone and subjects.rows.kind == "labels":
         raise DataError("monotone is about one score, and the models answer any number of labels; leave it out")
     if subjects.rows.kind == "quantity" and policy.answer.largest_error is None:
-        tried = next((name for name in rule.margins if name not in rule.relations), None)
+        tried = next((name for name in rule.judged if name not in rule.relations), None)
         if tried is not None:
             raise DataError(f"the margin of {tried} needs [answer] largest_error: what an error counts at most")
-    if "jpeg" in rule.margins and images.without_pillow():
-        raise DataError(f"margins has 'jpeg', and {_JPEG}")
+    if "jpeg" in rule.judged and images.without_pillow():
+        raise DataError(f"a margin is of 'jpeg', and {_JPEG}")
+    if rule.slice_margins:
+        _check_slices(subjects.rows, policy, sample)
     return sample
+
+
+def _check_slices(rows: Rows, policy: GatePolicy, sample: Sample) -> None:
+    """Refuses slices of which no row would be tried."""
+    if not policy.slices:
+        raise DataError("[robustness] has slice_margins, and the policy has no [[slices]]; declare them, or margins")
+    slices = make_slices(rows.columns, rows.labelled, policy)
+    tried = np.zeros(len(rows), np.bool_)
+    tried[sample.index] = True
+    if rows.labels is not None:
+        tried &= rows.labelled
+    there = slices.sums(tried)
+    alone = np.flatnonzero((there == 0) & (slices.parents < 0))
+    if alone.size:
+        raise DataError(
+            f"[robustness] tries {number_of(len(sample), 'row')}, and none with a label is of "
+            f"{slices.slices[alone[0]].name}; raise rows, or merge the slice into another (merge_into)"
+        )
 
 
 def robustness(
@@ -125,7 +149,8 @@ def robustness(
         shift = None
         if guard.policy.drift is not None:
             watching = stack.enter_context(opened(subjects.candidate, guard, sample, folder, watching=True))
-            shift = rehearse_shifts(watching, sample, rule, lambda _, share: progress("rehearsing shifts", share))
+            series = sample if stride_of(watching) == 1 else draw(subjects.series, rule, consecutive=True)
+            shift = rehearse_shifts(watching, series, rule, lambda _, share: progress("rehearsing shifts", share))
     progress("looking for rows that a person should see")
     queue = audit_queue(subjects.rows, _pictures(subjects.dataset, sample) if sample.kind == "images" else None)
     return Robustness(_said(report, shift, queue), judged)
@@ -142,10 +167,9 @@ def _said(report: dict[str, Any], shift: dict[str, Any] | None, queue: dict[str,
 
 def _tried(
     trial: Trial, policy: GatePolicy, guard: Guard, progress: Progress
-) -> tuple[dict[str, Any], tuple[tuple[Measure, float], ...]]:
+) -> tuple[dict[str, Any], tuple[Beside, ...]]:
     rule, kind = trial.rule, trial.judged.kind
     positive = positive_of(trial.judged, policy) if rule.monotone and kind == "classes" else None
-    margins = list(rule.margins.items())
     worn = list(curves(trial, lambda _, share: progress("trying both models on corrupted rows", share)))
     progress("trying numbers at the edges")
     edged = list(edges(trial, guard.policy))
@@ -175,7 +199,8 @@ def _tried(
     }
     by_name = {entry["corruption"]: measure for entry, measure in worn if measure is not None}
     by_name |= {entry["relation"]: measure for entry, measure in related if measure is not None}
-    return report, tuple((by_name[name], margin) for name, margin in margins)
+    judged = (Beside(by_name[name], rule.margins.get(name), rule.slice_margins.get(name)) for name in rule.judged)
+    return report, tuple(judged)
 
 
 def _pictures(dataset: Dataset, sample: Sample) -> Any:

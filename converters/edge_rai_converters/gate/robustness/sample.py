@@ -128,12 +128,13 @@ class Sample:
             first += width
 
 
-def draw(dataset: Dataset, rule: RobustnessRule) -> Sample:
+def draw(dataset: Dataset, rule: RobustnessRule, *, consecutive: bool = False) -> Sample:
     """Draws the rows that are tried.
 
     Args:
         dataset: All rows.
         rule: What is wanted of them.
+        consecutive: They follow each other, as they came.
 
     Raises:
         DataError: The rows are not of the kind that the rule says, or have no feature that it names.
@@ -147,11 +148,14 @@ def draw(dataset: Dataset, rule: RobustnessRule) -> Sample:
     _refuse_shape(dataset.rows, inputs[0], kind)
     wide = sum(prod(array.shape[1:]) for array in dataset.rows.values())
     count = max(1, min(rule.rows, len(dataset), MOST_VALUES // wide))
-    drawn = np.random.default_rng(rule.seed).choice(len(dataset), count, replace=False)
-    index = np.sort(drawn).astype(np.int64)
+    generator = np.random.default_rng(rule.seed)
+    if consecutive:
+        index = generator.integers(len(dataset) - count + 1) + np.arange(count, dtype=np.int64)
+    else:
+        index = np.sort(generator.choice(len(dataset), count, replace=False)).astype(np.int64)
     rows = {name: np.asarray(array[index]) for name, array in dataset.rows.items()}
     names = _names(dataset, rows, inputs) if kind == "table" else ()
-    for name in (entry for entry in rule.margins if entry not in (*CORRUPTIONS[kind], *rule.relations)):
+    for name in (entry for entry in rule.judged if entry not in (*CORRUPTIONS[kind], *rule.relations)):
         raise DataError(f"[robustness] margins has {name!r}, and rows of the kind {kind} are not corrupted that way")
     values = _matrix(rows, inputs)
     return Sample(kind, index, rows, inputs, names, _groups(values, names, rule), _mutable(values, names, rule))

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_rai.drift import Watch
 from edge_rai.session import Session
+from edge_rai.simulation import drawn
 from edge_rai_converters.data import Array
 from edge_rai_converters.gate.robustness.curves import without_missing
 from edge_rai_converters.gate.robustness.rules import RobustnessRule
@@ -30,7 +31,8 @@ def rehearse_shifts(
 
     Args:
         session: A model behind a guard that watches for drift; nobody else asks it.
-        sample: Rows, of which streams are drawn with replacement: each knows nothing of those before it.
+        sample: Rows, of which streams are drawn with replacement: one by one, or where the watch looks at features
+            once in so many rows, because rows depend on those before, in pieces. Then they follow each other.
         rule: Has the seed.
         told: Of the corruption that begins, and the share of all that is done.
     """
@@ -44,6 +46,7 @@ def rehearse_shifts(
             delays.append({"corruption": name, "severity": severity, **_summary(runs)})
     return {
         "average_run_length": _watched(session).average_run_length,
+        "stride": stride_of(session),
         "rows_before": ROWS_BEFORE,
         "most_rows": MOST_ROWS,
         "delays": delays,
@@ -63,13 +66,18 @@ def _run(session: Session, sample: Sample, shifted: dict[str, Array], seed: int)
     session.reset_watch()
     begun = _watched(session).rows + ROWS_BEFORE
     for rows, count in ((sample.rows, ROWS_BEFORE), (shifted, MOST_ROWS)):
-        drawn = generator.integers(len(sample), size=count)
-        for feed in feeds(rows, drawn, batched=session.batched, most_rows=_ROWS_A_CALL):
+        places = drawn(len(sample), count, stride_of(session), generator)
+        for feed in feeds(rows, places, batched=session.batched, most_rows=_ROWS_A_CALL):
             session.predict(feed)
             alarm = _watched(session).alarm
             if alarm is not None:
                 return _Run(alarm.row - begun, alarm.features)
     return _Run(None)
+
+
+def stride_of(session: Session) -> int:
+    """Rows so far apart know nothing of each other, as far as the watch goes."""
+    return max(feature.stride for feature in _watched(session).features)
 
 
 def _watched(session: Session) -> Watch:

@@ -58,6 +58,11 @@ def of_shift(shift: Mapping[str, Any]) -> Iterator[str]:
     if missed:
         most = number_of(shift["most_rows"], "row")
         yield f"no alarm of drift within {most} of severity {_SEVERITY} in most streams: {', '.join(missed)}"
+    if shift["stride"] > 1:
+        yield (
+            f"rows depend on those before, so that features are looked at once in up to {shift['stride']:,} rows; "
+            "streams are pieces of rows as they follow each other"
+        )
     if early := sum(entry["early"] for entry in shift["delays"]):
         yield f"{number_of(early, 'alarm')} came before the shift, in {sum(e['runs'] for e in shift['delays'])} streams"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edge_rai.bench.page.markup import Markup, element, joined
-from edge_rai.bench.page.scale import Scale
+from edge_rai.page.markup import Markup, element, joined
+from edge_rai.page.scale import Scale
 
 Points = Sequence[tuple[float, float]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_rai.bench.page.markup import Markup, element
+from edge_rai.page.markup import Markup, element
 
 
 def section(title: str, *parts: str, class_: str | None = None) -> Markup:

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import csv
+import math
+import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai_converters.data.rows import Array
-from edge_rai_converters.data.tables import Texts, check_names, check_size, number
-from edge_rai_converters.errors import DataError
+from edge_rai.errors import DataError
 
+# Of all columns; what is larger belongs into a file that is read part by part.
+MOST_BYTES = 1 << 29
 _CHECKED_EVERY = 4096
 _LONGEST = 1 << 24
+_TRUTH = {"true": 1.0, "false": 0.0}
 
 
-def read_csv(path: Path, is_text: Callable[[str], bool]) -> tuple[dict[str, Array], npt.NDArray[np.int64]]:
-    """The columns, and the line of each row; see ``tables.Table``.
+def read_csv(
+    path: Path, is_text: Callable[[str], bool] = lambda _: False
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
+    """Reads a table whole.
 
     Args:
         path: Of the file.
         is_text: Whether the column of that name is text whatever it holds.
+
+    Returns:
+        The columns by name, in the file's order, (N,) each: float64 with NaN for an empty cell, true and false as 1 and
+        0; or objects, text with NaN for an empty cell. And (N,) the line in which each row ends.
+
+    Raises:
+        DataError: The file is damaged, or holds more than half a GiB.
+        OSError: It cannot be read.
     """
     rows = _rows(path)
     names = [name.strip() for name in next(rows)[1]]
@@ -44,6 +58,61 @@ def read_csv(path: Path, is_text: Callable[[str], bool]) -> tuple[dict[str, Arra
         for place, name in enumerate(names)
     }
     return columns, np.array(lines, np.int64)
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuses columns that could not be told apart.
+
+    Raises:
+        DataError: A name is empty, not printable, or there twice.
+    """
+    if "" in names:
+        raise DataError(
+            f"{path}: column {names.index('') + 1} has no name; name it, or leave it out (pandas: to_csv(index=False))"
+        )
+    if odd := [name for name in names if not name.isprintable()]:
+        raise DataError(f"{path}: the column {odd[0]!r} has a name that cannot be printed; save the table anew as text")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path}: the column {twice[0]!r} is there more than once; give each its own name")
+
+
+def check_size(path: Path, size: int) -> None:
+    """Refuses what would not stay small in memory.
+
+    Raises:
+        DataError: It has more than half a GiB.
+    """
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{path}: takes more than the {MOST_BYTES >> 20} MiB of memory that a table may; give a sample of its "
+            "rows, or a .npy file, which is read part by part"
+        )
+
+
+def number(cell: str) -> float | None:
+    """What a cell says: NaN when it is empty, None when it is text."""
+    if not cell or cell.isspace():
+        return math.nan
+    try:
+        return None if "_" in cell else float(cell)  # Python would read 1_000
+    except ValueError:
+        return _TRUTH.get(cell.strip().lower())
+
+
+class Texts:
+    """Cells of text; equal ones are one object, and all of them together have a bound."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._seen, self._size = path, dict[str, str](), 0
+
+    def of(self, cell: str | None) -> str | float:
+        """The cell, or NaN when it is empty."""
+        if not cell or cell.isspace():
+            return math.nan
+        if cell not in self._seen:
+            self._size += sys.getsizeof(cell)
+            check_size(self._path, self._size)
+        return self._seen.setdefault(cell, cell)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -98,7 +167,7 @@ def _add(values: array[float], cell: str) -> bool:
     return True
 
 
-def _texts(path: Path, places: Sequence[int], count: int) -> dict[int, Array]:
+def _texts(path: Path, places: Sequence[int], count: int) -> dict[int, npt.NDArray[Any]]:
     """The columns of text, in a second reading: that they are text may not show before the last row."""
     columns = {place: np.empty(count, object) for place in places}
     if columns:
