@@ -27,6 +27,20 @@ def integer(name: str, value: Any, expected: str = "an integer") -> int:
         raise wrong_type(name, value, expected) from None
 
 
+def number(name: str, value: Any) -> float:
+    """A number, of Python's or numpy's types.
+
+    Raises:
+        TypeError: It is none.
+    """
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise wrong_type(name, value, "a number")
+
+
 def within(name: str, value: Any, least: int, most: int, expected: str = "") -> int:
     """An integer of a range.
 

@@ -294,6 +294,8 @@ def _part(answer: Answer, begin: int, end: int) -> Answer:
     part.outputs = {
         name: _rows_of_output(name, values, answer.rows, begin, end) for name, values in answer.outputs.items()
     }
+    if len(answer.receipts):
+        part.receipts = answer.receipts[begin:end].copy()
     if answer.verdict is Verdict.ACCEPT:
         return part
     part.row_verdicts = answer.row_verdicts[begin:end].copy()

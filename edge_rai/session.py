@@ -107,7 +107,8 @@ class Session(Predictor):
             ``types.QuantizedSpec`` and has ``scale`` and ``zero_point``, and so in ``outputs``.
         states: Inputs that callers leave out, because the session carries them from call to call.
         outputs: The model's outputs.
-        features: What the guard knows of each feature.
+        features: What the guard knows of each feature, and behind these of what it observes besides.
+        observations: How many of the features, the last, are not of the input but observed.
         batched: Whether axis 0 of inputs and outputs counts rows that are judged one by one.
         rows_independent: Whether a row's answer does not depend on its batch mates: the bundle's manifest says so; of
             a bare model it is assumed, unless the model quantizes dynamically or keeps state.
@@ -147,6 +148,7 @@ class Session(Predictor):
         self.inputs: tuple[TensorSpec, ...] = self._native.inputs
         self.states: tuple[TensorSpec, ...] = self._native.states
         self.outputs: tuple[TensorSpec, ...] = self._native.outputs
+        self.observations: int = len(self._native.observed) + self._native.outcomes
         self.features: tuple[Feature, ...] = self._native.features
         self.batched: bool = self._native.batched
         self.rows_independent: bool = self._native.rows_independent
@@ -272,6 +274,37 @@ class Session(Predictor):
         if not isinstance(state, bytes):
             raise arguments.wrong_type("state", state, "bytes, as watch_state gives them")
         self._native.continue_watch(state)
+
+    def observe(self, inputs: Array | Mapping[str, Any]) -> dict[str, Array]:
+        """Predicts, and says what was observed of each row, by name, as (rows,) float64; NaN: there is none.
+
+        For learning what is usual, and for looking into an answer: the prediction counts like any other.
+
+        Args:
+            inputs: As ``predict`` takes them.
+
+        Raises:
+            As ``predict``.
+        """
+        return self._native.observe(in_order(inputs, self.inputs, self._columns))
+
+    def record_outcome(self, receipt: int, label: float) -> None:
+        """The truth of a row that was answered: counted, and watched where the policy has [drift].
+
+        Args:
+            receipt: Of ``Answer.receipts``, which may come back after any time and to any session of the policy. Each
+                call counts, so tell it once.
+            label: The row's class, or its value.
+
+        Raises:
+            TypeError: A receipt that is no integer, or a label that is no number.
+            ValueError: A receipt of another policy, or of a row that the model did not answer; a label that is not
+                finite; or the policy observes no outcomes.
+        """
+        receipt = arguments.integer("receipt", receipt, "an integer, of Answer.receipts")
+        if not 0 < receipt < 2**64:
+            raise ValueError(f"receipt is {receipt}: the model did not answer this row, or nobody observes outcomes")
+        self._native.record_outcome(receipt, arguments.number("label", label))
 
     @property
     def breaker(self) -> Breaker:

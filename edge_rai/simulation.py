@@ -108,6 +108,16 @@ def _shuffled(stream: Table, rows: Table, random: np.random.Generator) -> Table:
     return random.permutation(rows)[np.arange(len(stream)) % len(rows)]
 
 
+def _turned(stream: Table, rows: Table, random: np.random.Generator) -> Table:
+    """The values as they are distributed, the greatest in the place of the least: what correlated does so inversely."""
+    known = np.sort(rows[~np.isnan(rows)])
+    if not len(known):
+        return stream
+    low, high = (np.searchsorted(known, stream, side=side) for side in ("left", "right"))
+    places = low + (random.random(len(stream)) * (high - low)).astype(np.int64)  # any of those that are equal
+    return np.where(np.isnan(stream), stream, known[len(known) - 1 - np.minimum(places, len(known) - 1)])
+
+
 def _moved(by: float, when: Callable[[Places], Any] = _always) -> Change:
     """By standard deviations of the feature, times what is said of rows counted from the change."""
 
@@ -129,6 +139,7 @@ SHIFTS: dict[str, Change] = {
     "a tenth missing": _without,
     "two values swapped": _swapped,
     "order of its own": _shuffled,
+    "correlations turned around": _turned,
 }
 _NEEDS_NAN = "a tenth missing"
 _OF_FEW_VALUES = "two values swapped"
@@ -146,7 +157,7 @@ class _Rows:
         self._extents = [array.shape[1:] for array in flat]
         tables = [array.reshape(len(array), -1).astype(np.float64) for array in flat]
         self._ends = np.cumsum([table.shape[1] for table in tables])
-        if self._ends[-1] != len(session.features):
+        if self._ends[-1] != len(session.features) - session.observations:
             raise ValueError("simulation needs inputs with one value a feature and row, as a table has them")
         self.table: Table = np.concatenate(tables, axis=1)
 
@@ -207,9 +218,11 @@ def simulate(
     if len(rows.table) < 2:
         raise ValueError(f"{len(rows.table)} rows; streams are drawn from two or more")
     names = [feature.name for feature in session.features]
-    trial = _Trial(
-        session, rows, [names.index(one.name) for one in watched.features], max(f.stride for f in watched.features)
-    )
+    given = names[: len(names) - session.observations]
+    places = [names.index(one.name) for one in watched.features if one.name in given]
+    if not places:
+        raise ValueError("simulation changes features of the input, and none of these is watched for drift")
+    trial = _Trial(session, rows, places, max(f.stride for f in watched.features))
     tell = told or _silent
     tell("no shift", 0.0)
     alarms = [trial.run(None, 0, quiet_rows, np.random.default_rng((seed, run))) for run in range(runs)]

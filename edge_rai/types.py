@@ -233,6 +233,8 @@ class Answer:
         row_sources: (rows,) uint8, the Source of each row, to be read in the same way.
         reasons: Every finding: one a row, feature and kind, and at most 65,536 of them.
         review_ids: (rows,) uint64, what a row is called in the review queue, 0 where it is not there.
+        receipts: (rows,) uint64, what ``Session.record_outcome`` is told with a row's truth; 0 where the model did not
+            answer it, and empty where the policy observes no outcomes.
     """
 
     # An answer begins as a plain acceptance of one row: nothing but the outputs has to be set.
@@ -261,6 +263,11 @@ class Answer:
     def review_ids(self) -> npt.NDArray[np.uint64]:
         """(rows,) what a row is called in the review queue, 0 where it is not there."""
         return np.zeros(self.rows, dtype=np.uint64)
+
+    @cached_property
+    def receipts(self) -> npt.NDArray[np.uint64]:
+        """(rows,) what an outcome is told with; empty where the policy observes none."""
+        return np.zeros(0, dtype=np.uint64)
 
     def __repr__(self) -> str:
         return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self._findings)})"

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from edge_rai.bundle import Format, Manifest, check_replaceable, write_bundle
 from edge_rai_converters import card, formats
 from edge_rai_converters import recipes as recipe_books
-from edge_rai_converters.assemble import assembled
+from edge_rai_converters.assemble import Assembled, assembled
 from edge_rai_converters.audit import AuditReport, audit_dataset
 from edge_rai_converters.candidates import Forms, make_candidates, with_costs
 from edge_rai_converters.choose import Budgets, Choice, choose
@@ -34,10 +34,11 @@ from edge_rai_converters.gate.inside import Gatekeeper, evidence_of
 from edge_rai_converters.gate.losses import Loss
 from edge_rai_converters.given import Data, Labels, check_parent, on_disk
 from edge_rai_converters.learning import Learned, Wishes, learn
+from edge_rai_converters.observed import with_observed
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.recipes import FLOATS, Prune, Quantize, Recipe
-from edge_rai_converters.rehearsal import FalseRejections, rehearse
+from edge_rai_converters.rehearsal import FalseRejections, rehearse, without_order
 
 DEFAULT_MAX_DROP = 1.0
 
@@ -212,8 +213,13 @@ def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progr
     reports = {} if judged is None else {target: judged[choice.recipe] for target, choice in choices.items()}
     certified = learned if keeper is None else keeper.kept(reports)
     made = assembled(certified, forms, choices, fallback, order.name)
+    if certified.policy.observe:
+        progress("learning what the bundle observes of held-back rows")
+        certified = _observing(certified, made)
+        made = assembled(certified, forms, choices, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
-    verdicts = rehearse(made.files, made.manifest, learned.policy, learned.dataset.rows, learned.held_back)
+    shown = replace(learned.policy, drift=certified.policy.drift)
+    verdicts = rehearse(made.files, made.manifest, shown, learned.dataset.rows, learned.held_back)
     gated = {} if keeper is None else evidence_of(keeper.promised(forms, certified, reports))
     evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
     made.files["evidence/candidates.json"] = evidence.candidates_json()
@@ -234,6 +240,15 @@ def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progr
     write_bundle(order.output, made.files, manifest)
     report = _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
     return replace(report, gate=gated)
+
+
+def _observing(learned: Learned, made: Assembled) -> Learned:
+    """With references of what the finished bundle observes."""
+    timeless, _ = without_order(learned.policy)
+    rules, reference = with_observed(
+        timeless, learned.reference, made.files, made.manifest, learned.dataset.rows, learned.held_back
+    )
+    return replace(learned, policy=replace(learned.policy, drift=rules.drift), reference=reference)
 
 
 def _with_floats(order: _Order) -> list[Recipe]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_rai.bundle import SUFFIX, Format, Manifest, write_bundle
 from edge_rai.policy import FeatureRule, Policy, Reference, compile_policy, policy_to_toml
-from edge_rai.session import load
+from edge_rai.session import Session, load
 from edge_rai.types import Verdict
 from edge_rai_converters.data import Rows
 from edge_rai_converters.runner import feeds
@@ -86,12 +86,32 @@ def verdicts(
     Raises:
         EdgeRaiError: The bundle would not load on a device.
     """
+    calls = _calls(files, manifest, policy, rows, index, most_rows)
+    return np.concatenate([session.predict(feed).row_verdicts.copy() for session, feed in calls])
+
+
+def observations(
+    files: Mapping[str, bytes], manifest: Manifest, policy: Policy, rows: Rows, index: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """(chosen rows,) of each that the policy observes, by name; arguments and errors as of ``verdicts``."""
+    found = [session.observe(feed) for session, feed in _calls(files, manifest, policy, rows, index, None)]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def _calls(
+    files: Mapping[str, bytes],
+    manifest: Manifest,
+    policy: Policy,
+    rows: Rows,
+    index: npt.NDArray[np.int64],
+    most_rows: int | None,
+) -> Iterator[tuple[Session, dict[str, Any]]]:
+    """The device's own session, and what it is given call by call; recurrent states begin anew with each."""
     reference = Reference.from_json(files["reference/reference.json"])
     shown = {**files, "policy.toml": policy_to_toml(policy).encode(), "guard.bin": compile_policy(policy, reference)}
     states = {state.input for state in policy.states}
     given = {name: array for name, array in rows.items() if name not in states}
     allowed = min(rule.max_shape[0] for rule in policy.inputs) if policy.batched else 1
-    found = []
     with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
         path = Path(folder, f"rehearsal{SUFFIX}")
         write_bundle(path, shown, manifest)
@@ -102,8 +122,7 @@ def verdicts(
             for feed in feeds(given, index, batched=policy.batched, most_rows=min(allowed, most_rows or allowed)):
                 if states:
                     session.reset()
-                found.append(session.predict(feed).row_verdicts.copy())
-    return np.concatenate(found)
+                yield session, feed
 
 
 def without_order(policy: Policy) -> tuple[Policy, tuple[str, ...]]:

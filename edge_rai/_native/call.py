@@ -81,7 +81,7 @@ class Call(UsualCall):
         Detail().check(lib.erai_answer_open(session.handle, out))
         # Not the session itself: the two would keep each other alive.
         self.handle, self.inputs, self.outputs = session.handle, session.inputs, session.outputs
-        self.subjects = session.subjects
+        self.subjects, self.observed, self.outcomes = session.subjects, session.observed, session.outcomes
         self.answer = out[0]
         self.tensors = Tensors(session.inputs)
         self.accepted = lib.erai_answer_accepted(self.answer)
@@ -125,6 +125,9 @@ class Call(UsualCall):
         result.outputs = {
             name: self.read(i) if seen is None else seen.copy() for i, (name, seen) in enumerate(self.views)
         }
+        if self.outcomes:
+            receipts = (lib.erai_answer_receipt(self.answer, row) for row in range(self.rows))
+            result.receipts = np.fromiter(receipts, np.uint64, self.rows)
         return result if self.accepted[0] else self.explain(result)
 
     def look(self) -> None:
@@ -138,7 +141,7 @@ class Call(UsualCall):
         single = len(self.inputs) == 1
         shape, dtype = (self.tensors.shapes[0], self.tensors.dtypes[0]) if single else (None, None)
         known = all(seen is None or seen.dtype.isbuiltin == 1 for seen in views)
-        known = known and self.inputs[0].dtype not in ("string", "bfloat16")
+        known = known and self.inputs[0].dtype not in ("string", "bfloat16") and not self.outcomes
         if accepted and known and shape is not None and dtype is not None:
             rows = None if self.rows == Answer.rows else self.rows
             self.learn(shape, dtype, Answer, rows, names, views)
@@ -156,6 +159,14 @@ class Call(UsualCall):
         value = ffi.new("erai_value *")
         Detail().check(lib.erai_answer_value(self.answer, index, value))
         return unnest(value)
+
+    def observations(self) -> dict[str, Array]:
+        """(rows,) of each that is observed in the last prediction."""
+        values = ffi.new("const double **")
+        width = lib.erai_answer_observed(self.answer, values)
+        rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
+        table = array(values[0], rows * width, np.float64).reshape(rows, width)
+        return {name: table[:, place].copy() for place, name in enumerate(self.observed)}
 
     def explain(self, result: Answer) -> Answer:
         """Says what makes an answer more than a plain acceptance."""

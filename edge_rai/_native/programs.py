@@ -59,6 +59,18 @@ def read_rules(guard: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ..
     return tuple(inputs), tuple(outputs), tuple(features)
 
 
+def read_observed(guard: Any, features: Sequence[Feature]) -> tuple[tuple[str, ...], bool]:
+    """Names of what is observed of each row, and whether outcomes are observed; the last of the features."""
+    count = lib.erai_guard_observations(guard)
+    rule = ffi.new("erai_observation_rule *")
+    outcomes = False
+    if count:
+        lib.erai_guard_observation(guard, count - 1, rule)
+        outcomes = rule.kind in (lib.ERAI_OBSERVE_WRONG, lib.ERAI_OBSERVE_ERROR)
+    names = tuple(feature.name for feature in features[len(features) - count :])
+    return names[: count - outcomes], outcomes
+
+
 class GuardProgram:
     """A guard program read from bytes that may come from anybody.
 
@@ -67,7 +79,7 @@ class GuardProgram:
         batched: Whether axis 0 counts rows.
         inputs: The model's inputs.
         outputs: The model's outputs.
-        features: Over all inputs, in the order of snapshots.
+        features: Over all inputs, then what is observed, in the order of snapshots.
 
     Raises:
         BundleError: The bytes are not a guard program that this build understands.
@@ -83,6 +95,27 @@ class GuardProgram:
             self.inputs, self.outputs, self.features = read_rules(out[0])
         finally:
             lib.erai_guard_close(out[0])
+
+
+def _feature_rule(
+    texts: tuple[str, str, str],
+    limits: tuple[float, float],
+    moments: tuple[float, float, int],
+    bins: tuple[npt.NDArray[np.float64], npt.NDArray[np.uint64]],
+) -> tuple[Any, tuple[Any, ...]]:
+    """An erai_feature_rule, and what has to be held as long as it is used: a field of a struct keeps nothing alive."""
+    edges, counts = np.ascontiguousarray(bins[0], np.float64), np.ascontiguousarray(bins[1], np.uint64)
+    if len(counts) and len(edges) != len(counts) - 1:
+        raise errors.PolicyError(f"feature '{texts[0]}': {len(edges)} edges for {len(counts)} bins")
+    names = [ffi.new("char[]", given.encode()) for given in texts]
+    rule = ffi.new("erai_feature_rule *")
+    rule.struct_size = ffi.sizeof("erai_feature_rule")
+    rule.name, rule.unit, rule.stand_in = names
+    rule.low, rule.high = limits
+    rule.mean, rule.stddev, rule.reference_rows = moments
+    edge_buffer, count_buffer = ffi.from_buffer("double[]", edges), ffi.from_buffer("uint64_t[]", counts)
+    rule.edges, rule.counts, rule.bins = edge_buffer, count_buffer, len(counts)
+    return rule, (names, edge_buffer, count_buffer)
 
 
 class PolicyBuilder:
@@ -139,22 +172,37 @@ class PolicyBuilder:
         counts: npt.NDArray[np.uint64],
     ) -> None:
         """Adds a feature of the input added last; empty edges and counts: no reference."""
-        if len(counts) and len(edges) != len(counts) - 1:
-            raise errors.PolicyError(f"feature '{name}': {len(edges)} edges for {len(counts)} bins")
-        texts = [ffi.new("char[]", given.encode()) for given in (name, unit, stand_in)]
-        edge_values = np.ascontiguousarray(edges, dtype=np.float64)
-        count_values = np.ascontiguousarray(counts, dtype=np.uint64)
-        rule = ffi.new("erai_feature_rule *")
-        rule.struct_size = ffi.sizeof("erai_feature_rule")
-        rule.name, rule.unit, rule.stand_in = texts
-        rule.low, rule.high = low, high
-        rule.mean, rule.stddev, rule.reference_rows = mean, stddev, reference_rows
-        # The buffers must be held by name: a struct field does not keep them alive.
-        edge_buffer = ffi.from_buffer("double[]", edge_values)
-        count_buffer = ffi.from_buffer("uint64_t[]", count_values)
-        rule.edges, rule.counts, rule.bins = edge_buffer, count_buffer, len(count_values)
+        rule, held = _feature_rule((name, unit, stand_in), (low, high), (mean, stddev, reference_rows), (edges, counts))
         detail = Detail()
         detail.check(lib.erai_policy_add_feature(self._policy, rule, detail.buffer))
+        del held
+
+    def add_observation(
+        self,
+        *,
+        kind: int,
+        index: int,
+        element: int,
+        limit: float,
+        bound: float,
+        name: str,
+        mean: float,
+        stddev: float,
+        reference_rows: int,
+        edges: npt.NDArray[np.float64],
+        counts: npt.NDArray[np.uint64],
+    ) -> None:
+        """Adds an observation, after all inputs; see erai_observation_rule in edge_rai.h."""
+        observed = ffi.new("erai_observation_rule *")
+        observed.struct_size = ffi.sizeof("erai_observation_rule")
+        observed.kind, observed.index, observed.element = kind, index, element
+        observed.limit, observed.bound = limit, bound
+        rule, held = _feature_rule(
+            (name, "", ""), (-math.inf, math.inf), (mean, stddev, reference_rows), (edges, counts)
+        )
+        detail = Detail()
+        detail.check(lib.erai_policy_add_observation(self._policy, observed, rule, detail.buffer))
+        del held
 
     def add_output(
         self,

@@ -15,7 +15,7 @@ from edge_rai._native.call import Call
 from edge_rai._native.clock import ManualClock
 from edge_rai._native.given import Column, read_columns, read_most_rows, read_states, with_scales
 from edge_rai._native.library import Detail, text
-from edge_rai._native.programs import read_rules
+from edge_rai._native.programs import read_observed, read_rules
 from edge_rai._native.runtimes import Runtime
 from edge_rai._native.tensors import Array, Tensors, copy
 from edge_rai._predict import Predictor, method
@@ -92,6 +92,8 @@ class NativeSession:
         inputs: What callers give.
         states: Inputs that the session carries from call to call.
         most_rows: The most that one call may have.
+        observed: Names of what is observed of each row.
+        outcomes: Whether outcomes are observed.
         rows_independent: Whether rows of a batch are answered as if each were alone.
         file_format: Of the model that answers.
     """
@@ -118,6 +120,7 @@ class NativeSession:
         self.rows_independent = bool(lib.erai_session_rows_independent(self.handle))
         self.file_format = text(lib.erai_session_format(self.handle))
         self.subjects = _subjects(guard)
+        self.observed, self.outcomes = read_observed(guard, self.features)
         self.calls.append(Call(self))
 
     def predict(self, arrays: Sequence[Array], keys: Sequence[bytes] = ()) -> Answer:
@@ -132,6 +135,22 @@ class NativeSession:
                 self._add_call()
         finally:
             self.leave()
+
+    def observe(self, arrays: Sequence[Array]) -> dict[str, Array]:
+        """A prediction, and what is observed of its rows by name."""
+        with self._use():
+            call = Call(self)
+            try:
+                call.run(arrays, ())
+                return call.observations()
+            finally:
+                lib.erai_answer_close(call.answer)
+
+    def record_outcome(self, receipt: int, label: float) -> None:
+        """The truth of a row that was answered."""
+        detail = Detail()
+        with self._use() as handle:
+            detail.check(lib.erai_session_outcome(handle, receipt, label, detail.buffer))
 
     def leave(self) -> None:
         """Whoever had a call has it no more: after a close the last of them takes the session along."""

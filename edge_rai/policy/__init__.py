@@ -17,6 +17,7 @@ from edge_rai.policy.decision import (
 from edge_rai.policy.drift import Drift
 from edge_rai.policy.events import Events
 from edge_rai.policy.facts import VERDICTS, Measured, default_data, default_tables, policy_data, policy_tables
+from edge_rai.policy.observe import Observation
 from edge_rai.policy.program import check_guard, compile_policy
 from edge_rai.policy.reference import DistanceReference, FeatureReference, Reference
 from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
@@ -41,6 +42,7 @@ __all__ = [
     "LastGood",
     "Measured",
     "Missing",
+    "Observation",
     "OutputRule",
     "Policy",
     "RateLimit",

@@ -12,6 +12,7 @@ from edge_rai.policy.decision import Decision
 from edge_rai.policy.decision_facts import decision_tables
 from edge_rai.policy.drift import Drift
 from edge_rai.policy.events import Events
+from edge_rai.policy.observe import Observation
 from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
 from edge_rai.policy.words import Row, Table, bounds, number, seconds
 from edge_rai.types import TensorSpec
@@ -56,6 +57,8 @@ def policy_tables(policy: Policy, measured: Mapping[str, Measured] | None = None
     has_default = any(output.default for output in policy.outputs)
     decision = policy.decision or Decision()
     found += decision_tables(policy.fallback, decision, policy.states, has_default=has_default)
+    if policy.observe:
+        found.append(Table("Observed", ("what", "of", "no drift"), tuple(map(_observed, policy.observe))))
     if policy.drift is not None:
         found.append(Table("Drift", ("rule", "what it does", "verdict"), tuple(_drift(policy.drift))))
     if policy.events is not None:
@@ -183,6 +186,16 @@ def _missing(rule: Missing) -> str:
     value = "NaN" if rule.value is None else number(rule.value)
     becomes = "stays as it came" if rule.becomes is None else f"becomes {number(rule.becomes)}"
     return f"may be missing: {value} {becomes}"
+
+
+def _observed(rule: Observation) -> Row:
+    """What is watched against its reference says nothing of its own of what is no drift."""
+    means = {
+        "latency": f"up to {number(100 * rule.bound)} % of calls take more than {number(rule.limit)} ms",
+        "wrong": f"up to {number(100 * rule.bound)} % of answers are wrong",
+        "error": f"a mean of up to {number(rule.bound)} of errors, each a share of {number(rule.limit)} and at most 1",
+    }
+    return rule.name, rule.of, means.get(rule.kind, "")
 
 
 def _drift(rule: Drift) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from edge_rai.errors import IntegrityError, PolicyError
 from edge_rai.policy.checks import VERDICTS, Distance, feature_checks, output_checks
 from edge_rai.policy.decision import STEPS
 from edge_rai.policy.events import FORMS
+from edge_rai.policy.observe import KINDS, Observation
 from edge_rai.policy.reference import FeatureReference, Reference
 from edge_rai.policy.rules import FeatureRule, InputRule, OutputRule, Policy
 from edge_rai.policy.text import parse_policy
@@ -35,13 +36,15 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
             _add_feature(builder, feature, known.pop((rule.name, feature.name), None))
         if rule.distance is not None:
             _set_distance(builder, rule.name, rule.distance, reference)
+    for output in policy.outputs:
+        _add_output(builder, output)
+    for observation in policy.observe:
+        _add_observation(builder, policy, observation, known.pop(("", observation.name), None))
     if known:
         raise PolicyError(
             f"the reference has feature {next(iter(known))[1]!r}, which the policy has not; name features as the "
             "reference does, or learn it again"
         )
-    for output in policy.outputs:
-        _add_output(builder, output)
     if policy.decision is not None:
         builder.set_decision(
             provider=policy.decision.provider or "", flags=policy.decision.flags, **policy.decision.numbers()
@@ -55,6 +58,7 @@ def compile_policy(policy: Policy, reference: Reference | None) -> bytes:
         _set_drift(builder, policy, reference)
     if policy.events is not None:
         names = [feature.name for rule in policy.inputs for feature in rule.features]
+        names += [observation.name for observation in policy.observe]
         builder.set_events(
             keep=policy.events.keep,
             sample_one_in=policy.events.sample_one_in,
@@ -131,8 +135,28 @@ def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: F
         builder.add_check(kind, **arguments)
 
 
+def _add_observation(
+    builder: _native.PolicyBuilder, policy: Policy, rule: Observation, reference: FeatureReference | None
+) -> None:
+    tensors = [given.name for given in (policy.inputs if rule.of_input else policy.outputs)]
+    edges = np.array(rule.own_edges() if reference is None else reference.edges, np.float64)
+    builder.add_observation(
+        kind=1 + KINDS.index(rule.kind),
+        index=tensors.index(rule.of) if rule.of else 0,
+        element=rule.element,
+        limit=rule.native_limit,
+        bound=rule.bound,
+        name=rule.name,
+        mean=reference.mean if reference else 0.0,
+        stddev=reference.stddev if reference else 0.0,
+        reference_rows=reference.rows if reference else 0,
+        edges=edges,
+        counts=reference.counts if reference else np.zeros(len(edges) + 1 if len(edges) else 0, np.uint64),
+    )
+
+
 def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Reference | None) -> None:
-    """What can be watched is: features with a reference of inputs that have one value a feature and row."""
+    """What can be watched has a reference and is of an input of one value a feature and row, or is observed."""
     assert policy.drift is not None
     known = {entry.name: entry for entry in reference.features if len(entry.counts) > 1} if reference else {}
     carried = {state.input for state in policy.states}
@@ -144,6 +168,10 @@ def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Refere
             usual = 1 if watchable and feature.name in known else 0
             strides.append(policy.drift.strides.get(feature.name, usual))
             outside.append(known[feature.name].outside if feature.name in known else 0)
+    for observation in policy.observe:
+        usual = 1 if observation.bound or observation.name in known else 0
+        strides.append(policy.drift.strides.get(observation.name, usual))
+        outside.append(0)
     builder.set_drift(
         average_run_length=policy.drift.average_run_length,
         effect=policy.drift.effect,

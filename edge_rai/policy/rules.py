@@ -27,6 +27,7 @@ from edge_rai.policy.checks import (
 from edge_rai.policy.decision import Decision, FallbackRule, StateRule, check_chains
 from edge_rai.policy.drift import Drift
 from edge_rai.policy.events import Events, check_fields
+from edge_rai.policy.observe import Observation
 
 _MAX_RANK = 8
 _MAX_EXTENT = 2**31 - 1
@@ -290,6 +291,7 @@ class Policy:
         drift: How features are watched that have a reference; None: they are not.
         events: Which decisions are kept one by one, and what of their inputs; None: those that a session asks for,
             and nothing of their inputs.
+        observe: What is counted, and watched, of each row besides its input; of outcomes one, and last.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -303,6 +305,7 @@ class Policy:
     states: tuple[StateRule, ...] = ()
     drift: Drift | None = None
     events: Events | None = None
+    observe: tuple[Observation, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
@@ -315,6 +318,7 @@ class Policy:
         check_chains(self.fallback, self.decision or Decision(), has_default=has_default)
         self._check_states()
         self._check_distances()
+        self._check_observed()
         self._check_strides()
         self._check_fields()
         if self.batched:
@@ -353,8 +357,20 @@ class Policy:
                     f"{inputs[state.input]}; the one becomes the other"
                 )
 
+    def _check_observed(self) -> None:
+        _check_unique("observe", (rule.name for rule in self.observe))
+        names = {True: [rule.name for rule in self.inputs], False: [rule.name for rule in self.outputs]}
+        for rule in self.observe:
+            known = names[rule.of_input]
+            if rule.of and rule.of not in known:
+                what = "inputs" if rule.of_input else "outputs"
+                raise ValueError(f"observe: {rule.name!r}; the {what} are {known}")
+        if any(rule.is_outcome for rule in self.observe[:-1]):
+            raise ValueError("observe: of wrong and error there is one, and it comes last")
+
     def _check_strides(self) -> None:
         known = {feature.name for rule in self.inputs for feature in rule.features}
+        known.update(rule.name for rule in self.observe)
         for name in self.drift.strides if self.drift is not None else ():
             if name not in known:
                 raise ValueError(f"drift.strides has feature {name!r}, which no input has")

@@ -91,6 +91,8 @@ def _toml_lines(policy: Policy) -> Iterator[str]:
         yield from ("", "[[states]]", *_entries(state))
     if policy.drift is not None:
         yield from ("", "[drift]", *_entries(policy.drift))
+    for observation in policy.observe:
+        yield from ("", "[[observe]]", *_entries(observation))
     if policy.events is not None:
         yield from ("", "[events]", *_entries(policy.events))
 

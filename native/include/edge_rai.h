@@ -501,9 +501,36 @@ typedef struct erai_events_rule {
     uint32_t reserved;
 } erai_events_rule;
 
+/* What a session makes of each row besides its input, sketched and watched as features are. What there is none of, such
+ * as the confidence of a row that the model was not asked about, is missing. */
+typedef enum erai_observation_kind {
+    ERAI_OBSERVE_VERDICT = 1,    /* erai_verdict */
+    ERAI_OBSERVE_DISTANCE = 2,   /* the squared distance of input `index`, which has one */
+    ERAI_OBSERVE_PROJECTION = 3, /* of input `index`: sum over its features of +-(x - mean) / stddev of the reference,
+                                  * over the square root of their number; `element` says which signs, 0 to 63 */
+    ERAI_OBSERVE_CLASS = 4,      /* of output `index`: where its greatest share is; of one number alone, whether that is
+                                  * above `limit`; of one integer alone, that */
+    ERAI_OBSERVE_CONFIDENCE = 5, /* of output `index`: as ERAI_CHECK_CONFIDENCE */
+    ERAI_OBSERVE_VALUE = 6,      /* of output `index`: number `element` of the row's */
+    ERAI_OBSERVE_LATENCY = 7,    /* ns of the call; of all of its rows */
+    /* Of rows whose truth comes later, by erai_session_outcome; one of the two, and last: */
+    ERAI_OBSERVE_WRONG = 8, /* 1 where CLASS is not the label, else 0 */
+    ERAI_OBSERVE_ERROR = 9  /* what VALUE is off the label, over `limit`, at most 1 */
+} erai_observation_kind;
+
+/* With a bound, what is watched is not whether the reference holds still, but whether a mean stays within `bound`: of
+ * 0 for a value in the first of its bins, 1 in the last, and evenly between them. */
+typedef struct erai_observation_rule {
+    size_t struct_size;
+    double limit; /* CLASS, WRONG: above which one number alone means class 1; ERROR: the unit of the error */
+    double bound; /* above 0 and below 1; 0: the reference is */
+    uint32_t kind, index, element;
+    uint32_t reserved;
+} erai_observation_rule;
+
 /* Inputs come each with its features, their checks, and the input's distance; outputs each with its checks; the rest in
- * any order, but drift and events come after all features. A rule that is refused, or finds no memory, leaves the
- * policy as it was.
+ * any order, but observations come after all inputs, and drift and events after all features and observations. A rule
+ * that is refused, or finds no memory, leaves the policy as it was.
  *
  * `batched`: axis 0 counts rows, which are judged one by one, in every input and output but states, which have a
  * `row_axis`, and outputs that are no tensors: a sequence may have an item a row. Otherwise a call is one row. */
@@ -517,6 +544,10 @@ ERAI_API erai_status erai_policy_set_distance(erai_policy *policy, const erai_di
 ERAI_API erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail);
+/* `feature`: its name, reference and unit; without limits and checks. Observations are features after those of inputs.
+ */
+ERAI_API erai_status erai_policy_add_observation(erai_policy *policy, const erai_observation_rule *rule,
+                                                 const erai_feature_rule *feature, char *detail);
 ERAI_API erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *rule, char *detail);
 ERAI_API erai_status erai_policy_set_events(erai_policy *policy, const erai_events_rule *rule, char *detail);
 
@@ -530,11 +561,13 @@ ERAI_API erai_status erai_guard_open(const uint8_t *bytes, size_t size, erai_gua
 ERAI_API void erai_guard_close(erai_guard *guard);
 ERAI_API int erai_guard_batched(const erai_guard *guard);
 ERAI_API size_t erai_guard_inputs(const erai_guard *guard);
-ERAI_API size_t erai_guard_features(const erai_guard *guard); /* over all inputs */
+ERAI_API size_t erai_guard_features(const erai_guard *guard);     /* over all inputs, then the observations */
+ERAI_API size_t erai_guard_observations(const erai_guard *guard); /* how many: the last of the features */
 ERAI_API size_t erai_guard_outputs(const erai_guard *guard);
 /* Pointers in the rule live as long as the guard. ERAI_E_ARGUMENT when index is out of range. */
 ERAI_API erai_status erai_guard_input(const erai_guard *guard, size_t index, erai_input_rule *rule);
 ERAI_API erai_status erai_guard_feature(const erai_guard *guard, size_t index, erai_feature_rule *rule);
+ERAI_API erai_status erai_guard_observation(const erai_guard *guard, size_t index, erai_observation_rule *rule);
 ERAI_API erai_status erai_guard_output(const erai_guard *guard, size_t index, erai_output_rule *rule);
 /* Check `check` of feature `index`, or, with `of_output`, of output `index`. */
 ERAI_API erai_status erai_guard_check(const erai_guard *guard, int of_output, size_t index, size_t check,
@@ -814,6 +847,17 @@ ERAI_API const char *erai_answer_detail(const erai_answer *answer);
  * rejected, otherwise a number, at least 1, that changes whenever an output's address, shape or type does. A reader may
  * keep views of the outputs as long as it stays, but for those that are no tensors, of which it says nothing. */
 ERAI_API const uint64_t *erai_answer_accepted(const erai_answer *answer);
+
+/* What was observed of the rows, erai_observation_rule by rule but for those of outcomes, row by row; NaN: missing. The
+ * number of columns; 0 where the policy observes nothing, and after a call that failed. */
+ERAI_API size_t erai_answer_observed(const erai_answer *answer, const double **values);
+/* What erai_session_outcome is told of a row when its truth is known: the class or value that was answered, and by
+ * which policy. It holds all that is needed, so that it may be kept for any time and come back to any session of the
+ * policy. 0: the model did not answer this row, the answer was rejected, or the policy observes no outcomes. */
+ERAI_API uint64_t erai_answer_receipt(const erai_answer *answer, size_t row);
+/* The truth of a row: its class, or its value. Counted each time that it is told. ERAI_E_ARGUMENT for a receipt of
+ * another policy, or none, and a label that is not finite. */
+ERAI_API erai_status erai_session_outcome(erai_session *session, uint64_t receipt, double label, char *detail);
 
 /* ---- Snapshot and spool ------------------------------------------------------------------------------------------
  * A snapshot is everything counted since the last flush: integers only, so that merging is addition

@@ -89,6 +89,7 @@ struct erai_answer {
     er_buffer *outputs;  /* one an output of the guard */
     er_buffer *shown;    /* outputs as last presented, to notice a change of layout */
     er_buffer *staging;  /* one an input: rows with the rejected ones replaced */
+    er_buffer observed;  /* observations row by row, then as many cells */
     er_buffer *trial;    /* one an output: what it was with other replacements */
     uint64_t input_hash; /* of the inputs, as the cache has them */
     er_binding *binding;
@@ -211,6 +212,17 @@ int er_has_shape(const erai_answer *answer);
 
 /* judge.c: whether axis 0 of an output counts the call's rows. */
 int er_by_row(const erai_answer *answer, const er_buffer *buffer);
+
+/* observe.c: what there is none of yet is missing; 0 when out of memory. Of a row: the squared distance of an input. Of
+ * all rows that were admitted: what the model's outputs say, before anything takes their place. And when the answer is
+ * there, the rest, sketched and watched, under the answer's lock. */
+int er_observe_begin(erai_answer *answer);
+void er_observe_distance(erai_answer *answer, const er_row *row, double squared);
+void er_observe_outputs(erai_answer *answer);
+void er_observe_rows(erai_answer *answer, uint64_t latency_ns);
+
+/* judge.c: the confidence of the shares that begin at `first`. */
+double er_confidence(const er_buffer *buffer, size_t first, size_t count, int logits);
 
 /* judge.c: checks the model's outputs, which stand in answer->outputs. */
 void er_judge(erai_answer *answer);

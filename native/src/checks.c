@@ -315,6 +315,7 @@ static uint64_t check_distance(erai_answer *answer, const er_row *row) {
     const er_input *input = row->input;
     if (answer->row_reasons[row->row] >> ERAI_REASON_NOT_FINITE & 1) return 0;
     double squared = er_distance_squared(input, answer->guard->features + input->first_feature, row->values);
+    if (answer->guard->observed) er_observe_distance(answer, row, squared);
     if (squared <= input->distance->threshold) return 0;
     er_answer_find(answer, (erai_verdict)input->distance->verdict,
                    (erai_reason){.subject = input->name,

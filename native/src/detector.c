@@ -130,6 +130,25 @@ void er_bets_make(er_bets *bets, const er_basis *basis, double effect, size_t fe
     bets->enough = errors / effect * (errors / effect);
 }
 
+void er_bets_on_loss(er_bets *bets, uint32_t bins, double bound) {
+    static const double odds[ER_BETS] = {1.2, 1.4, 1.7, 2, 2.5, 3.5, 6, 15}; /* times those of the bound */
+    memset(bets, 0, sizeof *bets);
+    for (uint32_t i = 0; i < ER_BETS; i++) {
+        double worse = odds[i] * bound / (1 - bound + odds[i] * bound);
+        for (uint32_t cell = 0; cell < ER_CELLS; cell++) {
+            double loss = cell < bins ? (double)cell / (bins - 1) : bound;
+            /* The likelihood ratio of a loss of 0 or 1, and between these on the line: its mean is 1 where the losses'
+             * is the bound. Rounded down, so that it is no more. */
+            double factor = 1 + (worse - bound) / (bound * (1 - bound)) * (loss - bound);
+            bets->factors[cell][i] = (float)(floor(factor * 65536) / 65536);
+        }
+        bets->weights[i] = 1.0f / ER_BETS;
+        bets->tolerance[i] = bets->expected[i] = 1; /* of the losses' law nothing is learned */
+        bets->direction[i] = ERAI_DRIFT_MEAN_UP;
+    }
+    bets->total = bets->enough = 1;
+}
+
 /* ---- The stakes ---- */
 
 static void end_learning(er_detector *detector, const er_bets *bets) {

@@ -47,6 +47,9 @@ typedef struct er_basis {
 /* `features`: that are watched; the tolerance holds for all of them together. */
 void er_bets_make(er_bets *bets, const er_basis *basis, double effect, size_t features);
 
+/* On a mean of losses that exceeds `bound`: the loss of bin i is i / (bins - 1), and what is missing is none. */
+void er_bets_on_loss(er_bets *bets, uint32_t bins, double bound);
+
 /* As at the beginning: nothing won, and nothing learned, for what was learned last may be what raised an alarm. */
 void er_detector_reset(er_detector *detector, const er_bets *bets);
 

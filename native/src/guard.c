@@ -103,8 +103,8 @@ static erai_status read_bins(erai_guard *guard, er_reader *in, er_feature *featu
     return ERAI_OK;
 }
 
-static erai_status read_feature(erai_guard *guard, er_reader *in, er_feature *feature, uint32_t dtype, uint32_t version,
-                                char *detail) {
+erai_status er_read_feature(erai_guard *guard, er_reader *in, er_feature *feature, uint32_t dtype, uint32_t version,
+                            char *detail) {
     feature->name = read_name(guard, in);
     if (version > 1) {
         feature->unit = read_optional(guard, in);
@@ -192,7 +192,7 @@ static erai_status read_input(erai_guard *guard, er_reader *in, er_input *input,
     for (uint32_t i = 0; i < input->feature_count; i++) {
         er_feature *feature = &guard->features[guard->feature_count];
         memset(feature, 0, sizeof *feature);
-        status = read_feature(guard, in, feature, input->dtype, version, detail);
+        status = er_read_feature(guard, in, feature, input->dtype, version, detail);
         if (status) return status;
         guard->feature_count++;
     }
@@ -275,7 +275,7 @@ static erai_status read_drift(erai_guard *guard, er_reader *in, char *detail) {
     uint64_t *outside = er_guard_keep(guard, guard->feature_count, sizeof *outside);
     if (!strides || !outside) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     size_t watched = 0;
-    for (size_t i = 0; i < guard->input_count; i++) {
+    for (size_t i = 0; i < guard->watched_count; i++) {
         er_input *input = &guard->inputs[i];
         for (size_t f = input->first_feature; f < input->first_feature + input->feature_count; f++) {
             strides[f] = er_read_u32(in);
@@ -314,10 +314,11 @@ static erai_status read_events(erai_guard *guard, er_reader *in, char *detail) {
     memcpy(kept, forms, guard->feature_count);
     rule.forms = kept;
     guard->events = rule;
-    for (size_t i = 0; i < guard->input_count; i++) {
+    for (size_t i = 0; i < guard->watched_count; i++) {
         const er_input *input = &guard->inputs[i];
         for (size_t f = input->first_feature; f < input->first_feature + input->feature_count; f++)
-            if (!er_may_leave(input, guard->features[f].bins, forms[f], guard->batched))
+            if ((forms[f] && i >= guard->input_count) ||
+                !er_may_leave(input, guard->features[f].bins, forms[f], guard->batched))
                 return er_fail(
                     detail, ERAI_E_GUARD_FORMAT,
                     "events: feature '%s' cannot leave in form %u: that needs one value a feature and row of "
@@ -415,7 +416,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
         return er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: %zu inputs and %zu outputs; expected 1 to %d",
                        guard->input_count, guard->output_count, ER_MAX_INPUTS);
     guard->batched = batched;
-    guard->inputs = er_guard_keep(guard, guard->input_count, sizeof *guard->inputs);
+    guard->inputs = er_guard_keep(guard, guard->input_count + 2, sizeof *guard->inputs); /* 2: of observations */
     guard->outputs = er_guard_keep(guard, guard->output_count, sizeof *guard->outputs);
     if (!guard->inputs || !guard->outputs) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     for (size_t i = 0; i < guard->input_count; i++) {
@@ -426,13 +427,14 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
         erai_status status = read_output(guard, in, &guard->outputs[i], version, detail);
         if (status) return status;
     }
-    guard->given_count = guard->input_count;
+    guard->given_count = guard->watched_count = guard->input_count;
     for (size_t i = 0; i < guard->output_count; i++) guard->outputs[i].row_axis = guard->batched ? 0 : -1;
     erai_status status = ERAI_OK;
     if (version > 1) {
         status = read_decision(guard, in, detail);
         if (!status) status = read_fallbacks(guard, in, detail);
         if (!status) status = read_states(guard, in, detail);
+        if (!status) status = er_read_observations(guard, in, version, detail);
         if (!status && version > 2) status = read_drift(guard, in, detail);
         if (!status && version > 3) status = read_events(guard, in, detail);
     }
@@ -440,7 +442,7 @@ static erai_status read_body(erai_guard *guard, er_reader *in, uint32_t version,
         status = er_fail(detail, ERAI_E_GUARD_FORMAT, "guard program: bytes after its last record");
     if (!status) status = check_row_axes(guard, detail);
     if (!status) status = check_names_differ(guard, detail);
-    for (size_t i = 0; !status && i < guard->input_count; i++)
+    for (size_t i = 0; !status && i < guard->watched_count; i++)
         if (!er_lay_out_input(guard, &guard->inputs[i])) status = er_fail(detail, ERAI_E_MEMORY, "out of memory");
     for (size_t i = 0; !status && i < guard->output_count; i++) er_lay_out_output(&guard->outputs[i]);
     return status;

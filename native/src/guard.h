@@ -2,6 +2,7 @@
 #ifndef ER_GUARD_H
 #define ER_GUARD_H
 
+#include "bytes.h"
 #include "edge_rai.h"
 
 #define ER_MAX_INPUTS 256
@@ -16,7 +17,8 @@
 #define ER_MAX_FALLBACKS 16
 #define ER_MAX_STEPS 5
 #define ER_MAX_STATES 64
-#define ER_MAX_FIELDS 64        /* of an event */
+#define ER_MAX_FIELDS 64 /* of an event */
+#define ER_MAX_OBSERVATIONS 256
 #define ER_MAX_EVENTS (1 << 20) /* kept until the next flush */
 #define ER_MAX_ROW (1 << 26)    /* elements that the fixed extents of an output or state make */
 
@@ -129,6 +131,20 @@ typedef struct er_output {
     er_glance glance;
 } er_output;
 
+/* A feature that the session makes: see erai_observation_rule. */
+typedef struct er_observation {
+    uint32_t kind, index, element;
+    double limit, bound;
+} er_observation;
+
+static inline int er_is_outcome(uint32_t kind) {
+    return kind == ERAI_OBSERVE_WRONG || kind == ERAI_OBSERVE_ERROR;
+}
+
+static inline int er_is_of_classes(uint32_t kind) {
+    return kind == ERAI_OBSERVE_VERDICT || kind == ERAI_OBSERVE_CLASS;
+}
+
 typedef struct er_fallback {
     uint64_t reasons;
     uint32_t steps;
@@ -145,11 +161,16 @@ struct erai_guard {
     uint8_t *bytes; /* the program itself, kept to be copied into a spool */
     size_t size;
     int batched;
-    er_input *inputs;
+    er_input *inputs; /* and after these, where there are observations, what is as an input of them */
     er_output *outputs;
     er_feature *features;
     size_t input_count, output_count, feature_count;
-    size_t given_count; /* inputs that are no states, in the order of `inputs`: what callers give */
+    er_observation *observations;
+    size_t observation_count;
+    er_input *observed,
+        *outcomes;        /* of rows of calls, and of rows whose truth has come; NULL: there are none of these */
+    size_t watched_count; /* inputs, and these */
+    size_t given_count;   /* inputs that are no states, in the order of `inputs`: what callers give */
     er_fallback fallbacks[ER_MAX_FALLBACKS];
     uint32_t fallback_count;
     er_state states[ER_MAX_STATES];
@@ -204,10 +225,18 @@ erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail);
 erai_status er_check_decision(const erai_decision_rule *rule, char *detail);
 erai_status er_check_drift(const erai_drift_rule *rule, char *detail);
 erai_status er_check_events(const erai_events_rule *rule, char *detail);
+erai_status er_check_observation(const er_observation *rule, const er_feature *feature, char *detail);
 /* Whether a feature of the input may leave the device in this form, by what its input is and its reference. */
 int er_may_leave(const er_input *input, uint32_t bins, uint32_t form, int batched);
 /* Whether a feature of the input can be watched, by what its input is and whether it has a reference. */
 int er_is_watchable(const er_input *input, uint32_t bins, int batched);
+
+/* guard.c: a feature's record, its checks among it. */
+erai_status er_read_feature(erai_guard *guard, er_reader *in, er_feature *feature, uint32_t dtype, uint32_t version,
+                            char *detail);
+
+/* guard_observations.c: after the inputs, the outputs and the states. */
+erai_status er_read_observations(erai_guard *guard, er_reader *in, uint32_t version, char *detail);
 
 /* guard_layout.c: what the hot path reads, made from what was read. 0 when out of memory. */
 int er_lay_out_input(erai_guard *guard, er_input *input);
@@ -216,9 +245,9 @@ int er_lay_out_distance(erai_guard *guard, er_input *input, const erai_distance_
 /* Zeroed memory that lives as long as the guard; NULL when there is none. */
 void *er_guard_keep(erai_guard *guard, size_t count, size_t size);
 
-/* Format version 4 of docs/formats/guard.md; those before are read too. */
+/* Format version 5 of docs/formats/guard.md; those before are read too. */
 #define ER_GUARD_MAGIC "ERAIGRD\n"
-#define ER_GUARD_VERSION 4u
+#define ER_GUARD_VERSION 5u
 #define ER_GUARD_HEADER 24u
 
 #endif

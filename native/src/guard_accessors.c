@@ -49,6 +49,22 @@ erai_status erai_guard_feature(const erai_guard *guard, size_t index, erai_featu
     return ERAI_OK;
 }
 
+size_t erai_guard_observations(const erai_guard *guard) {
+    return guard->observation_count;
+}
+
+erai_status erai_guard_observation(const erai_guard *guard, size_t index, erai_observation_rule *rule) {
+    if (index >= guard->observation_count) return ERAI_E_ARGUMENT;
+    const er_observation *found = &guard->observations[index];
+    *rule = (erai_observation_rule){.struct_size = sizeof *rule,
+                                    .limit = found->limit,
+                                    .bound = found->bound,
+                                    .kind = found->kind,
+                                    .index = found->index,
+                                    .element = found->element};
+    return ERAI_OK;
+}
+
 erai_status erai_guard_output(const erai_guard *guard, size_t index, erai_output_rule *rule) {
     if (index >= guard->output_count) return ERAI_E_ARGUMENT;
     const er_output *output = &guard->outputs[index];

@@ -285,6 +285,25 @@ erai_status er_check_drift(const erai_drift_rule *rule, char *detail) {
     return ERAI_OK;
 }
 
+/* ---- Observations ---- */
+
+erai_status er_check_observation(const er_observation *rule, const er_feature *feature, char *detail) {
+    int known = rule->kind >= ERAI_OBSERVE_VERDICT && rule->kind <= ERAI_OBSERVE_ERROR;
+    if (!known || (rule->kind == ERAI_OBSERVE_PROJECTION && rule->element > 63) || !isfinite(rule->limit) ||
+        (rule->kind == ERAI_OBSERVE_ERROR && !(rule->limit > 0)) || !(rule->bound >= 0 && rule->bound < 1) ||
+        (rule->bound > 0 && feature->bins < 2))
+        return er_fail(
+            detail, ERAI_E_POLICY,
+            "observation '%s': kind %u of element %u, limit %g, bound %g, %u bins: a kind is 1 to 9, a bound "
+            "below 1 and with bins, an error has a limit above 0",
+            feature->name, rule->kind, rule->element, rule->limit, rule->bound, feature->bins);
+    if (!isinf(feature->low) || !isinf(feature->high) || feature->check_count ||
+        (feature->stand_in && feature->stand_in[0]))
+        return er_fail(detail, ERAI_E_POLICY, "observation '%s' has limits or checks: it is only counted and watched",
+                       feature->name);
+    return ERAI_OK;
+}
+
 /* ---- Events ---- */
 
 int er_may_leave(const er_input *input, uint32_t bins, uint32_t form, int batched) {

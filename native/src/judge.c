@@ -199,6 +199,10 @@ static summary summarize(const er_buffer *buffer, size_t first, size_t count, in
     return shares;
 }
 
+double er_confidence(const er_buffer *buffer, size_t first, size_t count, int logits) {
+    return summarize(buffer, first, count, logits, 0).confidence;
+}
+
 /* The number that a check is about, and whether it fails; `limit`: which of its limits it breaks. */
 static double number_of(const erai_check_rule *rule, const summary *shares) {
     switch (rule->kind) {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* The parts of the body; features are with their inputs. */
-enum { INPUTS, OUTPUTS, FALLBACKS, STATES, DECISION, DRIFT, EVENTS, PARTS };
+enum { INPUTS, OUTPUTS, FALLBACKS, STATES, OBSERVATIONS, DECISION, DRIFT, EVENTS, PARTS };
 
 struct erai_policy {
     er_writer parts[PARTS];
@@ -26,6 +26,7 @@ struct erai_policy {
     int batched;
     uint16_t input_count;
     uint16_t output_count;
+    uint16_t observation_count;
     uint32_t features;
     uint32_t features_due; /* that the last input still waits for */
 };
@@ -107,6 +108,8 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
     if (policy->features_due)
         return er_fail(detail, ERAI_E_POLICY, "input '%s': the input before it lacks %u features", rule->name,
                        policy->features_due);
+    if (policy->observation_count)
+        return er_fail(detail, ERAI_E_POLICY, "input '%s': observations come after all inputs", rule->name);
     if (policy->input_count == ER_MAX_INPUTS)
         return er_fail(detail, ERAI_E_POLICY, "input '%s': at most %d inputs", rule->name, ER_MAX_INPUTS);
     if (rule->rank > ERAI_MAX_RANK)
@@ -154,43 +157,54 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
     return settle(policy, &before, detail);
 }
 
-erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_feature: NULL");
+static erai_status check_feature(const erai_feature_rule *rule, uint32_t dtype, er_feature *feature, char *detail) {
     if (rule->struct_size != sizeof *rule)
         return er_fail(detail, ERAI_E_STRUCT, "erai_feature_rule: unknown struct_size");
     if (check_name(rule->name, "feature", detail)) return ERAI_E_POLICY;
-    if (!policy->features_due)
-        return er_fail(detail, ERAI_E_POLICY, "feature '%s': the input has all its features already", rule->name);
     const char *const texts[] = {rule->unit, rule->stand_in};
     for (int i = 0; i < 2; i++)
         if (texts[i] && strlen(texts[i]) > ER_MAX_NAME)
             return er_fail(detail, ERAI_E_POLICY, "feature '%s': its unit and stand_in have at most %d bytes",
                            rule->name, ER_MAX_NAME);
-    er_feature feature = {.name = rule->name,
-                          .low = rule->low,
-                          .high = rule->high,
-                          .mean = rule->mean,
-                          .stddev = rule->stddev,
-                          .reference_rows = rule->reference_rows,
-                          .edges = rule->edges,
-                          .counts = rule->counts,
-                          .bins = rule->bins};
-    erai_status status = er_check_feature(&feature, policy->input.dtype, detail);
+    *feature = (er_feature){.name = rule->name,
+                            .unit = rule->unit,
+                            .stand_in = rule->stand_in,
+                            .low = rule->low,
+                            .high = rule->high,
+                            .mean = rule->mean,
+                            .stddev = rule->stddev,
+                            .reference_rows = rule->reference_rows,
+                            .edges = rule->edges,
+                            .counts = rule->counts,
+                            .bins = rule->bins};
+    return er_check_feature(feature, dtype, detail);
+}
+
+/* Up to its checks. */
+static void write_feature(er_writer *out, const er_feature *feature) {
+    write_name(out, feature->name);
+    write_name(out, feature->unit);
+    write_name(out, feature->stand_in);
+    er_write_f64(out, feature->low);
+    er_write_f64(out, feature->high);
+    er_write_f64(out, feature->mean);
+    er_write_f64(out, feature->stddev);
+    er_write_u64(out, feature->reference_rows);
+    er_write_u8(out, (uint8_t)feature->bins);
+    for (uint32_t i = 0; i + 1 < feature->bins; i++) er_write_f64(out, feature->edges[i]);
+    for (uint32_t i = 0; i < feature->bins; i++) er_write_u64(out, feature->counts[i]);
+}
+
+erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule *rule, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_feature: NULL");
+    er_feature feature;
+    erai_status status = check_feature(rule, policy->input.dtype, &feature, detail);
     if (status) return status;
+    if (!policy->features_due)
+        return er_fail(detail, ERAI_E_POLICY, "feature '%s': the input has all its features already", rule->name);
     const erai_policy before = *policy;
     end_checks(policy);
-    er_writer *out = &policy->parts[INPUTS];
-    write_name(out, feature.name);
-    write_name(out, rule->unit);
-    write_name(out, rule->stand_in);
-    er_write_f64(out, feature.low);
-    er_write_f64(out, feature.high);
-    er_write_f64(out, feature.mean);
-    er_write_f64(out, feature.stddev);
-    er_write_u64(out, feature.reference_rows);
-    er_write_u8(out, (uint8_t)feature.bins);
-    for (uint32_t i = 0; i + 1 < feature.bins; i++) er_write_f64(out, feature.edges[i]);
-    for (uint32_t i = 0; i < feature.bins; i++) er_write_u64(out, feature.counts[i]);
+    write_feature(&policy->parts[INPUTS], &feature);
     policy->features_due--;
     begin_checks(policy, (er_subject){.name = rule->name, .dtype = policy->input.dtype});
     return settle(policy, &before, detail);
@@ -333,6 +347,36 @@ erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_ru
     return put_part(policy, DECISION, &out, detail);
 }
 
+erai_status erai_policy_add_observation(erai_policy *policy, const erai_observation_rule *rule,
+                                        const erai_feature_rule *feature_rule, char *detail) {
+    if (!policy || !rule || !feature_rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_observation: NULL");
+    if (rule->struct_size != sizeof *rule)
+        return er_fail(detail, ERAI_E_STRUCT, "erai_observation_rule: unknown struct_size");
+    er_feature feature;
+    erai_status status = check_feature(feature_rule, ERAI_DTYPE_FLOAT64, &feature, detail);
+    if (status) return status;
+    if (policy->features_due || policy->observation_count == ER_MAX_OBSERVATIONS ||
+        policy->features == ER_MAX_FEATURES || rule->index >= ER_MAX_OUTPUTS)
+        return er_fail(detail, ERAI_E_POLICY,
+                       "observation '%s': observations, at most %d, come after all inputs with their features",
+                       feature.name, ER_MAX_OBSERVATIONS);
+    const er_observation found = {rule->kind, rule->index, rule->element, rule->limit, rule->bound};
+    status = er_check_observation(&found, &feature, detail);
+    if (status) return status;
+    const erai_policy before = *policy;
+    er_writer *out = &policy->parts[OBSERVATIONS];
+    er_write_u8(out, (uint8_t)found.kind);
+    er_write_u16(out, (uint16_t)found.index);
+    er_write_u32(out, found.element);
+    er_write_f64(out, found.limit);
+    er_write_f64(out, found.bound);
+    write_feature(out, &feature);
+    er_write_u16(out, 0);
+    policy->observation_count++;
+    policy->features++;
+    return settle(policy, &before, detail);
+}
+
 erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *rule, char *detail) {
     if (!policy || !rule || !rule->strides) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_drift: NULL");
     if (rule->struct_size != sizeof *rule)
@@ -404,6 +448,8 @@ static void write_body(er_writer *out, const erai_policy *policy) {
     er_write_bytes(out, policy->parts[FALLBACKS].data, policy->parts[FALLBACKS].size);
     er_write_u8(out, policy->state_count);
     er_write_bytes(out, policy->parts[STATES].data, policy->parts[STATES].size);
+    er_write_u16(out, policy->observation_count);
+    er_write_bytes(out, policy->parts[OBSERVATIONS].data, policy->parts[OBSERVATIONS].size);
     er_write_u8(out, policy->parts[DRIFT].size > 0);
     er_write_bytes(out, policy->parts[DRIFT].data, policy->parts[DRIFT].size);
     er_write_u8(out, policy->parts[EVENTS].size > 0);
@@ -421,7 +467,7 @@ erai_status erai_policy_write(erai_policy *policy, uint8_t *buffer, size_t capac
     end_input(policy);
     erai_status status = settle(policy, &before, detail);
     if (status) return status;
-    size_t body = 10;
+    size_t body = 12;
     for (int i = 0; i < PARTS; i++) body += policy->parts[i].size;
     if (body > UINT32_MAX) return er_fail(detail, ERAI_E_SIZE, "the guard program exceeds 4 GiB");
     *size = ER_GUARD_HEADER + body;

@@ -76,6 +76,7 @@ void erai_answer_close(erai_answer *answer) {
     er_buffers_free(answer->trial, guard->output_count);
     er_buffers_free(answer->fallback_outputs, guard->output_count);
     er_waiting_close(answer);
+    free(answer->observed.data);
     free(answer->inputs);
     free(answer->known);
     free(answer->statistics);
@@ -222,6 +223,7 @@ static void record(erai_answer *answer, uint64_t now_ns) {
         for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
     er_waiting_keep(answer);
     uint64_t latency_ns = er_since(answer->start_ns, now_ns);
+    if (answer->guard->observed) er_observe_rows(answer, latency_ns);
     counts[ER_COUNT_CALLS]++;
     counts[ER_COUNT_LATENCY_SUM] += latency_ns;
     counts[ER_COUNT_LATENCY + er_latency_slot(latency_ns)]++;
@@ -240,6 +242,7 @@ static void after_the_model(erai_answer *answer) {
  * model was asked with. */
 static erai_status finish(erai_answer *answer, er_recurrent *states) {
     const erai_session *session = answer->session;
+    if (answer->guard->observed && (answer->ran || answer->cached)) er_observe_outputs(answer);
     if (answer->ran) er_judge(answer);
     after_the_model(answer);
     erai_status status = er_decide(answer, answer->start_ns, session->review ? er_session_unix_ns(session) : 0);

@@ -9,15 +9,30 @@
 
 /* ---- Opening ---- */
 
-static int is_ordered(const er_feature *feature) {
+/* NULL of a feature of an input. */
+static const er_observation *observation_of(const erai_guard *guard, size_t f) {
+    size_t first = guard->feature_count - guard->observation_count;
+    return f < first ? NULL : &guard->observations[f - first];
+}
+
+static int is_ordered(const erai_guard *guard, size_t f) {
+    const er_feature *feature = &guard->features[f];
+    const er_observation *observed = observation_of(guard, f);
+    if (observed) return !er_is_of_classes(observed->kind);
     for (uint32_t i = 0; i < feature->check_count; i++)
         if (feature->checks[i].rule.kind == ERAI_CHECK_CATEGORIES) return 0;
     return 1;
 }
 
-static int same_bets(const er_feature *one, const er_feature *other) {
+static double bound_of(const erai_guard *guard, size_t f) {
+    const er_observation *observed = observation_of(guard, f);
+    return observed ? observed->bound : 0;
+}
+
+static int same_bets(const erai_guard *guard, size_t f, size_t g) {
+    const er_feature *one = &guard->features[f], *other = &guard->features[g];
     return one->bins == other->bins && one->reference_rows == other->reference_rows &&
-           is_ordered(one) == is_ordered(other) &&
+           is_ordered(guard, f) == is_ordered(guard, g) && bound_of(guard, f) <= 0 && bound_of(guard, g) <= 0 &&
            memcmp(one->counts, other->counts, one->bins * sizeof *one->counts) == 0;
 }
 
@@ -40,7 +55,7 @@ static void make_bets(er_watch *watch) {
         if (!guard->drift.strides[f]) continue;
         for (size_t back = 1; !watch->of[f] && back <= LOOK_BACK && back <= made; back++) {
             size_t owner = owners[(made - back) % LOOK_BACK];
-            if (guard->drift.strides[owner] == guard->drift.strides[f] && same_bets(feature, &guard->features[owner]))
+            if (guard->drift.strides[owner] == guard->drift.strides[f] && same_bets(guard, f, owner))
                 watch->of[f] = &watch->bets[made - back];
         }
         if (!watch->of[f]) {
@@ -48,9 +63,12 @@ static void make_bets(er_watch *watch) {
             er_basis basis = {.counts = feature->counts,
                               .bins = feature->bins,
                               .missing = missing_of(feature),
-                              .ordered = is_ordered(feature),
+                              .ordered = is_ordered(guard, f),
                               .stride = guard->drift.strides[f]};
-            er_bets_make(&watch->bets[made], &basis, guard->drift.effect, watch->now.watched);
+            if (bound_of(guard, f) > 0)
+                er_bets_on_loss(&watch->bets[made], feature->bins, bound_of(guard, f));
+            else
+                er_bets_make(&watch->bets[made], &basis, guard->drift.effect, watch->now.watched);
             watch->of[f] = &watch->bets[made++];
         }
         er_detector_reset(&watch->detectors[f], watch->of[f]);
@@ -71,7 +89,7 @@ er_watch *er_watch_open(const erai_guard *guard, const erai_clock *clock) {
     watch->bets = calloc(features, sizeof *watch->bets);
     watch->of = calloc(features, sizeof *watch->of);
     watch->named = calloc(features, sizeof *watch->named);
-    watch->inputs = calloc(guard->input_count, sizeof *watch->inputs);
+    watch->inputs = calloc(guard->watched_count, sizeof *watch->inputs);
     watch->detectors = aligned_alloc(64, (detectors + 63) / 64 * 64);
     if (!watch->bets || !watch->of || !watch->named || !watch->inputs || !watch->detectors) {
         er_watch_close(watch);
@@ -146,7 +164,7 @@ void er_watch_rows(er_watch *watch, size_t index, const uint8_t *cells, size_t w
     at->rows += rows;
     double sum = 0;
     watch->now.rows = 0;
-    for (size_t i = 0; i < watch->guard->input_count; i++) {
+    for (size_t i = 0; i < watch->guard->watched_count; i++) {
         sum += watch->inputs[i].sum;
         if (watch->inputs[i].rows > watch->now.rows) watch->now.rows = watch->inputs[i].rows;
     }
@@ -220,7 +238,7 @@ erai_status erai_session_drift_reset(erai_session *session) {
     er_mutex_lock(&watch->lock);
     for (size_t f = 0; f < watch->guard->feature_count; f++)
         if (watch->of[f]) er_detector_reset(&watch->detectors[f], watch->of[f]);
-    for (size_t i = 0; i < watch->guard->input_count; i++) watch->inputs[i].sum = 0;
+    for (size_t i = 0; i < watch->guard->watched_count; i++) watch->inputs[i].sum = 0;
     memset(watch->named, 0, watch->guard->feature_count);
     watch->now.evidence = watch->now.alarm_evidence = 0;
     watch->now.continued = 0;

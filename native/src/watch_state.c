@@ -29,7 +29,7 @@ static void write_detector(er_writer *out, const er_detector *detector) {
 static void write_body(er_writer *out, const er_watch *watch) {
     const erai_guard *guard = watch->guard;
     er_write_bytes(out, guard->digest, ERAI_DIGEST_SIZE);
-    for (size_t i = 0; i < guard->input_count; i++) er_write_u64(out, watch->inputs[i].rows);
+    for (size_t i = 0; i < guard->watched_count; i++) er_write_u64(out, watch->inputs[i].rows);
     er_write_u64(out, watch->now.alarm_row);
     er_write_f64(out, watch->now.alarm_evidence);
     er_write_u64(out, (uint64_t)watch->now.alarm_unix_ns);
@@ -109,7 +109,7 @@ static void read_alarm(er_reader *in, const er_watch *watch, erai_drift *now, in
 static double add_up(const er_watch *watch, er_watched *inputs, const er_detector *detectors) {
     const erai_guard *guard = watch->guard;
     double sum = 0;
-    for (size_t i = 0; i < guard->input_count; i++) {
+    for (size_t i = 0; i < guard->watched_count; i++) {
         const er_input *input = &guard->inputs[i];
         for (size_t f = input->first_feature; f < input->first_feature + input->feature_count; f++)
             if (watch->of[f]) inputs[i].sum += (double)detectors[f].mixture;
@@ -124,7 +124,7 @@ static int read_body(er_reader *in, const er_watch *watch, watch_state *into) {
     into->now = watch->now;
     into->now.continued = 1;
     into->now.rows = 0;
-    for (size_t i = 0; i < guard->input_count; i++) {
+    for (size_t i = 0; i < guard->watched_count; i++) {
         into->inputs[i].rows = er_read_u64(in);
         if (into->inputs[i].rows > into->now.rows) into->now.rows = into->inputs[i].rows;
     }
@@ -164,7 +164,7 @@ erai_status er_watch_read(er_watch *watch, const uint8_t *bytes, size_t size, ch
     er_reader in = {.data = bytes, .size = size};
     erai_status status = check_header(&in, watch, detail);
     if (status) return status;
-    watch_state state = {.inputs = calloc(guard->input_count, sizeof *state.inputs),
+    watch_state state = {.inputs = calloc(guard->watched_count, sizeof *state.inputs),
                          .detectors = calloc(features, sizeof *state.detectors),
                          .named = calloc(features, sizeof *state.named)};
     if (!state.inputs || !state.detectors || !state.named) {
@@ -173,7 +173,7 @@ erai_status er_watch_read(er_watch *watch, const uint8_t *bytes, size_t size, ch
         status = er_fail(detail, ERAI_E_BATCH_FORMAT, "state of a watch: it has numbers that no watch comes to");
     } else {
         er_mutex_lock(&watch->lock);
-        memcpy(watch->inputs, state.inputs, guard->input_count * sizeof *state.inputs);
+        memcpy(watch->inputs, state.inputs, guard->watched_count * sizeof *state.inputs);
         memcpy(watch->detectors, state.detectors, features * sizeof *state.detectors);
         memcpy(watch->named, state.named, features * sizeof *state.named);
         watch->now = state.now;

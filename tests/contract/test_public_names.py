@@ -49,11 +49,13 @@ NAMES = {
     *("UnreadableError", "UnsupportedModelError", "UploadSettings", "Verdict", "load"),
 }
 SESSION = {
-    *("inputs", "states", "outputs", "features", "batched", "rows_independent", "stopped", "breaker"),
+    *("inputs", "states", "outputs", "features", "batched", "rows_independent", "observations", "stopped", "breaker"),
     *(
         "predict",
         "snapshot",
         "drift",
+        "observe",
+        "record_outcome",
         "watch",
         "reset_watch",
         "watch_state",
@@ -80,7 +82,15 @@ def test_public_names_are_these() -> None:
 
 def test_public_names_of_a_session_are_these() -> None:
     attributes = {name for name in dir(edge_rai.Session) if not name.startswith("_")}
-    assert attributes == SESSION - {"inputs", "states", "outputs", "features", "batched", "rows_independent"}
+    assert attributes == SESSION - {
+        "inputs",
+        "states",
+        "outputs",
+        "features",
+        "batched",
+        "rows_independent",
+        "observations",
+    }
 
 
 def test_what_few_need_is_imported_when_asked_for() -> None:

@@ -58,6 +58,9 @@ def compose_full() -> bytes:
     for reasons, chain in raw.FALLBACKS:
         builder.add_fallback(reasons=reasons, chain=chain)
     builder.add_state(**raw.STATE)
+    for rule in raw.OBSERVATIONS:
+        edges, counts = np.array(rule["edges"], np.float64), np.array(rule["counts"], np.uint64)
+        builder.add_observation(**{**rule, "edges": edges, "counts": counts})
     builder.set_drift(**raw.DRIFT)
     builder.set_events(**raw.EVENTS)
     return builder.write()

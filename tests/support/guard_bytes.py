@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 GUARD_MAGIC, BATCH_MAGIC = b"ERAIGRD\n", b"ERAIBAT\n"
-LATEST = {GUARD_MAGIC: 4, BATCH_MAGIC: 2}
+LATEST = {GUARD_MAGIC: 5, BATCH_MAGIC: 2}
 HEADER = 24
 CODES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7}
 CODES |= {"string": 8, "bool": 9, "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16}
@@ -195,32 +195,46 @@ def events_record(rule: dict[str, Any]) -> bytes:
     return struct.pack("<BII", 1, rule["keep"], rule["sample_one_in"]) + bytes(rule["forms"])
 
 
+def observation_record(rule: dict[str, Any]) -> bytes:
+    """Keyword arguments of PolicyBuilder.add_observation."""
+    record = struct.pack("<BHIdd", *(rule[key] for key in ("kind", "index", "element", "limit", "bound")))
+    limits = {"unit": "", "stand_in": "", "low": float("-inf"), "high": float("inf")}
+    return record + feature_record({**limits, **rule})
+
+
+def observed(name: str = "a", **changes: Any) -> bytes:
+    """One of a value that has no reference; `changes` of it."""
+    return observation_record({**VALUE, "name": name, **changes})
+
+
 def ending(
     decision: bytes = b"\0",
     fallbacks: Sequence[bytes] = (),
     states: Sequence[bytes] = (),
     drift: bytes = b"\0",
     events: bytes = b"\0",
+    observations: Sequence[bytes] = (),
 ) -> bytes:
     """What follows the outputs."""
     chains = bytes([len(fallbacks)]) + b"".join(fallbacks)
-    return decision + chains + bytes([len(states)]) + b"".join(states) + drift + events
+    seen = struct.pack("<H", len(observations)) + b"".join(observations)
+    return decision + chains + bytes([len(states)]) + b"".join(states) + seen + drift + events
 
 
-def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(5)) -> bytes:
+def body(inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes = bytes(7)) -> bytes:
     """Records, and what `end` makes after them: nothing unless given."""
     return struct.pack("<BHH", batched, len(inputs), len(outputs)) + b"".join(inputs) + b"".join(outputs) + end
 
 
 def guard(
-    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes | None = None, version: int = 4
+    inputs: Sequence[bytes], outputs: Sequence[bytes], batched: int = 1, end: bytes | None = None, version: int = 5
 ) -> bytes:
     """A whole guard program of these records; without an end, one that says of each thing that there is none."""
-    nothing = bytes({1: 0, 2: 3, 3: 4}.get(version, 5))
+    nothing = bytes({1: 0, 2: 3, 3: 4, 4: 5}.get(version, 7))
     return frame(GUARD_MAGIC, body(inputs, outputs, batched, nothing if end is None else end), version)
 
 
-def sound_guard(version: int = 4) -> bytes:
+def sound_guard(version: int = 5) -> bytes:
     """Two inputs (one of rank 0 axis beyond the rows), three features and two outputs."""
     other = {**INPUT, "name": "z", "shape": (None,), "max_shape": (9,), "feature_axis": None, "flag_range": False}
     floats = {"name": "p", "dtype": "float32", "shape": (None,), "finite": True, "default": None}
@@ -288,16 +302,35 @@ DISTANCE: dict[str, Any] = {
     "weights": (1.0, -0.25),
     "projection": ((1.0, 0.0), (0.5, -0.5)),
 }
-# Of "gr\u00f6sse" alone: no other feature has a reference.
+VALUE: dict[str, Any] = {
+    "kind": 6,
+    "index": 0,
+    "element": 0,
+    "limit": 0.0,
+    "bound": 0.0,
+    "name": "value of p",
+    "mean": 0.0,
+    "stddev": 0.0,
+    "reference_rows": 0,
+    "edges": (),
+    "counts": (),
+}
+OBSERVATIONS: list[dict[str, Any]] = [
+    {**VALUE, "kind": 2, "name": "distance of x", "mean": 0.5, "stddev": 0.25, "reference_rows": 9}
+    | {"edges": (1.5,), "counts": (4, 4)},
+    {**VALUE, "element": 2, "name": "value 2 of p"},
+    {**VALUE, "kind": 8, "bound": 0.125, "limit": -0.5, "name": "wrong of p", "edges": (0.0,), "counts": (0, 0)},
+]
+# Of "gr\u00f6sse" and of observations with a reference or a bound: no other feature has one.
 DRIFT: dict[str, Any] = {
     "average_run_length": 1e6,
     "effect": 0.01,
     "verdict": 1,
-    "strides": (5, 0, 0, 0),
-    "outside": (0, 0, 0, 0),
+    "strides": (5, 0, 0, 0, 2, 0, 1),
+    "outside": (0, 0, 0, 0, 0, 0, 0),
 }
 # A bin and a hash; of strings that are several a row, and of a state, nothing.
-EVENTS: dict[str, Any] = {"keep": 300, "sample_one_in": 7, "forms": (1, 2, 0, 0)}
+EVENTS: dict[str, Any] = {"keep": 300, "sample_one_in": 7, "forms": (1, 2, 0, 0, 0, 0, 0)}
 STATE: dict[str, Any] = {"input": "h", "output": "next h", "row_axis": 0}
 # Reason codes, none of them for any; sources.
 FALLBACKS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((22, 29), (1, 2, 3, 4, 5)), ((), (4,))]
@@ -332,6 +365,7 @@ def full_guard(batched: int = 1, decision: dict[str, Any] | None = DECISION) -> 
             [state_record(STATE)],
             drift_record(DRIFT),
             events_record(EVENTS),
+            [observation_record(rule) for rule in OBSERVATIONS],
         ),
     )
 

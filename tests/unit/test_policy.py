@@ -161,7 +161,22 @@ row_axis = 0
 average_run_length = 1e6
 effect = 0.01
 verdict = "flag"
-strides = { "gr\u00f6sse" = 5 }
+strides = { "gr\u00f6sse" = 5, "distance of x" = 2 }
+
+[[observe]]
+kind = "distance"
+of = "x"
+
+[[observe]]
+kind = "value"
+of = "p"
+element = 2
+
+[[observe]]
+kind = "wrong"
+of = "p"
+limit = -0.5
+bound = 0.125
 """
 
 
@@ -170,7 +185,10 @@ def every_field_reference() -> Reference:
     edges, counts = np.array(feature["edges"]), np.array(feature["counts"], np.uint64)
     arrays = (np.array(raw.DISTANCE[name]) for name in ("mean", "scale", "projection", "weights"))
     return Reference(
-        (FeatureReference("x", feature["name"], 10, feature["mean"], feature["stddev"], edges, counts),),
+        (
+            FeatureReference("x", feature["name"], 10, feature["mean"], feature["stddev"], edges, counts),
+            FeatureReference("", "distance of x", 9, 0.5, 0.25, np.array([1.5]), np.array([4, 4], np.uint64)),
+        ),
         (DistanceReference("x", *arrays, rest=raw.DISTANCE["rest"]),),
     )
 
@@ -205,6 +223,7 @@ def test_every_field_compiles_to_the_bytes_of_the_document() -> None:
         ],
         [raw.state_record(raw.STATE)],
         raw.drift_record(raw.DRIFT),
+        observations=[raw.observation_record(rule) for rule in raw.OBSERVATIONS],
     )
     expected = raw.guard(inputs, [raw.output_record(rule) for rule in (probabilities, *raw.FULL_OUTPUTS[1:])], end=end)
     assert compile_policy(parse_policy(EVERY_FIELD), every_field_reference()) == expected

@@ -21,7 +21,7 @@ INPUT += 'features = [{ name = "x" }]\n'
 OUTPUT = '[[outputs]]\nname = "y"\ndtype = "float32"\nshape = [-1, 1]\n'
 WRITTEN = ("Policy", "InputRule", "FeatureRule", "OutputRule", "Missing", "Clipped", "Age", "Distance", "Decision",
            "LastGood", "Hysteresis", "CircuitBreaker", "RateLimit", "FallbackRule", "StateRule", "Drift",
-           "Events")  # fmt: skip
+           "Observation", "Events")  # fmt: skip
 
 
 def test_every_class_of_rules_is_covered() -> None:

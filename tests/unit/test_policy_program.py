@@ -27,7 +27,7 @@ def test_library_writes_every_kind_of_record_as_the_document_says() -> None:
     assert compose_full() == compose_full()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_program_of_the_document_reads_as_its_rules(version: int) -> None:
     program = GuardProgram(raw.sound_guard(version))
     assert program.batched
@@ -104,28 +104,39 @@ HEADER_FAULTS = {
     "65 states": guard([X], [Y], end=raw.ending(states=[raw.state_record(raw.STATE)] * 65)),
     "every input a state": guard([raw.input_record(STATE_INPUT, [PLAIN])], [STATE_OUTPUT], end=ONE_STATE),
     "distance neither there nor not": guard([raw.input_record(INPUT, [FEATURE, PLAIN], distance=b"\2")], [Y]),
-    "a drift rule neither there nor not": guard([X], [Y], end=bytes(3) + b"\2"),
+    "a drift rule neither there nor not": guard([X], [Y], end=bytes(5) + b"\2"),
     "a drift rule beyond the file": guard(
-        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1,), "outside": ()})
+        [X], [Y], end=bytes(5) + raw.drift_record({**raw.DRIFT, "strides": (1,), "outside": ()})
     ),
     "nothing watched": guard(
-        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (0, 0), "outside": (0, 0)})
+        [X], [Y], end=bytes(5) + raw.drift_record({**raw.DRIFT, "strides": (0, 0), "outside": (0, 0)})
     ),
     "watched without a reference": guard(
-        [X], [Y], end=bytes(3) + raw.drift_record({**raw.DRIFT, "strides": (1, 1), "outside": (0, 0)})
+        [X], [Y], end=bytes(5) + raw.drift_record({**raw.DRIFT, "strides": (1, 1), "outside": (0, 0)})
     ),
     "an average run length of 99": guard(
         [X],
         [Y],
-        end=bytes(3)
+        end=bytes(5)
         + raw.drift_record({**raw.DRIFT, "average_run_length": 99.0, "strides": (1, 0), "outside": (0, 0)}),
     ),
-    "a rule of events neither there nor not": guard([X], [Y], end=bytes(4) + b"\2"),
-    "forms beyond the file": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "forms": (1,)})),
-    "no room for events": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "keep": 0, "forms": (0, 0)})),
-    "a form that no rule has": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "forms": (4, 0)})),
-    "a bucket without a reference": guard([X], [Y], end=bytes(4) + raw.events_record({**raw.EVENTS, "forms": (0, 1)})),
-    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(5)),
+    "257 observations": guard([X], [Y], end=bytes(3) + struct.pack("<H", 257) + bytes(2)),
+    "observations beyond the file": guard([X], [Y], end=bytes(3) + struct.pack("<H", 1)),
+    "an observation of a kind that is none": guard([X], [Y], end=raw.ending(observations=[raw.observed(kind=10)])),
+    "an observation of no output": guard([X], [Y], end=raw.ending(observations=[raw.observed(index=1)])),
+    "an observation with limits": guard([X], [Y], end=raw.ending(observations=[raw.observed(low=0.0)])),
+    "two outcomes": guard([X], [Y], end=raw.ending(observations=[raw.observed(kind=8), raw.observed("b", kind=8)])),
+    "a rule of events neither there nor not": guard([X], [Y], end=bytes(6) + b"\2"),
+    "forms beyond the file": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "forms": (1,)})),
+    "an observation that would leave the device": guard(
+        [X],
+        [Y],
+        end=raw.ending(events=raw.events_record({**raw.EVENTS, "forms": (0, 0, 3)}), observations=[raw.observed()]),
+    ),
+    "no room for events": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "keep": 0, "forms": (0, 0)})),
+    "a form that no rule has": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "forms": (4, 0)})),
+    "a bucket without a reference": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "forms": (0, 1)})),
+    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(7)),
     "check 19": checked((19, {"verdict": 2, "low": 0.0})),
     "check 65535": checked((65535, {"verdict": 2, "low": 0.0})),
     "a list beyond the file": checked((1, {"verdict": 2, "values": (1.0,)}), count=65536),
@@ -138,15 +149,16 @@ HEADER_FAULTS = {
 def test_malformed_program_is_refused(data: bytes) -> None:
     with pytest.raises(
         BundleError,
-        match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: |drift: |events: ",
+        match="guard program|input '[xh]'|output 'y'|every input is a state|'plain': |decision: |drift: |events: |"
+        "observation",
     ):
         GuardProgram(data)
 
 
 def test_newer_program_is_refused_saying_so() -> None:
-    for version in (5, 2**32 - 1):
+    for version in (6, 2**32 - 1):
         newer = frame(GUARD_MAGIC, b"what later versions hold", version=version)
-        with pytest.raises(BundleError, match=f"format version {version}; this build understands up to 4: update"):
+        with pytest.raises(BundleError, match=f"format version {version}; this build understands up to 5: update"):
             GuardProgram(newer)
 
 
@@ -156,7 +168,7 @@ def meaning(program: GuardProgram) -> Any:
     return program.batched, program.inputs, program.outputs, features
 
 
-PROGRAMS = {f"version {version}": raw.sound_guard(version) for version in (1, 2, 3, 4)} | {
+PROGRAMS = {f"version {version}": raw.sound_guard(version) for version in (1, 2, 3, 4, 5)} | {
     "every record": raw.full_guard()
 }
 each_program = pytest.mark.parametrize("data", PROGRAMS.values(), ids=PROGRAMS.keys())

@@ -1,0 +1,152 @@
+"""What a session observes besides its input: which of it is usual, and the reference of each, by running the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_rai.bundle import Manifest
+from edge_rai.policy import FeatureReference, Observation, OutputRule, Policy, Reference
+from edge_rai_converters.compare import Output
+from edge_rai_converters.data import Rows
+from edge_rai_converters.reference import BINS
+from edge_rai_converters.rehearsal import observations
+from edge_rai_converters.strides import is_watchable, stride_of
+
+Values = npt.NDArray[np.float64]
+
+# Two directions see what a distance does not, and cost two passes over a row.
+_PROJECTIONS = 2
+# Of an output of many numbers the first are watched.
+_MOST_VALUES = 4
+# Rows in order from which strides are told.
+_MOST_ROWS = 20_000
+_VERDICTS = 3
+_ROUNDING = 1e-3
+
+
+def usual(policy: Policy, outputs: Mapping[str, Output]) -> tuple[Observation, ...]:
+    """What is worth watching where nothing else is said: verdicts, distances, projections and outputs.
+
+    Args:
+        policy: Rules of inputs and outputs.
+        outputs: What is known of what the model answers.
+    """
+    return (Observation("verdict"), *_of_inputs(policy), *_of_outputs(policy, outputs))
+
+
+def with_observed(
+    policy: Policy,
+    reference: Reference,
+    files: Mapping[str, bytes],
+    manifest: Manifest,
+    rows: Rows,
+    held_back: npt.NDArray[np.int64],
+) -> tuple[Policy, Reference]:
+    """Policy and reference with what the bundle observed of held-back rows, and the strides that all rows ask for.
+
+    Args:
+        policy: What is observed.
+        reference: Of the inputs.
+        files: Of a bundle of that policy.
+        manifest: Of the bundle.
+        rows: Per input (N, *call), in their order.
+        held_back: Rows that nothing was learned from.
+
+    Raises:
+        EdgeRaiError: The bundle would not load on a device.
+    """
+    learned = [rule for rule in policy.observe if not rule.bound]
+    if not learned:
+        return policy, reference
+    unwatched = replace(policy, drift=None)  # an alarm would be observed too, as a verdict
+    seen = observations(files, manifest, unwatched, rows, held_back)
+    entries = [_reference(rule, seen[rule.name], policy) for rule in learned]
+    known = tuple(entry for entry in entries if entry is not None)
+    found = replace(reference, features=(*reference.features, *known))
+    if policy.drift is None:
+        return policy, found
+    count = len(next(iter(rows.values())))
+    series = observations(files, manifest, unwatched, rows, np.arange(min(count, _MOST_ROWS)))
+    strides = dict(policy.drift.strides)
+    of_inputs = max(strides.values(), default=1)
+    for entry in known:
+        # Rows that rules were learned from are seldom rejected: when verdicts come says nothing.
+        stride = max(of_inputs, 1) if entry.name == "verdict" else stride_of(series[entry.name])
+        if entry.name not in strides and stride != 1:
+            strides[entry.name] = stride
+    return replace(policy, drift=replace(policy.drift, strides=strides)), found
+
+
+def _of_inputs(policy: Policy) -> Iterator[Observation]:
+    carried = {state.input for state in policy.states}
+    for rule in policy.inputs:
+        if rule.distance is not None:
+            yield Observation("distance", rule.name)
+        if rule.name not in carried and is_watchable(rule, policy.batched) and len(rule.features) > _PROJECTIONS:
+            yield from (Observation("projection", rule.name, place) for place in range(_PROJECTIONS))
+
+
+def _of_outputs(policy: Policy, outputs: Mapping[str, Output]) -> Iterator[Observation]:
+    carried = {state.output for state in policy.states}
+    rules = [rule for rule in policy.outputs if rule.name not in carried and rule.dtype not in ("object", "string")]
+    shares = [rule for rule in rules if rule.logits or _has_shares(rule, outputs.get(rule.name), policy.batched)]
+    for rule in rules:
+        if rule in shares:
+            yield from (Observation(kind, rule.name) for kind in ("class", "confidence"))
+        elif "float" in rule.dtype:
+            yield from (Observation("value", rule.name, place) for place in range(_values(rule, policy.batched)))
+        elif not shares:  # else it is the label that the shares are of
+            yield Observation("class", rule.name)
+
+
+def _has_shares(rule: OutputRule, output: Output | None, batched: bool) -> bool:
+    """Whether a row of it is one distribution over classes, as far as answers show."""
+    extents = [extent for extent in (rule.shape[1:] if batched else rule.shape) if extent != 1]
+    if output is None or len(extents) != 1 or "float" not in rule.dtype:
+        return False
+    return -_ROUNDING <= output.low <= output.high <= 1 + _ROUNDING
+
+
+def _values(rule: OutputRule, batched: bool) -> int:
+    """How many numbers of a row are watched; of an output with free axes the first alone."""
+    shape = rule.shape[1:] if batched else rule.shape
+    return 1 if any(extent < 0 for extent in shape) else min(int(np.prod(shape, dtype=np.int64)), _MOST_VALUES)
+
+
+def _reference(rule: Observation, values: Values, policy: Policy) -> FeatureReference | None:
+    present = np.sort(values[np.isfinite(values)])
+    if not len(present):
+        return None
+    classes, edges = _classes(rule, policy), present[:0]
+    if classes and classes <= BINS:
+        edges = np.arange(classes - 1, dtype=np.float64) + 0.5
+    else:
+        edges = np.unique(np.quantile(present, np.arange(1, BINS) / BINS, method="inverted_cdf")).astype(np.float64)
+        edges = edges[edges < present[-1]]
+    counts = np.bincount(np.searchsorted(edges, present, side="left"), minlength=len(edges) + 1)
+    return FeatureReference(
+        input="",
+        name=rule.name,
+        rows=len(values),
+        mean=float(present.mean()),
+        stddev=0.0 if present[0] == present[-1] else float(present.std()),
+        edges=edges,
+        counts=counts.astype(np.uint64),
+    )
+
+
+def _classes(rule: Observation, policy: Policy) -> int:
+    """How many there are; 0: that is not known."""
+    if rule.kind == "verdict":
+        return _VERDICTS
+    if rule.kind != "class":
+        return 0
+    output = next(entry for entry in policy.outputs if entry.name == rule.of)
+    shape = output.shape[1:] if policy.batched else output.shape
+    if "float" in output.dtype and not any(extent < 0 for extent in shape):
+        return max(2, shape[-1] if shape else 1)
+    return 0

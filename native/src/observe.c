@@ -1,0 +1,210 @@
+/* What a session observes of each row besides its input: how far it was from the reference, what the model made of it,
+ * how it was judged, how long that took; and of rows whose truth comes later, whether the answer was right. */
+#include "recording.h"
+#include "session.h"
+#include "sketch.h"
+#include "status.h"
+#include "values.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- One value ---- */
+
+static size_t columns(const erai_answer *answer) {
+    return answer->guard->observed->feature_count;
+}
+
+static double *row_of(const erai_answer *answer, size_t row) {
+    return (double *)answer->observed.data + row * columns(answer);
+}
+
+int er_observe_begin(erai_answer *answer) {
+    size_t count, bytes;
+    if (__builtin_mul_overflow(answer->rows, columns(answer), &count) ||
+        __builtin_mul_overflow(count, sizeof(double) + 1, &bytes) || !er_buffer_reserve(&answer->observed, bytes))
+        return 0;
+    for (size_t i = 0; i < count; i++) ((double *)answer->observed.data)[i] = (double)NAN;
+    return 1;
+}
+
+void er_observe_distance(erai_answer *answer, const er_row *row, double squared) {
+    const er_observation *rules = answer->guard->observations;
+    for (size_t k = 0; k < columns(answer); k++)
+        if (rules[k].kind == ERAI_OBSERVE_DISTANCE && &answer->guard->inputs[rules[k].index] == row->input)
+            row_of(answer, row->row)[k] = squared;
+}
+
+/* Any bit of it decides about a sign: splitmix64's mixing of (element, feature). */
+static int sign_of(uint32_t element, uint32_t feature) {
+    uint64_t x = ((uint64_t)element << 32 | feature) + 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return (int)((x ^ x >> 31) >> 63);
+}
+
+/* What is missing, and what has no reference, adds nothing. */
+static double project(const erai_guard *guard, const er_observation *rule, const void *data, size_t row) {
+    const er_input *input = &guard->inputs[rule->index];
+    const er_feature *features = guard->features + input->first_feature;
+    double sum = 0;
+    uint32_t count = input->feature_count, used = 0;
+    for (uint32_t f = 0; f < count; f++) {
+        if (!(features[f].stddev > 0)) continue;
+        used++;
+        double z = (er_value(data, input->dtype, row * count + f) - features[f].mean) / features[f].stddev;
+        if (isnan(z)) continue;
+        z = fmin(fmax(z, -8), 8);
+        sum += sign_of(rule->element, f) ? z : -z;
+    }
+    return used ? sum / sqrt(used) : 0;
+}
+
+/* Of one number alone, or of as many shares as the row has numbers. */
+static double class_of(const er_buffer *buffer, size_t first, size_t count, double limit) {
+    double most = er_value(buffer->data, buffer->dtype, first);
+    if (count == 1) return isnan(most) ? most : er_is_float(buffer->dtype) ? (double)(most > limit) : most;
+    size_t at = 0;
+    for (size_t i = 1; i < count && !isnan(most); i++) {
+        double value = er_value(buffer->data, buffer->dtype, first + i);
+        if (value <= most) continue;
+        most = value; /* NaN too */
+        at = i;
+    }
+    return isnan(most) ? most : (double)at;
+}
+
+/* Of a row's part of an output; NaN where it has no such value. */
+static double output_value(const erai_answer *answer, const er_observation *rule, size_t row) {
+    const er_buffer *buffer = &answer->outputs[rule->index];
+    const er_output *output = &answer->guard->outputs[rule->index];
+    if (!buffer->dtype || buffer->dtype != output->dtype) return (double)NAN;
+    int by_row = er_by_row(answer, buffer);
+    size_t elements = er_elements(buffer->shape, buffer->rank), count = by_row ? elements / answer->rows : elements;
+    size_t first = by_row ? row * count : 0;
+    int of_value = rule->kind == ERAI_OBSERVE_VALUE || rule->kind == ERAI_OBSERVE_ERROR;
+    if (of_value)
+        return rule->element < count ? er_value(buffer->data, buffer->dtype, first + rule->element) : (double)NAN;
+    size_t shares = buffer->rank ? (size_t)buffer->shape[buffer->rank - 1] : 1;
+    if (!count || (count > 1 && shares != count))
+        return (double)NAN; /* of more than one distribution, none is the row's */
+    if (rule->kind != ERAI_OBSERVE_CONFIDENCE) return class_of(buffer, first, count, rule->limit);
+    return er_confidence(buffer, first, count, (output->flags & ERAI_RULE_LOGITS) != 0);
+}
+
+/* ---- The rows of a call ---- */
+
+void er_observe_outputs(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    for (size_t k = 0; k < columns(answer); k++) {
+        const er_observation *rule = &guard->observations[k];
+        if (rule->kind < ERAI_OBSERVE_CLASS || rule->kind > ERAI_OBSERVE_VALUE) continue;
+        for (size_t row = 0; row < answer->rows; row++)
+            if (answer->verdicts[row] != ERAI_VERDICT_REJECT) row_of(answer, row)[k] = output_value(answer, rule, row);
+    }
+}
+
+static void observe_rest(erai_answer *answer, uint64_t latency_ns) {
+    const erai_guard *guard = answer->guard;
+    int has_shape = er_has_shape(answer);
+    for (size_t k = 0; k < columns(answer); k++) {
+        const er_observation *rule = &guard->observations[k];
+        for (size_t row = 0; row < answer->rows; row++) {
+            double *value = &row_of(answer, row)[k];
+            if (rule->kind == ERAI_OBSERVE_VERDICT)
+                *value = answer->verdicts[row];
+            else if (rule->kind == ERAI_OBSERVE_LATENCY)
+                *value = (double)latency_ns;
+            else if (rule->kind == ERAI_OBSERVE_PROJECTION && has_shape)
+                *value = project(guard, rule, answer->inputs[rule->index].data, row);
+        }
+    }
+}
+
+/* Counts a value among those of feature f of `input`; its cell. */
+static uint8_t sketch(const erai_guard *guard, const er_input *input, uint64_t *statistics, size_t f, double value) {
+    er_feature_statistics into = er_of_features(statistics, guard->feature_count);
+    size_t at = input->first_feature + f;
+    const er_feature *feature = &guard->features[at];
+    if (!isfinite(value)) {
+        into.not_finite[at]++;
+        return ER_CELL_MISSING;
+    }
+    if (!feature->bins) return 0;
+    int32_t z = er_wide_standardize(value, input->wide.mean[f], input->wide.z_scale[f]);
+    uint32_t bin = 0;
+    for (uint32_t i = 0; i + 1 < feature->bins; i++) bin += value > feature->edges[i];
+    into.histogram[at][bin]++;
+    into.sum[at] += (uint64_t)(int64_t)z;
+    into.sum_squares[at] += (uint64_t)(uint32_t)(z * z);
+    return (uint8_t)bin;
+}
+
+void er_observe_rows(erai_answer *answer, uint64_t latency_ns) {
+    const erai_guard *guard = answer->guard;
+    const er_input *observed = guard->observed;
+    size_t width = columns(answer);
+    uint8_t *cells = (uint8_t *)(row_of(answer, answer->rows));
+    observe_rest(answer, latency_ns);
+    for (size_t row = 0; row < answer->rows; row++)
+        for (size_t k = 0; k < width; k++)
+            cells[row * width + k] = sketch(guard, observed, answer->statistics, k, row_of(answer, row)[k]);
+    if (observed->watched && answer->rows)
+        er_watch_rows(answer->session->watch, (size_t)(observed - guard->inputs), cells, width, answer->rows);
+}
+
+size_t erai_answer_observed(const erai_answer *answer, const double **values) {
+    if (!answer || !values || !answer->guard->observed || !answer->answered) return 0;
+    *values = answer->observed.data;
+    return columns(answer);
+}
+
+/* ---- Outcomes ---- */
+
+/* A receipt: what was answered as float32 in its low half, then 16 bits of the guard's digest, and a mark, so that none
+ * is 0. */
+#define MARK ((uint64_t)0x4552 << 48)
+
+static uint64_t policy_bits(const erai_guard *guard) {
+    return ((uint64_t)guard->digest[0] << 8 | guard->digest[1]) << 32;
+}
+
+static const er_observation *outcome_rule(const erai_guard *guard) {
+    return guard->outcomes ? &guard->observations[guard->observation_count - 1] : NULL;
+}
+
+uint64_t erai_answer_receipt(const erai_answer *answer, size_t row) {
+    const er_observation *rule = answer ? outcome_rule(answer->guard) : NULL;
+    if (!rule || !answer->answered || row >= answer->rows || answer->verdicts[row] == ERAI_VERDICT_REJECT ||
+        answer->sources[row] != ERAI_SOURCE_PRIMARY)
+        return 0;
+    float value = (float)output_value(answer, rule, row);
+    uint32_t bits;
+    if (!isfinite(value)) return 0;
+    memcpy(&bits, &value, sizeof bits);
+    return MARK | policy_bits(answer->guard) | bits;
+}
+
+erai_status erai_session_outcome(erai_session *session, uint64_t receipt, double label, char *detail) {
+    if (!session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_outcome: NULL");
+    const erai_guard *guard = session->guard;
+    const er_observation *rule = outcome_rule(guard);
+    if (!rule) return er_fail(detail, ERAI_E_ARGUMENT, "the policy observes no outcomes");
+    if (receipt >> 32 != (MARK | policy_bits(guard)) >> 32)
+        return er_fail(detail, ERAI_E_ARGUMENT, "receipt %" PRIu64 " is none of an answer by this policy", receipt);
+    if (!isfinite(label)) return er_fail(detail, ERAI_E_ARGUMENT, "a label of %g; expected a number", label);
+    uint32_t bits = (uint32_t)receipt;
+    float answered;
+    memcpy(&answered, &bits, sizeof answered);
+    double off = fabs((double)answered - label);
+    double loss = rule->kind == ERAI_OBSERVE_WRONG ? (double)(off > 0) : fmin(off / rule->limit, 1);
+    er_session_own(session);
+    er_mutex_lock(&session->lock);
+    uint8_t cell = sketch(guard, guard->outcomes, session->carried, 0, loss);
+    if (guard->outcomes->watched) er_watch_rows(session->watch, (size_t)(guard->outcomes - guard->inputs), &cell, 1, 1);
+    if (session->watch && er_recording_hear_alarm(session))
+        session->carried[ER_COUNT_DECISIONS + ERAI_COUNT_DRIFT_ALARMS]++;
+    er_mutex_unlock(&session->lock);
+    return ERAI_OK;
+}
