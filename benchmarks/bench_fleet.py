@@ -1,6 +1,7 @@
 """Batches a second through a real collector, all answered after their commit; and a day of a fleet asked by DuckDB.
 
-Beside the collector stands what it is made of, on the same machine: decoding alone, and commits alone.
+Beside the collector stands what it is made of, on the same machine: decoding alone, and commits alone. Last the
+simulated fleet of fleet_sim.py at a tenth of its size. The table goes to benchmarks/results/fleet.txt.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import resource
 import selectors
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -33,6 +36,23 @@ from edge_rai.types import Feature
 
 BATCHES, CONNECTIONS, DEVICES = 6000, 64, 500
 HOUR_NS = 3_600_000_000_000
+
+
+Write = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def write() -> Iterator[Write]:
+    """Prints lines, and saves them at the end."""
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        sys.stdout.write(f"\n{line}")
+
+    yield take
+    folder = Path(__file__).parent / "results"
+    (folder / "fleet.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def batches(features: int) -> list[bytes]:
@@ -68,7 +88,6 @@ def batches(features: int) -> list[bytes]:
                 features=counted,
             ),
             named,
-            "0.1.0",
         )
         for index in range(BATCHES)
     ]
@@ -112,7 +131,7 @@ def through_a_collector(bodies: list[bytes], store: Path) -> tuple[float, float]
 
 
 @pytest.mark.parametrize("features", [0, 4, 30])
-def test_batches_a_second(features: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_batches_a_second(features: int, tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     bodies = batches(features)
     start = time.process_time()
     decoded = [facts_of(*decode(ExportMetricsServiceRequest.FromString(body))[0][0]) for body in bodies]
@@ -124,9 +143,9 @@ def test_batches_a_second(features: int, tmp_path: Path, capsys: pytest.CaptureF
         storing = len(decoded) / (time.perf_counter() - start)
     rate, rate_busy = through_a_collector(bodies, tmp_path / "store")
     with capsys.disabled():
-        print(
-            f"\n{features} features, {len(otlp.compress(bodies[0]))} bytes gzip: {rate:.0f} batches/s answered after "
-            f"commit ({rate_busy:.0f} a second of the collector's processor time, starting included); "
+        write(
+            f"{features:2} features, {len(otlp.compress(bodies[0]))} bytes gzip: {rate:.0f} batches/s answered after "
+            f"commit ({rate_busy:.0f} a second of the collector's processor time, starting and rolling included); "
             f"decoding alone {decoding * 1e6:.0f} us, commits of {CONNECTIONS} alone {storing:.0f}/s"
         )
 
@@ -158,7 +177,9 @@ def fill(directory: Path) -> None:
                 connection.execute("INSERT INTO part VALUES (?, ?, ?, ?)", row)
 
 
-def test_a_day_of_ten_thousand_devices_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_day_of_ten_thousand_devices_is_asked(
+    tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     fill(tmp_path)
     asked = {
         "merged by feature": queries.histograms(Part()),
@@ -167,8 +188,7 @@ def test_a_day_of_ten_thousand_devices_is_asked(tmp_path: Path, capsys: pytest.C
         "one feature by hour": queries.hourly_histograms(Part(feature="feature 3")),
         "one device": queries.histograms(Part(instance="c4ca4238a0b923820dcc509a6f75849b")),
     }
-    lines = []
-    with opened(tmp_path) as engine:
+    with opened(tmp_path) as engine, capsys.disabled():
         for name, query in asked.items():
             taken, busy = [], []
             for _ in range(3):
@@ -176,6 +196,16 @@ def test_a_day_of_ten_thousand_devices_is_asked(tmp_path: Path, capsys: pytest.C
                 rows = engine.rows(query)
                 taken.append(time.perf_counter() - start)
                 busy.append(time.process_time() - start_busy)
-            lines.append(f"{name}: {min(taken):.2f} s ({min(busy):.2f} s of processor time), {len(rows)} rows")
+            write(
+                f"10,000 devices x 30 features x 24 hours, {name}: {min(taken):.2f} s ({min(busy):.2f} s of processor "
+                f"time), {len(rows)} rows"
+            )
+
+
+def test_a_thousand_devices_are_simulated(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("fleet_sim.py")), "--devices", "1000"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=600, check=False)
     with capsys.disabled():
-        print("\n10,000 devices x 30 features x 24 hours, DuckDB:", *lines, sep="\n  ")
+        for line in done.stdout.splitlines():
+            write(line)
+    assert done.returncode == 0, done.stderr

@@ -1,7 +1,8 @@
 """What telemetry costs a device: events stored durably a second, one event, one flush, bytes, memory.
 
 Beside it the same work through a bare SQLite queue (WAL, synchronous FULL, one commit a window) and, where it is
-installed, through the OpenTelemetry Python SDK, whose queue is in memory. `make bench` runs this.
+installed, through the OpenTelemetry Python SDK, whose queue is in memory. The table goes to
+benchmarks/results/telemetry.txt. `make bench` runs this.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -23,12 +25,18 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 import edge_rai
 from edge_rai import SpoolSettings
 from edge_rai.counts import Snapshot
+from edge_rai.events import Event
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.otlp_events import encode_events
 from edge_rai.telemetry.spool import Spool
 
 sys.path.insert(0, str(Path(__file__).parent))
 from subjects import bundle, train
+
+try:
+    import sdk_subjects as sdk
+except ImportError:  # without it there is nothing to compare with
+    sdk = None
 
 WINDOW_S, SECONDS, ROWS, EVENT_BYTES = 0.05, 3.0, 64, 190
 ONE = np.full((1, 4), np.nan, np.float32)
@@ -44,6 +52,29 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("telemetry") / "same.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
+
+
+class Tell(Protocol):
+    """Adds a line to the table, and to the figures: what it is, how much at most or at least, ours and others."""
+
+    def __call__(self, what: str, bar: str, ours: float, **others: float | None) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def tell(figures: dict[str, Any]) -> Iterator[Tell]:
+    """Prints each line, and writes all of them at the end."""
+    lines = [f"{'':60}{'bar':>12}{'ours':>12}{'SDK':>12}{'SQLite':>12}"]
+
+    def add(what: str, bar: str, ours: float, **others: float | None) -> None:
+        found = {"ours": ours, **{name: value for name, value in others.items() if value is not None}}
+        figures[f"telemetry: {what}"] = {"bar": bar, **found}
+        numbers = (f"{found[name]:,.4g}" if name in found else "" for name in ("ours", "sdk", "sqlite"))
+        lines.append(f"{what:60}{bar:>12}" + "".join(f"{number:>12}" for number in numbers))
+
+    yield add
+    text = "\n".join(lines) + "\n"
+    (Path(__file__).parent / "results" / "telemetry.txt").write_text(text, encoding="utf-8")
+    print("\n" + text)
 
 
 def for_seconds(work: Callable[[], int], commit: Callable[[], object]) -> float:
@@ -108,24 +139,6 @@ def sqlite_rate(folder: Path) -> float:
     return rate
 
 
-def sdk_event_us() -> float:
-    """Microseconds of one record given to the SDK's batch processor, whose exporter throws it away."""
-    logs = pytest.importorskip("opentelemetry.sdk._logs")
-    export = pytest.importorskip("opentelemetry.sdk._logs.export")
-    api = pytest.importorskip("opentelemetry._logs")
-    provider = logs.LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(export.BatchLogRecordProcessor(export.InMemoryLogRecordExporter()))
-    logger = provider.get_logger("bench")
-    attributes = {"edge.class": 2, "edge.verdict": 2, "edge.source": 3, "edge.reasons": 16, "edge.row": 0}
-
-    def emit() -> None:
-        logger.emit(api.LogRecord(timestamp=time.time_ns(), event_name="edge.decision", attributes=attributes))
-
-    taken = median_us(emit, 2000)
-    provider.shutdown()
-    return taken
-
-
 def median_us(call: Callable[[], object], count: int) -> float:
     taken = []
     for _ in range(count):
@@ -148,6 +161,14 @@ def event_us(model: Path, folder: Path) -> float:
     return statistics.median(differences)
 
 
+def sdk_event_us() -> float:
+    emit, end = sdk.event_emitter()
+    attributes = {"edge.class": 2, "edge.verdict": 2, "edge.source": 3, "edge.reasons": 16, "edge.row": 0}
+    taken = median_us(lambda: emit(attributes), 2000)
+    end()
+    return taken
+
+
 def waits_us(model: Path, folder: Path) -> tuple[float, float]:
     """The 99.9th percentile of a prediction's time alone, and while another thread flushes every 2 ms."""
     row = np.zeros((1, 4), np.float32)
@@ -163,25 +184,15 @@ def waits_us(model: Path, folder: Path) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def test_durable_events_a_second(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grown = grown_kib(model, tmp_path / "small")
+def test_durable_events_a_second(model: Path, tmp_path: Path, tell: Tell) -> None:
+    tell("resident memory of a spool of 256 KiB, KiB", "<= 1024", grown_kib(model, tmp_path / "small"))
     rate = spool_rate(model, tmp_path / "spool")
-    sqlite = sqlite_rate(tmp_path)
-    taken = event_us(model, tmp_path)
+    tell("durable events a second, a commit every 50 ms", ">= 20000", rate, sqlite=sqlite_rate(tmp_path))
+    told = sdk_event_us() if sdk else None
+    tell("one event more in a call in C; to the SDK's queue in Python, us", "<= 2", event_us(model, tmp_path), sdk=told)
     alone, flushing = waits_us(model, tmp_path)
-    with capsys.disabled():
-        print(
-            f"\ndurable events a second, a commit every {WINDOW_S * 1000:.0f} ms: spool {rate:.0f}, "
-            f"SQLite WAL FULL {sqlite:.0f}\none event in C: {taken:.2f} us\n"
-            f"resident memory of a spool of 256 KiB: {grown} KiB\n"
-            f"a prediction, p99.9: {alone:.0f} us alone, {flushing:.0f} us beside a thread that flushes every 2 ms"
-        )
-
-
-def test_event_through_the_opentelemetry_sdk(capsys: pytest.CaptureFixture[str]) -> None:
-    taken = sdk_event_us()
-    with capsys.disabled():
-        print(f"\none event through the OpenTelemetry SDK, into memory: {taken:.1f} us")
+    tell("a prediction alone, p99.9, us", "", alone)
+    tell("a prediction beside a flush every 2 ms, p99.9, us", "+50", flushing)
 
 
 def busy_minute(model: Path, folder: Path) -> Snapshot:
@@ -212,93 +223,39 @@ def busy_minute(model: Path, folder: Path) -> Snapshot:
     )
 
 
-def sdk_minute_bytes(snapshot: Snapshot) -> tuple[int, int]:
-    """Bytes, gzip, of the SDK's export of seven metrics (four counters, two gauges, an exponential histogram of as many
-    buckets), with its usual resource; and with what tells our batches apart as attributes of that."""
-    sdk = pytest.importorskip("opentelemetry.sdk.metrics")
-    export = pytest.importorskip("opentelemetry.sdk.metrics.export")
-    view = pytest.importorskip("opentelemetry.sdk.metrics.view")
-    resources = pytest.importorskip("opentelemetry.sdk.resources")
-    encoder = pytest.importorskip("opentelemetry.exporter.otlp.proto.common.metrics_encoder")
-    ours = otlp.resource(snapshot, ()).attributes
-    named = {pair.key: pair.value.string_value for pair in ours}
-    identity = {
-        **named,
-        "edge.epoch": snapshot.epoch,
-        "edge.sequence": snapshot.sequence,
-        "edge.duration_ns": 60_000_530_865,
-    }
-    sizes = []
-    for attributes in ({"service.name": "edge_rai"}, identity):
-        reader = export.InMemoryMetricReader(
-            preferred_temporality={
-                sdk.Counter: export.AggregationTemporality.DELTA,
-                sdk.Histogram: export.AggregationTemporality.DELTA,
-            }
-        )
-        histogram = view.View(
-            instrument_name="*.duration", aggregation=view.ExponentialBucketHistogramAggregation(max_size=33)
-        )
-        provider = sdk.MeterProvider(
-            [reader], resources.Resource.create(attributes), views=[histogram], shutdown_on_exit=False
-        )
-        meter = provider.get_meter("edge_rai")
-        for name, unit in (("calls", "{call}"), ("errors", "{call}"), ("rows", "{row}"), ("rejected", "{row}")):
-            meter.create_counter(f"edge.{name}", unit).add(633)
-        for name, unit in (("spool.bytes", "By"), ("spool.age", "s")):
-            meter.create_gauge(f"edge.{name}", unit).set(4096)
-        duration = meter.create_histogram("edge.predict.duration", "ns")
-        for slot, count in enumerate(snapshot.latency.tolist()):
-            for _ in range(count):
-                duration.record(2 ** ((slot - 0.5) / 8))
-        sizes.append(len(otlp.compress(encoder.encode_metrics(reader.get_metrics_data()).SerializeToString())))
-        provider.shutdown()
-    return sizes[0], sizes[1]
-
-
-def test_bytes_of_seven_metrics(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bytes_of_seven_metrics(model: Path, tmp_path: Path, tell: Tell) -> None:
     snapshot = busy_minute(model, tmp_path)
-    message = otlp.encode(snapshot, (), "0.1.0")
-    scope = ExportMetricsServiceRequest.FromString(message).resource_metrics[0].scope_metrics[0]
+    message = otlp.encode(snapshot, ())
+    (scope,) = ExportMetricsServiceRequest.FromString(message).resource_metrics[0].scope_metrics
     assert len(scope.metrics) == 7
-    nameless = ExportMetricsServiceRequest.FromString(message)
-    del nameless.resource_metrics[0].resource.attributes[1:]
-    del nameless.resource_metrics[0].scope_metrics[0].scope.attributes[:]
-    sizes = [len(otlp.compress(one)) for one in (message, nameless.SerializeToString())]
-    with capsys.disabled():
-        points = sum(map(otlp.count_points, scope.metrics))
-        print(
-            f"\na minute's metrics, 7 of {points} points with 33 buckets: {sizes[0]} bytes gzip, {sizes[1]} without "
-            "what tells batches apart (instance, digests, epoch, sequence)"
-        )
+    plain, named = sdk.minute_bytes(snapshot) if sdk else (None, None)
+    size = len(otlp.compress(message))
+    points = sum(map(otlp.count_points, scope.metrics))
+    tell(f"a minute's 7 metrics, {points} points, as a named batch, bytes", "<= 460", size, sdk=named)
+    tell("the SDK's 7 metrics, 7 points, without a name, bytes", "", size, sdk=plain)
 
 
-def test_bytes_of_seven_metrics_through_the_opentelemetry_sdk(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plain, named = sdk_minute_bytes(busy_minute(model, tmp_path))
-    with capsys.disabled():
-        print(f"\nthe OpenTelemetry SDK, 7 metrics of 7 points: {plain} bytes gzip, {named} with what tells ours apart")
-
-
-def test_bytes_of_a_feature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a batch file: what 30 features of 32 bins add to the same counts without features, a 30th of it."""
+def test_bytes_of_a_feature(tmp_path: Path, tell: Tell) -> None:
+    """Of a batch file of 30 features: a 30th of it, gzip. On the wire its reference goes with it."""
     with edge_rai.load(bundle("MLP 64-32 int8"), spool=tmp_path / "spool") as session:
-        bins = {len(feature.counts) for feature in session.features}
+        features = session.features
         rows = np.load(train(tmp_path)[1])["features"]
         for _ in range(10):
             session.predict(rows)
         session.flush()
-    (batch,) = (tmp_path / "spool").glob("*.batch")
-    written = len(otlp.compress(batch.read_bytes()))
-    with capsys.disabled():
-        print(
-            f"\na feature of {max(bins)} bins, {10 * len(rows)} rows: {written / 30:.1f} bytes of the batch file, gzip"
-        )
-    assert written / 30 <= 100
+    spool = Spool(tmp_path / "spool")
+    (batch,) = spool.batches()
+    written = len(otlp.compress(batch.path.read_bytes())) / len(features)
+    sent = len(otlp.compress(otlp.encode(spool.read(batch), features))) / len(features)
+    edges = {f"feature{index}": feature.edges.tolist() for index, feature in enumerate(features)}
+    exported = sdk.feature_bytes(edges, rows) if sdk else None
+    bins = max(len(feature.counts) for feature in features)
+    tell(f"a feature of {bins} bins in a batch file, bytes", "<= 100", written)
+    tell("the same on the wire, reference and moments with it, bytes", "", sent, sdk=exported)
+    assert written <= 100
 
 
-def test_bytes_of_an_event(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bytes_of_an_event(model: Path, tmp_path: Path, tell: Tell) -> None:
     with edge_rai.load(model, spool=SpoolSettings(tmp_path, events=4096), threads=1) as session:
         for _ in range(500):
             session.predict(ONE)
@@ -306,9 +263,21 @@ def test_bytes_of_an_event(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     spool = Spool(tmp_path)
     (batch,) = spool.batches()
     snapshot = spool.read(batch)
-    wire = len(otlp.compress(encode_events(snapshot, (), "0.1.0"))) / len(snapshot.events)
-    metrics = len(otlp.compress(otlp.encode(snapshot, spool.features(snapshot.guard_digest), "0.1.0")))
-    with capsys.disabled():
-        print(f"\n{len(snapshot.events)} events of calls back to back: {wire:.1f} bytes each on the wire, gzip; ")
-        print(f"the metrics of the same window: {metrics} bytes")
+    wire = len(otlp.compress(encode_events(snapshot, ()))) / len(snapshot.events)
+    events = [(event.unix_ns, said_of(event)) for event in snapshot.events]
+    tell("a decision in a batch of 500, bytes", "<= 21", wire, sdk=sdk.event_bytes(events) if sdk else None)
     assert wire <= 21
+
+
+def said_of(event: Event) -> dict[str, int]:
+    """As the agent says it."""
+    return {
+        "edge.class": event.event_class,
+        "edge.verdict": event.verdict,
+        "edge.source": event.source,
+        "edge.reasons": event.reasons,
+        "edge.row": event.row,
+        "edge.epoch": event.epoch,
+        "edge.number": event.number,
+        "edge.latency_ns": event.latency_ns,
+    }

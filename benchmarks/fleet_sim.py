@@ -23,12 +23,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from edge_rai.counts import FeatureCounts, Snapshot
+from edge_rai.counts import DriftState, FeatureCounts, Snapshot
 from edge_rai.fleet.engine import opened
+from edge_rai.fleet.evidence import drifted_devices, judge_groups, read_watching
 from edge_rai.fleet.queries import Part
-from edge_rai.fleet.status import drifted_devices, read_devices, read_features, read_groups
+from edge_rai.fleet.status import read_devices, read_features, read_groups
 from edge_rai.fleet.store import stored
 from edge_rai.telemetry import otlp
 from edge_rai.types import Feature
@@ -80,10 +80,10 @@ class Fleet:
             if self.random.random() < 0.005 and not reboots[window + 1]:  # else nothing shows that there was one
                 self.missing += 1
             else:
-                yield self._labelled(self._count(name, epoch, sequence), index, name, window)
+                yield self._labelled(self._count(name, epoch, sequence, window), index)
             sequence += 1
 
-    def _count(self, name: str, epoch: int, sequence: int) -> Snapshot:
+    def _count(self, name: str, epoch: int, sequence: int, window: int) -> Snapshot:
         rejected = int(self.random.binomial(ROWS, 0.01))
         counted = [self.random.multinomial(ROWS, EVEN).astype(np.uint64) for _ in FEATURES]
         if name in self.drifting:
@@ -96,6 +96,8 @@ class Fleet:
         latency[100 + self.random.integers(0, 20)] = ROWS
         jump = int(self.random.choice([0, 0, 0, 20, -20])) * 365 * 86400 * 10**9
         start = time.time_ns() + jump
+        rows = ROWS * (window + 1)
+        e_value = 1e6 if name in self.drifting else float(self.random.exponential())  # of mean 1, as an e-value's is
         return Snapshot(
             instance=name,
             epoch=epoch,
@@ -114,26 +116,16 @@ class Fleet:
             latency=latency,
             latency_sum_ns=ROWS * 10_000,
             features=tuple(FeatureCounts(one, 0, 0, 0) for one in counted),
+            drift=DriftState(rows, e_value * rows, alarm=False),
         )
 
-    def _labelled(self, snapshot: Snapshot, index: int, name: str, window: int) -> bytes:
-        request = ExportMetricsServiceRequest.FromString(otlp.encode(snapshot, FEATURES, "0.1.0"))
-        about = request.resource_metrics[0]
+    def _labelled(self, snapshot: Snapshot, index: int) -> bytes:
         labels = {
             "edge.site": SITES[index % len(SITES)],
-            "edge.firmware": "1.5" if name in self.drifting else "1.4",
+            "edge.firmware": "1.5" if snapshot.instance in self.drifting else "1.4",
             "artifact.version": "2026.11",
         }
-        for key, value in labels.items():
-            about.resource.attributes.add(key=key).value.string_value = value
-        scope = about.scope_metrics[0]
-        rows = ROWS * (window + 1)
-        e_value = 1e6 if name in self.drifting else float(self.random.exponential())  # of mean 1, as an e-value's is
-        scope.metrics.add(name="edge.drift.evidence").gauge.data_points.add(as_double=e_value * rows)
-        scope.metrics.add(name="edge.drift.rows").gauge.data_points.add(as_int=rows)
-        (points,) = (pair.value for pair in scope.scope.attributes if pair.key == otlp.POINTS)
-        points.int_value += 2
-        return bytes(request.SerializeToString())
+        return otlp.encode(snapshot, FEATURES, labels.items())
 
 
 class Collector:
@@ -189,11 +181,13 @@ def check(fleet: Fleet, store: Path) -> dict[str, Any]:
         (group,) = read_groups(engine, Part())
         features = {one.feature: one for one in read_features(engine, Part())}
         devices = read_devices(engine, store, Part())
+        watching = read_watching(engine, Part())
         took = time.perf_counter() - started
         by_firmware = {
             one.of["firmware"]: one for one in read_features(engine, Part(feature="vibration"), ["firmware"])
         }
-    named = set(drifted_devices(devices, RATE))
+    named = set(drifted_devices(watching, RATE))
+    moved = [one.of["firmware"] for one in judge_groups(watching, ["firmware"], RATE) if one.moved]
     bins = np.array([features[one.name].window for one in FEATURES], np.uint64)
     surest = max(by_firmware.values(), key=lambda one: (one.psi or 0.0) / (one.error or 1.0))
     return {
@@ -203,6 +197,7 @@ def check(fleet: Fleet, store: Path) -> dict[str, Any]:
         "no window is missing but those lost": sum(sum(one.missing.values()) for one in devices) == fleet.missing,
         "all devices are there": len(devices) == len(fleet.names),
         "the drifting firmware is the surest": surest.of["firmware"] == "1.5",
+        "the firmware that its detectors name is the drifting one": moved == ["1.5"],
         "drifting devices named": f"{len(named & fleet.drifting)} of {len(fleet.drifting)}",
         "named wrongly": f"{len(named - fleet.drifting)} of {len(named)} (rate {RATE})",
         "status and drift of all took": f"{took:.2f} s",

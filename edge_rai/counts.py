@@ -34,12 +34,28 @@ class FeatureCounts(NamedTuple):
         not_finite: NaN and infinite values.
         sum: Sum of z = (value - mean) / stddev, clipped to +-8, in units of 1/256.
         sum_squares: Sum of the squares of the same integers, in units of 1/65536.
+        drift_evidence: Of a feature that the alarm of drift names, while it stands; else 0.
     """
 
     histogram: npt.NDArray[np.uint64]
     not_finite: int
     sum: int
     sum_squares: int
+    drift_evidence: float = 0.0
+
+
+class DriftState(NamedTuple):
+    """What the watch for drift had come to at the end of a window.
+
+    Attributes:
+        rows: Watched.
+        evidence: The device's: the mean over its features.
+        alarm: One stands: rows and evidence are as they were when it came.
+    """
+
+    rows: int
+    evidence: float
+    alarm: bool
 
 
 class Snapshot(NamedTuple):
@@ -67,6 +83,7 @@ class Snapshot(NamedTuple):
         events_by_class: Events that there were, indexed by EventClass; those kept, and those expired.
         expired: Indexed by Expiry.
         events: Those kept, by epoch and number.
+        drift: At the end of the latest window; None where nothing is watched.
     """
 
     instance: str
@@ -90,6 +107,7 @@ class Snapshot(NamedTuple):
     events_by_class: tuple[int, ...] = ()
     expired: tuple[Expired, ...] = ()
     events: tuple[Event, ...] = ()
+    drift: DriftState | None = None
 
     @property
     def rows(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from edge_rai import load
-from edge_rai.policy import FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
+from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
 from support.bundles import write_bundle
 from support.models import save_linear
 
@@ -63,6 +64,15 @@ def linear_bundle(linear_model: Path, linear_policy: Policy, linear_reference: R
     """linear_model under linear_policy with linear_reference, as one zip."""
     golden = {"x": np.array([[1, 2, 3], [-1, 0, 1]], np.float32)}
     return write_bundle(linear_model.with_suffix(".erai"), linear_model, linear_policy, golden, linear_reference)
+
+
+@pytest.fixture(scope="session")
+def watched_bundle(
+    tmp_path_factory: pytest.TempPathFactory, linear_model: Path, linear_policy: Policy, linear_reference: Reference
+) -> Path:
+    """The same, watched for drift."""
+    path, golden = tmp_path_factory.mktemp("watched") / "watched.erai", {"x": np.zeros((1, 3), np.float32)}
+    return write_bundle(path, linear_model, replace(linear_policy, drift=Drift(1e5)), golden, linear_reference)
 
 
 @pytest.fixture

@@ -173,8 +173,15 @@ def _preparation(preparation: Mapping[str, Any]) -> Iterator[str]:
         yield "## What the model is to be given"
         yield ""
         for key, value in given.items():
-            yield f"- {key.replace('_', ' ')}: {value}"
+            yield f"- {key.replace('_', ' ')}: {_listed(value)}"
         yield ""
+
+
+def _listed(value: Any) -> str:
+    """Of lists, and of lists by name, what a person would write."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_listed(entry)}" for name, entry in value.items())
+    return ", ".join(map(_listed, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _columns(columns: Columns) -> Iterator[str]:

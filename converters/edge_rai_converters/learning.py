@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,17 @@ import numpy.typing as npt
 
 from edge_rai.bundle import Format
 from edge_rai.errors import PolicyError, UnsupportedModelError
-from edge_rai.policy import FallbackRule, InputRule, Policy, Reference, StateRule, load_policy
+from edge_rai.policy import FallbackRule, Policy, Reference, StateRule, load_policy
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data, distance, formats, sources
 from edge_rai_converters.answered import Answered, answered
 from edge_rai_converters.compare import Output
-from edge_rai_converters.data import Array, ChangedRows, Dataset, ImageOptions, Known, Rows
+from edge_rai_converters.data import Dataset, ImageOptions, Known, Rows
 from edge_rai_converters.data.labels import model_classes, model_numbers
 from edge_rai_converters.data.named import counted
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.formats import Layout
+from edge_rai_converters.gaps import as_shown, may_be_nan
 from edge_rai_converters.given import DATA, MODEL, check_there
 from edge_rai_converters.maps import PREPARATION, Columns, MapsRunner, without_maps
 from edge_rai_converters.missing_values import check_known, check_written, may_be_missing
@@ -208,7 +208,7 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
 
 def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, progress: Progress) -> Learned:
     """What the float model answers to the held-back rows, and the rules of the others."""
-    shown = _shown(given.written, dataset.rows)
+    shown = as_shown(given.written, dataset.rows)
     calibration, held_back = dataset.split()
     by_row = given.one_by_one or is_batched(given.source, runner, replace(dataset, rows=shown))
     batched = _batched(given.written, by_row)
@@ -298,7 +298,7 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
         path,
         inputs,
         wishes.labels,
-        missing=may_be_missing(source, inputs) if given.written is None else _may_be_nan(given.written, given.moved),
+        missing=may_be_missing(source, inputs) if given.written is None else may_be_nan(given.written, given.moved),
         images=wishes.images,
         feature_names=wishes.columns,
         classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
@@ -324,41 +324,6 @@ def _known(given: _Given, inputs: Sequence[TensorSpec]) -> Known | None:
         return fitted
     names = next(written_names(rule) for rule in given.written.inputs if rule.name == inputs[0].name)
     return Known(names, "the policy names") if names else fitted
-
-
-def _may_be_nan(written: Policy, moved: Collection[str]) -> dict[str, npt.NDArray[np.bool_]]:
-    """By input, the features whose missing value is NaN; broadcasts to one call of the model as it was given."""
-    masks = {}
-    for rule in written.inputs:
-        mask = np.array([f.missing is not None and f.missing.value is None for f in rule.features])
-        mask = mask.reshape(_place(rule.feature_axis, len(rule.shape)))
-        masks[rule.name] = formats.channels_first(mask) if rule.name in moved else mask
-    return masks
-
-
-def _shown(written: Policy | None, rows: Rows) -> Rows:
-    """What the model sees: missing values have become what the policy says."""
-    shown = dict(rows)
-    for rule in written.inputs if written else ():
-        if any(feature.missing is not None and feature.missing.becomes is not None for feature in rule.features):
-            array = rows[rule.name]
-            shown[rule.name] = ChangedRows(array, partial(_replaced, rule), array.shape, array.dtype)
-    return shown
-
-
-def _replaced(rule: InputRule, part: Array) -> Array:
-    """Some rows with what the policy puts in the place of missing values."""
-    seen = np.array(part)
-    for place, feature in enumerate(rule.features):
-        missing = feature.missing
-        if missing is not None and missing.becomes is not None:
-            values = seen if rule.feature_axis is None else np.moveaxis(seen, rule.feature_axis + 1, 0)[place]
-            values[data.is_missing(feature, values)] = missing.becomes
-    return seen
-
-
-def _place(axis: int | None, rank: int) -> list[int]:
-    return [-1 if place == axis else 1 for place in range(rank)]
 
 
 def _check_fallback(written: Policy, fallback_model: str | Path | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import Detail, array, text
-from edge_rai.counts import FeatureCounts, Snapshot
+from edge_rai.counts import DriftState, FeatureCounts, Snapshot
 from edge_rai.events import Event, EventClass, EventField, Expired, Expiry, FieldForm, Windows
 
 
@@ -57,7 +57,9 @@ def take_snapshot(handle: Any) -> Snapshot:
         for i in range(info.features):
             lib.erai_snapshot_feature(handle, i, counts)
             histogram = array(counts.histogram, counts.bins, np.uint64)
-            features.append(FeatureCounts(histogram, counts.not_finite, counts.sum, counts.sum_squares))
+            features.append(
+                FeatureCounts(histogram, counts.not_finite, counts.sum, counts.sum_squares, counts.watch_evidence)
+            )
         return Snapshot(
             instance=bytes(ffi.buffer(info.instance)).hex(),
             epoch=info.epoch,
@@ -85,9 +87,16 @@ def take_snapshot(handle: Any) -> Snapshot:
                 for one in ffi.unpack(info.expired, info.expiries)
             ),
             events=tuple(_events(handle, info.events)),
+            drift=_drift(info),
         )
     finally:
         lib.erai_snapshot_close(handle)
+
+
+def _drift(info: Any) -> DriftState | None:
+    if info.watch == lib.ERAI_WATCH_NONE:
+        return None
+    return DriftState(info.watch_rows, info.watch_evidence, info.watch == lib.ERAI_WATCH_ALARM)
 
 
 def _events(handle: Any, count: int) -> Iterator[Event]:

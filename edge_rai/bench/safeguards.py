@@ -9,7 +9,16 @@ from typing import Any
 
 from edge_rai.bundle import SUFFIX, Bundle, write_bundle
 from edge_rai.errors import IntegrityError
-from edge_rai.policy import Decision, Policy, Reference, check_guard, compile_policy, parse_policy, policy_to_toml
+from edge_rai.policy import (
+    Decision,
+    Observation,
+    Policy,
+    Reference,
+    check_guard,
+    compile_policy,
+    parse_policy,
+    policy_to_toml,
+)
 
 ALL = "all of them"
 
@@ -114,16 +123,36 @@ def _kept(decision: Decision | None, **off: Any) -> Decision | None:
     return None if kept == Decision() else kept
 
 
+def _distance(rules: Rules) -> Rules:
+    policy, reference = _inputs(distance=None)(rules)
+    return _unobserved((policy, reference), lambda rule: rule.kind == "distance")
+
+
+def _unobserved(rules: Rules, off: Callable[[Observation], bool]) -> Rules:
+    """Without some of what is observed, and what else knows it by name."""
+    policy, reference = rules
+    names = {rule.name for rule in policy.observe if off(rule)}
+    if not names:
+        return rules
+    observe = tuple(rule for rule in policy.observe if rule.name not in names)
+    drift = policy.drift and replace(
+        policy.drift, strides={name: stride for name, stride in policy.drift.strides.items() if name not in names}
+    )
+    if reference is not None:
+        features = tuple(feature for feature in reference.features if feature.input or feature.name not in names)
+        reference = replace(reference, features=features)
+    return replace(policy, observe=observe, drift=drift), reference
+
+
 def _drift(rules: Rules) -> Rules:
     """Without what is counted for drift, and what asks for it; the distances, which the reference holds too, stay."""
-    policy, reference = rules
-    if reference is None or not reference.features:
-        return rules
+    policy, reference = _unobserved(rules, lambda _: True)
     events = policy.events and replace(
         policy.events, fields={name: form for name, form in policy.events.fields.items() if form != "bucket"}
     )
-    policy = replace(policy, drift=None, events=events)
-    return policy, replace(reference, features=()) if reference.distances else None
+    if reference is not None and reference.features:
+        reference = replace(reference, features=()) if reference.distances else None
+    return replace(policy, drift=None, events=events), reference
 
 
 # By name in reports, in the order in which a call meets them.
@@ -138,7 +167,8 @@ _SAFEGUARDS: dict[str, Callable[[Rules], Rules]] = {
     "clipped": _features(clipped=None),
     "strings": _features(length=None, characters=None),
     "time stamps": _features(monotonic=False, age=None),
-    "distance": _inputs(distance=None),
+    "distance": _distance,
+    "observations": lambda rules: _unobserved(rules, lambda _: True),
     "drift counts": _drift,
     "rate limit": _decision("rate_limit"),
     "circuit breaker": _decision("breaker"),

@@ -218,6 +218,8 @@ def _check_file(option: str, given: str | None, suffix: str) -> None:
         raise ValueError(f"--{option} is {given}; expected a name that ends in {suffix}")
     if not Path(given).absolute().parent.is_dir():
         raise FileNotFoundError(f"--{option} is {given}; there is no such directory")
+    if Path(given).is_dir():
+        raise IsADirectoryError(f"--{option} is {given}, which is a directory; expected a file")
 
 
 def _against(given: str) -> list[str]:

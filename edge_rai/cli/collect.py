@@ -36,6 +36,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--tls-certificate", type=Path, metavar="PEM", help="with its chain; needs --tls-key")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="of the certificate")
     parser.add_argument("--tls-client-ca", type=Path, metavar="PEM", help="only clients whose certificate it signed")
+    parser.add_argument(
+        "--keep-days",
+        type=_days,
+        metavar="N",
+        help="forget facts, and who sent them, N days after the day of their receipt (default: never)",
+    )
     parser.add_argument("--json", action="store_true", help="print the address as JSON")
     parser.set_defaults(run=run)
 
@@ -48,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_rai.fleet.collector import Tokens, make_app
     from edge_rai.fleet.ingest import Ingest
     from edge_rai.fleet.page.routes import pages
-    from edge_rai.fleet.roll import rolling
+    from edge_rai.fleet.retention import kept_up
     from edge_rai.fleet.server import listen, serve
     from edge_rai.fleet.store import Store
 
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"edge-rai collect: beyond the loopback interface without {lacks}", file=sys.stderr, flush=True)
         routes = pages(store, tokens.readers, open_to_all=open_to_all)
         try:
-            with rolling(store):
+            with kept_up(store, args.keep_days):
                 serve(make_app(ingest, tokens, routes), listener, tls=tls, ready=lambda: print(line, flush=True))
         finally:
             ingest.stop()
@@ -109,3 +115,10 @@ def _tls(args: argparse.Namespace) -> Tls | None:
             raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client shows any")
         return None
     return Tls(args.tls_certificate, args.tls_key, args.tls_client_ca)
+
+
+def _days(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 36_500:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of days from 1 to 36500")
+    return value

@@ -5,23 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_rai.cli import fleet_alerts
+from edge_rai.cli import fleet_alerts, fleet_drift
 from edge_rai.cli.collect import lacking
+from edge_rai.cli.fleet_asked import add_asked, facts, hours, print_table
 
 if TYPE_CHECKING:
-    from edge_rai.fleet.engine import Engine
-    from edge_rai.fleet.queries import Part
-    from edge_rai.fleet.status import Device, FeatureStatus, Group
+    from edge_rai.fleet.status import Device, Group
 
-_DIMENSIONS = ("site", "firmware", "model_version", "model_digest")
-_DATASETS = ("batches", "counts", "features", "events", "references")
+_DATASETS = ("batches", "counts", "features", "drifts", "events", "references")
 _SHOWN = 20
 
 
@@ -35,50 +32,19 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         description="Prints rows by verdict and by who answered, latency percentiles, and the devices that are silent "
         "or have gaps in their sequence. May run beside the collector.",
     )
-    _add_asked(status)
+    add_asked(status)
     status.add_argument(
-        "--silent", type=_hours, default=24.0, metavar="H", help="hours until a device counts as silent (default: 24)"
+        "--silent", type=hours, default=24.0, metavar="H", help="hours until a device counts as silent (default: 24)"
     )
     status.set_defaults(run=_run_status)
-    drift = commands.add_parser(
-        "drift",
-        help="features against their references, and which devices drifted",
-        description="Prints the population stability index (PSI) of each feature against its reference with what it "
-        "would be unchanged and its standard error, surest drift first; and the devices whose own detectors speak for "
-        "drift, named so that at most the given share of those named is wrong on average (e-BH): at a time set "
-        "beforehand, such as once a day.",
-    )
-    _add_asked(drift)
-    drift.add_argument("--feature", metavar="NAME", help="only this one")
-    drift.add_argument(
-        "--rate", type=_share, default=0.05, metavar="R", help="false discovery rate of devices (default: 0.05)"
-    )
-    drift.set_defaults(run=_run_drift)
+    fleet_drift.add(commands)
     fleet_alerts.add(commands)
     export = commands.add_parser("export", help="facts into a file", description="Writes a data set into one file.")
     export.add_argument("--store", type=Path, required=True, metavar="DIR", help="directory of `edge-rai collect`")
-    export.add_argument("--hours", type=_hours, metavar="H", help="only what was received in the last H hours")
+    export.add_argument("--hours", type=hours, metavar="H", help="only what was received in the last H hours")
     export.add_argument("dataset", choices=_DATASETS)
     export.add_argument("to", type=Path, metavar="FILE", help="ending in .parquet, .csv or .ndjson")
     export.set_defaults(run=_run_export)
-
-
-def _add_asked(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", type=Path, required=True, metavar="DIR", help="directory of `edge-rai collect`")
-    parser.add_argument("--by", action="append", default=[], choices=_DIMENSIONS, help="a group each; may be repeated")
-    parser.add_argument("--hours", type=_hours, metavar="H", help="only what was received in the last H hours")
-    parser.add_argument("--engine", choices=("duckdb", "spark"), default="duckdb", help="(default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
-
-
-@contextmanager
-def _facts(args: argparse.Namespace) -> Iterator[tuple[Engine, Part]]:
-    from edge_rai.fleet.engine import opened
-    from edge_rai.fleet.queries import Part
-
-    since = None if args.hours is None else time.time_ns() - int(args.hours * 3600e9)
-    with opened(args.store, args.engine, since_unix_ns=since) as engine:
-        yield engine, Part(since_unix_ns=since)
 
 
 def _run_status(args: argparse.Namespace) -> int:
@@ -86,7 +52,7 @@ def _run_status(args: argparse.Namespace) -> int:
         return 3
     from edge_rai.fleet.status import read_devices, read_groups
 
-    with _facts(args) as (engine, part):
+    with facts(args) as (engine, part):
         groups = read_groups(engine, part, args.by)
         devices = read_devices(engine, args.store, part)
     silent_before = time.time_ns() - int(args.silent * 3600e9)
@@ -123,7 +89,7 @@ def _print_devices(devices: Sequence[Device], silent: set[str]) -> None:
         return
     print()
     head = ("silent or with gaps", "site", "firmware", "last received", "batches", "missing", "rows by verdict")
-    _print_table(head, [_device_cells(one, one.instance in silent) for one in listed[:_SHOWN]])
+    print_table(head, [_device_cells(one, one.instance in silent) for one in listed[:_SHOWN]])
     if len(listed) > _SHOWN:
         print(f"and {len(listed) - _SHOWN} more: --json lists them all")
 
@@ -133,39 +99,6 @@ def _device_cells(device: Device, silent: bool) -> Sequence[str]:
     when = f"{seen:%Y-%m-%d %H:%M:%SZ}" + (" silent" if silent else "")
     numbers = (device.batches, sum(device.missing.values()))
     return (device.instance, device.site, device.firmware, when, *map(str, numbers), _counts(device.rows))
-
-
-def _run_drift(args: argparse.Namespace) -> int:
-    if lacking("fleet"):
-        return 3
-    from edge_rai.fleet.status import drifted_devices, read_devices, read_features
-
-    with _facts(args) as (engine, part):
-        features = read_features(engine, part._replace(feature=args.feature), args.by)
-        devices = read_devices(engine, args.store, part)
-    watching = [one for one in devices if one.e_value is not None]
-    named = drifted_devices(devices, args.rate)
-    if args.json:
-        e_values = {one.instance: one.e_value for one in watching}
-        drift = {"rate": args.rate, "watching": len(watching), "drifted": named, "e_values": e_values}
-        print(json.dumps({"features": [asdict(one) for one in features], "devices": drift}))
-        return 0
-    if features:
-        head = ("guard", *args.by, "feature", "PSI", "+-", "if unchanged", "values", "not finite", "devices")
-        _print_table(head, [_feature_cells(one) for one in features])
-    print(f"\n{len(named)} of {len(watching)} devices that watch for drift have left their reference", end="")
-    print(f"; of those named at most {args.rate:.0%} wrongly, on average" if named else "")
-    for instance in named[:_SHOWN]:
-        print(f"  {instance}")
-    if len(named) > _SHOWN:
-        print(f"  and {len(named) - _SHOWN} more: --json lists them all")
-    return 0
-
-
-def _feature_cells(one: FeatureStatus) -> Sequence[str]:
-    numbers = ("-" if value is None else f"{value:.4f}" for value in (one.psi, one.error, one.expected))
-    counts = (one.values, one.not_finite, one.devices)
-    return (one.guard_digest[:12], *one.of.values(), one.feature, *numbers, *map(str, counts))
 
 
 def _run_export(args: argparse.Namespace) -> int:
@@ -186,23 +119,3 @@ def _shares(counts: Mapping[str, int]) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _hours(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of hours")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value

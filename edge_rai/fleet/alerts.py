@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from edge_rai.fleet.engine import Engine
+from edge_rai.fleet.evidence import HOUR_NS, drifted_devices, last_set_time, read_watching
 from edge_rai.fleet.queries import Part
 from edge_rai.fleet.rules import DevicesRule, DriftRule, RateRule, Rule, Rules, SilenceRule
-from edge_rai.fleet.status import Device, drifted_devices, read_devices, read_features, read_groups
+from edge_rai.fleet.status import Device, read_devices, read_features, read_groups
 from edge_rai.fleet.store import Store
-
-HOUR_NS: Final = 3_600_000_000_000
 
 _KEPT_NS: Final = 30 * 24 * HOUR_NS
 _LISTED: Final = 50  # subjects in a notice
@@ -68,8 +67,8 @@ def look(store: Store, engine: Engine, rules: Rules, sinks: Sequence[str], now_u
 
 
 def _is_due(store: Store, rule: DevicesRule, now_unix_ns: int) -> bool:
-    """Whether this is the first look of the rule's period: e-values may be judged at set times only."""
-    period = now_unix_ns // (rule.every_hours * HOUR_NS)
+    """Whether this is the first look after a set time: in between nothing new is to be judged."""
+    period = last_set_time(now_unix_ns, rule.every_hours) // HOUR_NS
     with store.transaction() as connection:
         query = "SELECT looks FROM alert WHERE (rule, subject) = (?, '')"
         last = connection.execute(query, (rule.name,)).fetchone()
@@ -82,12 +81,17 @@ def _findings(rule: Rule, engine: Engine, devices: Sequence[Device], now_unix_ns
         yield from _rates(rule, engine, now_unix_ns)
     elif isinstance(rule, DriftRule):
         yield from _drifts(rule, engine, now_unix_ns)
+    elif isinstance(rule, DevicesRule):
+        watching = read_watching(engine, Part(until_unix_ns=last_set_time(now_unix_ns, rule.every_hours)))
+        named = set(drifted_devices(watching, rule.rate))
+        for one in watching:
+            raises = one.instance in named
+            yield _Finding(
+                one.instance, one.e_value, raises, not raises, getattr(one, rule.group) if rule.group else ""
+            )
     else:
-        named = set(drifted_devices(devices, rule.rate)) if isinstance(rule, DevicesRule) else set()
         for device in devices:
-            if isinstance(rule, DevicesRule):
-                value, raises = device.e_value or 0.0, device.instance in named
-            elif isinstance(rule, SilenceRule):
+            if isinstance(rule, SilenceRule):
                 value = (now_unix_ns - device.last_received_unix_ns) / HOUR_NS
                 raises = value > rule.hours
             else:

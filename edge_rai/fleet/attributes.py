@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -11,11 +12,15 @@ from uuid import UUID
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from edge_rai.telemetry import otlp
+
 MOST_BINS: Final = 32  # of a feature, as in a guard program
 LARGEST_COUNT: Final = 2**53  # so that adding up a thousand batches stays within 64 bits
 
 _LONGEST_TEXT_BYTES: Final = 1024  # as a name in a guard program (docs/formats/guard.md)
 _MOST_ATTRIBUTES: Final = 64
+_DIGEST: Final = re.compile(f"[0-9a-f]{{{otlp.DIGEST_DIGITS}}}")
+_BATCH: Final = re.compile(r"([0-9a-f]{1,16}):([0-9a-f]{1,16}):([0-9a-f]{1,16})")
 
 
 class RefusedError(Exception):
@@ -62,7 +67,7 @@ def natural(found: Mapping[str, AnyValue], key: str) -> int:
 
 
 def instance(found: Mapping[str, AnyValue], key: str) -> str:
-    """A UUID as 32 hex digits."""
+    """A UUID, with dashes or without, as 32 hex digits."""
     return _hex_of_uuid(key, text(found, key))
 
 
@@ -75,11 +80,20 @@ def _hex_of_uuid(key: str, given: str) -> str:
 
 
 def digest(found: Mapping[str, AnyValue], key: str) -> str:
-    """A SHA-256 in lower-case hex."""
+    """The first digits of a SHA-256 in lower-case hex."""
     given = text(found, key)
-    if len(given) != 64 or not set(given) <= set("0123456789abcdef"):
-        raise RefusedError(f"attribute {key} is not a SHA-256 in hex")
+    if not _DIGEST.fullmatch(given):
+        raise RefusedError(f"attribute {key} is not the first {otlp.DIGEST_DIGITS} hex digits of a SHA-256")
     return given
+
+
+def batch_name(found: Mapping[str, AnyValue]) -> tuple[int, int, int]:
+    """Epoch and sequence of a batch, and how many data points or records it was sent with."""
+    match = _BATCH.fullmatch(text(found, otlp.BATCH))
+    numbers = tuple(int(digits, 16) for digits in match.groups()) if match else ()
+    if not numbers or max(numbers) > otlp.LARGEST_INTEGER:
+        raise RefusedError(f"attribute {otlp.BATCH} is not EPOCH:SEQUENCE:COUNT in hexadecimal")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def bounded(value: int, most: int) -> int:

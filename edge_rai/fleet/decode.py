@@ -37,9 +37,6 @@ from edge_rai.telemetry import otlp
 SITE: Final = "edge.site"
 FIRMWARE: Final = "edge.firmware"
 MODEL_VERSION: Final = "artifact.version"
-DRIFT_EVIDENCE: Final = "edge.drift.evidence"
-DRIFT_ROWS: Final = "edge.drift.rows"
-DRIFT_ALARM: Final = "edge.drift.alarm"
 
 _SHOWN_CHARACTERS: Final = 256
 _MOST_LATENCY_SLOTS: Final = 1024
@@ -48,10 +45,10 @@ _MOST_METRICS: Final = 256
 _MOST_LABELS: Final = 256  # of one metric; the library has a few dozen
 _RANGE: Final = re.compile(r"([0-9a-f]{1,16}):([0-9a-f]{1,16})\+([0-9a-f]{1,16})")
 _TALLIES: Final = {
-    otlp.ROWS: ("verdict", otlp.VERDICT),
-    otlp.ROWS_BY_SOURCE: ("source", otlp.SOURCE),
-    otlp.REASONS: ("reason", otlp.REASON),
-    otlp.DECISIONS: ("decision", otlp.DECISION),
+    otlp.VERDICT: ("verdict", otlp.VERDICT),
+    otlp.SOURCE: ("source", otlp.SOURCE),
+    otlp.REASON: ("reason", otlp.REASON),
+    otlp.DECISION: ("decision", otlp.DECISION),
     **{
         f"{otlp.EXPIRED}.{what}": (f"expired_{what}", otlp.EXPIRY)
         for what in ("windows", "unknown", "calls", "rows", "events")
@@ -96,9 +93,9 @@ class Batch:
         instance: The device's spool, 32 hex digits.
         epoch: With instance and sequence the identity of the batch.
         sequence: From 0 within an epoch.
-        model_digest: SHA-256, hex.
-        guard_digest: SHA-256, hex.
-        duration_ns: Monotonic.
+        model_digest: First 12 hex digits of its SHA-256.
+        guard_digest: Likewise of the guard program; "" where no feature has a reference.
+        duration_ns: Monotonic; of several windows together.
         windows: That it accounts for, its own among them; in order, none of them twice.
         site: Said of the device by whoever installed it, not part of what was counted; "" when nothing was.
         firmware: Likewise.
@@ -122,13 +119,13 @@ class Batch:
     sequence: int
     model_digest: str
     guard_digest: str
-    duration_ns: int
     windows: tuple[Windows, ...]
     site: str = ""
     firmware: str = ""
     model_version: str = ""
     start_unix_ns: int = 0
     end_unix_ns: int = 0
+    duration_ns: int = 0
     calls: int = 0
     errors: int = 0
     tallies: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -165,16 +162,15 @@ def decode(request: ExportMetricsServiceRequest) -> tuple[list[tuple[Batch, int]
 def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: int) -> Batch:
     about = attributes.attributes(resource)
     scope = attributes.attributes(scope_metrics.scope.attributes)
-    if scope_metrics.scope.name != otlp.SCOPE or otlp.POINTS not in scope:
+    if scope_metrics.scope.name != otlp.SCOPE or otlp.BATCH not in scope:
         raise RefusedError("not a batch of edge_rai: this collector takes nothing else")
-    epoch, sequence = attributes.natural(scope, otlp.EPOCH), attributes.natural(scope, otlp.SEQUENCE)
+    epoch, sequence, promised = attributes.batch_name(scope)
     batch = Batch(
         instance=attributes.instance(about, otlp.SERVICE_INSTANCE),
         epoch=epoch,
         sequence=sequence,
         model_digest=attributes.digest(about, otlp.MODEL_DIGEST),
-        guard_digest=attributes.digest(about, otlp.GUARD_DIGEST),
-        duration_ns=attributes.natural(scope, otlp.DURATION),
+        guard_digest=attributes.digest(about, otlp.GUARD_DIGEST) if otlp.GUARD_DIGEST in about else "",
         windows=_windows(scope, epoch, sequence),
         site=attributes.optional_text(about, SITE),
         firmware=attributes.optional_text(about, FIRMWARE),
@@ -182,7 +178,6 @@ def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: in
     )
     if len(scope_metrics.metrics) > _MOST_METRICS:
         raise RefusedError(f"{len(scope_metrics.metrics)} metrics in one batch; the most is {_MOST_METRICS}")
-    promised = attributes.natural(scope, otlp.POINTS)
     if points != promised:
         raise RefusedError(
             f"epoch {epoch}, sequence {sequence} arrived with {points} of {promised} data points: "
@@ -197,6 +192,8 @@ def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: in
         if not columns.read(metric):
             _read_metric(batch, metric)
     batch.features = columns.features()
+    length = max(batch.end_unix_ns - batch.start_unix_ns, 0)
+    batch.duration_ns = attributes.natural(scope, otlp.DURATION) if otlp.DURATION in scope else length
     return batch
 
 
@@ -235,7 +232,7 @@ def _read_metric(batch: Batch, metric: Metric) -> None:
         _read_tallies(batch, metric)
     elif name == otlp.PREDICT_DURATION:
         _read_latency(batch, metric)
-    elif name in (DRIFT_EVIDENCE, DRIFT_ROWS, DRIFT_ALARM):
+    elif name in (otlp.DRIFT_EVIDENCE, otlp.DRIFT_ROWS, otlp.DRIFT_ALARM):
         _read_drift(batch, metric)
 
 
@@ -254,7 +251,7 @@ def _read_drift(batch: Batch, metric: Metric) -> None:
     if metric.WhichOneof("data") != "gauge":
         raise RefusedError(f"{metric.name} is not a gauge")
     for point in metric.gauge.data_points:
-        if metric.name == DRIFT_EVIDENCE:
+        if metric.name == otlp.DRIFT_EVIDENCE:
             evidence = point.as_double
             if not 0 <= evidence < math.inf:
                 raise RefusedError(f"{metric.name} is {evidence}")
@@ -264,7 +261,7 @@ def _read_drift(batch: Batch, metric: Metric) -> None:
                 batch.drift_evidence = evidence
             continue
         (count,) = attributes.counts_of(metric.name, [point.as_int])
-        if metric.name == DRIFT_ROWS:
+        if metric.name == otlp.DRIFT_ROWS:
             batch.drift_rows = count
         else:
             batch.drift_alarm = count > 0

@@ -19,7 +19,7 @@ from edge_rai.fleet import attributes
 from edge_rai.fleet.attributes import RefusedError
 from edge_rai.fleet.decode import Refusal
 from edge_rai.telemetry import otlp
-from edge_rai.telemetry.otlp_events import EVENTS, NUMBER
+from edge_rai.telemetry.otlp_events import EPOCH, NUMBER
 
 _PREFIX: Final = "edge."
 _LONGEST_KEY_BYTES: Final = 1100  # edge.field. and the name of a feature
@@ -73,9 +73,9 @@ def _events_or_refusal(resource: Sequence[KeyValue], scope_logs: ScopeLogs) -> l
 def _events(resource: Sequence[KeyValue], scope_logs: ScopeLogs) -> list[DeviceEvent]:
     about = attributes.attributes(resource)
     scope = attributes.attributes(scope_logs.scope.attributes)
-    if scope_logs.scope.name != otlp.SCOPE or EVENTS not in scope:
+    if scope_logs.scope.name != otlp.SCOPE or otlp.BATCH not in scope:
         raise RefusedError("not events of edge_rai: this collector takes nothing else")
-    promised, records = attributes.natural(scope, EVENTS), scope_logs.log_records
+    promised, records = attributes.batch_name(scope)[2], scope_logs.log_records
     if len(records) != promised:
         raise RefusedError(f"{len(records)} of {promised} events arrived: a relay split them or dropped some")
     instance = attributes.instance(about, otlp.SERVICE_INSTANCE)
@@ -88,8 +88,8 @@ def _event(record: LogRecord, instance: str, model_digest: str) -> DeviceEvent:
     if not name.startswith(_PREFIX):
         raise RefusedError(f"event {name!r} is not one of edge_rai")
     found = attributes.attributes(record.attributes)
-    epoch, number = attributes.natural(found, otlp.EPOCH), attributes.natural(found, NUMBER)
-    said = {key: _plain(key, value) for key, value in found.items() if key not in (otlp.EPOCH, NUMBER)}
+    epoch, number = attributes.natural(found, EPOCH), attributes.natural(found, NUMBER)
+    said = {key: _plain(key, value) for key, value in found.items() if key not in (EPOCH, NUMBER)}
     return DeviceEvent(
         instance=instance,
         epoch=epoch,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge_rai.telemetry.drift import feature_drift
 
 Counts = npt.NDArray[np.uint64]
+_Name = TypeVar("_Name", str, tuple[tuple[str, ...], str, str])
 
 
 class Psi(NamedTuple):
@@ -60,16 +61,14 @@ def _variance(shares: npt.NDArray[Any], of: npt.NDArray[Any]) -> float:
     return float((shares * of**2).sum() - (shares * of).sum() ** 2)
 
 
-def drifted(e_values: Mapping[str, float], rate: float) -> tuple[str, ...]:
+def drifted(e_values: Mapping[_Name, float], rate: float) -> tuple[_Name, ...]:
     """Whose e-values speak against "nothing has changed", so that at most a share of `rate` of those named is wrong.
 
     e-BH (Wang and Ramdas, 2022): the k greatest, for the greatest k whose k-th is at least n / (rate k). The rate is an
-    expectation, holds whatever the devices have to do with each other, and holds at a time that was set beforehand: a
-    device's evidence divided by its rows since its detectors began is an e-value at such a time, and not when somebody
-    looks because something looked odd.
+    expectation, and holds whatever they have to do with each other.
 
     Args:
-        e_values: By device.
+        e_values: By name.
         rate: False discovery rate, in (0, 1).
     """
     falling = sorted(e_values, key=lambda name: (-e_values[name], name))

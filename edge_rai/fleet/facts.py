@@ -44,7 +44,8 @@ class Facts(NamedTuple):
 
 def facts_of(batch: Batch, points: int) -> Facts:
     """A batch, and how many data points it came with."""
-    counted = _counted(batch)
+    rows = sum(count for (kind, _), count in batch.tallies.items() if kind == "verdict")
+    counted = _counted(batch, rows)
     labels = json.dumps({"site": batch.site, "firmware": batch.firmware, "model_version": batch.model_version})
     return Facts(
         batch.instance,
@@ -53,14 +54,14 @@ def facts_of(batch: Batch, points: int) -> Facts:
         points,
         batch.windows,
         batch.calls,
-        sum(count for (kind, _), count in batch.tallies.items() if kind == "verdict"),
+        rows,
         hashlib.sha256(counted.encode()).digest(),
         f"{labels[:-1]}, {counted[1:]}",
         _references(batch.guard_digest, tuple(one.reference for one in batch.features)),
     )
 
 
-def _counted(batch: Batch) -> str:
+def _counted(batch: Batch, rows: int) -> str:
     counts = sorted([kind, name, count] for (kind, name), count in batch.tallies.items())
     counts += [["latency", str(slot), count] for slot, count in enumerate(batch.latency) if count]
     features = [
@@ -83,6 +84,9 @@ def _counted(batch: Batch) -> str:
             "latency_sum_ns": batch.latency_sum_ns,
             "drift_evidence": batch.drift_evidence,
             "drift_rows": batch.drift_rows,
+            "drift_alarm": batch.drift_alarm,
+            "drifts": sorted(batch.drift_features.items()),
+            "rows": rows,
             "counts": counts,
             "features": features,
         }

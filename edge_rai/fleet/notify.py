@@ -20,7 +20,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from edge_rai.errors import DeliveryError
-from edge_rai.fleet.alerts import HOUR_NS
+from edge_rai.fleet.evidence import HOUR_NS
 from edge_rai.fleet.rules import Rules
 from edge_rai.fleet.store import Store
 from edge_rai.telemetry import otlp

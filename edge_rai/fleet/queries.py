@@ -38,6 +38,8 @@ BATCHES: Final = ibis.table(
         "windows": "int64",
         "drift_evidence": "float64",
         "drift_rows": "int64",
+        "drift_alarm": "boolean",
+        "rows": "int64",
     },
     name="batches",
 )
@@ -45,6 +47,9 @@ COUNTS: Final = ibis.table({**_LABELS, "kind": "string", "name": "string", "coun
 FEATURES: Final = ibis.table(
     {**_LABELS, "feature": "string", "reference": "string", "not_finite": "int64", **dict.fromkeys(BINS, "int64")},
     name="features",
+)
+DRIFTS: Final = ibis.table(
+    {**_LABELS, "epoch": "int64", "sequence": "int64", "feature": "string", "evidence": "float64"}, name="drifts"
 )
 REFERENCES: Final = ibis.table(
     {
@@ -164,12 +169,32 @@ def devices(part: Part) -> Table:
     )
 
 
+def _newest_first(table: Table) -> Table:
+    """Numbered from 0 within each device, in the order in which it counted."""
+    order = [ibis.desc("epoch"), ibis.desc("sequence")]
+    return table.mutate(place=ibis.row_number().over(ibis.window(group_by="instance", order_by=order)))
+
+
 def latest(part: Part) -> Table:
-    """What each device said of itself last, in the order in which it counted."""
-    newest_first = ibis.window(group_by="instance", order_by=[ibis.desc("epoch"), ibis.desc("sequence")])
-    numbered = _of(BATCHES, part).mutate(place=ibis.row_number().over(newest_first))
-    wanted = ("instance", *DIMENSIONS, "guard_digest", "drift_evidence", "drift_rows")
-    return numbered.filter(_.place == 0).select(*wanted).order_by("instance")
+    """What each device said of itself last."""
+    wanted = ("instance", *DIMENSIONS, "guard_digest", "epoch", "sequence")
+    drift = ("drift_evidence", "drift_rows", "drift_alarm")
+    return _newest_first(_of(BATCHES, part)).filter(_.place == 0).select(*wanted, *drift).order_by("instance")
+
+
+def rows_since_alarm(part: Part) -> Table:
+    """Rows of each device whose alarm stands, in the batches since that in which it was raised, this one included."""
+    numbered = _newest_first(_of(BATCHES, part))
+    calm = ibis.ifelse(_.drift_alarm, ibis.null("int64"), _.place)
+    marked = numbered.mutate(calm=calm.min().over(ibis.window(group_by="instance")))
+    standing = marked.filter(_.drift_alarm & (_.calm.isnull() | (_.place < _.calm)))
+    return standing.group_by("instance").aggregate(rows=_.rows.sum()).order_by("instance")
+
+
+def alarmed_features(part: Part) -> Table:
+    """Evidence of the features that alarms of devices named."""
+    wanted = ("instance", "epoch", "sequence", "feature", "evidence")
+    return _of(DRIFTS, part).select(*wanted).order_by(*wanted[:-1])
 
 
 def device_tallies(part: Part, kinds: Sequence[str]) -> Table:

@@ -9,10 +9,8 @@ rolled. Whoever reads holds the same lock, shared: no file is removed under it.
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
@@ -29,7 +27,6 @@ FOLDER: Final = "facts"
 BINS: Final = tuple(f"bin_{index}" for index in range(MOST_BINS))
 
 _LOCK: Final = "facts.lock"
-_INTERVAL_S: Final = 5.0
 _ENOUGH_BYTES: Final = 32 << 20  # of facts for one file: they are in memory several times over
 _FAN_IN: Final = 8
 _SHORTEST_BUFFER_BYTES: Final = 1 << 20
@@ -54,6 +51,9 @@ _BATCH: Final = {
     "latency_sum_ns": "BIGINT",
     "drift_evidence": "DOUBLE",
     "drift_rows": "BIGINT",
+    "drift_alarm": "BOOLEAN",
+    "rows": "BIGINT",
+    "drifts": "VARCHAR[][]",
     "counts": "VARCHAR[][]",
     "features": "VARCHAR[][]",
 }
@@ -79,7 +79,7 @@ _REFERENCE: Final = {
 _COLUMNS: Final = {"batch": _BATCH, "event": _EVENT, "reference": _REFERENCE}
 # Histograms are wide, a column a bin: engines add up columns several times faster than lists.
 _SELECT: Final = {
-    "batches": f"SELECT * EXCLUDE (windows, counts, features), {_HOUR}, "
+    "batches": f"SELECT * EXCLUDE (windows, drifts, counts, features), {_HOUR}, "
     "list_sum(list_transform(windows, lambda w: w[3]))::BIGINT AS windows FROM facts",
     "counts": f"SELECT {_LABELS}, one[1] AS kind, one[2] AS name, one[3]::BIGINT AS count "
     f"FROM (SELECT *, {_HOUR}, unnest(counts) AS one FROM facts)",
@@ -87,6 +87,8 @@ _SELECT: Final = {
     "one[4]::BIGINT AS z_sum, one[5]::BIGINT AS z_sum_squares, "
     + ", ".join(f"one[{6 + index}]::BIGINT AS {name}" for index, name in enumerate(BINS))
     + f" FROM (SELECT *, {_HOUR}, unnest(features) AS one FROM facts)",
+    "drifts": f"SELECT {_LABELS}, epoch, sequence, one[1] AS feature, one[2]::DOUBLE AS evidence "
+    f"FROM (SELECT *, {_HOUR}, unnest(drifts) AS one FROM facts)",
     "events": "FROM facts",
     "references": "FROM facts",
 }
@@ -94,14 +96,17 @@ _ORDER: Final = {
     "batches": "instance, epoch, sequence",
     "counts": "kind, name, instance, received_unix_ns",
     "features": "feature, instance, received_unix_ns",
+    "drifts": "instance, epoch, sequence, feature",
     "events": "received_unix_ns, instance, epoch, number",
     "references": "guard_digest, feature, digest",
 }
-_DATASETS: Final = {"batch": ("batches", "counts", "features"), "event": ("events",), "reference": ("references",)}
+_DATASETS: Final = {
+    "batch": ("batches", "counts", "features", "drifts"),
+    "event": ("events",),
+    "reference": ("references",),
+}
 
 DATASETS: Final = tuple(_SELECT)
-
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -110,31 +115,6 @@ def locked(directory: Path, *, exclusive: bool) -> Iterator[None]:
     with (directory / _LOCK).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
-
-
-@contextmanager
-def rolling(store: Store) -> Iterator[None]:
-    """Rolls every few seconds on a thread, until the block ends."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(_INTERVAL_S):
-            _try_to_roll(store)
-
-    thread = threading.Thread(target=run, name="edge-rai-roll", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _try_to_roll(store: Store) -> None:
-    try:
-        roll(store)
-    except StoreError as error:
-        _log.error("%s; it is tried again", error)
 
 
 def roll(store: Store) -> int:
@@ -149,13 +129,13 @@ def roll(store: Store) -> int:
     rolled = 0
     try:
         with locked(store.directory, exclusive=True), duckdb.connect() as engine:
-            _remove_unlisted(store)
+            remove_unlisted(store)
             _begin(store, engine)
             while count := _roll_some(store, engine):
                 rolled += count
             while _merge_some(store, engine):
                 pass
-            _remove_unlisted(store)
+            remove_unlisted(store)
     except (duckdb.Error, OSError) as error:
         raise StoreError(f"facts cannot be put into Parquet files: {error}") from error
     return rolled
@@ -272,7 +252,8 @@ def _quoted(given: str | Path) -> str:
     return "'" + str(given).replace("'", "''") + "'"
 
 
-def _remove_unlisted(store: Store) -> None:
+def remove_unlisted(store: Store) -> None:
+    """Removes files that the ledger does not list. Whoever calls it holds the lock."""
     with store.transaction() as connection:
         listed = {path for (path,) in connection.execute("SELECT path FROM part")}
     for path in (store.directory / FOLDER).glob("*/*/*.parquet"):

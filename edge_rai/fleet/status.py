@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_rai.errors import StoreError
 from edge_rai.fleet import queries
-from edge_rai.fleet.drift import Counts, drifted, latency_percentile, measure
+from edge_rai.fleet.drift import Counts, latency_percentile, measure
 from edge_rai.fleet.engine import Engine, Row
 from edge_rai.fleet.queries import Part
 from edge_rai.fleet.roll import BINS
@@ -47,7 +47,8 @@ class Device:
         calls: Calls of predict.
         errors: Calls that raised.
         rows: Rows by verdict.
-        e_value: Of drift, when its detectors last said; None: it watches nothing.
+        guard_digest: Of the guard program it used last.
+        drift: What its detectors last said; None: it watches nothing.
     """
 
     instance: str
@@ -64,7 +65,6 @@ class Device:
     calls: int
     errors: int
     rows: dict[str, int]
-    e_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,6 @@ def read_devices(engine: Engine, directory: Path, part: Part) -> tuple[Device, .
 
 
 def _device(row: Row, latest: Row, rows: dict[str, int], missing: dict[int, int]) -> Device:
-    watched, evidence = latest["drift_rows"], latest["drift_evidence"]
     return Device(
         instance=row["instance"],
         site=latest["site"],
@@ -243,7 +242,6 @@ def _device(row: Row, latest: Row, rows: dict[str, int], missing: dict[int, int]
         calls=int(row["calls"]),
         errors=int(row["errors"]),
         rows=rows,
-        e_value=evidence / watched if watched and evidence is not None else None,
     )
 
 
@@ -263,8 +261,3 @@ def missing_windows(directory: Path) -> dict[str, dict[int, int]]:
         except sqlite3.Error as error:
             raise StoreError(f"the store in {directory} cannot be read: {error}") from error
     return dict(missing)
-
-
-def drifted_devices(devices: Sequence[Device], rate: float) -> tuple[str, ...]:
-    """Instances that e-BH names among those that watch for drift."""
-    return drifted({one.instance: one.e_value for one in devices if one.e_value is not None}, rate)

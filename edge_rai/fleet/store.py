@@ -1,8 +1,8 @@
 """The ledger: what has arrived, in SQLite. What `add` returned from survives a power cut.
 
 Write-ahead log with synchronous=FULL, so every commit is fsynced before it counts, and one commit for whatever waits at
-the time. The ledger holds for ever who said what under which name; the facts themselves wait in `pending` until `roll`
-has put them into Parquet files, which `part` lists. A file that is not listed there does not exist.
+the time. The ledger holds who said what under which name; the facts themselves wait in `pending` until `roll` has
+put them into Parquet files, which `part` lists. A file that is not listed there does not exist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edge_rai.fleet.decode_events import DeviceEvent
 from edge_rai.fleet.facts import Facts
 
 FILE_NAME: Final = "fleet.sqlite3"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _APPLICATION_ID: Final = 0x45524149  # "ERAI"
 _BUSY_TIMEOUT_S: Final = 10.0
@@ -36,7 +36,7 @@ CREATE TABLE batch (
     sequence INTEGER NOT NULL,
     content BLOB NOT NULL,            -- SHA-256 of everything that was counted
     received_unix_ns INTEGER NOT NULL,
-    windows INTEGER NOT NULL,
+    windows TEXT NOT NULL,            -- ranges that it accounts for, a JSON array of [epoch, first, count]
     calls INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     UNIQUE (instance, epoch, sequence)
@@ -48,10 +48,25 @@ CREATE TABLE span (                   -- windows that arrived; neighbours are on
     count INTEGER NOT NULL,
     PRIMARY KEY (instance, epoch, first)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE forgotten_span (         -- windows of batches that retention has forgotten, likewise
+    instance TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (instance, epoch, first)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE forgotten_event (        -- numbers of events that it has, likewise
+    instance TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (instance, epoch, first)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE event (
     instance TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     number INTEGER NOT NULL,
+    received_unix_ns INTEGER NOT NULL,
     PRIMARY KEY (instance, epoch, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reference (
@@ -96,7 +111,7 @@ class Outcome(Enum):
 
 
 class Stored(NamedTuple):
-    """What the ledger says of one batch; rows are those of all verdicts."""
+    """What the ledger says of one batch; windows are counted, rows are those of all verdicts."""
 
     instance: str
     epoch: int
@@ -201,13 +216,13 @@ class Store:
         if known:
             return Outcome.DUPLICATE if known[0] == batch.content else Outcome.CONFLICT
         if any(_is_stored(connection, batch.instance, one) for one in batch.windows):
-            return Outcome.CONFLICT
+            forgotten = all(_is_forgotten(connection, "forgotten_span", batch.instance, one) for one in batch.windows)
+            return Outcome.DUPLICATE if forgotten else Outcome.CONFLICT
         for one in batch.windows:
-            _add_span(connection, batch.instance, one)
-        windows = sum(one.length for one in batch.windows)
+            add_range(connection, "span", batch.instance, one)
         execute(
             "INSERT INTO batch VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*identity, batch.content, received_unix_ns, windows, batch.calls, batch.rows),
+            (*identity, batch.content, received_unix_ns, json.dumps(batch.windows), batch.calls, batch.rows),
         )
         _add_pending(connection, "batch", received_unix_ns, batch.text)
         digest, lines = batch.references
@@ -237,7 +252,10 @@ def stored(directory: Path) -> list[Stored]:
     """
     query = "SELECT instance, epoch, sequence, windows, calls, rows FROM batch ORDER BY instance, epoch, sequence"
     with closing(open_read_only(directory)) as connection:
-        return [Stored(*row) for row in connection.execute(query)]
+        return [
+            Stored(instance, epoch, sequence, sum(count for _, _, count in json.loads(windows)), calls, rows)
+            for instance, epoch, sequence, windows, calls, rows in connection.execute(query)
+        ]
 
 
 def _is_stored(connection: sqlite3.Connection, instance: str, windows: Windows) -> bool:
@@ -250,25 +268,36 @@ def _is_stored(connection: sqlite3.Connection, instance: str, windows: Windows) 
     return bool(connection.execute(before, (instance, windows.epoch, end, windows.first)).fetchone())
 
 
-def _add_span(connection: sqlite3.Connection, instance: str, windows: Windows) -> None:
-    """Notes windows none of which is stored, as one row with those that they touch."""
+def _is_forgotten(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> bool:
+    """Whether all of them are; neighbours are one row, so one row has all of them."""
+    query = (
+        f"SELECT first + count FROM {table} WHERE (instance, epoch) = (?, ?) AND first <= ? ORDER BY first DESC LIMIT 1"
+    )
+    found = connection.execute(query, (instance, windows.epoch, windows.first)).fetchone()
+    return found is not None and found[0] >= windows.first + windows.length
+
+
+def add_range(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> None:
+    """Notes windows, or numbers of events, none of which the table has, as one row with those that they touch."""
     first, count = windows.first, windows.length
     where = "WHERE (instance, epoch) = (?, ?)"
     key = (instance, windows.epoch)
-    last_before = f"SELECT first, count FROM span {where} AND first < ? ORDER BY first DESC LIMIT 1"
+    last_before = f"SELECT first, count FROM {table} {where} AND first < ? ORDER BY first DESC LIMIT 1"
     before = connection.execute(last_before, (*key, first)).fetchone()
-    after = connection.execute(f"SELECT count FROM span {where} AND first = ?", (*key, first + count)).fetchone()
+    after = connection.execute(f"SELECT count FROM {table} {where} AND first = ?", (*key, first + count)).fetchone()
     if after:
-        connection.execute(f"DELETE FROM span {where} AND first = ?", (*key, first + count))
+        connection.execute(f"DELETE FROM {table} {where} AND first = ?", (*key, first + count))
         count += after[0]
     if before and sum(before) == first:
         first, count = before[0], before[1] + count
-    connection.execute("INSERT OR REPLACE INTO span VALUES (?, ?, ?, ?)", (*key, first, count))
+    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", (*key, first, count))
 
 
 def _add_event(connection: sqlite3.Connection, event: DeviceEvent, received_unix_ns: int) -> None:
-    name = (event.instance, event.epoch, event.number)
-    if connection.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", name).rowcount:
+    if _is_forgotten(connection, "forgotten_event", event.instance, Windows(event.epoch, event.number, 1)):
+        return
+    row = (event.instance, event.epoch, event.number, received_unix_ns)
+    if connection.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", row).rowcount:
         _add_pending(connection, "event", received_unix_ns, json.dumps(event._asdict()))
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from edge_rai import _native
 from edge_rai.counts import Snapshot
 from edge_rai.errors import DeliveryError, SpoolError
 from edge_rai.telemetry import otlp
@@ -213,10 +212,10 @@ class _Pass:
         try:
             snapshot = self._spool.read(batch)
             features = self._spool.features(snapshot.guard_digest)
-            extra, version = self._settings.attributes, _native.version()
-            request = otlp.encode(snapshot, features, version, extra)
+            extra = self._settings.attributes
+            request = otlp.encode(snapshot, features, extra)
             if snapshot.events:  # first: a receiver that takes no logs is to refuse the batch before it has its counts
-                events = encode_events(snapshot, tuple(feature.name for feature in features), version, extra)
+                events = encode_events(snapshot, tuple(feature.name for feature in features), extra)
                 _judge(self.receiver.post(events, LOGS_PATH))
             _judge(self.receiver.post(request, otlp.METRICS_PATH))
         except NotReadableYetError:

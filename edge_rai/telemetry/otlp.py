@@ -1,15 +1,17 @@
 """Encodes one snapshot as one OTLP metrics request, and reads the answer to it (docs/formats/otlp.md).
 
-The names of metrics and attributes live here and nowhere else. Encoding is a pure function: the same snapshot, features
-and version give the same bytes, so a batch file that is sent twice is the same request twice.
+The names of metrics and attributes live here and nowhere else. Encoding is a pure function: the same snapshot and
+features give the same bytes, so a batch file that is sent twice is the same request twice. Names and identities are
+chosen so that a minute's metrics with their identity are at most 460 bytes after gzip: a metric is named like its
+attribute, what names a batch is one text in hex, and what is zero is left out.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import UUID
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -23,6 +25,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_DELTA,
     ExponentialHistogram,
     ExponentialHistogramDataPoint,
+    Gauge,
     Histogram,
     HistogramDataPoint,
     Metric,
@@ -47,35 +50,32 @@ CONTENT_TYPE: Final = "application/x-protobuf"
 SCOPE: Final = "edge_rai"
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE: Final = "service.instance.id"
-MODEL_DIGEST: Final = "artifact.hash"
-GUARD_DIGEST: Final = "edge.guard.digest"
-EPOCH: Final = "edge.epoch"
-SEQUENCE: Final = "edge.sequence"
-POINTS: Final = "edge.points"
+MODEL_DIGEST: Final = "edge.model"
+GUARD_DIGEST: Final = "edge.guard"
+BATCH: Final = "edge.batch"
 DURATION: Final = "edge.duration_ns"
 WINDOWS: Final = "edge.windows"
 
 CALLS: Final = "edge.calls"
 ERRORS: Final = "edge.errors"
-ROWS: Final = "edge.rows"
-ROWS_BY_SOURCE: Final = "edge.rows.by_source"
-REASONS: Final = "edge.reasons"
-DECISIONS: Final = "edge.decisions"
-PREDICT_DURATION: Final = "edge.predict.duration"
+VERDICT: Final = "edge.verdict"  # a metric, and the attribute of its points
+SOURCE: Final = "edge.source"  # likewise
+REASON: Final = "edge.reason"  # likewise
+DECISION: Final = "edge.decision"  # likewise
+PREDICT_DURATION: Final = "edge.duration"
+DRIFT_EVIDENCE: Final = "edge.drift.evidence"
+DRIFT_ROWS: Final = "edge.drift.rows"
+DRIFT_ALARM: Final = "edge.drift.alarm"
 FEATURE_VALUE: Final = "edge.feature.value"
 FEATURE_REFERENCE: Final = "edge.feature.reference"
 FEATURE_NOT_FINITE: Final = "edge.feature.not_finite"
 FEATURE_Z_SUM: Final = "edge.feature.z_sum"
 FEATURE_Z_SUM_SQUARES: Final = "edge.feature.z_sum_squares"
-
-VERDICT: Final = "edge.verdict"
-SOURCE: Final = "edge.source"
-REASON: Final = "edge.reason"
-DECISION: Final = "edge.decision"
 EXPIRED: Final = "edge.expired"
 EXPIRY: Final = "edge.expiry"
 FEATURE: Final = "edge.feature"
 
+DIGEST_DIGITS: Final = 12  # of a SHA-256 in hex: 48 bits tell a fleet's models apart
 LATENCY_SCALE: Final = 3  # base 2^(2^-3) = 2^(1/8): the width of a latency slot
 LARGEST_INTEGER: Final = 2**63 - 1  # OTLP attributes and sums are int64
 
@@ -101,15 +101,12 @@ class _Window(NamedTuple):
     end: int
 
 
-def encode(
-    snapshot: Snapshot, features: Sequence[Feature], version: str, attributes: Iterable[tuple[str, str]] = ()
-) -> bytes:
+def encode(snapshot: Snapshot, features: Sequence[Feature], attributes: Iterable[tuple[str, str]] = ()) -> bytes:
     """Encodes a snapshot as an ExportMetricsServiceRequest.
 
     Args:
         snapshot: What was counted.
         features: The features of the guard program whose digest the snapshot carries, in its order.
-        version: Version of edge_rai that encodes, for the instrumentation scope.
         attributes: Of the resource, beside ours.
 
     Raises:
@@ -120,20 +117,13 @@ def encode(
             f"the snapshot counts {len(snapshot.features)} features, its guard program has {len(features)}; "
             "the batch file or the guard program beside it is not the one that was written"
         )
-    end = max(snapshot.end_unix_ns, 0)
-    window = _Window(min(max(snapshot.start_unix_ns, 0), end), end)  # a clock that was set back is not an error
-    metrics = _call_metrics(snapshot, window) + _expired_metrics(snapshot, window)
-    metrics += _feature_metrics(snapshot, features, window)
+    window = _window(snapshot)
+    metrics = [*_call_metrics(snapshot, window), *_drift_metrics(snapshot, features, window)]
+    metrics += [*_expired_metrics(snapshot, window), *_feature_metrics(snapshot, features, window)]
+    metrics = [metric for metric in metrics if count_points(metric)]
     scope = InstrumentationScope(
         name=SCOPE,
-        version=version,
-        attributes=[
-            _integer(EPOCH, snapshot.epoch),
-            _integer(SEQUENCE, snapshot.sequence),
-            _integer(POINTS, sum(count_points(metric) for metric in metrics)),
-            _integer(DURATION, snapshot.duration_ns),
-            *_several_windows(snapshot),
-        ],
+        attributes=[batch_name(snapshot, sum(map(count_points, metrics))), *_several_windows(snapshot, window)],
     )
     about = resource(snapshot, attributes)
     request = ExportMetricsServiceRequest(
@@ -146,11 +136,18 @@ def resource(snapshot: Snapshot, attributes: Iterable[tuple[str, str]]) -> Resou
     """What a snapshot is of: device, model and guard program, and what else the operator says of them."""
     ours = {
         SERVICE_NAME: SCOPE,
-        SERVICE_INSTANCE: str(UUID(hex=snapshot.instance)),
-        MODEL_DIGEST: snapshot.model_digest,
-        GUARD_DIGEST: snapshot.guard_digest,
+        SERVICE_INSTANCE: snapshot.instance,
+        MODEL_DIGEST: snapshot.model_digest[:DIGEST_DIGITS],
     }
+    if any(len(counts.histogram) for counts in snapshot.features):  # whose references they are counted in
+        ours[GUARD_DIGEST] = snapshot.guard_digest[:DIGEST_DIGITS]
     return Resource(attributes=[_text(key, value) for key, value in (*ours.items(), *attributes)])
+
+
+def batch_name(snapshot: Snapshot, parts: int) -> KeyValue:
+    """What names a batch within its spool, and its data points or records: fewer arrive where a relay splits it."""
+    epoch, sequence = _fitting(snapshot.epoch), _fitting(snapshot.sequence)
+    return _text(BATCH, f"{epoch:x}:{sequence:x}:{parts:x}")
 
 
 def compress(message: bytes) -> bytes:
@@ -203,23 +200,22 @@ def read_status(body: bytes) -> str:
         return ""
 
 
+def _window(snapshot: Snapshot) -> _Window:
+    """One window began its length before its end, whatever was done to the wall clock meanwhile."""
+    end = max(snapshot.end_unix_ns, 0)
+    one = sum(windows.length for windows in snapshot.windows) <= 1
+    start = end - snapshot.duration_ns if one else snapshot.start_unix_ns
+    return _Window(min(max(start, 0), end), end)
+
+
 def _call_metrics(snapshot: Snapshot, window: _Window) -> list[Metric]:
-    verdicts = list(enumerate(snapshot.rows_by_verdict.tolist()))
-    # All verdicts are sent, so that "none rejected" can be told from "not reported"; elsewhere zero is absence.
-    sources = [(code, count) for code, count in enumerate(snapshot.rows_by_source.tolist()) if count]
-    reasons = [(code, count) for code, count in enumerate(snapshot.reasons.tolist()) if count]
-    decisions = [(code, count) for code, count in enumerate(snapshot.decisions.tolist()) if count]
-    metrics = [
-        _sum(CALLS, "{call}", [_number(snapshot.calls, window)]),
-        _sum(ERRORS, "{call}", [_number(snapshot.errors, window)]),
-        _sum(ROWS, "{row}", [_number(n, window, _text(VERDICT, _name(Verdict, code))) for code, n in verdicts]),
-        _sum(ROWS_BY_SOURCE, "{row}", [_number(n, window, _text(SOURCE, _name(Source, code))) for code, n in sources]),
-        _sum(REASONS, "{reason}", [_number(n, window, _text(REASON, _name(ReasonCode, code))) for code, n in reasons]),
-        _sum(
-            DECISIONS,
-            "{decision}",
-            [_number(n, window, _text(DECISION, _name(DecisionCount, code))) for code, n in decisions],
-        ),
+    return [
+        _sum(CALLS, [_number(snapshot.calls, window)]),
+        _sum(ERRORS, [_number(snapshot.errors, window)]),
+        _tally(VERDICT, Verdict, snapshot.rows_by_verdict, window),
+        _tally(SOURCE, Source, snapshot.rows_by_source, window),
+        _tally(REASON, ReasonCode, snapshot.reasons, window),
+        _tally(DECISION, DecisionCount, snapshot.decisions, window),
         Metric(
             name=PREDICT_DURATION,
             unit="ns",
@@ -228,24 +224,52 @@ def _call_metrics(snapshot: Snapshot, window: _Window) -> list[Metric]:
             ),
         ),
     ]
-    return [metric for metric in metrics if count_points(metric)]
+
+
+def _tally(name: str, codes: type[IntEnum], counts: npt.NDArray[np.uint64], window: _Window) -> Metric:
+    """Counts by code, under an attribute of the metric's name."""
+    counted = [(code, count) for code, count in enumerate(counts.tolist()) if count]
+    return _sum(name, [_number(count, window, _text(name, _name(codes, code))) for code, count in counted])
+
+
+def _drift_metrics(snapshot: Snapshot, features: Sequence[Feature], window: _Window) -> list[Metric]:
+    """The state of the watch for drift; of single features only what the alarm that stands is about."""
+    if snapshot.drift is None:
+        return []
+    evidence = [NumberDataPoint(time_unix_nano=window.end, as_double=snapshot.drift.evidence)]
+    for feature, counts in zip(features, snapshot.features, strict=True):
+        if counts.drift_evidence:
+            attributes = [_text(FEATURE, feature.name)]
+            evidence.append(
+                NumberDataPoint(time_unix_nano=window.end, as_double=counts.drift_evidence, attributes=attributes)
+            )
+    rows = NumberDataPoint(time_unix_nano=window.end, as_int=_fitting(snapshot.drift.rows))
+    alarm = NumberDataPoint(time_unix_nano=window.end, as_int=int(snapshot.drift.alarm))
+    return [
+        Metric(name=DRIFT_EVIDENCE, gauge=Gauge(data_points=evidence)),
+        Metric(name=DRIFT_ROWS, gauge=Gauge(data_points=[rows])),
+        Metric(name=DRIFT_ALARM, gauge=Gauge(data_points=[alarm])),
+    ]
 
 
 def _expired_metrics(snapshot: Snapshot, window: _Window) -> list[Metric]:
     metrics = []
-    units = ("{window}", "{window}", "{call}", "{row}", "{event}")
-    for what, unit in zip(Expired._fields, units, strict=True):
+    for what in Expired._fields:
         gone = [(code, getattr(one, what)) for code, one in enumerate(snapshot.expired)]
         points = [_number(n, window, _text(EXPIRY, _name(Expiry, code))) for code, n in gone if n]
-        metrics.append(_sum(f"{EXPIRED}.{what}", unit, points))
-    return [metric for metric in metrics if count_points(metric)]
+        metrics.append(_sum(f"{EXPIRED}.{what}", points))
+    return metrics
 
 
-def _several_windows(snapshot: Snapshot) -> list[KeyValue]:
-    """Which windows a batch accounts for, where they are not just its own."""
-    if sum(one.length for one in snapshot.windows) <= 1:
-        return []
-    return [_text(WINDOWS, " ".join(f"{one.epoch:x}:{one.first:x}+{one.length:x}" for one in snapshot.windows))]
+def _several_windows(snapshot: Snapshot, window: _Window) -> list[KeyValue]:
+    """Which windows a batch accounts for, where they are not just its own; their length, where no time says it."""
+    said = []
+    if sum(one.length for one in snapshot.windows) > 1:
+        ranges = (f"{one.epoch:x}:{one.first:x}+{one.length:x}" for one in snapshot.windows)
+        said.append(_text(WINDOWS, " ".join(ranges)))
+    if window.end - window.start != snapshot.duration_ns:
+        said.append(_integer(DURATION, snapshot.duration_ns))
+    return said
 
 
 def _feature_metrics(snapshot: Snapshot, features: Sequence[Feature], window: _Window) -> list[Metric]:
@@ -256,7 +280,8 @@ def _feature_metrics(snapshot: Snapshot, features: Sequence[Feature], window: _W
     squares: list[NumberDataPoint] = []
     for feature, counts in zip(features, snapshot.features, strict=True):
         name = _text(FEATURE, feature.name)
-        not_finite.append(_number(counts.not_finite, window, name))
+        if counts.not_finite:
+            not_finite.append(_number(counts.not_finite, window, name))
         if not len(feature.counts):
             continue
         if len(feature.counts) != len(counts.histogram):
@@ -268,28 +293,28 @@ def _feature_metrics(snapshot: Snapshot, features: Sequence[Feature], window: _W
         references.append(_histogram(feature, feature.counts, window, name))
         sums.append(_number(counts.sum, window, name))
         squares.append(_number(counts.sum_squares, window, name))
-    metrics = [
+    return [
         Metric(name=FEATURE_VALUE, histogram=Histogram(aggregation_temporality=_DELTA, data_points=values)),
         Metric(name=FEATURE_REFERENCE, histogram=Histogram(aggregation_temporality=_DELTA, data_points=references)),
-        _sum(FEATURE_NOT_FINITE, "{value}", not_finite),
-        _sum(FEATURE_Z_SUM, "{z/256}", sums, monotonic=False),
-        _sum(FEATURE_Z_SUM_SQUARES, "{z^2/65536}", squares),
+        _sum(FEATURE_NOT_FINITE, not_finite),
+        _sum(FEATURE_Z_SUM, sums, unit="{z/256}", monotonic=False),
+        _sum(FEATURE_Z_SUM_SQUARES, squares, unit="{z^2/65536}"),
     ]
-    return [metric for metric in metrics if count_points(metric)]
 
 
 def _latency(snapshot: Snapshot, window: _Window) -> ExponentialHistogramDataPoint:
     slots = snapshot.latency.tolist()
     used = [index for index, count in enumerate(slots) if count and index]
     first, last = (used[0], used[-1]) if used else (1, 0)
+    at_once = slots[0] if slots else 0
     return ExponentialHistogramDataPoint(
         start_time_unix_nano=window.start,
         time_unix_nano=window.end,
         count=_fitting(sum(slots)),
         sum=float(snapshot.latency_sum_ns),
         scale=LATENCY_SCALE,
-        zero_count=slots[0] if slots else 0,
-        zero_threshold=1.0,  # slot 0 holds everything up to 1 ns
+        zero_count=at_once,
+        zero_threshold=1.0 if at_once else 0.0,  # slot 0 holds everything up to 1 ns
         positive=ExponentialHistogramDataPoint.Buckets(offset=first - 1, bucket_counts=slots[first : last + 1]),
     )
 
@@ -306,7 +331,7 @@ def _histogram(feature: Feature, counts: npt.NDArray[np.uint64], window: _Window
     )
 
 
-def _sum(name: str, unit: str, points: Iterable[NumberDataPoint], *, monotonic: bool = True) -> Metric:
+def _sum(name: str, points: Iterable[NumberDataPoint], *, unit: str = "", monotonic: bool = True) -> Metric:
     data = Sum(aggregation_temporality=_DELTA, is_monotonic=monotonic, data_points=points)
     return Metric(name=name, unit=unit, sum=data)
 
@@ -320,9 +345,9 @@ def _number(value: int, window: _Window, *attributes: KeyValue) -> NumberDataPoi
     )
 
 
-def _name(names: type[Verdict | Source | ReasonCode | DecisionCount | Expiry], code: int) -> str:
+def _name(codes: type[IntEnum], code: int) -> str:
     try:
-        return names(code).name.lower()
+        return codes(code).name.lower()
     except ValueError:  # counted by a newer library than this one
         return f"code_{code}"
 

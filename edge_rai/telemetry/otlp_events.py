@@ -20,16 +20,15 @@ from edge_rai.telemetry import otlp
 LOGS_PATH: Final = "/v1/logs"
 DECISION_EVENT: Final = "edge.decision"
 DRIFT_EVENT: Final = "edge.drift"
+EPOCH: Final = "edge.epoch"
 NUMBER: Final = "edge.number"
 EVENT_CLASS: Final = "edge.class"
 REASONS: Final = "edge.reasons"
 LATENCY: Final = "edge.latency_ns"
 ROW: Final = "edge.row"
-EVENTS: Final = "edge.events"
 FIELD: Final = "edge.field."  # followed by the feature's name
-DRIFT_EVIDENCE: Final = "edge.drift.evidence"
 DRIFT_DIRECTION: Final = "edge.drift.direction"
-DRIFT_ROWS: Final = "edge.drift.rows"
+DRIFT_CHANGED: Final = "edge.drift.changed"
 
 _SEVERITY: Final = {
     EventClass.SAMPLE: SeverityNumber.SEVERITY_NUMBER_INFO,
@@ -39,27 +38,19 @@ _SEVERITY: Final = {
 }
 
 
-def encode_events(
-    snapshot: Snapshot, names: tuple[str, ...], version: str, attributes: Iterable[tuple[str, str]] = ()
-) -> bytes:
+def encode_events(snapshot: Snapshot, names: tuple[str, ...], attributes: Iterable[tuple[str, str]] = ()) -> bytes:
     """Encodes the events of a snapshot as an ExportLogsServiceRequest, empty when it has none.
 
     Args:
         snapshot: Whose events they are.
         names: Of the features of its guard program, in its order.
-        version: Version of edge_rai that encodes, for the instrumentation scope.
         attributes: Of the resource, beside ours.
     """
     if not snapshot.events:
         return b""
     scope = InstrumentationScope(
         name=otlp.SCOPE,
-        version=version,
-        attributes=[
-            _number(otlp.EPOCH, snapshot.epoch),
-            _number(otlp.SEQUENCE, snapshot.sequence),
-            _number(EVENTS, len(snapshot.events)),
-        ],
+        attributes=[otlp.batch_name(snapshot, len(snapshot.events))],
     )
     about = otlp.resource(snapshot, attributes)
     records = [_record(event, names) for event in snapshot.events]
@@ -78,13 +69,13 @@ def _alarm(event: Event, said: dict[FieldForm, EventField], names: tuple[str, ..
     feature = said[FieldForm.EVIDENCE].feature
     attributes = [
         _number(EVENT_CLASS, event.event_class),
-        _number(otlp.EPOCH, event.epoch),
+        _number(EPOCH, event.epoch),
         _number(NUMBER, event.number),
-        _real(DRIFT_EVIDENCE, said[FieldForm.EVIDENCE].value),
+        _real(otlp.DRIFT_EVIDENCE, said[FieldForm.EVIDENCE].value),
     ]
     if feature < len(names):
         attributes.append(_text(otlp.FEATURE, names[feature]))
-    for form, key in ((FieldForm.DIRECTION, DRIFT_DIRECTION), (FieldForm.CHANGED, DRIFT_ROWS)):
+    for form, key in ((FieldForm.DIRECTION, DRIFT_DIRECTION), (FieldForm.CHANGED, DRIFT_CHANGED)):
         if form in said:
             attributes.append(_number(key, int(said[form].value)))
     return LogRecord(
@@ -106,7 +97,7 @@ def _decision(event: Event, names: tuple[str, ...]) -> LogRecord:
             _number(otlp.SOURCE, event.source),
             _number(REASONS, event.reasons),
             _number(ROW, event.row),
-            _number(otlp.EPOCH, event.epoch),
+            _number(EPOCH, event.epoch),
             _number(NUMBER, event.number),
             _number(LATENCY, event.latency_ns),
             *(_field(field, names) for field in event.fields),

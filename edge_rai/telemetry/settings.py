@@ -16,7 +16,7 @@ _MOST_AGE_S = 100 * _MOST_INTERVAL_S
 
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-_OWN = ("service.name", "service.instance.id", "artifact.hash")
+_OWN = ("service.name", "service.instance.id")
 _PREFIXES = ("service.", "device.", "deployment.", "feature_flag.", "artifact.", "host.", "os.", "hw.")
 _SITE = ("edge.site", "edge.firmware")
 _LONGEST = 256

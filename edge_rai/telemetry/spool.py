@@ -1,4 +1,4 @@
-"""Reads the spool: the directory of immutable batch files that the native library writes (docs/formats/batch.md).
+"""Reads the spool: the directory of immutable batch files that the native library writes (docs/formats/snapshot.md).
 
 Files are only ever removed or moved aside as a whole, never modified. A batch file whose own bytes are bad is moved
 into `corrupt/` inside the spool, where they stay for whoever looks into it. One that is of a newer format, or whose
@@ -26,7 +26,7 @@ _BATCH_NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.batch")
 # Far above any real file: a snapshot of 10,000 features with 32 bins is 3 MB.
 _LARGEST_FILE_BYTES: Final = 64 << 20
 _MAGIC: Final = b"ERAIBAT\n"
-_FORMAT_VERSION: Final = 4
+_FORMAT_VERSION: Final = 5
 # The version stands outside the checksum: a flipped bit of its upper half is damage, not the future.
 _IMPLAUSIBLE_VERSION = 1 << 16
 
@@ -176,7 +176,7 @@ def _read_bounded(path: Path) -> bytes:
 def _format_version(data: bytes) -> int:
     """Of a batch file; 0 when it is none.
 
-    Read here (docs/formats/batch.md) because the native reader calls a newer file and a corrupt one by one error, and
-    only the corrupt one may be set aside.
+    Read here (docs/formats/snapshot.md) because the native reader calls a newer file and a corrupt one by one error,
+    and only the corrupt one may be set aside.
     """
     return int.from_bytes(data[8:12], "little") if data.startswith(_MAGIC) and len(data) >= 12 else 0

@@ -13,6 +13,7 @@ enum safeguard {
     RANGES,
     FIRST_OF_CHECKS,
     DISTANCE = FIRST_OF_CHECKS + 8,
+    OBSERVATIONS,
     DRIFT_COUNTS,
     RATE_LIMIT,
     BREAKER,
@@ -24,11 +25,11 @@ enum safeguard {
 };
 
 const char *const bench_safeguards[BENCH_SAFEGUARDS] = {
-    "finite inputs",  "ranges",       "categories", "whole numbers",     "stuck",
-    "step",           "means",        "clipped",    "strings",           "time stamps",
-    "distance",       "drift counts", "rate limit", "circuit breaker",   "deadline",
-    "finite outputs", "output range", "output sum", "output confidence", "hysteresis",
-    "fallback",       "all of them"};
+    "finite inputs", "ranges",         "categories",   "whole numbers", "stuck",
+    "step",          "means",          "clipped",      "strings",       "time stamps",
+    "distance",      "observations",   "drift counts", "rate limit",    "circuit breaker",
+    "deadline",      "finite outputs", "output range", "output sum",    "output confidence",
+    "hysteresis",    "fallback",       "all of them"};
 
 #define KIND(name) (UINT32_C(1) << ERAI_CHECK_##name)
 
@@ -149,32 +150,76 @@ static erai_status copy_decision(const copying *copy) {
     return erai_policy_set_decision(copy->policy, &rule, copy->detail);
 }
 
+/* Whether a feature stays: an observation goes with what is counted for drift, and with the distance that it is of. */
+static int is_kept(const copying *copy, size_t feature) {
+    erai_observation_rule rule = {.struct_size = sizeof rule};
+    size_t given = erai_guard_features(copy->guard) - erai_guard_observations(copy->guard);
+    if (feature < given || erai_guard_observation(copy->guard, feature - given, &rule)) return 1;
+    int has_source = rule.kind != ERAI_OBSERVE_DISTANCE || !is_off(copy, DISTANCE);
+    return has_source && !is_off(copy, OBSERVATIONS) && !is_off(copy, DRIFT_COUNTS);
+}
+
+static erai_status copy_observations(const copying *copy) {
+    erai_observation_rule rule = {.struct_size = sizeof rule};
+    erai_feature_rule feature = {.struct_size = sizeof feature};
+    size_t features = erai_guard_features(copy->guard), given = features - erai_guard_observations(copy->guard);
+    erai_status status = ERAI_OK;
+    for (size_t i = given; i < features && !status; i++) {
+        if (!is_kept(copy, i)) continue;
+        status = erai_guard_observation(copy->guard, i - given, &rule);
+        if (!status) status = erai_guard_feature(copy->guard, i, &feature);
+        if (!status) status = erai_policy_add_observation(copy->policy, &rule, &feature, copy->detail);
+    }
+    return status;
+}
+
 /* Without a reference there is no bin that an event could name. */
 static erai_status copy_events(const copying *copy) {
     erai_events_rule rule = {.struct_size = sizeof rule};
     if (erai_guard_events(copy->guard, &rule)) return ERAI_OK;
     uint8_t *forms = bench_allocate(rule.features, sizeof *forms);
-    for (uint32_t i = 0; i < rule.features; i++)
-        if (rule.forms[i] != ERAI_FIELD_BUCKET || !is_off(copy, DRIFT_COUNTS)) forms[i] = rule.forms[i];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < rule.features; i++) {
+        if (!is_kept(copy, i)) continue;
+        int gone = rule.forms[i] == ERAI_FIELD_BUCKET && is_off(copy, DRIFT_COUNTS);
+        forms[kept++] = gone ? ERAI_FIELD_DROP : rule.forms[i];
+    }
     rule.forms = forms;
+    rule.features = kept;
     erai_status status = erai_policy_set_events(copy->policy, &rule, copy->detail);
     free(forms);
+    return status;
+}
+
+static erai_status copy_drift(const copying *copy) {
+    erai_drift_rule rule = {.struct_size = sizeof rule};
+    if (is_off(copy, DRIFT_COUNTS) || erai_guard_drift(copy->guard, &rule)) return ERAI_OK;
+    uint32_t *strides = bench_allocate(rule.features, sizeof *strides), kept = 0;
+    uint64_t *outside = bench_allocate(rule.features, sizeof *outside);
+    for (uint32_t i = 0; i < rule.features; i++) {
+        if (!is_kept(copy, i)) continue;
+        outside[kept] = rule.outside && !is_off(copy, RANGES) ? rule.outside[i] : 0;
+        strides[kept++] = rule.strides[i];
+    }
+    rule.strides = strides;
+    rule.outside = outside;
+    rule.features = kept;
+    erai_status status = erai_policy_set_drift(copy->policy, &rule, copy->detail);
+    free(strides);
+    free(outside);
     return status;
 }
 
 static erai_status copy_rest(const copying *copy) {
     erai_fallback_rule fallback = {.struct_size = sizeof fallback};
     erai_state_rule state = {.struct_size = sizeof state};
-    erai_drift_rule drift = {.struct_size = sizeof drift};
     erai_status status = copy_decision(copy);
     for (size_t i = 0; !status && !is_off(copy, FALLBACK) && !erai_guard_fallback(copy->guard, i, &fallback); i++)
         status = erai_policy_add_fallback(copy->policy, &fallback, copy->detail);
     for (size_t i = 0; !status && !erai_guard_state(copy->guard, i, &state); i++)
         status = erai_policy_add_state(copy->policy, &state, copy->detail);
     if (!status) status = copy_events(copy);
-    if (status || is_off(copy, DRIFT_COUNTS) || erai_guard_drift(copy->guard, &drift)) return status;
-    if (is_off(copy, RANGES)) drift.outside = NULL;
-    return erai_policy_set_drift(copy->policy, &drift, copy->detail);
+    return status ? status : copy_drift(copy);
 }
 
 /* The guard program without a safeguard; NULL: it cannot be, and why. */
@@ -185,6 +230,7 @@ static uint8_t *written(const erai_guard *guard, size_t off, size_t *size, char 
     if (erai_policy_open(erai_guard_batched(guard), &copy.policy)) return NULL;
     erai_status status = copy_inputs(&copy);
     if (!status) status = copy_outputs(&copy);
+    if (!status) status = copy_observations(&copy);
     if (!status) status = copy_rest(&copy);
     if (!status && erai_policy_write(copy.policy, NULL, 0, size, NULL) == ERAI_E_SIZE) {
         program = bench_allocate(*size, 1);

@@ -7,7 +7,7 @@
 
 /* The safeguards in the order in which a call meets them, and in the end all of them together: the names that
  * `edge-rai bench` has for them, too. */
-enum { BENCH_SAFEGUARDS = 22 };
+enum { BENCH_SAFEGUARDS = 23 };
 extern const char *const bench_safeguards[BENCH_SAFEGUARDS];
 
 /* Writes the guard program without a safeguard into memory that the caller frees: NULL where the guard has none of that

@@ -7,7 +7,7 @@
 #include "er_test.h"
 #include "failure.h"
 
-enum { FEATURES = 9, DIRECTIONS = 9 };
+enum { FEATURES = 9, DIRECTIONS = 9, OBSERVED = 3, ALL_FEATURES = FEATURES + OBSERVED };
 
 static void must(erai_status status) {
     if (status) exit(1);
@@ -85,13 +85,35 @@ static void add_input(erai_policy *policy) {
     must(erai_policy_set_distance(policy, &distance, NULL));
 }
 
+/* The verdict, the distance of the input, and the confidence of the output. */
+static void add_observations(erai_policy *policy) {
+    static const uint32_t kinds[OBSERVED] = {ERAI_OBSERVE_VERDICT, ERAI_OBSERVE_DISTANCE, ERAI_OBSERVE_CONFIDENCE};
+    static const char *const names[OBSERVED] = {"verdict", "distance of x", "confidence of y"};
+    static const double edges[] = {0.5, 1.5};
+    static const uint64_t counts[] = {70, 20, 10};
+    for (size_t i = 0; i < OBSERVED; i++) {
+        const erai_observation_rule rule = {.struct_size = sizeof rule, .kind = kinds[i]};
+        const erai_feature_rule feature = {.struct_size = sizeof feature,
+                                           .name = names[i],
+                                           .low = -(double)INFINITY,
+                                           .high = (double)INFINITY,
+                                           .mean = 0.4,
+                                           .stddev = 0.7,
+                                           .reference_rows = 100,
+                                           .edges = edges,
+                                           .counts = counts,
+                                           .bins = 3};
+        must(erai_policy_add_observation(policy, &rule, &feature, NULL));
+    }
+}
+
 /* A guard that has nearly every safeguard. */
 static erai_guard *open_guard(void) {
     static const int64_t shape[] = {-1, 2};
     static const double default_row[] = {0.25, 0.75};
     static const uint32_t chain[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN, ERAI_SOURCE_DEFAULT};
-    static const uint32_t strides[FEATURES] = {1, 0, 3};
-    static const uint64_t outside[FEATURES] = {0, 0, 4};
+    static const uint32_t strides[ALL_FEATURES] = {1, 0, 3, [FEATURES] = 5, 6, 7};
+    static const uint64_t outside[ALL_FEATURES] = {0, 0, 4};
     erai_policy *policy = NULL;
     must(erai_policy_open(1, &policy));
     add_input(policy);
@@ -107,6 +129,7 @@ static erai_guard *open_guard(void) {
     add_check(policy, ERAI_CHECK_RANGE, 0, 1, 0, 0);
     add_check(policy, ERAI_CHECK_SUM, 0.9, 1.1, 0, 0);
     add_check(policy, ERAI_CHECK_CONFIDENCE, 0.6, INFINITY, 0, 0);
+    add_observations(policy);
     const erai_decision_rule decision = {.struct_size = sizeof decision,
                                          .deadline_ns = 5000000,
                                          .last_good_age_ns = 9,
@@ -131,12 +154,12 @@ static erai_guard *open_guard(void) {
                                    .effect = 0.1,
                                    .strides = strides,
                                    .outside = outside,
-                                   .features = FEATURES,
+                                   .features = ALL_FEATURES,
                                    .verdict = ERAI_VERDICT_FLAG};
     must(erai_policy_set_drift(policy, &drift, NULL));
-    static const uint8_t forms[FEATURES] = {ERAI_FIELD_BUCKET, ERAI_FIELD_PLAIN};
+    static const uint8_t forms[ALL_FEATURES] = {ERAI_FIELD_BUCKET, ERAI_FIELD_PLAIN};
     const erai_events_rule events = {
-        .struct_size = sizeof events, .forms = forms, .features = FEATURES, .keep = 16, .sample_one_in = 10};
+        .struct_size = sizeof events, .forms = forms, .features = ALL_FEATURES, .keep = 16, .sample_one_in = 10};
     must(erai_policy_set_events(policy, &events, NULL));
     size_t size = 0;
     erai_policy_write(policy, NULL, 0, &size, NULL);
@@ -210,6 +233,32 @@ static void all_else_stays_to_the_bit(void) {
     erai_guard_close(guard);
 }
 
+static void an_observation_goes_with_the_distance_that_it_is_of_and_the_others_stay(void) {
+    erai_guard *guard = open_guard(), *less = without(guard, named("distance"));
+    erai_observation_rule rule = {.struct_size = sizeof rule};
+    erai_feature_rule feature = {.struct_size = sizeof feature};
+    erai_drift_rule drift = {.struct_size = sizeof drift};
+    erai_events_rule events = {.struct_size = sizeof events};
+    ER_CHECK_INT(erai_guard_observations(less), 2);
+    ER_CHECK_INT(erai_guard_observation(less, 1, &rule), ERAI_OK);
+    ER_CHECK_INT(rule.kind, ERAI_OBSERVE_CONFIDENCE);
+    ER_CHECK_INT(erai_guard_feature(less, FEATURES + 1, &feature), ERAI_OK);
+    ER_CHECK_STR(feature.name, "confidence of y");
+    ER_CHECK(feature.reference_rows == 100 && feature.bins == 3 && feature.counts[0] == 70);
+    ER_CHECK_INT(erai_guard_drift(less, &drift), ERAI_OK);
+    ER_CHECK(drift.features == FEATURES + 2 && drift.strides[2] == 3 && drift.strides[FEATURES + 1] == 7);
+    ER_CHECK_INT(erai_guard_events(less, &events), ERAI_OK);
+    ER_CHECK(events.features == FEATURES + 2 && events.forms[1] == ERAI_FIELD_PLAIN);
+    erai_guard_close(less);
+    less = without(guard, named("observations"));
+    ER_CHECK(!erai_guard_observations(less) &&
+             !erai_guard_distance(less, 0, &(erai_distance_rule){.struct_size = sizeof(erai_distance_rule)}));
+    ER_CHECK_INT(erai_guard_drift(less, &drift), ERAI_OK);
+    ER_CHECK(drift.features == FEATURES && drift.outside[2] == 4);
+    erai_guard_close(less);
+    erai_guard_close(guard);
+}
+
 static void whatever_is_left_out_first_the_rest_is_the_same(void) {
     erai_guard *guard = open_guard(), *all = without(guard, named("all of them"));
     erai_guard *rest = guard;
@@ -233,6 +282,7 @@ static void whatever_is_left_out_first_the_rest_is_the_same(void) {
 int main(void) {
     ER_RUN(each_safeguard_there_is_can_be_left_out_once);
     ER_RUN(all_else_stays_to_the_bit);
+    ER_RUN(an_observation_goes_with_the_distance_that_it_is_of_and_the_others_stay);
     ER_RUN(whatever_is_left_out_first_the_rest_is_the_same);
     return er_test_result();
 }

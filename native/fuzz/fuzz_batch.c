@@ -20,7 +20,7 @@ static void read_everything(const erai_snapshot *snapshot) {
     erai_snapshot_info info;
     erai_snapshot_read(snapshot, &info);
     if (info.verdicts < 3 || info.sources < 6 || info.reason_codes < 34 || info.latency_slots < 321 ||
-        info.decision_counts < 8)
+        info.decision_counts < 8 || info.watch > ERAI_WATCH_ALARM || !(info.watch_evidence >= 0))
         abort();
     uint64_t sum = add(info.rows_by_verdict, info.verdicts) + add(info.rows_by_source, info.sources) +
                    add(info.reasons, info.reason_codes) + add(info.latency, info.latency_slots) +
@@ -36,6 +36,7 @@ static void read_everything(const erai_snapshot *snapshot) {
     for (uint32_t f = 0; f < info.features; f++) {
         erai_feature_counts counts;
         if (erai_snapshot_feature(snapshot, f, &counts) != ERAI_OK || counts.bins > ERAI_MAX_BINS) abort();
+        if (!(counts.watch_evidence >= 0) || (counts.watch_evidence > 0 && info.watch != ERAI_WATCH_ALARM)) abort();
         sum += add(counts.histogram, counts.bins) + counts.not_finite + counts.sum_squares;
     }
     sink = sum;

@@ -83,7 +83,7 @@ static void use(erai_quantiles *sketch, const erai_quantiles *other) {
     for (int i = 0; i < VALUES; i++) values[i] = (float)(i * 37 % VALUES);
     uint64_t n = count_of(sketch);
     int full = n > ERAI_QUANTILES_MOST - VALUES;
-    must(erai_quantiles_add(sketch, values, VALUES, NULL) == (full ? ERAI_E_SIZE : ERAI_OK));
+    must(erai_quantiles_add(sketch, values, VALUES, 1, NULL) == (full ? ERAI_E_SIZE : ERAI_OK));
     if (!full) n += VALUES;
     check_sound(sketch, n);
     if (!other) return;

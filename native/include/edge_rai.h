@@ -861,7 +861,7 @@ ERAI_API erai_status erai_session_outcome(erai_session *session, uint64_t receip
 
 /* ---- Snapshot and spool ------------------------------------------------------------------------------------------
  * A snapshot is everything counted since the last flush: integers only, so that merging is addition
- * (docs/formats/batch.md). */
+ * (docs/formats/snapshot.md). */
 
 /* What was decided, beside verdicts, sources and reasons. */
 typedef enum erai_decision_count {
@@ -937,6 +937,13 @@ typedef struct erai_event {
     const erai_event_field *fields;
 } erai_event;
 
+/* What has come of watching for drift. */
+typedef enum erai_watch_state {
+    ERAI_WATCH_NONE = 0, /* nothing is watched */
+    ERAI_WATCH_CALM = 1,
+    ERAI_WATCH_ALARM = 2 /* one stands: rows and evidence are as they were when it came */
+} erai_watch_state;
+
 typedef struct erai_snapshot_info {
     uint8_t instance[16];                   /* random, made once a spool; zero without a spool */
     uint8_t model_digest[ERAI_DIGEST_SIZE]; /* SHA-256 of the model file */
@@ -967,6 +974,12 @@ typedef struct erai_snapshot_info {
     uint32_t decision_counts;
     uint32_t event_classes;
     uint32_t expiries;
+    uint32_t watch; /* erai_watch_state, with the rest of the watch as it was at the end of this window: */
+    uint32_t reserved;
+    uint64_t watch_epoch;
+    uint64_t watch_sequence;
+    uint64_t watch_rows;
+    double watch_evidence; /* mean over the features */
 } erai_snapshot_info;
 
 /* Moments are of the standardized value z = (value - mean) / stddev of the reference, clipped to +-8 and rounded to
@@ -978,6 +991,7 @@ typedef struct erai_feature_counts {
     int64_t sum;
     uint32_t bins;
     uint32_t reserved;
+    double watch_evidence; /* of a feature that a standing alarm names; else 0 */
 } erai_feature_counts;
 
 /* What the evidence says has happened to a feature. */
@@ -1107,16 +1121,20 @@ typedef struct erai_quantiles_info {
 } erai_quantiles_info;
 
 /* k is the accuracy: of 200, ranks err by 0.013 and the bytes are about 2,500 of a million values. Sketches that are to
- * be merged have seeds of their own, as of device, feature and window: errors of one seed do not even out. */
+ * be merged have seeds of their own, as erai_quantiles_seed gives: errors of one seed do not even out. */
 ERAI_API erai_status erai_quantiles_open(uint32_t k, uint64_t seed, erai_quantiles **sketch, char *detail);
 /* From bytes, which may come from anybody and are not kept. ERAI_E_BATCH_FORMAT: they are no such sketch; the detail
  * names what is wrong, and what it is. */
 ERAI_API erai_status erai_quantiles_open_bytes(const uint8_t *bytes, size_t size, uint64_t seed,
                                                erai_quantiles **sketch, char *detail);
 ERAI_API void erai_quantiles_close(erai_quantiles *sketch);
+/* A seed for what a feature of a device was in a window: the same for the same three everywhere. */
+ERAI_API uint64_t erai_quantiles_seed(const char *device, const char *feature, uint64_t window);
 
-/* ERAI_E_SIZE, and nothing added: more values together than ERAI_QUANTILES_MOST. */
-ERAI_API erai_status erai_quantiles_add(erai_quantiles *sketch, const float *values, size_t count, char *detail);
+/* Values that are `stride` floats apart: 1, or the width of rows of which they are a column. Several at a time cost
+ * less each. ERAI_E_SIZE, and nothing added: more values together than ERAI_QUANTILES_MOST. */
+ERAI_API erai_status erai_quantiles_add(erai_quantiles *sketch, const float *values, size_t count, size_t stride,
+                                        char *detail);
 /* Adds what `other`, not the same, has seen; of whatever k. ERAI_E_SIZE as above. */
 ERAI_API erai_status erai_quantiles_merge(erai_quantiles *sketch, const erai_quantiles *other, char *detail);
 /* The bytes, as for erai_snapshot_write. What is written down may hold fewer values than the sketch, which stays as it

@@ -13,8 +13,6 @@
 
 #define SMALLEST 8u /* capacity of a level, and the format's "m" */
 #define ROOM 256u
-#define DIGITS 4u
-#define VALUES_OF_DIGIT 256u
 
 /* ---- Room ---- */
 
@@ -71,32 +69,56 @@ static unsigned coin(er_kll *kll) {
 static uint32_t rank_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    return bits ^ (bits >> 31 ? UINT32_MAX : (uint32_t)1 << 31);
+    return bits ^ ((0u - (bits >> 31)) | (uint32_t)1 << 31);
 }
 
-/* By the digits of rank_of, the last one first. */
-static void sort(float *values, float *scratch, size_t count) {
-    uint32_t places[DIGITS][VALUES_OF_DIGIT];
+/* By 16 bits of rank_of, less `least` and from `shift` on: their two bytes, the lesser one first. Equals stay in their
+ * order. */
+static void sort_by_bits(float *values, float *scratch, size_t count, uint32_t least, unsigned shift) {
+    uint32_t places[2][256];
     memset(places, 0, sizeof places);
     for (size_t i = 0; i < count; i++) {
-        uint32_t rank = rank_of(values[i]);
-        for (unsigned digit = 0; digit < DIGITS; digit++) places[digit][rank >> (8 * digit) & 0xff]++;
+        uint32_t bits = (rank_of(values[i]) - least) >> shift;
+        places[0][bits & 0xff]++;
+        places[1][bits >> 8 & 0xff]++;
     }
-    float *from = values, *to = scratch;
-    for (unsigned digit = 0; digit < DIGITS; digit++) {
-        uint32_t *place = places[digit], before = 0;
-        if (count && place[rank_of(from[0]) >> (8 * digit) & 0xff] == count) continue; /* all have the same */
-        for (unsigned i = 0; i < VALUES_OF_DIGIT; i++) {
-            uint32_t here = place[i];
-            place[i] = before;
-            before += here;
+    for (uint32_t digit = 0, before[2] = {0}; digit < 256; digit++)
+        for (int of = 0; of < 2; of++) {
+            uint32_t here = places[of][digit];
+            places[of][digit] = before[of];
+            before[of] += here;
         }
-        for (size_t i = 0; i < count; i++) to[place[rank_of(from[i]) >> (8 * digit) & 0xff]++] = from[i];
-        float *swapped = from;
-        from = to;
-        to = swapped;
+    for (size_t i = 0; i < count; i++) scratch[places[0][(rank_of(values[i]) - least) >> shift & 0xff]++] = values[i];
+    for (size_t i = 0; i < count; i++)
+        values[places[1][(rank_of(scratch[i]) - least) >> shift >> 8 & 0xff]++] = scratch[i];
+}
+
+/* Puts right what is nearly in order; 0 where it turns out not to be. */
+static int settle(float *values, size_t count) {
+    size_t moves = 0;
+    for (size_t i = 1; i < count && moves < 4 * count; i++) {
+        float value = values[i];
+        size_t at = i;
+        for (; at > 0 && values[at - 1] > value; at--, moves++) values[at] = values[at - 1];
+        values[at] = value;
     }
-    if (from != values) memcpy(values, from, count * sizeof *values);
+    return moves < 4 * count;
+}
+
+/* By the upper 16 bits that they differ in, which is usually all but for some neighbours. */
+static void sort(float *values, float *scratch, size_t count) {
+    uint32_t least = UINT32_MAX, most = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t rank = rank_of(values[i]);
+        least = rank < least ? rank : least;
+        most = rank > most ? rank : most;
+    }
+    unsigned shift = 0;
+    while ((most - least) >> shift > UINT16_MAX) shift++;
+    sort_by_bits(values, scratch, count, least, shift);
+    if (!shift || settle(values, count)) return;
+    sort_by_bits(values, scratch, count, 0, 0);
+    sort_by_bits(values, scratch, count, 0, 16);
 }
 
 /* `half` values that begin at `low` and as many unused places after them, and then `above` values: both in one order,

@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "crc32.h"
 #include "er_test.h"
 
 #define MOST_BYTES 16384u
@@ -62,7 +63,7 @@ static erai_quantiles *opened_bytes(const uint8_t *bytes, size_t size) {
 }
 
 static void add(erai_quantiles *sketch, float value) {
-    ER_CHECK_INT(erai_quantiles_add(sketch, &value, 1, NULL), ERAI_OK);
+    ER_CHECK_INT(erai_quantiles_add(sketch, &value, 1, 1, NULL), ERAI_OK);
 }
 
 static erai_quantiles_info info_of(const erai_quantiles *sketch) {
@@ -214,11 +215,20 @@ static void every_count_of_values_is_written_whole(void) {
         for (int more = 0; more < 300; more++) {
             float values[1000];
             for (int v = 0; v < 1000; v++) values[v] = (float)(int64_t)next_random();
-            ER_CHECK_INT(erai_quantiles_add(sketch, values, 1000, NULL), ERAI_OK);
+            ER_CHECK_INT(erai_quantiles_add(sketch, values, 1000, 1, NULL), ERAI_OK);
         }
         check_sound(sketch, 303000);
         erai_quantiles_close(sketch);
     }
+}
+
+/* One far from all others leaves these nothing to be told apart by in the upper half of their bits. */
+static void values_are_sorted_whatever_their_bits(void) {
+    erai_quantiles *sketch = opened(200, 1);
+    for (uint64_t i = 0; i < 5000; i++) add(sketch, i % 64 ? 1 + (float)(next_random() % 4096) / 8388608.0f : 1e30f);
+    for (uint64_t i = 0; i < 5000; i++) add(sketch, i % 2 ? -0.0f : 0.0f);
+    check_sound(sketch, 10000);
+    erai_quantiles_close(sketch);
 }
 
 /* The greatest distance of a rank from the true one, over all values; `shape` 0: rising, 1: falling, 2: in no order,
@@ -236,7 +246,7 @@ static double worst_rank(int shape, uint64_t seed) {
         values[other] = value;
     }
     erai_quantiles *sketch = opened(200, seed);
-    ER_CHECK_INT(erai_quantiles_add(sketch, values, N, NULL), ERAI_OK);
+    ER_CHECK_INT(erai_quantiles_add(sketch, values, N, 1, NULL), ERAI_OK);
     ER_CHECK_INT(erai_quantiles_rank(sketch, sorted, N, ranks, NULL), ERAI_OK);
     double worst = 0;
     for (int i = 0; i < N; i++) {
@@ -289,13 +299,35 @@ static void the_seed_and_the_values_give_the_bytes(void) {
         size_t step = way == 1 ? 37 : 5000;
         for (size_t at = 0; at < 5000; at += step) {
             if (way == 1) written(sketch, bytes[way]);
-            erai_quantiles_add(sketch, values + at, 5000 - at < step ? 5000 - at : step, NULL);
+            erai_quantiles_add(sketch, values + at, 5000 - at < step ? 5000 - at : step, 1, NULL);
         }
         sizes[way] = written(sketch, bytes[way]);
         erai_quantiles_close(sketch);
     }
     ER_CHECK(sizes[0] == sizes[1] && memcmp(bytes[0], bytes[1], sizes[0]) == 0);
     ER_CHECK(sizes[0] != sizes[2] || memcmp(bytes[0], bytes[2], sizes[0]) != 0);
+}
+
+/* The sum is of bytes that an x86-64 wrote: another processor, or another version, has no others for a seed. */
+static void bytes_are_the_same_everywhere(void) {
+    static uint8_t bytes[MOST_BYTES];
+    erai_quantiles *sketch = opened(100, 1), *other = opened(50, 2);
+    uint64_t state = 5;
+    for (int i = 0; i < 60000; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        add(i % 3 ? sketch : other, (float)(int32_t)(state >> 32) * 0x1p-10f);
+    }
+    ER_CHECK_INT(erai_quantiles_merge(sketch, other, NULL), ERAI_OK);
+    ER_CHECK_INT(er_crc32(0, bytes, written(sketch, bytes)), 2541020637);
+    erai_quantiles_close(sketch);
+    erai_quantiles_close(other);
+}
+
+/* By Python's hmac: of a key of 32 zeros and b"device-7\0temperature\0" + (42).to_bytes(8, "little"), SHA-256. */
+static void seeds_are_of_device_feature_and_window(void) {
+    ER_CHECK(erai_quantiles_seed("device-7", "temperature", 42) == 18162963936846231448u);
+    ER_CHECK(erai_quantiles_seed("device-7", "temperature", 43) != 18162963936846231448u);
+    ER_CHECK(erai_quantiles_seed("device-7t", "emperature", 42) != 18162963936846231448u);
 }
 
 static void adding_takes_no_memory(void) {
@@ -385,7 +417,7 @@ static void as_many_values_as_there_may_be_are_the_last(void) {
     char detail[ERAI_DETAIL_SIZE] = "";
     const float value = 1;
     add(one, value);
-    ER_CHECK_INT(erai_quantiles_add(full, &value, 1, detail), ERAI_E_SIZE);
+    ER_CHECK_INT(erai_quantiles_add(full, &value, 1, 1, detail), ERAI_E_SIZE);
     ER_CHECK_CONTAINS(detail, "2^50 - 1");
     ER_CHECK_INT(erai_quantiles_merge(full, one, NULL), ERAI_E_SIZE);
     ER_CHECK_INT(erai_quantiles_merge(one, full, NULL), ERAI_E_SIZE);
@@ -428,10 +460,13 @@ int main(void) {
     ER_RUN(every_field_is_held_against_the_others);
     ER_RUN(bytes_that_are_too_few_or_too_many_are_refused);
     ER_RUN(every_count_of_values_is_written_whole);
+    ER_RUN(values_are_sorted_whatever_their_bits);
     ER_RUN(ranks_are_within_the_stated_error);
     ER_RUN(quantiles_of_few_values_are_exact);
     ER_RUN(nan_is_counted_apart_and_infinity_is_a_value);
     ER_RUN(the_seed_and_the_values_give_the_bytes);
+    ER_RUN(bytes_are_the_same_everywhere);
+    ER_RUN(seeds_are_of_device_feature_and_window);
     ER_RUN(adding_takes_no_memory);
     ER_RUN(merges_of_few_values_are_exact);
     ER_RUN(a_thousand_merges_keep_the_count_the_range_and_the_error);

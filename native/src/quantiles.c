@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "kll.h"
 
+#include "sha256.h"
 #include "status.h"
 
 #include <math.h>
@@ -43,6 +44,21 @@ erai_status erai_quantiles_open_bytes(const uint8_t *bytes, size_t size, uint64_
     return status;
 }
 
+uint64_t erai_quantiles_seed(const char *device, const char *feature, uint64_t window) {
+    static const uint8_t key[ERAI_DIGEST_SIZE] = {0};
+    uint8_t digest[ERAI_DIGEST_SIZE], bytes[sizeof window];
+    uint64_t seed = 0;
+    er_hmac hmac;
+    for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(window >> 8 * i);
+    er_hmac_begin(&hmac, key);
+    er_hmac_add(&hmac, device, strlen(device) + 1);
+    er_hmac_add(&hmac, feature, strlen(feature) + 1);
+    er_hmac_add(&hmac, bytes, sizeof bytes);
+    er_hmac_end(&hmac, digest);
+    for (unsigned i = 0; i < sizeof seed; i++) seed |= (uint64_t)digest[i] << 8 * i;
+    return seed;
+}
+
 void erai_quantiles_close(erai_quantiles *sketch) {
     free(sketch);
 }
@@ -53,10 +69,10 @@ static erai_status too_many(char *detail) {
     return er_fail(detail, ERAI_E_SIZE, "a sketch of quantiles takes at most 2^50 - 1 values; begin another one");
 }
 
-erai_status erai_quantiles_add(erai_quantiles *sketch, const float *values, size_t count, char *detail) {
+erai_status erai_quantiles_add(erai_quantiles *sketch, const float *values, size_t count, size_t stride, char *detail) {
     if (!sketch || (count && !values)) return er_fail(detail, ERAI_E_ARGUMENT, "the sketch or the values are NULL");
     if (count > ERAI_QUANTILES_MOST - sketch->kll.n) return too_many(detail);
-    er_kll_add(&sketch->kll, values, count, 1);
+    er_kll_add(&sketch->kll, values, count, stride);
     return ERAI_OK;
 }
 

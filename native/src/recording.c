@@ -4,9 +4,11 @@
 
 #include "fields.h"
 #include "sha256.h"
+#include "snapshot.h"
 #include "spool.h"
 #include "status.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,4 +77,25 @@ int er_recording_hear_alarm(erai_session *session) {
     if (!er_watch_hear(session->watch, fields, &unix_ns)) return 0;
     if (session->events) er_events_alarm(session->events, unix_ns, fields, 3);
     return 1;
+}
+
+/* A batch file holds finite numbers; evidence may have overflowed. */
+static double bounded(double evidence) {
+    return evidence < DBL_MAX ? evidence : DBL_MAX;
+}
+
+void er_recording_view_watch(erai_session *session, erai_snapshot *view) {
+    erai_drift drift = {.struct_size = sizeof drift};
+    erai_snapshot_info *info = &view->info;
+    if (erai_session_drift(session, &drift)) return;
+    info->watch = drift.alarm_row ? ERAI_WATCH_ALARM : ERAI_WATCH_CALM;
+    info->watch_epoch = info->epoch;
+    info->watch_sequence = info->sequence;
+    info->watch_rows = drift.rows;
+    info->watch_evidence = bounded(drift.evidence);
+    for (uint32_t f = 0; drift.alarm_row && f < info->features; f++) {
+        erai_feature_drift feature = {.struct_size = sizeof feature};
+        if (!erai_session_feature_drift(session, f, &feature) && feature.named)
+            view->features[f].watch_evidence = bounded(feature.evidence);
+    }
 }

@@ -372,7 +372,7 @@ static void gather(erai_session *session, uint64_t *into, int take) {
 }
 
 /* What is in `statistics`, as the snapshot of this window. Free its features. */
-static erai_status view_window(const erai_session *session, uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
+static erai_status view_window(erai_session *session, uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
                                erai_windows *window, erai_snapshot *view) {
     erai_snapshot_info info = {.sequence = session->sequence,
                                .start_unix_ns = session->window_unix_ns,
@@ -391,6 +391,7 @@ static erai_status view_window(const erai_session *session, uint64_t *statistics
     view->running_ms = session->ran_before_ms + er_since(session->opened_ns, now_ns) / 1000000;
     view->events = session->taken_events;
     view->info.events = session->taken_event_count;
+    if (!status && session->watch) er_recording_view_watch(session, view);
     return status;
 }
 

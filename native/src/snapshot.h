@@ -1,4 +1,4 @@
-/* Snapshots: what was counted, as a batch file (docs/formats/batch.md). */
+/* Snapshots: what was counted, as a batch file (docs/formats/snapshot.md). */
 #ifndef ER_SNAPSHOT_H
 #define ER_SNAPSHOT_H
 
@@ -7,7 +7,7 @@
 #include "statistics.h"
 
 #define ER_BATCH_MAGIC "ERAIBAT\n"
-#define ER_BATCH_VERSION 4u
+#define ER_BATCH_VERSION 5u
 #define ER_BATCH_HEADER 24u
 #define ER_BATCH_IDENTITY 144u /* where instance, times and digests end */
 

@@ -32,6 +32,7 @@ static void write_batch(er_writer *out, uint64_t sequence) {
     for (uint32_t i = 0; i < FEATURES; i++)
         features[i] =
             (erai_feature_counts){.histogram = counts + i, .bins = 8 * i, .sum = -(int64_t)i, .not_finite = i};
+    features[1].watch_evidence = 2e6;
     for (uint32_t i = 0; i < EVENTS; i++)
         events[i] = (erai_event){.epoch = i < 10 ? 5 : 9,
                                  .number = sequence * 100 + i,
@@ -60,7 +61,12 @@ static void write_batch(er_writer *out, uint64_t sequence) {
                                          .decision_counts = 8,
                                          .event_classes = 4,
                                          .expiries = ER_EXPIRIES,
-                                         .features = FEATURES};
+                                         .features = FEATURES,
+                                         .watch = ERAI_WATCH_ALARM,
+                                         .watch_epoch = 5,
+                                         .watch_sequence = sequence,
+                                         .watch_rows = 1000,
+                                         .watch_evidence = 1e6};
     er_snapshot_write(out, &snapshot);
 }
 

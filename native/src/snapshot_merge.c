@@ -1,5 +1,6 @@
-/* Snapshots put together: counts added modulo 2^64, windows and events united. What comes out does not depend on the
- * order, because sums do not, and windows and events are kept sorted and windows that touch are one. */
+/* Snapshots put together: counts added modulo 2^64, windows and events united, the last state of the watch kept. What
+ * comes out does not depend on the order, because sums and the last do not, and windows and events are kept sorted and
+ * windows that touch are one. */
 #include "snapshot.h"
 #include "status.h"
 
@@ -95,6 +96,24 @@ static void add_expired(erai_expired *into, const erai_snapshot_info *info) {
     }
 }
 
+static int is_watched_later(const erai_snapshot_info *one, const erai_snapshot_info *other) {
+    if (one->watch == ERAI_WATCH_NONE || other->watch == ERAI_WATCH_NONE) return one->watch != ERAI_WATCH_NONE;
+    return one->watch_epoch > other->watch_epoch ||
+           (one->watch_epoch == other->watch_epoch && one->watch_sequence > other->watch_sequence);
+}
+
+/* What the watch came to last. */
+static void take_watch(erai_snapshot *into, const erai_snapshot *one, const erai_snapshot *other) {
+    const erai_snapshot *last = is_watched_later(&one->info, &other->info) ? one : other;
+    into->info.watch = last->info.watch;
+    into->info.watch_epoch = last->info.watch_epoch;
+    into->info.watch_sequence = last->info.watch_sequence;
+    into->info.watch_rows = last->info.watch_rows;
+    into->info.watch_evidence = last->info.watch_evidence;
+    for (uint32_t f = 0; f < into->info.features && f < last->info.features; f++)
+        into->features[f].watch_evidence = last->features[f].watch_evidence;
+}
+
 /* `one` has at least the features of `other`. */
 static int add_counts(erai_snapshot *into, const erai_snapshot *one, const erai_snapshot *other) {
     const erai_snapshot_info *a = &one->info, *b = &other->info;
@@ -117,6 +136,7 @@ static int add_counts(erai_snapshot *into, const erai_snapshot *one, const erai_
     add_expired(into->expired, a);
     add_expired(into->expired, b);
     info->features = a->features;
+    take_watch(into, one, other);
     return add_features(into, one, other, room);
 }
 

@@ -1,9 +1,10 @@
-/* Reading batch files of every version, docs/formats/batch.md. Every length is bounded by what the file can hold before
- * anything is allocated. */
+/* Reading batch files of every version, docs/formats/snapshot.md. Every length is bounded by what the file can hold
+ * before anything is allocated. */
 #include "crc32.h"
 #include "snapshot.h"
 #include "status.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,6 +198,37 @@ static erai_status read_events(erai_snapshot *snapshot, er_reader *in, uint32_t 
     return ERAI_OK;
 }
 
+static double read_evidence(er_reader *in) {
+    double evidence = er_read_f64(in);
+    if (!(evidence >= 0 && evidence <= DBL_MAX)) in->failed = 1;
+    return evidence;
+}
+
+/* What has come of the watch for drift by the end of one of the snapshot's windows. */
+static void read_watch(erai_snapshot *snapshot, er_reader *in) {
+    erai_snapshot_info *info = &snapshot->info;
+    info->watch = er_read_u8(in);
+    if (info->watch == ERAI_WATCH_NONE) return;
+    uint64_t back = er_read_varint(in);
+    info->watch_epoch = info->epoch - back;
+    info->watch_sequence = er_read_varint(in);
+    info->watch_rows = er_read_varint(in);
+    info->watch_evidence = read_evidence(in);
+    uint64_t named = er_read_varint(in), least = 0;
+    if (info->watch > ERAI_WATCH_ALARM || back > info->epoch || named > info->features ||
+        (named && info->watch != ERAI_WATCH_ALARM) ||
+        !er_windows_hold(info->windows, info->window_ranges, info->watch_epoch, info->watch_sequence))
+        in->failed = 1;
+    for (; !in->failed && named; named--) {
+        uint64_t feature = er_read_varint(in);
+        double evidence = read_evidence(in);
+        if (feature < least || feature >= info->features || evidence == 0) in->failed = 1;
+        if (in->failed) return;
+        snapshot->features[feature].watch_evidence = evidence;
+        least = feature + 1;
+    }
+}
+
 static erai_status read_body(erai_snapshot *snapshot, er_reader *in, uint32_t version, uint64_t *free_counts,
                              char *detail) {
     erai_snapshot_info *info = &snapshot->info;
@@ -220,6 +252,7 @@ static erai_status read_body(erai_snapshot *snapshot, er_reader *in, uint32_t ve
     read_features(snapshot, in, free_counts);
     status = read_events(snapshot, in, version, detail);
     if (status) return status;
+    if (version >= 5) read_watch(snapshot, in);
     if (in->failed || in->at != in->size)
         return er_fail(detail, ERAI_E_BATCH_FORMAT, "batch file: a count is malformed, or bytes follow the last one");
     return ERAI_OK;

@@ -119,6 +119,59 @@ static void merging_is_addition_of_counts(void) {
     free(second);
 }
 
+/* One window, with what a watch has come to by its end; named: the features in whose bit it is 1. */
+static erai_snapshot *watched_window(uint64_t epoch, uint64_t sequence, uint32_t watch, unsigned named) {
+    uint64_t none[1] = {0};
+    const erai_windows window = {.epoch = epoch, .first = sequence, .count = 1};
+    erai_feature_counts features[TEST_FEATURES];
+    for (unsigned f = 0; f < TEST_FEATURES; f++)
+        features[f] = (erai_feature_counts){.histogram = none, .watch_evidence = named >> f & 1 ? 1e6 + f : 0};
+    erai_snapshot snapshot = {.features = features};
+    snapshot.info = (erai_snapshot_info){.epoch = epoch,
+                                         .sequence = sequence,
+                                         .windows = &window,
+                                         .window_ranges = 1,
+                                         .features = TEST_FEATURES,
+                                         .watch = watch,
+                                         .watch_epoch = epoch,
+                                         .watch_sequence = sequence,
+                                         .watch_rows = 100 * epoch + sequence,
+                                         .watch_evidence = (double)sequence / 3};
+    er_writer out = {0};
+    er_snapshot_write(&out, &snapshot);
+    erai_snapshot *opened = NULL;
+    ER_CHECK_INT(open_copy(out.data, out.size, &opened), ERAI_OK);
+    free(out.data);
+    return opened;
+}
+
+static void check_watch(const erai_snapshot *snapshot, uint64_t epoch, uint64_t sequence, unsigned named) {
+    ER_CHECK_INT(snapshot->info.watch, named ? ERAI_WATCH_ALARM : ERAI_WATCH_CALM);
+    ER_CHECK(snapshot->info.watch_epoch == epoch && snapshot->info.watch_sequence == sequence);
+    ER_CHECK_INT((int64_t)snapshot->info.watch_rows, (int64_t)(100 * epoch + sequence));
+    ER_CHECK(snapshot->info.watch_evidence == (double)sequence / 3);
+    for (unsigned f = 0; f < TEST_FEATURES; f++)
+        ER_CHECK(snapshot->features[f].watch_evidence == (named >> f & 1 ? 1e6 + f : 0));
+}
+
+static void merged_windows_tell_what_the_watch_came_to_last(void) {
+    erai_snapshot *calm = watched_window(4, 9, ERAI_WATCH_CALM, 0), *alarm = watched_window(5, 6, ERAI_WATCH_ALARM, 5),
+                  *unwatched = watched_window(7, 1, ERAI_WATCH_NONE, 0), *merged = NULL, *again = NULL;
+    check_watch(calm, 4, 9, 0);
+    check_watch(alarm, 5, 6, 5);
+    ER_CHECK_INT(unwatched->info.watch, ERAI_WATCH_NONE);
+    ER_CHECK_INT(erai_snapshot_merge(unwatched, calm, &merged, NULL), ERAI_OK);
+    check_watch(merged, 4, 9, 0);
+    ER_CHECK_INT(erai_snapshot_merge(alarm, merged, &again, NULL), ERAI_OK);
+    check_watch(again, 5, 6, 5);
+    ER_CHECK(again->info.epoch == 7 && again->info.sequence == 1);
+    erai_snapshot_close(merged);
+    ER_CHECK_INT(er_snapshot_expire(again, ERAI_EXPIRED_AGE, &merged, NULL), ERAI_OK);
+    ER_CHECK_INT(merged->info.watch, ERAI_WATCH_NONE);
+    erai_snapshot *all[] = {calm, alarm, unwatched, merged, again};
+    for (size_t i = 0; i < 5; i++) erai_snapshot_close(all[i]);
+}
+
 static void every_truncation_and_flipped_bit_is_refused(void) {
     erai_guard *guard = test_guard_open();
     size_t count, size;
@@ -138,7 +191,7 @@ static void every_truncation_and_flipped_bit_is_refused(void) {
     for (size_t bit = 0; bit < 8 * size; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
         erai_status status = open_copy(bytes, size, &snapshot);
-        int newer = bit >= 64 && bit < 96 && bit != 66; /* there is no version 0 */
+        int newer = bit >= 64 && bit < 96 && bit != 64 && bit != 66; /* versions 4 and 1 */
         ER_CHECK_INT(status, newer ? ERAI_E_BATCH_NEWER : ERAI_E_BATCH_FORMAT);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
@@ -175,6 +228,7 @@ int main(void) {
     ER_RUN(every_count_reads_back);
     ER_RUN(an_empty_window_is_small_and_reads_back_as_zeros);
     ER_RUN(merging_is_addition_of_counts);
+    ER_RUN(merged_windows_tell_what_the_watch_came_to_last);
     ER_RUN(every_truncation_and_flipped_bit_is_refused);
     ER_RUN(sealed_changes_are_refused_or_read_without_harm);
     return er_test_result();

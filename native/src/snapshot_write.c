@@ -1,4 +1,5 @@
-/* Writing batch files, docs/formats/batch.md. Counts are varints, so that a file of mostly small numbers stays small.
+/* Writing batch files, docs/formats/snapshot.md. Counts are varints, so that a file of mostly small numbers stays
+ * small.
  */
 #include "crc32.h"
 #include "snapshot.h"
@@ -123,6 +124,24 @@ static void write_events(er_writer *out, const erai_snapshot *snapshot) {
     }
 }
 
+static void write_watch(er_writer *out, const erai_snapshot *snapshot) {
+    const erai_snapshot_info *info = &snapshot->info;
+    uint64_t named = 0;
+    er_write_u8(out, (uint8_t)info->watch);
+    if (info->watch == ERAI_WATCH_NONE) return;
+    er_write_varint(out, info->epoch - info->watch_epoch);
+    er_write_varint(out, info->watch_sequence);
+    er_write_varint(out, info->watch_rows);
+    er_write_f64(out, info->watch_evidence);
+    for (uint32_t f = 0; f < info->features; f++) named += snapshot->features[f].watch_evidence > 0;
+    er_write_varint(out, named);
+    for (uint32_t f = 0; f < info->features; f++)
+        if (snapshot->features[f].watch_evidence > 0) {
+            er_write_varint(out, f);
+            er_write_f64(out, snapshot->features[f].watch_evidence);
+        }
+}
+
 void er_snapshot_write(er_writer *out, const erai_snapshot *snapshot) {
     const erai_snapshot_info *info = &snapshot->info;
     size_t begin = out->size;
@@ -144,6 +163,7 @@ void er_snapshot_write(er_writer *out, const erai_snapshot *snapshot) {
     write_expired(out, info);
     write_features(out, snapshot);
     write_events(out, snapshot);
+    write_watch(out, snapshot);
     if (out->failed) return;
     er_patch_u32(out, begin + 12, (uint32_t)head);
     er_patch_u32(out, begin + 16, (uint32_t)(out->size - after));

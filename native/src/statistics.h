@@ -1,6 +1,6 @@
 /* Everything counted, as one vector of 64-bit integers, so that merging two is addition (modulo 2^64) and nothing else:
  * exact, associative and independent of order. The signed sums are in two's complement. The layout is internal; the
- * form that leaves the process is docs/formats/batch.md. */
+ * form that leaves the process is docs/formats/snapshot.md. */
 #ifndef ER_STATISTICS_H
 #define ER_STATISTICS_H
 

@@ -235,6 +235,8 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     )
     assert "there is no such directory" in refused(capsys, written, "--save", tmp_path / "absent" / "a.json")
     assert "ends in .json" in refused(capsys, written, "--save", tmp_path / "a.txt")
+    (tmp_path / "folder.json").mkdir()
+    assert "which is a directory" in refused(capsys, written, "--save", tmp_path / "folder.json")
     assert "server runs in one" in refused(capsys, written, "--scenario", "server", "--processes", "3")
     assert "expected a time of server" in refused(capsys, written, "--bound-ms", "3")
     assert "compare has 1 file; expected two saved results" in refused(capsys, "compare", written)

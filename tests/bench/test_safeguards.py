@@ -16,10 +16,13 @@ from edge_rai.policy import (
     CircuitBreaker,
     Decision,
     Distance,
+    DistanceReference,
     Drift,
     Events,
     FallbackRule,
+    FeatureReference,
     LastGood,
+    Observation,
     Policy,
     Reference,
     compile_policy,
@@ -95,6 +98,34 @@ def test_what_asks_for_drift_counts_goes_with_them(linear_policy: Policy, linear
         assert found[name][0].events == replace(events, fields={names[1]: "plain"})
         assert compile_policy(*found[name])
     assert found["ranges"][0].drift == policy.drift
+
+
+def test_an_observation_goes_with_what_it_is_of_and_the_others_stay(
+    linear_policy: Policy, linear_reference: Reference
+) -> None:
+    observe = (Observation("verdict"), Observation("distance", "x"), Observation("confidence", "y"))
+    counts = np.array([70, 20, 10], np.uint64)
+    observed = [
+        FeatureReference("", one.name, 100, 0.4, 0.7, np.array([0.5, 1.5], np.float32), counts) for one in observe
+    ]
+    plane = np.eye(3, dtype=np.float32)
+    distance = DistanceReference("x", np.zeros(3), np.ones(3), plane, np.ones(3, np.float32), 0.0)
+    reference = Reference((*linear_reference.features, *observed), (distance,))
+    policy = replace(
+        linear_policy,
+        inputs=(replace(linear_policy.inputs[0], distance=Distance(9.0)),),
+        drift=Drift(average_run_length=10_000, strides={one.name: 3 for one in observe}),
+        observe=observe,
+    )
+    found = dict(variants(policy, reference))
+    assert {"distance", "observations", "drift counts"} < set(found)
+    assert found["distance"][0].observe == (observe[0], observe[2])
+    assert found["distance"][0].drift.strides == {"verdict": 3, "confidence of y": 3}
+    assert found["observations"][0] == replace(policy, observe=(), drift=replace(policy.drift, strides={}))
+    assert found["observations"][1].features == linear_reference.features
+    assert found["drift counts"][0].observe == ()
+    for rules in found.values():
+        assert compile_policy(*rules) != compile_policy(policy, reference)
 
 
 def test_a_distance_goes_and_leaves_the_drift_counts(linear_policy: Policy, linear_reference: Reference) -> None:

@@ -141,10 +141,10 @@ def test_ddapm_takes_every_batch_and_reads_the_counts_that_were_made(batch_spool
         metrics = {metric["name"]: metric for metric in scope_metrics["metrics"]}
         rows = {
             point["attributes"][0]["value"]["string_value"]: int(point.get("as_int", 0))
-            for point in metrics["edge.rows"]["sum"]["data_points"]
+            for point in metrics["edge.verdict"]["sum"]["data_points"]
         }
-        seen[int(about["edge.sequence"].get("int_value", 0))] = rows["accept"]
-        assert metrics["edge.predict.duration"]["exponential_histogram"]["data_points"][0]["scale"] == 3
+        seen[int(about["edge.batch"]["string_value"].split(":")[1], 16)] = rows["accept"]
+        assert metrics["edge.duration"]["exponential_histogram"]["data_points"][0]["scale"] == 3
     assert seen == accepted
 
 
@@ -187,7 +187,7 @@ def test_relay_passes_events_on_to_our_collector(event_spool: Path, tmp_path: Pa
 def test_receiver_that_rejects_gzip_gets_everything_as_it_is(batch_spool: Path, oteltap: str, tmp_path: Path) -> None:
     report = upload(batch_spool, oteltap)
     assert (report.sent, report.kept, report.refused, report.error) == (3, 0, [], None)
-    assert (tmp_path / "oteltap.log").read_text().count("edge.predict.duration") == 3
+    assert (tmp_path / "oteltap.log").read_text().count("edge.duration") == 3
 
 
 def test_relay_passes_whole_batches_on_to_our_collector(batch_spool: Path, tmp_path: Path) -> None:
@@ -207,9 +207,7 @@ def test_batch_that_a_real_relay_splits_is_refused_and_never_half_stored(batch_s
     for batch in others:
         reader.remove(batch)
     snapshot = reader.read(first)
-    request = ExportMetricsServiceRequest.FromString(
-        otlp.encode(snapshot, reader.features(snapshot.guard_digest), "0.0.0")
-    )
+    request = ExportMetricsServiceRequest.FromString(otlp.encode(snapshot, reader.features(snapshot.guard_digest)))
     # rotel counts metrics, splits a batch in two at most, and forgets the resource of one half.
     limit = str(len(request.resource_metrics[0].scope_metrics[0].metrics) - 1)
     log = tmp_path / "collector.log"

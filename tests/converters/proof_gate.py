@@ -31,9 +31,12 @@ FLIPS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1)
 MARGINS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05)
 
 
+SECTION = "Simulated slices: pytest -s -o python_files='proof_*.py' tests/converters/proof_gate.py"
+
+
 @pytest.fixture(scope="module")
 def tell() -> Iterator[Told]:
-    with telling("gate.txt", "Simulated slices: tests/converters/proof_gate.py") as told:
+    with telling("gate.txt", SECTION) as told:
         yield told
 
 
@@ -55,6 +58,10 @@ def test_slices_truly_worse_by_the_margin_pass_in_at_most_five_and_a_half_percen
     shown = ", ".join(f"{worst[c]:.2%} (n {c[0]}, margin {c[1]:.1%}, flips {c[2]:.1%})" for c in ordered[:4])
     mean = np.mean(list(worst.values()))
     tell(f"passes of {RUNS} truly worse slices, {len(worst)} kinds: mean {mean:.2%}, greatest {shown}")
+    tell("the greatest over the margins up to the share of flips; flips of " + ", ".join(f"{f:.1%}" for f in FLIPS))
+    for rows in ROWS:
+        greatest = (max(worst[rows, margin, flips] for margin in MARGINS if margin <= flips) for flips in FLIPS)
+        tell(f"n {rows:6,} " + "".join(f"{share:8.2%}" for share in greatest))
     assert worst[ordered[0]] <= MOST
 
 

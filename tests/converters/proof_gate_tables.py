@@ -69,9 +69,15 @@ SLICES = {
 }
 
 
+SECTION = (
+    "Classifiers of people, and certificates: pytest -s -o python_files='proof_*.py' "
+    "tests/converters/proof_gate_tables.py"
+)
+
+
 @pytest.fixture(scope="module")
 def tell() -> Iterator[Told]:
-    with telling("gate.txt", "Classifiers of people, and certificates: tests/converters/proof_gate_tables.py") as told:
+    with telling("gate.txt", SECTION) as told:
         yield told
 
 

@@ -20,6 +20,7 @@ from edge_rai_converters import convert
 from edge_rai_converters.data import HELD_BACK_EVERY, drawn
 from edge_rai_converters.passes.contract import Material, apply
 from edge_rai_converters.passes.prune import prune
+from support.children import run_python
 from support.networks import (
     BatchNorm,
     Chain,
@@ -34,6 +35,7 @@ from support.networks import (
     digits_cnn,
     train,
 )
+from support.wide_networks import CHILD, environment
 
 pytestmark = pytest.mark.proof
 
@@ -166,3 +168,14 @@ def test_a_network_of_a_million_parameters_is_converted_within_its_budget(
     lost = 100 * float(np.mean(right(digits, model)[held_back]) - np.mean(right(digits, chosen)[held_back]))
     sys.stdout.write(f"{build.__name__}, converted: {lost:.2f} points lost; {converted.choice.reason}\n")
     assert lost <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("kind", "features", "rows"),
+    [("hidden", 5112, 2048), ("hidden", 5128, 2048), ("hidden", 12544, 2048), ("convolved", 5130, 256)],
+)
+def test_refits_of_wide_layers_stay_under_three_quarters_of_a_gibibyte(kind: str, features: int, rows: int) -> None:
+    child = run_python(CHILD, kind, str(features), str(rows), "best", environment=environment(), seconds=600)
+    assert child.returncode == 0, child.stderr
+    sys.stdout.write(f"{kind}, {features} features left, {rows} rows: {int(child.stdout) / 1e6:.0f} MB\n")
+    assert int(child.stdout) < 3 << 28

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from edge_rai_converters.gate import gate, parse_gate_policy
 from edge_rai_converters.gate.robustness.boundary import Room, hop_skip_jump
 from edge_rai_converters.runner import Runner
 from support.children import run_python
+from support.told import Told, telling
 
 pytestmark = pytest.mark.proof
 ROWS = 2000
 SECONDS, MEGABYTES = 60, 700
+
+SECTION = "Robustness: pytest -s -o python_files='proof_*.py' tests/converters/proof_robustness.py"
 
 TIMED = """
 import json, resource, sys, time
@@ -33,6 +36,12 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 found = {"seconds": seconds, "cpu": time.process_time(), "megabytes": peak, "verdict": report.verdict}
 print(json.dumps({**found, "further": dict(report.further)}))
 """
+
+
+@pytest.fixture(scope="module")
+def tell() -> Iterator[Told]:
+    with telling("gate.txt", SECTION) as told:
+        yield told
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +79,7 @@ def tried(folder: Path, text: str) -> dict[str, Any]:
     return dict(report.further["robustness"])
 
 
-def test_everything_about_a_table_takes_less_than_a_minute_and_bounded_memory(folder: Path) -> None:
+def test_everything_about_a_table_takes_less_than_a_minute_and_bounded_memory(folder: Path, tell: Told) -> None:
     names = [f"X[{place}]" for place in range(30)]
     (folder / "gate.toml").write_text(
         f"format_version = 1\n[margins]\naccuracy = 0.05\n[robustness]\nrows = {ROWS}\nbatch_invariant = true\n"
@@ -79,39 +88,39 @@ def test_everything_about_a_table_takes_less_than_a_minute_and_bounded_memory(fo
     )
     given = [str(folder / name) for name in ("int8.erai", "mlp.onnx", "test.npz", "gate.toml")]
     found = json.loads(run_python(TIMED, *given, seconds=600).stdout)
-    sys.stdout.write(
-        f"\n{ROWS} rows of 30 features, MLP 64-32 against int8: {found['seconds']:.1f} s, {found['cpu']:.1f} s of CPU, "
-        f"{found['megabytes']:.0f} MB at most; {found['verdict']}\n"
+    tell(
+        f"{ROWS} rows of 30 features, MLP 64-32 against int8: {found['seconds']:.1f} s, {found['cpu']:.1f} s of CPU, "
+        f"{found['megabytes']:.0f} MB at most; {found['verdict']}"
     )
     for key in ("robustness", "shift", "audit_queue"):
-        sys.stdout.write("".join(f"{key}: {sentence}\n" for sentence in found["further"][key]["sentences"]))
+        for sentence in found["further"][key]["sentences"]:
+            tell(f"{key}: {sentence}")
     assert found["seconds"] < SECONDS
     assert found["megabytes"] < MEGABYTES
 
 
-def test_the_usual_budget_comes_within_a_tenth_of_what_ten_times_as_many_queries_find(folder: Path) -> None:
+def test_the_usual_budget_comes_within_a_tenth_of_what_ten_times_as_many_queries_find(folder: Path, tell: Told) -> None:
     usual, long = (
         tried(folder, f"rows = 300\nattack_rows = 20\nattack_queries = {queries}")["attacks"]["boundary"]
         for queries in (2000, 20_000)
     )
     for name in ("original", "candidate"):
-        sys.stdout.write(
-            f"\n{name}: {usual['distance'][name]:.4f} with 2,000, {long['distance'][name]:.4f} with 20,000"
-        )
+        distances = f"{usual['distance'][name]:.4f} with 2,000 queries, {long['distance'][name]:.4f} with 20,000"
+        tell(f"median distance of the {name}: {distances}")
         assert usual["distance"][name] <= 1.1 * long["distance"][name]
 
 
-def test_median_distance_is_about_the_same_whatever_the_seed(folder: Path) -> None:
+def test_median_distance_is_about_the_same_whatever_the_seed(folder: Path, tell: Told) -> None:
     ratios = [
         tried(folder, f"rows = 1000\nattack_rows = 60\nseed = {seed}")["attacks"]["boundary"]["ratio"]
         for seed in range(5)
     ]
-    sys.stdout.write(f"\ncandidate's median distance over the original's, 5 seeds: {[round(r, 3) for r in ratios]}")
+    tell(f"candidate's median distance over the original's, 5 seeds: {[round(r, 3) for r in ratios]}")
     assert np.ptp(ratios) < 0.4
 
 
 @pytest.mark.filterwarnings("ignore")  # the toolbox's own
-def test_distances_are_no_greater_than_those_of_the_adversarial_robustness_toolbox(folder: Path) -> None:
+def test_distances_are_no_greater_than_those_of_the_adversarial_robustness_toolbox(folder: Path, tell: Told) -> None:
     evasion = pytest.importorskip("art.attacks.evasion", reason="adversarial-robustness-toolbox is not installed")
     classification = pytest.importorskip("art.estimators.classification")
     runner = Runner((folder / "mlp.onnx").read_bytes(), "mlp.onnx")
@@ -145,8 +154,8 @@ def test_distances_are_no_greater_than_those_of_the_adversarial_robustness_toolb
         queries,
         np.random.default_rng(0),
     )
-    sys.stdout.write(
-        f"\nmedian L2: {np.median(ours.distances):.3f} with {asked // len(origins)} queries a row, ART's HopSkipJump "
+    tell(
+        f"median L2: {np.median(ours.distances):.3f} with {asked // len(origins)} queries a row, ART's HopSkipJump "
         f"{np.median(theirs):.3f} with {queries}"
     )
     assert asked <= queries * len(origins)

@@ -240,7 +240,9 @@ def test_models_and_rows_of_a_notebook_make_the_same_bundle_as_files(tumours: Pa
 
 
 def test_interrupted_conversion_leaves_nothing(tumours: Path, tmp_path: Path) -> None:
-    main = "import sys; from edge_rai.cli import main; sys.exit(main())"
+    # What was started in the background ignores the signal, and so would its children.
+    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    main = heard + "from edge_rai.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", main, *arguments(tumours, tmp_path / "m.erai")]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path) as running:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_rai import cli
 from edge_rai.bundle import read, write_bundle
+from edge_rai.policy import Missing, parse_policy, policy_to_toml
 from edge_rai_converters import convert
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate import GateReport, gate, parse_gate_policy
@@ -175,3 +176,62 @@ def test_report_says_which_of_a_bundle_s_models_was_judged(made: Path, tmp_path:
     [note] = judged(made, made / "data.csv", tmp_path / "both.erai").notes
     assert note.startswith(f"both.erai holds 2 models, and {model.path} is judged here; for another ")
     assert note.endswith("give its file models/people.tflite")
+
+
+def test_columns_that_were_taken_as_they_stand_are_said_where_others_were_left(made: Path, tmp_path: Path) -> None:
+    lines = table(tmp_path / "mixed.csv", ("income", "age", "tenure")).read_text().splitlines()
+    lines[0] = lines[0].replace("shoe", "comment")
+    (tmp_path / "mixed.csv").write_text("\n".join(lines))
+    report = judged(made, tmp_path / "mixed.csv", made / "original.onnx")
+    assert any("taken in the data's order: 'income', 'age', 'tenure'; not taken: 'comment'" in n for n in report.notes)
+    assert not any("taken in" in note for note in judged(made, tmp_path / "mixed.csv").notes)  # the bundle has names
+
+
+def test_card_names_the_columns_that_the_model_is_to_be_given(made: Path) -> None:
+    assert "- columns: X: age, income, tenure\n" in read(made / "people.erai").files["card.md"].decode()
+
+
+@pytest.mark.parametrize(("value", "written"), [(None, ""), (-1.0, "-1")])
+def test_missing_values_are_for_both_models_what_the_guard_makes_of_them(
+    made: Path, tmp_path: Path, value: float | None, written: str
+) -> None:
+    learned = parse_policy(read(made / "people.erai").files["policy.toml"].decode())
+    first, *others = learned.inputs[0].features
+    first = replace(first, missing=Missing(value=value, becomes=2.5, verdict="accept"))
+    rules = replace(learned, inputs=(replace(learned.inputs[0], features=(first, *others)),))
+    (tmp_path / "policy.toml").write_text(policy_to_toml(rules))
+    convert(
+        made / "original.onnx",
+        made / "data.csv",
+        tmp_path / "people.erai",
+        labels="kind",
+        policy=tmp_path / "policy.toml",
+        quantize="none",
+        prune="none",
+        reproducible=True,
+    )
+    lines = (made / "data.csv").read_text().splitlines()
+    stripes = [line for line in lines if line.endswith("stripes")]
+    gaps = [f"{written},{line.partition(',')[2]}" for line in stripes]
+    (tmp_path / "gaps.csv").write_text("\n".join([lines[0], *gaps]))
+    report = gate(
+        tmp_path / "people.erai",
+        made / "original.onnx",
+        tmp_path / "gaps.csv",
+        parse_gate_policy(POLICY + "[robustness]\nrows = 64\nattack_rows = 0\n"),
+        labels="kind",
+    )
+    measured = next(entry for entry in report.measured if entry.metric == "accuracy")
+    assert (measured.original, measured.candidate) == (1.0, 1.0)
+    clean = report.as_json()["robustness"]["curves"][0]["points"][0]
+    assert (clean["original"]["value"], clean["candidate"]["value"]) == (1.0, 1.0)
+    if value is None:
+        with pytest.raises(DataError, match="feature 'age' is nan in line 2"):
+            gate(
+                made / "original.onnx",
+                made / "original.onnx",
+                tmp_path / "gaps.csv",
+                parse_gate_policy(POLICY),
+                labels="kind",
+                columns=COLUMNS,
+            )

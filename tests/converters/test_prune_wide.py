@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from edge_rai_converters.passes.contract import Material, apply
 from edge_rai_converters.passes.prune import prune, reconstruct
 from edge_rai_converters.passes.prune.squares import ByFeatures, ByRows
 from edge_rai_converters.runner import Runner
+from support.children import run_python
+from support.wide_networks import CHILD, environment
 
 Array = np.ndarray[Any, Any]
 ROWS = 160
@@ -71,9 +74,9 @@ def test_both_ways_find_the_same_weights_whatever_there_is_more_of(constant: flo
 
 
 def test_network_is_refitted_alike_in_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, rows = flattened(8)
+    model, rows = flattened(4)
     by_features = answers(halved(model, rows), rows)
-    monkeypatch.setattr(reconstruct, "_MOST_FEATURES", 256)
+    monkeypatch.setattr(reconstruct, "ByFeatures", ByRows)
     by_rows = answers(halved(model, rows), rows)
     assert 0 < np.abs(by_features - by_rows).max() < 1e-3 * np.ptp(by_features)
 
@@ -83,3 +86,11 @@ def test_layer_of_more_features_than_sums_have_room_for_is_refitted() -> None:
     wanted = answers(model, rows)
     apart = np.abs(answers(halved(model, rows), rows) - wanted).mean()
     assert apart < 0.1 * wanted.std(), "0.05; without refitting it is 0.40"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_memory_of_a_wide_group_is_no_multiple_of_its_square() -> None:
+    """The products of its 5,200 channels with each other alone would be 216 MB, and of those of their weights too."""
+    child = run_python(CHILD, "hidden", "2600", "192", "redundancy", environment=environment())
+    assert child.returncode == 0, child.stderr
+    assert int(child.stdout) < 160e6, "71 MB; 1,470 MB when such products are held"

@@ -156,10 +156,29 @@ def test_longest_sequence_that_is_written_has_a_bound() -> None:
         lower(layer("GRU", steps=MOST_STEPS + 1)[0])
 
 
-def test_lengths_of_sequences_are_refused() -> None:
-    given, _ = layer("LSTM", lengths=np.array([STEPS, STEPS - 1], np.int32))
-    with pytest.raises(UnsupportedModelError, match="LSTM node 'node': its sequence_lens are not the whole length"):
-        lower(given)
+@pytest.mark.parametrize("operator", GATES)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_sequences_may_end_early_or_have_no_steps(operator: str, direction: str, begun: bool) -> None:
+    for lengths in ([STEPS, STEPS - 2], [0, 1]):
+        given, feed = layer(operator, direction=direction, begun=begun, lengths=np.array(lengths, np.int32))
+        assert operator not in operators(lowered(given, feed, 2e-6))
+
+
+@pytest.mark.parametrize("operator", GATES)
+def test_lengths_of_sequences_may_come_with_each_call(operator: str) -> None:
+    """What lies behind an end counts for nothing, a NaN neither."""
+    given, feed = layer(operator, direction="bidirectional", begun=True, lengths=np.zeros(ROWS, np.int32))
+    held = next(tensor for tensor in given.graph.initializer if tensor.name == "lengths")
+    given.graph.initializer.remove(held)
+    given.graph.input.append(onnx.helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, [ROWS]))
+    feed["x"][3:, 1] = np.nan
+    runner = Interpreter(model_content=write(given).model, num_threads=1).get_signature_runner()
+    for lengths in ([STEPS, 3], [1, 2], [0, 3], [4, 0]):
+        feed["lengths"] = np.array(lengths, np.int32)
+        found = runner(**feed)
+        for name, values in answers(given, feed).items():
+            np.testing.assert_allclose(found[name], values, atol=2e-6)
 
 
 def test_activation_with_factors_of_its_own_is_refused() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from support.kill_cycles import run_cycles
 
 
-def test_three_hundred_kills_of_device_agent_and_collector_lose_nothing(linear_bundle: Path, tmp_path: Path) -> None:
-    outcome = run_cycles(linear_bundle, tmp_path, cycles=300, seed=2)
+def test_three_hundred_kills_of_device_agent_and_collector_lose_nothing(watched_bundle: Path, tmp_path: Path) -> None:
+    outcome = run_cycles(watched_bundle, tmp_path, cycles=300, seed=2)
     sys.stdout.write(
         f"\nkilled {outcome.killed}: {outcome.flushed} windows flushed, {outcome.rows[0]} rows stored of "
         f"{outcome.rows[1]}; {outcome.lost} windows lost, {outcome.twice} stored twice\n"

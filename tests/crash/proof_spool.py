@@ -17,8 +17,8 @@ def test_power_cut_at_any_call_in_twenty_thousand_states(linear_bundle: Path, tm
     assert states >= 20_000
 
 
-def test_thousand_power_cuts_of_a_real_file_system_lose_no_stored_row(linear_bundle: Path, tmp_path: Path) -> None:
-    acknowledged, lost = run_cycles(linear_bundle, tmp_path, cycles=1000, seed=2)
+def test_thousand_power_cuts_of_a_real_file_system_lose_no_stored_row(watched_bundle: Path, tmp_path: Path) -> None:
+    acknowledged, lost = run_cycles(watched_bundle, tmp_path, cycles=1000, seed=2)
     sys.stdout.write(f"\npower cuts by the kernel: 1000 cycles, {acknowledged} rows acknowledged, {lost} lost\n")
     assert lost == 0
 

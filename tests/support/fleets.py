@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 
 def batch_of(one: Snapshot, features: tuple[Feature, ...] = FEATURES, **labels: object) -> Facts:
     """A snapshot as the ledger takes it, with what is said of its device."""
-    request = ExportMetricsServiceRequest.FromString(otlp.encode(one, features, "0.0.0"))
+    request = ExportMetricsServiceRequest.FromString(otlp.encode(one, features))
     [(batch, points)], refusals = decode(request)
     assert refusals == []
     for name, value in labels.items():

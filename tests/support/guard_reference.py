@@ -408,7 +408,7 @@ def sketch(rule: InputRule, feature: FeatureRule, rows: Array, reference: Featur
 
 
 def standardized(values: Array, mean: float, stddev: float) -> npt.NDArray[np.int64]:
-    """z in units of 1/256, as docs/formats/batch.md defines it, in the width of the values."""
+    """z in units of 1/256, as docs/formats/snapshot.md defines it, in the width of the values."""
     width = values.dtype.type
     with np.errstate(all="ignore"):
         scale = width(np.float64(256.0) / np.float64(stddev)) if stddev > 0 else width(0)

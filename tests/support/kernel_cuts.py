@@ -27,20 +27,37 @@ _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 _DETACH = 2
 _IMAGE_BYTES = 24 << 20
 
-# Says after each flush when it was done and how many rows are stored since the beginning.
+# One turn a line that it reads: a child, forked when everything is loaded, that predicts and flushes until the disk is
+# gone, and says after each flush when it was done and how many rows are stored since the turn began.
 _WRITER = """
 import sys; sys.path = [p for p in sys.path if p]
-import time, numpy
+import os, signal, time, numpy
 from edge_rai.backends.opening import open_session
-session = open_session(sys.argv[1], runtime=None, spool=sys.argv[2], threads=1, clock=None, provider=None,
-                       provider_path=None, cache_bytes=0, spool_quota_bytes=128 << 10)
-row, rows = numpy.ones((1, 3), numpy.float32), 0
-while True:
-    for _ in range(1 + rows % 4):
-        session.predict([row])
-        rows += 1
-    session.flush()
-    print(time.monotonic_ns(), rows, flush=True)
+from edge_rai.errors import EdgeRaiError
+
+def write():
+    signal.alarm(120)
+    session = open_session(sys.argv[1], runtime=None, spool=sys.argv[2], threads=1, clock=None, provider=None,
+                           provider_path=None, cache_bytes=0, spool_quota_bytes=128 << 10)
+    chance, rows = numpy.random.default_rng(os.getpid()), 0
+    while True:
+        for _ in range(1 + rows % 4):
+            session.predict([chance.normal(size=(1, 3)).astype(numpy.float32)])
+            rows += 1
+        session.flush()
+        print(time.monotonic_ns(), rows, flush=True)
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            write()
+        except (EdgeRaiError, OSError):
+            pass
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    print("over", flush=True)
 """
 
 
@@ -97,29 +114,40 @@ def run_cycles(bundle: Path, folder: Path, cycles: int, seed: int) -> tuple[int,
         what came to be there in it.
     """
     machine, chance = Machine(folder), random.Random(seed)
-    path, acknowledged, lost = machine.mount_point / "spool", 0, 0
+    path, acknowledged, lost, there = machine.mount_point / "spool", 0, 0, 0
+    command = [sys.executable, "-c", _WRITER, str(bundle), str(path)]
     try:
-        for _ in range(cycles):
-            before = total_rows(path) if path.exists() else 0
-            command = [sys.executable, "-c", _WRITER, str(bundle), str(path)]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-                assert child.stdout is not None
-                lines = [child.stdout.readline()]
-                time.sleep(chance.uniform(0, 0.2))
-                cut_ns = machine.cut()
-                child.kill()
-                lines += child.stdout.read().splitlines()
-            stamped = [tuple(map(int, line.split())) for line in lines if line.strip() and len(line.split()) == 2]
-            stored = max((rows for at_ns, rows in stamped if at_ns < cut_ns), default=0)
-            machine.unmount()
-            machine.mount()
-            acknowledged += stored
-            lost += max(before + stored - total_after_recovery(path), 0)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+            for _ in range(cycles):
+                stored = _turn(writer, machine, chance.uniform(0, 0.1))
+                machine.unmount()
+                machine.mount()
+                acknowledged += stored
+                before, there = there, total_after_recovery(path)
+                lost += max(before + stored - there, 0)
+            writer.communicate()
     finally:
         machine.unmount()
     return acknowledged, lost
 
 
+def _turn(writer: subprocess.Popen[str], machine: Machine, wait_s: float) -> int:
+    """Cuts the power so long after the first flush; returns the rows that were stored before."""
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    writer.stdin.write("go\n")
+    writer.stdin.flush()
+    lines = [writer.stdout.readline()]
+    time.sleep(wait_s)
+    cut_ns = machine.cut()
+    while lines[-1] not in ("over\n", ""):
+        lines.append(writer.stdout.readline())
+    stamped = [tuple(map(int, line.split())) for line in lines[:-1]]
+    return max((rows for at_ns, rows in stamped if at_ns < cut_ns), default=0)
+
+
 def total_after_recovery(path: Path) -> int:
+    if not path.exists():
+        return 0
     NativeSpool(str(path))
     return total_rows(path)

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ScopeMetrics
 
 from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.telemetry import otlp
@@ -48,7 +49,7 @@ def snapshot(sequence: int = 0, **changes: Any) -> Snapshot:
         "sequence": sequence,
         "start_unix_ns": 1_700_000_000_000_000_000,
         "end_unix_ns": 1_700_000_060_000_000_000,
-        "duration_ns": 60_000_000_123,
+        "duration_ns": 60_000_000_000,
         "model_digest": "ab" * 32,
         "guard_digest": "cd" * 32,
         "calls": 13,
@@ -62,15 +63,22 @@ def snapshot(sequence: int = 0, **changes: Any) -> Snapshot:
         "features": (
             FeatureCounts(counts([5, 6, 7, 3]), 3, -1234, 99_999),
             FeatureCounts(counts([20, 4]), 0, 777, 88_888),
-            FeatureCounts(counts([]), 0, 0, 0),
+            FeatureCounts(counts([]), 2, 0, 0),
         ),
     }
     return Snapshot(**{**fields, **changes})
 
 
+def promise(scope: ScopeMetrics, more: int) -> None:
+    """Has a batch say that it was sent with so many data points more."""
+    (name,) = (pair.value for pair in scope.scope.attributes if pair.key == otlp.BATCH)
+    epoch, sequence, points = name.string_value.split(":")
+    name.string_value = f"{epoch}:{sequence}:{int(points, 16) + more:x}"
+
+
 def request(*snapshots: Snapshot) -> bytes:
     """One request, not compressed, as a relay would merge those of several batch files."""
-    return b"".join(otlp.encode(one, FEATURES, "0.0.0") for one in snapshots)  # protobuf merges by concatenation
+    return b"".join(otlp.encode(one, FEATURES) for one in snapshots)  # protobuf merges by concatenation
 
 
 def post(

@@ -16,4 +16,5 @@ def test_store_holds_exactly_what_ten_thousand_devices_made(capsys: pytest.Captu
         sys.stdout.write("\n" + "\n".join(lines) + "\n")
     assert [line for line in HOLDS if line not in lines] == []
     assert "the drifting firmware is the surest: True" in lines
+    assert "the firmware that its detectors name is the drifting one: True" in lines
     assert "drifting devices named: 200 of 200" in lines

@@ -14,6 +14,7 @@ import pytest
 
 from edge_rai.fleet import queries
 from edge_rai.fleet.engine import Row, opened
+from edge_rai.fleet.evidence import features_by_guard, read_watching
 from edge_rai.fleet.queries import DIMENSIONS, Part
 from support.fleets import HOUR_NS, seen, store_all, with_radius
 from support.telemetry import counts, snapshot
@@ -39,6 +40,9 @@ QUERIES = {
     "references": queries.references(),
     "devices": queries.devices(Part()),
     "latest": queries.latest(Part()),
+    "rows since an alarm": queries.rows_since_alarm(Part()),
+    "rows since an alarm, of a part": queries.rows_since_alarm(PART),
+    "features that alarms name": queries.alarmed_features(Part()),
     "device tallies": queries.device_tallies(Part(), ("verdict", "source")),
     "last events": queries.last_events(Part(), 5),
 }
@@ -63,6 +67,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "firmware": f"1.{device % 4}",
                 "drift_evidence": float(rng.exponential()),
                 "drift_rows": 10,
+                "drift_alarm": bool(rng.integers(0, 2)),
+                "drift_features": {"radius": float(rng.exponential())},
             }
             at = WHEN + int(rng.integers(0, 72)) * HOUR_NS
             store_all(folder, with_radius(bins, sequence, **changes), at=at, **labels)
@@ -84,6 +90,15 @@ def test_spark_says_exactly_what_duckdb_says(answers: dict[str, tuple[list[Row],
     by_duckdb, by_spark = answers[name]
     assert by_spark == by_duckdb
     assert by_duckdb or name == "last events"
+
+
+def test_evidence_is_the_same_by_both(store: Path) -> None:
+    found = []
+    for engine in ("duckdb", "spark"):
+        with opened(store, engine) as facts:
+            found.append((read_watching(facts, Part()), features_by_guard(facts)))
+    assert found[0] == found[1]
+    assert any(one.alarm and one.features and one.rows > 10 for one in found[0][0])
 
 
 def test_status_is_the_same_by_both(store: Path) -> None:

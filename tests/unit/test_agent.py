@@ -54,9 +54,8 @@ class Receiver(http.server.ThreadingHTTPServer):
             ExportMetricsServiceRequest.FromString(zlib.decompress(body, wbits=31)).resource_metrics[0].scope_metrics[0]
             for body in self.bodies
         )
-        return [
-            pair.value.int_value for scope in scopes for pair in scope.scope.attributes if pair.key == "edge.sequence"
-        ]
+        named = (pair for scope in scopes for pair in scope.scope.attributes if pair.key == "edge.batch")
+        return [int(pair.value.string_value.split(":")[1], 16) for pair in named]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -217,11 +216,11 @@ def test_corrupt_batch_is_set_aside_and_never_holds_back_the_others(batch_spool:
 def test_newer_batch_is_kept_with_the_reason_and_the_others_are_sent(batch_spool: Path, receiver: Receiver) -> None:
     first = Spool(batch_spool).batches()[0].path
     whole = first.read_bytes()
-    first.write_bytes(whole[:8] + (5).to_bytes(4, "little") + whole[12:])
+    first.write_bytes(whole[:8] + (6).to_bytes(4, "little") + whole[12:])
     report = upload(batch_spool, receiver.url)
     assert (report.sent, report.kept, report.corrupt, report.error) == (2, 1, [], None)
     assert report.unreadable[0].startswith(f"{first.name}: ")
-    assert "format version 5" in report.unreadable[0]
+    assert "format version 6" in report.unreadable[0]
     assert kept(batch_spool) == [0]
     first.write_bytes(whole)
     assert upload(batch_spool, receiver.url).sent == 1

@@ -167,7 +167,7 @@ def test_attributes_of_the_operator_go_with_the_resource(batch_spool: Path) -> N
     assert about["edge.site"] == "Halle 3"
     assert about["device.model.identifier"] == "cm4"
     assert about["service.name"] == "edge_rai"
-    for wrong in ("edge.site", "edge.site=", "service.name=x", "artifact.hash=x", "password=x", "edge.site=a\nb"):
+    for wrong in ("edge.site", "edge.site=", "service.name=x", "edge.model=x", "password=x", "edge.site=a\nb"):
         with pytest.raises(ValueError, match="attribute"):
             parse_attribute(wrong)
 

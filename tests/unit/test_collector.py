@@ -28,7 +28,7 @@ from edge_rai.fleet.facts import facts_of
 from edge_rai.fleet.server import listen
 from edge_rai.fleet.store import FILE_NAME, Outcome, Store
 from edge_rai.telemetry import otlp
-from support.telemetry import GZIP, PROTOBUF, CollectorProcess, command_line, post, request, snapshot
+from support.telemetry import GZIP, PROTOBUF, CollectorProcess, command_line, post, promise, request, snapshot
 
 
 def stored(directory: Path) -> list[tuple[int, int]]:
@@ -179,18 +179,20 @@ def changed(change: str) -> bytes:
     scope = {pair.key: pair.value for pair in scope_metrics.scope.attributes}
     about = {pair.key: pair.value for pair in resource_metrics.resource.attributes}
     value = metrics["edge.feature.value"].histogram.data_points[0]
-    latency = metrics["edge.predict.duration"].exponential_histogram.data_points[0]
+    latency = metrics["edge.duration"].exponential_histogram.data_points[0]
     calls = metrics["edge.calls"].sum
     if change == "negative sequence":
-        scope["edge.sequence"].int_value = -1
-    elif change == "epoch as text":
-        scope["edge.epoch"].string_value = "7"
+        scope["edge.batch"].string_value = "7:-1:1f"
+    elif change == "name as a number":
+        scope["edge.batch"].int_value = 7
+    elif change == "epoch above 63 bits":
+        scope["edge.batch"].string_value = f"{2**63:x}:0:1f"
     elif change == "no instance":
         del resource_metrics.resource.attributes[1]
     elif change == "instance is a path":
         about["service.instance.id"].string_value = "../../etc/passwd"
     elif change == "short digest":
-        about["edge.guard.digest"].string_value = "cd"
+        about["edge.guard"].string_value = "cd"
     elif change == "long feature name":
         value.attributes[0].value.string_value = "x" * 100_000
     elif change == "feature name moves the cursor":
@@ -224,7 +226,7 @@ def changed(change: str) -> bytes:
     elif change == "same metric twice":
         metrics["edge.errors"].name = "edge.calls"
     elif change == "same verdict twice":
-        points = metrics["edge.rows"].sum.data_points
+        points = metrics["edge.verdict"].sum.data_points
         points[1].attributes[0].value.string_value = points[0].attributes[0].value.string_value
     elif change == "same feature twice":
         points = metrics["edge.feature.value"].histogram.data_points
@@ -246,7 +248,8 @@ def changed(change: str) -> bytes:
     "change",
     [
         "negative sequence",
-        "epoch as text",
+        "name as a number",
+        "epoch above 63 bits",
         "no instance",
         "instance is a path",
         "short digest",
@@ -302,8 +305,7 @@ def test_metric_of_a_newer_device_is_counted_and_left() -> None:
     scope_metrics = message.resource_metrics[0].scope_metrics[0]
     newer = scope_metrics.metrics.add(name="edge.battery")
     newer.gauge.data_points.add(as_int=3)
-    (points,) = (pair.value for pair in scope_metrics.scope.attributes if pair.key == "edge.points")
-    points.int_value += 1
+    promise(scope_metrics, 1)
     batches, refusals = decoded(message.SerializeToString())
     assert (len(batches), refusals) == (1, [])
 

@@ -22,7 +22,7 @@ from edge_rai.fleet.decode_events import decode_events
 from edge_rai.fleet.queries import Part, last_events
 from edge_rai.fleet.store import stored
 from edge_rai.telemetry import otlp
-from edge_rai.telemetry.otlp_events import DECISION_EVENT, encode_events
+from edge_rai.telemetry.otlp_events import DECISION_EVENT, EPOCH, encode_events
 from support.fleets import open_store
 from support.telemetry import GZIP, INSTANCE, PROTOBUF, CollectorProcess, post, request, snapshot
 
@@ -64,16 +64,15 @@ def events(*numbers: int, instance: str = INSTANCE, name: str = DECISION_EVENT) 
     """Logs as a device sends them."""
     message = ExportLogsServiceRequest()
     about = message.resource_logs.add()
-    said = {otlp.SERVICE_INSTANCE: instance, otlp.MODEL_DIGEST: "ab" * 32, otlp.GUARD_DIGEST: "cd" * 32}
+    said = {otlp.SERVICE_INSTANCE: instance, otlp.MODEL_DIGEST: "ab" * 6}
     for key, value in said.items():
         about.resource.attributes.add(key=key).value.string_value = value
     scope = about.scope_logs.add()
     scope.scope.name = otlp.SCOPE
-    for key, number in ((otlp.EPOCH, 7), (otlp.SEQUENCE, 0), ("edge.events", len(numbers))):
-        scope.scope.attributes.add(key=key).value.int_value = number
+    scope.scope.attributes.add(key=otlp.BATCH).value.string_value = f"7:0:{len(numbers):x}"
     for number in numbers:
         record = scope.log_records.add(event_name=name, time_unix_nano=10**18, severity_number=14)
-        for key, value in {**ATTRIBUTES, otlp.EPOCH: 7, "edge.number": number}.items():
+        for key, value in {**ATTRIBUTES, EPOCH: 7, "edge.number": number}.items():
             record.attributes.add(key=key).value.int_value = value
     return message
 
@@ -146,7 +145,7 @@ def test_events_are_stored_once_however_often_they_come(guarded: Guarded) -> Non
     assert sorted(found) == [1, 2, 3, 4]
     assert found[4]["name"] == "edge.drift"
     assert json.loads(found[1]["said"]) == ATTRIBUTES
-    assert (found[1]["unix_ns"], found[1]["severity"], found[1]["model_digest"]) == (10**18, 14, "ab" * 32)
+    assert (found[1]["unix_ns"], found[1]["severity"], found[1]["model_digest"]) == (10**18, 14, "ab" * 6)
     page = get(collector.url, "/", bearer(READER))[2]
     assert "edge.drift" in page
     assert "source default, verdict reject" in page
@@ -163,7 +162,7 @@ def test_events_that_are_none_of_ours_or_not_whole_are_refused() -> None:
         found, refusals = decode_events(bad)
         assert found == []
         assert [refusal.points for refusal in refusals] == [1]
-    assert encode_events(snapshot(), (), "0") == b""
+    assert encode_events(snapshot(), ()) == b""
 
 
 def test_page_beyond_the_loopback_interface_needs_tokens(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from edge_rai.fleet.decode import Refusal, decode
 from edge_rai.fleet.ingest import Ingest, Waiting
 from edge_rai.fleet.store import Store, stored
 from edge_rai.telemetry import otlp
-from support.telemetry import CollectorProcess, request, snapshot
+from support.telemetry import CollectorProcess, promise, request, snapshot
 
 
 def answers(store: Store, bodies: Sequence[bytes], *, logs: bool = False, compressed: bool = False) -> list[object]:
@@ -53,9 +53,8 @@ def with_verdicts(*given: int) -> ExportMetricsServiceRequest:
     """A request with so many verdicts of these counts, and with as many data points as it says."""
     message = ExportMetricsServiceRequest.FromString(request(snapshot()))
     scope = message.resource_metrics[0].scope_metrics[0]
-    (rows,) = (metric.sum.data_points for metric in scope.metrics if metric.name == otlp.ROWS)
-    (points,) = (pair.value for pair in scope.scope.attributes if pair.key == otlp.POINTS)
-    points.int_value += len(given) - len(rows)
+    (rows,) = (metric.sum.data_points for metric in scope.metrics if metric.name == otlp.VERDICT)
+    promise(scope, len(given) - len(rows))
     del rows[:]
     for index, count in enumerate(given):
         rows.add(as_int=count).attributes.add(key=otlp.VERDICT).value.string_value = f"code_{index}"

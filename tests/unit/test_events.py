@@ -105,7 +105,7 @@ def test_no_input_value_reaches_spool_or_wire(linear_bundle: Path, tmp_path: Pat
     assert len(batch.events) == 2
     names = tuple(feature.name for feature in Spool(tmp_path).features(batch.guard_digest))
     written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    sent = otlp.encode(batch, Spool(tmp_path).features(batch.guard_digest), "0") + encode_events(batch, names, "0")
+    sent = otlp.encode(batch, Spool(tmp_path).features(batch.guard_digest)) + encode_events(batch, names)
     forms = [CANARY.tobytes(), np.float64(CANARY).tobytes(), b"8.1234567", str(float(CANARY)).encode()]
     for canary in forms:
         assert canary not in written
@@ -137,7 +137,7 @@ def decisions(count: int) -> tuple[Event, ...]:
 
 def test_decision_of_a_batch_of_five_hundred_takes_at_most_21_bytes_on_the_wire() -> None:
     snapshot = telemetry.snapshot(events=decisions(500))
-    size = len(otlp.compress(encode_events(snapshot, ("radius", "texture", "flags"), "0.1.0")))
+    size = len(otlp.compress(encode_events(snapshot, ("radius", "texture", "flags"))))
     assert size <= 21 * 500, size / 500
 
 
@@ -149,7 +149,7 @@ def test_events_arrive_with_what_they_are() -> None:
     )
     event = decisions(1)[0]._replace(fields=fields)
     request = ExportLogsServiceRequest.FromString(
-        encode_events(telemetry.snapshot(events=(event,)), ("radius", "texture", "flags"), "0.1.0")
+        encode_events(telemetry.snapshot(events=(event,)), ("radius", "texture", "flags"))
     )
     (record,) = request.resource_logs[0].scope_logs[0].log_records
     values = {one.key: one.value for one in record.attributes}
@@ -159,7 +159,7 @@ def test_events_arrive_with_what_they_are() -> None:
     assert values["edge.field.radius"].int_value == 3
     assert values["edge.field.texture"].string_value == "00000000000000ab"
     assert values["edge.field.flags"].double_value == 1.5
-    assert encode_events(telemetry.snapshot(), (), "0") == b""
+    assert encode_events(telemetry.snapshot(), ()) == b""
 
 
 def test_flusher_flushes_by_time_until_it_ends(linear_bundle: Path, tmp_path: Path) -> None:

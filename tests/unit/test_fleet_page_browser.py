@@ -43,10 +43,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store = Store(folder)
     for sequence in range(4):
         moved = with_radius([0, 0, 10, 900], sequence, instance="aa" * 16)
-        said = {"site": HOSTILE, "firmware": LONG, "drift_evidence": 1e6, "drift_rows": 10}
+        said = {"site": HOSTILE, "firmware": LONG}
         store.add([batch_of(moved, hostile, **said)], now - (3 - sequence) * HOUR_NS)
-    store.add([batch_of(snapshot(5, instance="bb" * 16), hostile, site="Oslo")], now - 30 * HOUR_NS)
-    event = DeviceEvent("aa" * 16, 1, 1, "edge.decision", now, 14, "ab" * 32, '{"edge.field.x": "<script>1</script>"}')
+    silent = batch_of(snapshot(5, instance="bb" * 16), hostile, site="Oslo", drift_evidence=1e6, drift_rows=10)
+    store.add([silent], now - 30 * HOUR_NS)  # before the last midnight, wherever in the day this runs
+    event = DeviceEvent("aa" * 16, 1, 1, "edge.decision", now, 14, "ab" * 6, '{"edge.field.x": "<script>1</script>"}')
     store.add([], now, [event])
     store.close()
     with CollectorProcess(folder) as collector:
@@ -74,11 +75,11 @@ def test_fleet_at_a_glance_says_what_somebody_must_know(tab: Browser, url: str) 
     text = shown(tab, url)
     assert "2 devices, 1 silent for 24 hours" in text
     assert "5 windows are missing" in text
-    assert "1 of 1 devices that watch for drift" in text
+    assert "1 devices watch, 0 have an alarm that stands, 1 are named." in text
     assert tab.value(HEADINGS) == [
         "Rows rejected, by hour",
         "Features against their references",
-        "Devices that drift",
+        "Drift, by devices' own detectors",
         "Models",
         "Sites",
         "Firmware",
@@ -92,12 +93,13 @@ def test_fleet_at_a_glance_says_what_somebody_must_know(tab: Browser, url: str) 
 def test_links_lead_to_one_device_one_model_one_feature(tab: Browser, url: str) -> None:
     shown(tab, url)
     device = follow(tab, url, "aaaaaaaaaaaa")
-    assert "e-value 1e+05" in device
+    assert "not watched" in device
+    assert "e-value 1e+05 after 10 rows" in shown(tab, url, "/device?instance=bb")
     assert "4 batches" in device
     assert "Share" not in device
     model = follow(tab, url, "abababababab")
     assert "Digest" in model
-    assert "ab" * 32 in model
+    assert "ab" * 6 in model
     feature = follow(tab, url, HOSTILE)
     assert "has moved from its reference by more than chance" in feature
     assert tab.value("document.querySelector('h1').textContent") == HOSTILE

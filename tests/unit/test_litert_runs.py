@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,9 +21,12 @@ from support import litert_models as models
 from support.bundles import write_bundle
 from support.children import run_python
 from support.litert_models import BIAS, WEIGHTS
+from support.tflite_models import write as write_tflite
+from support.tflite_samples import SAMPLES
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 ONE = np.ones((1, 2), np.float32)
+ONE_BYTES = np.float32(1).tobytes()
 LAYERS, SIDE = 120, 512
 
 
@@ -69,6 +75,42 @@ def test_process_ends_well_while_a_late_run_lasts(late: Session, tmp_path: Path)
     late.close()
     child = run_python(EXITS, tmp_path / "m.erai")
     assert (child.returncode, child.stdout) == (0, "DEFAULT\n"), child.stderr
+
+
+def test_loop_that_never_ends_is_answered_by_the_chain_and_ends_with_its_process(tmp_path: Path) -> None:
+    """As of a counter whose step was damaged: no check of a file finds all of those."""
+    graph = SAMPLES["loop"]()
+    step = next(held for held in graph.model.buffers if held.data is not None and bytes(held.data) == ONE_BYTES)
+    step.data = np.zeros(4, np.uint8)
+    (tmp_path / "m.tflite").write_bytes(write_tflite(graph.model))
+    rules = Policy(
+        1,
+        False,
+        (InputRule("x", "float32", (1,), (1,)),),
+        (OutputRule("y", "float32", (1,), default=(-1.0,)),),
+        decision=Decision(deadline_ms=10),
+        fallback=(FallbackRule(("default",)),),
+    )
+    begun = {"x": np.full(1, 9, np.float32)}
+    golden = {"y": np.full(1, 4.5, np.float32)}
+    bundle = write_bundle(tmp_path / "m.erai", tmp_path / "m.tflite", rules, begun, golden_outputs=golden)
+    code = [sys.executable, "-c", ENDLESS, str(bundle)]
+    child = subprocess.Popen(code, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "DEFAULT\n"
+        child.terminate()
+        assert child.wait(60) == -signal.SIGTERM
+    finally:
+        child.kill()
+        child.communicate()
+
+
+ENDLESS = """
+import sys, numpy, edge_rai
+session = edge_rai.load(sys.argv[1])
+print(session.predict(numpy.zeros(1, numpy.float32)).source.name, flush=True)
+"""
 
 
 FORKS_LATE = """

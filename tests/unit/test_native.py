@@ -99,8 +99,8 @@ def test_batch_file_of_version_1_reads_without_decisions() -> None:
 
 
 def test_newer_batch_file_is_refused_saying_so() -> None:
-    with pytest.raises(SpoolError, match="format version 5; this build understands up to 4: update"):
-        read_snapshot(frame(BATCH_MAGIC, b"", version=5))
+    with pytest.raises(SpoolError, match="format version 6; this build understands up to 5: update"):
+        read_snapshot(frame(BATCH_MAGIC, b"", version=6))
 
 
 def test_every_truncation_and_bit_flip_of_a_batch_file_is_refused() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+import re
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +120,29 @@ def test_seed_and_values_give_the_bytes() -> None:
     for part in np.split(values, 40):
         same.update(part)
     assert one.to_bytes() == same.to_bytes() != other.to_bytes()
+
+
+def test_seed_of_device_feature_and_window_is_theirs_alone() -> None:
+    seed = QuantileSketch.seed_of("device-7", "Ångström", 42)
+    message = "device-7\0Ångström\0".encode() + (42).to_bytes(8, "little")
+    assert seed == int.from_bytes(hmac.digest(bytes(32), message, "sha256")[:8], "little")
+    others = [("device-8", "Ångström", 42), ("device-7", "radius", 42), ("device-7", "Ångström", 43)]
+    assert len({seed, *(QuantileSketch.seed_of(*other) for other in others)}) == 4
+
+
+def test_program_of_the_how_to_gives_what_it_says() -> None:
+    text = (Path(__file__).parents[2] / "docs/how-to/measure-quantiles.md").read_text(encoding="utf-8")
+    device, fleet = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[:2]
+    rows = normal(60_000).reshape(-1, 2)
+    found: dict[str, Any] = {"received": [], "QuantileSketch": QuantileSketch}
+    for window in range(3):
+        on_device: dict[str, Any] = {"window": window, "rows": rows[window * 10_000 : (window + 1) * 10_000]}
+        exec(device, on_device)
+        found["received"].append(on_device["stored"]["humidity"])
+    exec(fleet, found)
+    assert (found["merged"].n, found["merged"].least) == (30_000, rows[:, 1].min())
+    assert found["middle"] == pytest.approx(np.median(rows[:, 1]), abs=0.05)
+    assert found["share"] == 1
 
 
 def test_arrays_of_any_shape_and_type_are_taken_as_float32() -> None:

@@ -69,8 +69,8 @@ def test_newer_batch_is_told_from_a_corrupt_one(batch_spool: Path) -> None:
     spool = Spool(batch_spool)
     newer, corrupt, _ = spool.batches()
     whole = newer.path.read_bytes()
-    newer.path.write_bytes(whole[:8] + (5).to_bytes(4, "little") + whole[12:])
-    with pytest.raises(NotReadableYetError, match="has format version 5, this edge_rai reads 4"):
+    newer.path.write_bytes(whole[:8] + (6).to_bytes(4, "little") + whole[12:])
+    with pytest.raises(NotReadableYetError, match="has format version 6, this edge_rai reads 5"):
         spool.read(newer)
     for damaged in (b"", whole[:11], b"X" + whole[1:], whole[:8] + bytes(4) + whole[12:], whole[:-1] + b"\xff"):
         corrupt.path.write_bytes(damaged)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from onnx import TensorProto, helper
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from edge_rai import load
+from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.policy import FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
 from edge_rai.telemetry import otlp
 from support import telemetry
@@ -18,18 +21,44 @@ from support.bundles import write_bundle
 FEATURES, BINS = 30, 32
 
 
-def test_seven_metrics_of_a_minute_take_at_most_460_bytes_beside_what_tells_batches_apart() -> None:
-    chance, latency = np.random.default_rng(1), np.zeros(321, np.uint64)
-    slots = np.clip(np.round(chance.normal(16, 5, 600)), 0, 32).astype(int)
-    np.add.at(latency, 100 + np.concatenate([slots, np.arange(33)]), 1)
-    message = otlp.encode(telemetry.snapshot(features=(), latency=latency), (), "0.1.0")
-    request = ExportMetricsServiceRequest.FromString(message)
-    metrics = request.resource_metrics[0].scope_metrics[0].metrics
-    assert len(metrics) == 7
-    assert len(metrics[-1].exponential_histogram.data_points[0].positive.bucket_counts) == 33
-    del request.resource_metrics[0].resource.attributes[1:]  # instance and digests
-    del request.resource_metrics[0].scope_metrics[0].scope.attributes[:]
-    assert len(otlp.compress(request.SerializeToString())) <= 460
+def busy_minutes(chance: np.random.Generator) -> Iterator[Snapshot]:
+    """Minutes of devices that reject some rows: 633 calls of durations in 33 buckets, a breaker that opened, or a value
+    that is not finite; of identities, clocks and counts as they come."""
+    while True:
+        latency, rejected = np.zeros(321, np.uint64), int(chance.integers(1, 300))
+        slots = np.clip(np.round(chance.normal(16, 5, 600)), 0, 32).astype(int)
+        np.add.at(latency, int(chance.integers(80, 160)) + np.concatenate([slots, np.arange(33)]), 1)
+        end, opened = int(chance.integers(1, 2**60)), bool(chance.integers(2))
+        yield telemetry.snapshot(
+            int(chance.integers(10_000)),
+            instance=chance.bytes(16).hex(),
+            epoch=int(chance.integers(1, 1000)) << 32 | int(chance.integers(2**32)),
+            start_unix_ns=end - 60 * 10**9,
+            end_unix_ns=end,
+            duration_ns=60 * 10**9 + int(chance.integers(10**6)),
+            model_digest=chance.bytes(32).hex(),
+            guard_digest=chance.bytes(32).hex(),
+            calls=633,
+            errors=0,
+            rows_by_verdict=telemetry.counts([633 - rejected, 0, rejected]),
+            rows_by_source=telemetry.counts([633 - rejected, 0, 0, rejected]),
+            reasons=telemetry.counts([0, 0, 0, 0, rejected]),
+            decisions=telemetry.counts([int(opened)]),
+            latency=latency,
+            latency_sum_ns=int(chance.integers(10**6, 10**10)),
+            features=(FeatureCounts(telemetry.counts([]), 0 if opened else rejected, 0, 0),),
+        )
+
+
+def test_seven_metrics_of_a_minute_with_their_identity_take_at_most_460_bytes() -> None:
+    feature = (telemetry.FEATURES[2]._replace(name="x"),)
+    for snapshot in islice(busy_minutes(np.random.default_rng(1)), 200):
+        message = otlp.encode(snapshot, feature)
+        (scope,) = ExportMetricsServiceRequest.FromString(message).resource_metrics[0].scope_metrics
+        assert len(scope.metrics) == 7
+        (duration,) = (metric for metric in scope.metrics if metric.name == otlp.PREDICT_DURATION)
+        assert len(duration.exponential_histogram.data_points[0].positive.bucket_counts) == 33
+        assert len(otlp.compress(message)) <= 460
 
 
 def test_feature_of_32_bins_takes_at_most_100_bytes_of_a_batch_file(tmp_path: Path) -> None:

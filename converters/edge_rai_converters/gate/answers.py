@@ -18,6 +18,7 @@ from edge_rai_converters.data.labels import Classes, labelled, to_classes
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.rows import NO_LABEL, Floats, Predicted, Rows
 from edge_rai_converters.gate.rules import AnswerRule, Kind
+from edge_rai_converters.words import number_of
 
 _ROUNDING = 1e-3
 _MOST_CLASSES = 1000
@@ -284,7 +285,8 @@ def _label_matrix(labels: Labels, values: Array, count: int) -> npt.NDArray[np.i
     wide = values.reshape(len(values), -1)
     if wide.dtype.kind not in "fiub" or wide.shape[1] != count:
         raise DataError(
-            f"{labels.path}: labels have {wide.shape[1]} columns of {wide.dtype}, and the models {count} scores"
+            f"{labels.path}: labels have {number_of(wide.shape[1], 'column')} of {wide.dtype}, and the models "
+            f"{count} scores"
         )
     numbers = wide.astype(np.float64)
     numbers = np.where(np.isnan(numbers), NO_LABEL, numbers)

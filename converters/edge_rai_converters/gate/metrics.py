@@ -134,7 +134,7 @@ def expanded(metric: str, rows: Rows, policy: GatePolicy) -> list[str]:
         if metric in policy.loss_spans and metric not in rows.losses:
             raise DataError(f"the margin of {metric!r} is declared, but no such loss was given; give it from Python")
         return [metric]
-    _refuse_impossible(metric, name, rows)
+    _refuse_impossible(metric, name, rows, policy)
     if name not in BY_CLASS:
         if of is not None:
             raise DataError(f"{metric!r}: {name} is of all classes together")
@@ -149,9 +149,9 @@ def expanded(metric: str, rows: Rows, policy: GatePolicy) -> list[str]:
     return [metric] if of is not None else [f"{name}[{entry}]" for entry in rows.classes]
 
 
-def _refuse_impossible(metric: str, name: str, rows: Rows) -> None:
+def _refuse_impossible(metric: str, name: str, rows: Rows, policy: GatePolicy) -> None:
     quantity = name in OF_QUANTITIES
-    if rows.kind == "other" and rows.labels is None:
+    if rows.kind == "other" and rows.labels is None and policy.answer.kind is None:
         raise DataError(
             f"{metric!r} is declared, and without labels it is not known whether the models answer classes or "
             "quantities; give --labels, or kind under [answer]"
@@ -167,8 +167,11 @@ def _refuse_impossible(metric: str, name: str, rows: Rows) -> None:
 
 
 _ANSWERS = {
-    "classes": "classes", "labels": "labels", "quantity": "a quantity", "other": "neither classes nor a quantity"
-}  # fmt: skip
+    "classes": "classes",
+    "labels": "labels",
+    "quantity": "a quantity",
+    "other": "neither classes nor a quantity, so that losses and values alone are judged",
+}
 
 
 def positive_of(rows: Rows, policy: GatePolicy) -> int:

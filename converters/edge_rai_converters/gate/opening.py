@@ -11,7 +11,7 @@ import onnx
 
 from edge_rai import bundle
 from edge_rai.errors import UnsupportedModelError
-from edge_rai.policy import parse_policy
+from edge_rai.policy import Policy, parse_policy
 from edge_rai_converters import sources
 from edge_rai_converters.data import Array
 from edge_rai_converters.data.labels import Classes, model_classes, model_numbers
@@ -41,6 +41,7 @@ class Opened:
         content: Of its file.
         format: Of that.
         held: The bundle that it is in.
+        guard: The rules of that, where it has them.
         class_names: Of the labels that this bundle was made with, in the order of the scores.
         columns: Names of what its only input takes, in that order; none where it does not know them.
         notes: Sentences for people: which of a bundle's models this is.
@@ -54,6 +55,7 @@ class Opened:
     content: bytes
     format: bundle.Format
     held: bundle.Bundle | None = None
+    guard: Policy | None = None
     class_names: tuple[str, ...] | None = None
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -103,11 +105,14 @@ def _of_bundle(path: Path) -> Opened:
         opened = replace(_onnx(source), sha256=hashlib.sha256(content).hexdigest())
     others = " or ".join(entry.path for entry in models if entry is not model)
     said = _ONE_OF.format(name=path.name, count=len(models), judged=model.path, others=others)
+    text = held.files.get("policy.toml")
+    guard = None if text is None else parse_policy(text.decode(), f"{path}: policy.toml")
     return replace(
         opened,
         held=held,
+        guard=guard,
         class_names=_class_names(held),
-        columns=_columns(held),
+        columns=_columns(guard),
         notes=(said,) if others else (),
     )
 
@@ -117,10 +122,9 @@ def _class_names(held: bundle.Bundle) -> tuple[str, ...] | None:
     return tuple(map(str, names)) if isinstance(names, list) and names else None
 
 
-def _columns(held: bundle.Bundle) -> tuple[str, ...]:
+def _columns(guard: Policy | None) -> tuple[str, ...]:
     """Of its only input, as its guard has them."""
-    text = held.files.get("policy.toml")
-    inputs = () if text is None else parse_policy(text.decode(), f"{held.path}: policy.toml").inputs
+    inputs = guard.inputs if guard else ()
     return written_names(inputs[0]) if len(inputs) == 1 and len(inputs[0].shape) == 2 else ()
 
 

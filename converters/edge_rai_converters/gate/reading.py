@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data
@@ -19,6 +18,7 @@ from edge_rai_converters.data.named import Known, counted, in_known_order
 from edge_rai_converters.data.rows import ChangedRows
 from edge_rai_converters.data.tables import SUFFIXES
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.gate.rows import Mask
 from edge_rai_converters.gate.rules import GatePolicy
 from edge_rai_converters.given import check_there
 
@@ -64,7 +64,7 @@ def load_rows(
     images: ImageOptions | None = None,
     feature_names: Sequence[str] | None = None,
     known: Known | None = None,
-    missing: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    missing: Mapping[str, Mask] | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """The rows as both models take them, without labels; see ``data.load``.
@@ -78,7 +78,7 @@ def load_rows(
         images: See ``data.load``.
         feature_names: See there.
         known: The names of the columns of a single input, which an .npz file may have in another order too.
-        missing: See ``data.load``.
+        missing: See there.
         progress: See there.
 
     Raises:

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from edge_rai import bundle
-from edge_rai.policy import parse_policy
 from edge_rai_converters.answered import Answered
-from edge_rai_converters.data import Dataset, ImageOptions, Known
+from edge_rai_converters.data import Dataset, ImageOptions, Known, StoredRows
 from edge_rai_converters.data.labels import Classes
 from edge_rai_converters.data.named import counted, plain
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.gaps import as_shown, may_be_nan
 from edge_rai_converters.gate.answers import Labels, no_better, outputs_of, rows_of, shares_output
 from edge_rai_converters.gate.attempts import Attempt, Look, take
 from edge_rai_converters.gate.cells import GateReport
@@ -27,7 +26,7 @@ from edge_rai_converters.gate.certificate.certificate import Deployed
 from edge_rai_converters.gate.certificate.deployed import admitted, own_limit
 from edge_rai_converters.gate.judge import divided, judge
 from edge_rai_converters.gate.losses import AnyShape, Loss, losses_of
-from edge_rai_converters.gate.opening import Opened, is_bundle, open_model
+from edge_rai_converters.gate.opening import Opened, open_model
 from edge_rai_converters.gate.policy import load_gate_policy
 from edge_rai_converters.gate.reading import (
     by_name,
@@ -51,6 +50,8 @@ from edge_rai_converters.runner import feeds, is_batched, rows_are_independent
 from edge_rai_converters.sample import sample_of
 from edge_rai_converters.sources import SourceModel
 
+_SHOWN = 8
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Evaluated:
@@ -58,7 +59,8 @@ class Evaluated:
 
     Attributes:
         rows: What they decided.
-        dataset: The rows that they were given.
+        dataset: The rows as a device would be given them.
+        shown: The same as the models see them: missing values are what the guard makes of them.
         original: The answers themselves; ``runner`` asks for others.
         candidate: The same of the candidate.
         facts: Names and digests.
@@ -69,6 +71,7 @@ class Evaluated:
 
     rows: Rows
     dataset: Dataset
+    shown: Dataset
     original: Answered
     candidate: Answered
     facts: Mapping[str, Any]
@@ -143,7 +146,7 @@ def gate(
         progress("judging")
         divided(evaluated.rows, policy)  # before a look is spent on a policy that does not fit these rows
         trial = None if policy.robustness is None else _trial(evaluated, policy, policy.robustness)
-        deployed = _deployed(candidate, evaluated, policy)
+        deployed = _deployed(evaluated, policy)
         attempt = _attempt(Path(path), policy, evaluated, moment)
         alpha = None if attempt is None else policy.alpha / attempt.of
         facts = {**evaluated.facts, "attempt": None if attempt is None else asdict(attempt)}
@@ -152,7 +155,8 @@ def gate(
         report = judge(
             evaluated.rows, policy, today=_day(moment), alpha=alpha, facts=facts, deployed=deployed, beside=beside
         )
-        said = (*(note for opened in evaluated.opened for note in opened.notes), *no_better(evaluated.rows))
+        named = (note for opened in evaluated.opened for note in opened.notes)
+        said = (*named, *_by_place(evaluated, policy, asked), *no_better(evaluated.rows))
         further = {} if tried is None else tried.found
         return replace(report, further={**report.further, **further}, notes=(*report.notes, *said))
 
@@ -181,29 +185,16 @@ def evaluate(
     names = by_name(data, held, asked.feature_names, _known((ours,)))
     theirs = open_model(original, sample_of(original, data, asked.labels, names))
     source = _source(theirs, ours)
-    reading = f"reading {data}"
-    progress(reading)
-    raw = read_labels(data, held, asked.labels)
-    dataset = load_rows(
-        data,
-        held,
-        source.inputs,
-        asked.labels,
-        policy,
-        images=asked.images,
-        feature_names=asked.feature_names,
-        known=_known((theirs, ours)),
-        missing=may_be_missing(source, source.inputs),
-        progress=lambda share: progress(reading, share),
-    )
-    check_known(data, source, dataset)
+    raw, guard = read_labels(data, held, asked.labels), ours.guard or theirs.guard
+    dataset = _dataset(data, held, source, policy, asked, (theirs, ours), progress)
+    shown = replace(dataset, rows=as_shown(guard, dataset.rows))
     file = Path(asked.columns or data)
     columns = read_columns(file, open_columns(file) if asked.columns else held, read_beside(policy), dataset)
     labels = Labels(raw, _classes(theirs, ours, policy.answer), data, dataset.place)
     progress(f"asking both models about {len(dataset):,} rows")
     index = np.arange(len(dataset), dtype=np.int64)
-    batched = is_batched(source, theirs.running, dataset)
-    calls = partial(feeds, dataset.rows, index, batched=batched, most_rows=policy.answer.batch_rows)
+    batched = is_batched(source, theirs.running, shown)
+    calls = partial(feeds, shown.rows, index, batched=batched, most_rows=policy.answer.batch_rows)
     fixed = policy.answer.kind != "other"
     before = (Answered if fixed else AnyShape)(theirs.running, calls, batched=batched)
     if fixed:
@@ -212,7 +203,38 @@ def evaluate(
     rows = rows_of(before, after, labels, policy.answer, columns, losses_of(asked.losses, before, after, raw))
     digest = sha256_of(file) if asked.columns else ""
     facts = _facts(theirs, ours, data, dataset, policy)
-    return Evaluated(rows, dataset, before, after, facts, digest, (theirs, ours), labels)
+    return Evaluated(rows, dataset, shown, before, after, facts, digest, (theirs, ours), labels)
+
+
+def _dataset(
+    data: Path,
+    held: Mapping[str, StoredRows],
+    source: SourceModel,
+    policy: GatePolicy,
+    asked: Asked,
+    models: tuple[Opened, Opened],
+    progress: Progress,
+) -> Dataset:
+    """The rows; values may be missing where a bundle's guard says so, or else where the models know what that means."""
+    reading = f"reading {data}"
+    progress(reading)
+    guard = models[1].guard or models[0].guard
+    dataset = load_rows(
+        data,
+        held,
+        source.inputs,
+        asked.labels,
+        policy,
+        images=asked.images,
+        feature_names=asked.feature_names,
+        known=_known(models),
+        missing=may_be_missing(source, source.inputs) if guard is None else may_be_nan(guard),
+        progress=lambda share: progress(reading, share),
+    )
+    for model in models if guard is None else ():
+        if model.source is not None:
+            check_known(data, model.source, dataset)
+    return dataset
 
 
 def _known(models: Sequence[Opened]) -> Known | None:
@@ -230,6 +252,25 @@ def _known(models: Sequence[Opened]) -> Known | None:
     return Known(first.columns, f"{first.name if first.held is None else first.held.path.name} takes")
 
 
+def _by_place(evaluated: Evaluated, policy: GatePolicy, asked: Asked) -> Sequence[str]:
+    """That columns were taken as they stand, and others left: one with a word among its numbers is not taken."""
+    dataset, elsewhere = evaluated.dataset, {*read_beside(policy), str(asked.labels)}
+    left = [name for name in dataset.not_taken if dataset.feature_names and name not in elsewhere]
+    if asked.feature_names or not left or any(opened.columns for opened in evaluated.opened):
+        return ()
+    said = (
+        f"neither model has names for its columns, and these were taken in the data's order: "
+        f"{_listed(dataset.feature_names or ())}; not taken: {_listed(left)}; where that is not what the models were "
+        "fitted with, name them (--columns)"
+    )
+    return (said,)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" * (len(names) > _SHOWN)
+    return ", ".join(map(repr, names[:_SHOWN])) + more
+
+
 def _classes(original: Opened, candidate: Opened, rule: AnswerRule) -> Classes | None:
     """As the models have them; by the names that a bundle has for them, unless the policy names them."""
     known = original.classes
@@ -241,13 +282,13 @@ def _classes(original: Opened, candidate: Opened, rule: AnswerRule) -> Classes |
 
 def _trial(evaluated: Evaluated, policy: GatePolicy, rule: RobustnessRule) -> Callable[[Progress], Robustness]:
     """What tries both models, once the rule is known to fit these rows."""
-    rows, (theirs, ours) = evaluated.dataset.rows, evaluated.opened
+    rows, (theirs, ours) = evaluated.shown.rows, evaluated.opened
     models = []
     for opened, answered in ((theirs, evaluated.original), (ours, evaluated.candidate)):
         source = opened.source or _source(theirs, ours)
         independent = rows_are_independent(answered.runner, rows, batched=answered.batched)
         models.append(Model(opened.content, opened.format, source.inputs, source.outputs, answered, independent))
-    dataset, labels, (before, after) = evaluated.dataset, evaluated.labels, models
+    dataset, labels, (before, after) = evaluated.shown, evaluated.labels, models
     subjects = Subjects(evaluated.rows, dataset, labels, before, after, series=dataset)
     sample = planned(subjects, policy, rule)
     guard = guard_of((("candidate", ours.held), ("original", theirs.held)), models[0], sample)
@@ -295,12 +336,11 @@ def digest_of(policy: GatePolicy) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=dict).encode()).hexdigest()
 
 
-def _deployed(candidate: object, evaluated: Evaluated, policy: GatePolicy) -> Deployed:
+def _deployed(evaluated: Evaluated, policy: GatePolicy) -> Deployed:
     """Of a bundle what its guard lets through; a model by itself has none."""
-    if policy.certificate is None or not isinstance(candidate, str | Path) or not is_bundle(Path(candidate)):
+    held, guard = evaluated.opened[1].held, evaluated.opened[1].guard
+    if policy.certificate is None or held is None or guard is None:
         return Deployed()
-    held = bundle.read(Path(candidate))
-    guard = parse_policy(held.files["policy.toml"].decode(), f"{candidate}: policy.toml")
     rows, index = evaluated.dataset.rows, np.arange(len(evaluated.rows), dtype=np.int64)
     files = {path: held.files[path] for path in held.manifest.files}
     through = admitted(files, held.manifest, guard, rows, index, policy.answer.batch_rows)

@@ -10,11 +10,13 @@ from typing import Final
 import numpy as np
 
 from edge_rai.fleet import queries
-from edge_rai.fleet.alerts import HOUR_NS, raised_now
+from edge_rai.fleet.alerts import raised_now
 from edge_rai.fleet.drift import measure
 from edge_rai.fleet.engine import Engine
+from edge_rai.fleet.evidence import HOUR_NS, read_watching
 from edge_rai.fleet.page.charts import bins, by_hour
 from edge_rai.fleet.page.document import document, facts, link, share, when
+from edge_rai.fleet.page.drift import drift
 from edge_rai.fleet.page.tables import (
     devices_table,
     events_table,
@@ -28,7 +30,6 @@ from edge_rai.fleet.queries import Part
 from edge_rai.fleet.status import (
     Device,
     FeatureStatus,
-    drifted_devices,
     merged_bins,
     read_devices,
     read_features,
@@ -39,11 +40,6 @@ from edge_rai.page.markup import Markup, element
 
 _SILENT_HOURS: Final = 24
 _EVENTS: Final = 20
-_RATE: Final = 0.05
-_NO_RATE: Final = (
-    "A page is looked at whenever somebody likes, so no share of wrong names is promised here: "
-    "that of an alert of the kind drifted_devices is, for it is judged at set times."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +106,7 @@ def _fleet(look: Look, devices: tuple[Device, ...]) -> Iterator[Markup]:
     yield _rejected_by_hour(look, part)
     yield element("h2", "Features against their references")
     yield features_table(features, look.hours)
-    yield from _drifted(look, devices, silent)
+    yield from drift(look.engine, look.now_unix_ns, look.hours)
     for dimension, title in (("model_digest", "Models"), ("site", "Sites"), ("firmware", "Firmware")):
         yield element("h2", title)
         yield groups_table(read_groups(look.engine, part, [dimension]), dimension, look.hours, title)
@@ -142,19 +138,6 @@ def _alerts(look: Look) -> Iterator[Markup]:
         listed = [element("li", f"{rule}: {subject}") for rule, subject in standing[:_EVENTS]]
         more = [element("li", f"and {len(standing) - _EVENTS} more")] if len(standing) > _EVENTS else []
         yield element("div", element("h2", "Alerts that stand"), element("ul", *listed, *more), class_="warnings")
-
-
-def _drifted(look: Look, devices: tuple[Device, ...], silent: set[str]) -> Iterator[Markup]:
-    watching = [one for one in devices if one.e_value is not None]
-    if not watching:
-        return
-    named = set(drifted_devices(watching, _RATE))
-    yield element("h2", "Devices that drift")
-    count = f"{len(named)} of {len(watching)} devices that watch for drift, by their own detectors."
-    yield element("p", f"{count} {_NO_RATE}")
-    if named:
-        listed = sorted((one for one in watching if one.instance in named), key=lambda one: -(one.e_value or 0.0))
-        yield devices_table(listed, silent, look.hours, "Devices that drift, the surest first")
 
 
 def _rejected_by_hour(look: Look, part: Part) -> Markup:
@@ -199,7 +182,7 @@ def _device(look: Look, one: Device) -> Iterator[Markup]:
             ),
             ("Its own clock", f"{when(one.first_start_unix_ns)} to {when(one.last_end_unix_ns)}"),
             ("Windows missing", missing or "none"),
-            ("Drift", "not watched" if one.e_value is None else f"e-value {one.e_value:.3g}"),
+            ("Drift", _watched(look, one.instance)),
             *group_facts(group),
         )
     )
@@ -209,6 +192,13 @@ def _device(look: Look, one: Device) -> Iterator[Markup]:
     yield features_table(read_features(look.engine, part), look.hours)
     yield element("h2", "Last events")
     yield events_table(look.engine.rows(queries.last_events(Part(instance=one.instance), _EVENTS)), look.hours)
+
+
+def _watched(look: Look, instance: str) -> str:
+    for one in read_watching(look.engine, Part(instance=instance)):
+        alarm = f"an alarm stands, of {', '.join(sorted(one.features)) or 'no single feature'}; " if one.alarm else ""
+        return f"{alarm}e-value {one.e_value:.3g} after {one.rows:,} rows"
+    return "not watched"
 
 
 def model(look: Look, digest: str) -> bytes:

@@ -3,12 +3,14 @@
 magnitude: those whose weights are greatest. activation: those that their readers see most of, weights times root mean
 square. redundancy: those that the others cannot stand in for, found by taking away one after another the channel whose
 loss least squares would mend best (optimal brain surgeon: Hassibi and Stork, 1993, on channels instead of weights).
-Groups are decided last to first, so that a reader that goes itself has no say.
+Groups are decided last to first, so that a reader that goes itself has no say. What a group's channels have to do with
+each other is the square of their number: of groups too wide for that, only what each of them is by itself is known, and
+they are decided by activation where redundancy is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,10 +30,14 @@ Measure = Literal["magnitude", "activation", "redundancy"]
 MEASURES: tuple[Measure, ...] = ("magnitude", "activation", "redundancy")
 # Share of the mean square that a channel is taken to vary by on top, so that no channel is exactly another's copy.
 _RIDGE = 1e-4
+# Of the products of channels with each other, 34 MB; and of all that are held, 268 MB.
+_MOST_SQUARES, _MOST_HELD = 2048**2, 1 << 25
+# What is made of them at once.
+_VALUES_AT_ONCE = 1 << 21
 
 
 class Evidence:
-    """What the readers of each group's channels see on the fitted rows of the sample, as sums of products.
+    """What the readers of each group's channels see on the fitted rows of the sample, as mean products.
 
     Args:
         model: The tidied model.
@@ -77,7 +83,8 @@ class Evidence:
 
     def _accumulated(self, model: onnx.ModelProto, sample: Sample) -> dict[tuple[int, int], Floats]:
         layers = self._channels.layers
-        sums = {key: np.zeros((places.shape[1] + 1,) * 2) for key, places in self._seen.items()}
+        sums = {key: np.zeros(shape) for key, shape in self._shapes().items()}
+        counts = dict.fromkeys(sums, 0)
         probe = Probe(model, sorted({layers[position].reads for _, position in self._seen}))
         for feed in sample.calls(sample.fitted, rows_a_call(probe, sample)):
             found = probe.run(feed)
@@ -85,15 +92,27 @@ class Evidence:
                 layer = layers[key[1]]
                 values = np.moveaxis(found[layer.reads], layer.axis, -1)
                 values = values.reshape(-1, values.shape[-1])
-                for place in places:
-                    rows = np.ones((len(values), len(place) + 1))
-                    rows[:, :-1] = values[:, place]
+                for place, part in _parts(places, values):
+                    rows = np.ones((len(part), len(place) + 1))
+                    rows[:, :-1] = part[:, place]
+                    counts[key] += len(rows)
                     with np.errstate(invalid="ignore", over="ignore"):  # told below
-                        sums[key] += rows.T @ rows
+                        sums[key] += rows.T @ rows if sums[key].ndim == 2 else np.square(rows).sum(axis=0)
         wild = next((layers[key[1]].reads for key, total in sums.items() if not np.isfinite(total).all()), None)
         if wild is not None:
             raise NotApplicableError(f"calibration rows lead to values that are not finite, in {wild!r}")
-        return {key: total / max(total[-1, -1], 1) for key, total in sums.items()}
+        for key, total in sums.items():
+            total /= max(counts[key], 1)
+        return sums
+
+    def _shapes(self) -> dict[tuple[int, int], tuple[int, ...]]:
+        """Of the products that are held: of wide groups one with itself for each channel, and last for a one."""
+        held, shapes = 0, dict[tuple[int, int], tuple[int, ...]]()
+        for key, places in sorted(self._seen.items(), key=lambda item: item[1].shape[1]):
+            wide = places.shape[1] + 1
+            held += wide**2
+            shapes[key] = (wide, wide) if wide**2 <= _MOST_SQUARES and held <= _MOST_HELD else (wide,)
+        return shapes
 
     def _by_magnitude(self, index: int, _: Kept, count: int) -> Array:
         group = self._channels.groups[index]
@@ -107,30 +126,34 @@ class Evidence:
 
     def _by_activation(self, index: int, kept: Kept, count: int) -> Array:
         scores = np.zeros(len(self._channels.groups[index].classes))
-        for squares, products in self._readers(index, kept):
-            each = np.sqrt(np.diag(squares)[:-1] * np.diag(products))
+        for key, weights in self._readers(index, kept):
+            squares = self._squares[key]
+            own = np.diag(squares) if squares.ndim == 2 else squares
+            each = np.sqrt(own[:-1] * sum(np.square(some).sum(axis=1) for some in weights))
             scores += each / max(each.mean(), np.finfo(float).tiny)
         return _greatest(scores, count)
 
     def _by_redundancy(self, index: int, kept: Kept, count: int) -> Array:
+        if any(self._squares[key].ndim == 1 for key in self._seen if key[0] == index):
+            return self._by_activation(index, kept, count)
         # What is taken away first does not depend on how much goes in the end; the sensitivity sweep asks for more and
         # more of one group.
         made = b"".join(kept[self._channels.layers[position].makes].tobytes() for _, position in self._seen)
         if self._last is None or self._last[0] != (index, made):
-            readers = [_Mender(squares, products) for squares, products in self._readers(index, kept)]
+            readers = [
+                _Mender(self._squares[key], np.sum([some @ some.T for some in weights], axis=0))
+                for key, weights in self._readers(index, kept)
+            ]
             self._last = ((index, made), _Elimination(len(self._channels.groups[index].classes), readers))
         return self._last[1].left(count)
 
-    def _readers(self, index: int, kept: Kept) -> list[tuple[Floats, Floats]]:
-        """Of each reader of a group the products of what it sees, and those of its weights for what is made of it."""
-        found = []
+    def _readers(self, index: int, kept: Kept) -> Iterator[tuple[tuple[int, int], list[Floats]]]:
+        """The readers of a group, each with its weights for what is made of it: (classes, weights) for each time."""
         for (group, position), places in self._seen.items():
             if group == index:
                 made = kept[self._channels.layers[position].makes]
                 weights = _by_channel(self._weights[position], self._channels.layers[position].groups, made)
-                products = [weights[place] @ weights[place].T for place in places]
-                found.append((self._squares[group, position], np.sum(products, axis=0)))
-        return found
+                yield (group, position), [weights[place] for place in places]
 
 
 class _Elimination:
@@ -210,6 +233,14 @@ def _places(channels: Channels, group: Group, layer: Layer) -> Array:
     found = [np.flatnonzero(roots == root) for root in group.classes]
     times = min(map(len, found))
     return np.stack([places[:times] for places in found], axis=1)
+
+
+def _parts(places: Array, values: Array) -> Iterator[tuple[Array, Array]]:
+    """Each of the places with some rows of the values at a time."""
+    most = max(1, _VALUES_AT_ONCE // (places.shape[1] + 1))
+    for place in places:
+        for start in range(0, len(values), most):
+            yield place, values[start : start + most]
 
 
 def _by_channel(weight: Floats, groups: int, made: Kept) -> Floats:

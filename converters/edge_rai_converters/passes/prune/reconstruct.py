@@ -10,6 +10,7 @@ moved to what the fit answers, and the fit repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 _REPETITIONS = 3
-# Above it rows are solved by, no more of them than that: the sums of products of 5,120 take 210 MB. So many values of
-# theirs are held, 256 MB, and no fewer rows than the last.
-_MOST_FEATURES, _MOST_VALUES, _LEAST_WIDE = 5120, 1 << 26, 64
+# Of the one large matrix of a fit, 210 MB, which solving copies: beyond, or where there are fewer rows than features,
+# rows are solved by. So many values of theirs are held, 134 MB, and no fewer rows than the last.
+_MOST_SQUARES, _MOST_VALUES, _LEAST_WIDE = 5120**2, 1 << 25, 64
 # Of the places of images some are enough: so many for each feature, and no fewer than that.
 _ROWS_A_FEATURE, _LEAST_ROWS = 16, 1 << 14
 # What is multiplied at once, and what is held so as not to be made again for each repetition.
@@ -104,13 +105,18 @@ class _Fit:
         self._constant = float(has_bias(self._graph, self._node))
         groups, features, _ = self._old.shape
         self._groups = groups
-        wide = features > _MOST_FEATURES
+        wide = groups * features**2 > _MOST_SQUARES or self._places_of(rows) < features
         self._solver: Solver = ByRows(self._old) if wide else ByFeatures(self._old)
         most = max(_LEAST_ROWS, _ROWS_A_FEATURE * features)
         if wide:
-            most = max(_LEAST_WIDE, min(_MOST_FEATURES, _MOST_VALUES // (groups * features)))
+            most = max(_LEAST_WIDE, min(isqrt(_MOST_SQUARES // groups), _MOST_VALUES // (groups * features)))
             self._rows = rows[:: -(-len(rows) // most)]
         self._places = max(1, most // max(1, len(self._rows)))
+
+    def _places_of(self, rows: Sequence[Feed]) -> int:
+        """Rows of the linear map that so many calls of one row make."""
+        one = self._before.run(next(self._sample.calls(rows, 1)))[self._target]
+        return len(rows) * places(self._node, one)
 
     def write(self) -> None:
         """Replaces the layer's weights."""

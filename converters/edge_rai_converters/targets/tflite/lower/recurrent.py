@@ -3,6 +3,8 @@
 TFLite has an operator for a whole LSTM, which is not used: its state is a variable that the next call starts from, so
 an answer would depend on the calls before it. Unrolled, each call starts from the state that the model says.
 
+Of sequences that end early, steps behind the end are computed as well, of zeros, and what they make is multiplied by 0.
+
 XNNPACK packs weights anew for each product that has them, so once a step. Where that is more than a cache holds, what
 the step adds is the product's own bias: a bias that is computed XNNPACK leaves to LiteRT, which reads the weights where
 they are.
@@ -26,8 +28,8 @@ _ACTIVATIONS = frozenset({"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", 
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _REVERSED = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-# Where its hidden state, and what else is remembered, are among a layer's inputs.
-_HIDDEN, _CELL, _PEEPHOLES = 5, 6, 7
+# Where the lengths of its sequences, its hidden state, and what else is remembered, are among a layer's inputs.
+_LENGTHS, _HIDDEN, _CELL, _PEEPHOLES = 4, 5, 6, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,29 @@ class _State:
 
     hidden: str = ""
     cell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lasting:
+    """Names, by step, of (rows, 1) each: 1 in rows whose sequence lasts that long and 0 in others, and the opposite."""
+
+    alive: Sequence[str]
+    ended: Sequence[str]
+
+    def kept(self, draft: Draft, at: int, fresh: _State, before: _State) -> tuple[str, _State]:
+        """A step's answer, 0 where the sequence has ended, and the state behind it, which is then that before it."""
+
+        def both(made: str, old: str) -> tuple[str, str]:
+            made = draft.op("Mul", made, self.alive[at])
+            return made, draft.op("Add", made, draft.op("Mul", old, self.ended[at])) if old else made
+
+        answer, hidden = both(fresh.hidden, before.hidden)
+        return answer, _State(hidden, both(fresh.cell, before.cell)[1] if fresh.cell else "")
+
+    def closed(self, draft: Draft, last: _State) -> _State:
+        """The state behind the last step; of a sequence without steps it is 0, wherever it began."""
+        begun = self.alive[0]
+        return _State(draft.op("Mul", last.hidden, begun), draft.op("Mul", last.cell, begun) if last.cell else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +216,22 @@ def _recurrent(draft: Draft) -> bool:
         given = draft.op("Transpose", given, perm=[1, 0, 2])
         shape[:2] = shape[1::-1]
     steps, rows, width = shape
-    _refuse(draft, steps, rows)
+    _refuse(draft, steps)
     flat = draft.reshape(given, [steps * rows, width])
+    lasting = None
+    if _ends_early(draft, steps, rows):
+        flat, lasting = _lasting(draft, flat, steps, rows)
     sequences, states = [], []
     for index, backwards in enumerate(_REVERSED[draft.attribute("direction", "forward")]):
         layer = _direction(draft, index, steps, rows)
-        answers, last = _unrolled(layer, flat, (steps, rows), _initial(draft, index, rows), backwards)
+        answers, last = _unrolled(layer, flat, (steps, rows), _initial(draft, index, rows), lasting, backwards)
         sequences.append(draft.reshape(draft.op("Concat", *answers, axis=0), [steps, 1, rows, layer.hidden]))
         states.append(last)
     _give(draft, 0, draft.op("Concat", *sequences, axis=1), [2, 0, 1, 3] if by_row else [])
     for output, part in ((1, "hidden"), (2, "cell")):
-        lasting = [draft.reshape(getattr(state, part), [1, rows, -1]) for state in states if getattr(state, part)]
-        if lasting:
-            _give(draft, output, draft.op("Concat", *lasting, axis=0), [1, 0, 2] if by_row else [])
+        last_ones = [draft.reshape(getattr(state, part), [1, rows, -1]) for state in states if getattr(state, part)]
+        if last_ones:
+            _give(draft, output, draft.op("Concat", *last_ones, axis=0), [1, 0, 2] if by_row else [])
     return True
 
 
@@ -216,19 +244,32 @@ def _perm(order: list[int]) -> dict[str, list[int]]:
     return {"perm": order} if order else {}
 
 
-def _refuse(draft: Draft, steps: int, rows: int) -> None:
+def _refuse(draft: Draft, steps: int) -> None:
     if steps > MOST_STEPS:
         raise draft.refusal(
             f"it takes {steps} steps, and no more than {MOST_STEPS} are written one after the other",
             "give it shorter sequences, or put a strided convolution or pool before it",
         )
-    lengths = draft.value(4)
-    if draft.has(4) and (lengths is None or not np.array_equal(lengths, np.full(rows, steps))):
-        raise draft.refusal("its sequence_lens are not the whole length", "leave sequence_lens away")
     if draft.has(3) and draft.value(3) is None:
         raise draft.refusal("its input 'B' is computed", "make it constant")
     if draft.attribute("activation_alpha") or draft.attribute("activation_beta"):
         raise draft.refusal("its activations have factors of their own", "leave activation_alpha and _beta away")
+
+
+def _ends_early(draft: Draft, steps: int, rows: int) -> bool:
+    lengths = draft.value(_LENGTHS)
+    return draft.has(_LENGTHS) and (lengths is None or not np.array_equal(lengths, np.full(rows, steps)))
+
+
+def _lasting(draft: Draft, flat: str, steps: int, rows: int) -> tuple[str, _Lasting]:
+    """The inputs of all steps, 0 behind the ends, where a NaN then counts for nothing; and how long each row lasts."""
+    lengths = draft.op("Cast", draft.node.input[_LENGTHS], to=draft.inputs[0].dtype)
+    left = draft.op("Sub", draft.reshape(lengths, [1, rows]), np.arange(steps, dtype=draft.scalar(0).dtype)[:, None])
+    alive = draft.reshape(draft.op("Clip", left, draft.scalar(0), draft.scalar(1)), [steps * rows, 1])
+    ended = draft.op("Sub", draft.scalar(1), alive)
+    inside = draft.op("Where", draft.op("Greater", alive, draft.scalar(0)), flat, draft.scalar(0))
+    parts = [draft.split(each, 0, [rows] * steps) if steps > 1 else [each] for each in (alive, ended)]
+    return inside, _Lasting(*parts)
 
 
 def _direction(draft: Draft, index: int, steps: int, rows: int) -> _Direction:
@@ -283,17 +324,17 @@ def _given(layer: _Direction, flat: str, count: int) -> list[str]:
 
 
 def _unrolled(
-    layer: _Direction, flat: str, extents: tuple[int, int], state: _State, backwards: bool
+    layer: _Direction, flat: str, extents: tuple[int, int], state: _State, lasting: _Lasting | None, backwards: bool
 ) -> tuple[Sequence[str], _State]:
-    """The state after each step, in the order of the sequence, and after the last one."""
+    """What the layer answers at each step, in the order of the sequence, and the state after the last one."""
     steps, rows = extents
     step, totals = _STEPS[layer.draft.node.op_type], _given(layer, flat, steps * rows)
     given = [layer.draft.split(total, 0, [rows] * steps) if steps > 1 else [total] for total in totals]
     answers = [""] * steps
     for at in reversed(range(steps)) if backwards else range(steps):
-        state = step(layer, [parts[at] for parts in given], state)
-        answers[at] = state.hidden
-    return answers, state
+        fresh = step(layer, [parts[at] for parts in given], state)
+        answers[at], state = lasting.kept(layer.draft, at, fresh, state) if lasting else (fresh.hidden, fresh)
+    return answers, lasting.closed(layer.draft, state) if lasting else state
 
 
 RULES: Rules = dict.fromkeys(_STEPS, _recurrent)
