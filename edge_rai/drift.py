@@ -16,6 +16,7 @@ class Direction(IntEnum):
     SHARES = 4
     MISSING = 5
     OUTSIDE = 6
+    ABOVE = 7
 
 
 class WatchedFeature(NamedTuple):
@@ -27,6 +28,11 @@ class WatchedFeature(NamedTuple):
         direction: What most of the evidence is for.
         changed: Rows ago, at the alarm if there was one, as estimated; 0: nothing points to a change.
         stride: Looked at once in so many rows.
+        effect: How large the change is, from the values since the evidence was 256 rows' worth: of a mean, by how many
+            standard deviations of the reference it moved, or, where a bound is watched, the mean; of a spread, how many
+            times as wide; of missing values and those out of range, their share. None: of shares of categories, and
+            while there are no such values.
+        effect_interval: 95 %, as if these values had been chosen beforehand.
     """
 
     name: str
@@ -34,6 +40,8 @@ class WatchedFeature(NamedTuple):
     direction: Direction
     changed: int
     stride: int
+    effect: float | None
+    effect_interval: tuple[float, float] | None
 
 
 class Alarm(NamedTuple):

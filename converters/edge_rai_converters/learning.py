@@ -25,7 +25,7 @@ from edge_rai_converters.gaps import as_shown, may_be_nan
 from edge_rai_converters.given import DATA, MODEL, check_there
 from edge_rai_converters.maps import PREPARATION, Columns, MapsRunner, without_maps
 from edge_rai_converters.missing_values import check_known, check_written, may_be_missing
-from edge_rai_converters.observed import usual
+from edge_rai_converters.observed import with_usual
 from edge_rai_converters.profile import Traits, check_columns, check_policy, learn_policy, paired, written_names
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.reference import learn_features
@@ -222,7 +222,7 @@ def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, pr
     if wishes.average_run_length is not None:
         progress("finding how far apart rows know nothing of each other")
         rules = watched(rules, features, dataset.rows, wishes.average_run_length)
-        rules = replace(rules, observe=usual(rules, outputs))
+        rules = with_usual(rules, outputs)
     distances = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
     return Learned(
         source=given.source,

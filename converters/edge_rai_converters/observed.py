@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bundle import Manifest
-from edge_rai.policy import FeatureReference, Observation, OutputRule, Policy, Reference
+from edge_rai.policy import FeatureReference, InputRule, Observation, OutputRule, Policy, Reference
+from edge_rai.policy.observe import Kind
 from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Rows
 from edge_rai_converters.reference import BINS
@@ -24,18 +26,24 @@ _PROJECTIONS = 2
 _MOST_VALUES = 4
 # Rows in order from which strides are told.
 _MOST_ROWS = 20_000
+# Of an image or a signal; so many channels, and so many of its values.
+_MOST_CHANNELS, _ELEMENTS = 8, 8
+_MOMENTS: tuple[Kind, ...] = ("mean", "stddev")
 _VERDICTS = 3
 _ROUNDING = 1e-3
 
 
-def usual(policy: Policy, outputs: Mapping[str, Output]) -> tuple[Observation, ...]:
-    """What is worth watching where nothing else is said: verdicts, distances, projections and outputs.
+def with_usual(policy: Policy, outputs: Mapping[str, Output]) -> Policy:
+    """The policy with what is worth watching where nothing else is said; categories as such, and not as numbers.
 
     Args:
-        policy: Rules of inputs and outputs.
+        policy: With a drift rule.
         outputs: What is known of what the model answers.
     """
-    return (Observation("verdict"), *_of_inputs(policy), *_of_outputs(policy, outputs))
+    assert policy.drift is not None
+    observe = (Observation("verdict"), *_of_inputs(policy), *_of_outputs(policy, outputs))
+    strides = policy.drift.strides | {rule.of: 0 for rule in observe if rule.kind == "category"}
+    return replace(policy, observe=observe, drift=replace(policy.drift, strides=strides))
 
 
 def with_observed(
@@ -86,8 +94,24 @@ def _of_inputs(policy: Policy) -> Iterator[Observation]:
     for rule in policy.inputs:
         if rule.distance is not None:
             yield Observation("distance", rule.name)
-        if rule.name not in carried and is_watchable(rule, policy.batched) and len(rule.features) > _PROJECTIONS:
+        if rule.name in carried:
+            continue
+        if rule.has_one_value_a_feature(policy.batched):
+            yield from (Observation("category", feature.name) for feature in rule.features if feature.categories)
+        if is_watchable(rule, policy.batched) and len(rule.features) > _PROJECTIONS:
             yield from (Observation("projection", rule.name, place) for place in range(_PROJECTIONS))
+        elif rule.dtype != "string" and not rule.has_one_value_a_feature(policy.batched):
+            yield from _of_signals(rule, policy.batched)
+
+
+def _of_signals(rule: InputRule, batched: bool) -> Iterator[Observation]:
+    """Of an image or a signal: level and spread of each channel, and some of its values as they lie."""
+    for feature in rule.features[:_MOST_CHANNELS]:
+        yield from (Observation(kind, feature.name) for kind in _MOMENTS)
+    shape = rule.shape[1:] if batched else rule.shape
+    size = math.prod(shape) if all(extent > 0 for extent in shape) else 0
+    places = range(size // (2 * _ELEMENTS), size, max(size // _ELEMENTS, 1))
+    yield from (Observation("element", rule.name, place) for place in places[:_ELEMENTS])
 
 
 def _of_outputs(policy: Policy, outputs: Mapping[str, Output]) -> Iterator[Observation]:
@@ -143,6 +167,9 @@ def _classes(rule: Observation, policy: Policy) -> int:
     """How many there are; 0: that is not known."""
     if rule.kind == "verdict":
         return _VERDICTS
+    if rule.kind == "category":
+        features = (feature for given in policy.inputs for feature in given.features)
+        return 1 + next(len(feature.categories) for feature in features if feature.name == rule.of)
     if rule.kind != "class":
         return 0
     output = next(entry for entry in policy.outputs if entry.name == rule.of)

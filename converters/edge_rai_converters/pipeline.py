@@ -212,11 +212,11 @@ def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progr
     fallback = None if order.fallback_model is None else read_fallback(order.fallback_model, learned, order.targets)
     reports = {} if judged is None else {target: judged[choice.recipe] for target, choice in choices.items()}
     certified = learned if keeper is None else keeper.kept(reports)
-    made = assembled(certified, forms, choices, fallback, order.name)
     if certified.policy.observe:
         progress("learning what the bundle observes of held-back rows")
-        certified = _observing(certified, made)
-        made = assembled(certified, forms, choices, fallback, order.name)
+        unwatched = replace(certified, policy=replace(certified.policy, drift=None))  # that needs the references first
+        certified = _observing(certified, assembled(unwatched, forms, choices, fallback, order.name))
+    made = assembled(certified, forms, choices, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     shown = replace(learned.policy, drift=certified.policy.drift)
     verdicts = rehearse(made.files, made.manifest, shown, learned.dataset.rows, learned.held_back)

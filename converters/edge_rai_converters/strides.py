@@ -40,10 +40,11 @@ def watched(policy: Policy, reference: Sequence[FeatureReference], rows: Rows, a
     """
     known = {entry.name for entry in reference if len(entry.counts) > 1}
     strides = {name: stride for name, stride in find_strides(policy, rows).items() if name in known}
-    if not any(strides.values()):
-        why = "rows depend on each other however far apart they are"
-        why = why if strides else "no input has one number a feature that varies"
-        raise DataError(f"nothing can be watched for drift: {why}; leave the average run length out")
+    if strides and not any(strides.values()):
+        raise DataError(
+            "nothing can be watched for drift: rows depend on each other however far apart they are; leave the average "
+            "run length out"
+        )
     unusual = {name: stride for name, stride in strides.items() if stride != 1}
     return replace(policy, drift=Drift(average_run_length, strides=unusual))
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from edge_rai._ffi import ffi, lib
 from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
+
+
+def _effect(found: Any) -> tuple[float | None, tuple[float, float] | None]:
+    """The effect and its interval; None where C has none."""
+    if math.isnan(found.effect):
+        return None, None
+    return found.effect, (found.effect_low, found.effect_high)
 
 
 def read_watch(handle: Any, names: Sequence[str]) -> Watch | None:
@@ -22,7 +30,14 @@ def read_watch(handle: Any, names: Sequence[str]) -> Watch | None:
         if not found.stride:
             continue
         features.append(
-            WatchedFeature(name, found.evidence, Direction(found.direction), int(found.changed), int(found.stride))
+            WatchedFeature(
+                name,
+                found.evidence,
+                Direction(found.direction),
+                int(found.changed),
+                int(found.stride),
+                *_effect(found),
+            )
         )
         if found.named:
             named.append(name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from edge_rai.drift import Direction
 from edge_rai.page.drawing import block, strip, upright
 from edge_rai.page.figure import row, section
 from edge_rai.page.frame import framed
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edge_rai.counts import FeatureDrift
-    from edge_rai.drift import Watch
+    from edge_rai.drift import Watch, WatchedFeature
     from edge_rai.session import Session
 
 _HEIGHT = 56.0
@@ -30,6 +31,7 @@ _SAID = {
     "shares": "the shares of its categories have changed",
     "missing": "more of its values are missing",
     "outside": "more of its values are out of range",
+    "above": "its mean is above its bound",
 }
 
 
@@ -42,11 +44,27 @@ def said_of(watch: Watch | None) -> str:
         return f"No alarm in {watch.rows} rows: evidence {watch.evidence:.3g}; alarms come {promised}."
     first, *others = watch.alarm.features
     found = next(one for one in watch.features if one.name == first)
+    size = _effect(found)
     also = f"; also {', '.join(others)}" if others else ""
     return (
-        f"Alarm at row {watch.alarm.row}: {first}, {_SAID[found.direction.name.lower()]}, since about {found.changed} "
-        f"rows before{also}. Evidence {watch.alarm.evidence:.3g}; alarms come {promised}."
+        f"Alarm at row {watch.alarm.row}: {first}, {_SAID[found.direction.name.lower()]}{size}, since about "
+        f"{found.changed} rows before{also}. Evidence {watch.alarm.evidence:.3g}; alarms come {promised}."
     )
+
+
+def _effect(found: WatchedFeature) -> str:
+    """How large the change is, in words; nothing where there is no number for it."""
+    if found.effect is None or found.effect_interval is None:
+        return ""
+    low, high = found.effect_interval
+    ends = f"(95 %: {low:.2g} to {high:.2g})"
+    if found.direction in (Direction.MEAN_UP, Direction.MEAN_DOWN):
+        return f" by {found.effect:+.2g} standard deviations {ends}"
+    if found.direction in (Direction.WIDER, Direction.NARROWER):
+        return f", {found.effect:.2g} times {ends}"
+    if found.direction is Direction.ABOVE:
+        return f", {found.effect:.2g} {ends}"
+    return f", now {100 * found.effect:.2g} % of them"
 
 
 def drift_page(title: str, session: Session) -> bytes:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from edge_rai.policy.checks import check_word
 
-Kind = Literal["verdict", "distance", "projection", "class", "confidence", "value", "latency", "wrong", "error"]
-
-# In the order of erai_observation_kind.
-KINDS: tuple[Kind, ...] = (
+Kind = Literal[
     "verdict",
     "distance",
     "projection",
@@ -21,9 +18,16 @@ KINDS: tuple[Kind, ...] = (
     "latency",
     "wrong",
     "error",
-)
+    "category",
+    "mean",
+    "stddev",
+    "element",
+]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order of erai_observation_kind
 OUTCOMES: tuple[Kind, ...] = ("wrong", "error")
-_OF_INPUTS: tuple[Kind, ...] = ("distance", "projection")
+_OF_INPUTS: tuple[Kind, ...] = ("distance", "projection", "element")
+_OF_FEATURES: tuple[Kind, ...] = ("category", "mean", "stddev")
 _OF_NOTHING: tuple[Kind, ...] = ("verdict", "latency")
 _BOUNDED: tuple[Kind, ...] = ("latency", *OUTCOMES)
 _MOST_PROJECTIONS = 64
@@ -36,10 +40,11 @@ class Observation:
     """A feature that the session makes; see erai_observation_kind in edge_rai.h for what each kind is.
 
     Attributes:
-        kind: "verdict", "distance" and "projection" (of an input), "class", "confidence" and "value" (of an output),
-            "latency", and, of rows whose truth ``Session.record_outcome`` tells, "wrong" or "error".
-        of: Name of the input or output; "" for a verdict and a latency.
-        element: Which projection, 0 to 63; which number of the output's row, of a value or an error.
+        kind: "verdict", "latency"; of an input "distance", "projection" and "element", such as a pixel; of a feature
+            "category", and "mean" and "stddev" of its values in a row, such as a channel's; of an output "class",
+            "confidence" and "value", and, of rows whose truth ``Session.record_outcome`` tells, "wrong" or "error".
+        of: Name of the input, feature or output; "" for a verdict and a latency.
+        element: Which projection, 0 to 63; which number of the row, of a value, an error or an element.
         limit: Of a class and of "wrong": above which one number alone means class 1. Of an error: the difference that
             counts as 1. Of a latency: milliseconds that a call may take.
         bound: Of a latency, "wrong" and "error": the share of calls beyond the limit, of wrong answers, or the mean
@@ -55,7 +60,7 @@ class Observation:
     def __post_init__(self) -> None:
         check_word("observe.kind", self.kind, Kind)
         if bool(self.of) is (self.kind in _OF_NOTHING):
-            needs = "stands alone: leave `of` out" if self.of else "needs `of`, the name of an input or output"
+            needs = "stands alone: leave `of` out" if self.of else "needs `of`, the name of an input, feature or output"
             raise ValueError(f"observe: {self.kind!r} {needs}")
         most = _MOST_PROJECTIONS if self.kind == "projection" else 2**32
         if not 0 <= self.element < most:
@@ -70,13 +75,18 @@ class Observation:
     @property
     def name(self) -> str:
         """Of the feature: of a session, its counts and its telemetry."""
-        place = f" {self.element}" if self.element or self.kind == "projection" else ""
+        place = f" {self.element}" if self.element or self.kind in ("projection", "element") else ""
         return f"{self.kind}{place} of {self.of}" if self.of else self.kind
 
     @property
     def of_input(self) -> bool:
         """Whether ``of`` names an input."""
         return self.kind in _OF_INPUTS
+
+    @property
+    def of_feature(self) -> bool:
+        """Whether ``of`` names a feature."""
+        return self.kind in _OF_FEATURES
 
     @property
     def is_outcome(self) -> bool:

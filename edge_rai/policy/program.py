@@ -138,12 +138,12 @@ def _add_feature(builder: _native.PolicyBuilder, rule: FeatureRule, reference: F
 def _add_observation(
     builder: _native.PolicyBuilder, policy: Policy, rule: Observation, reference: FeatureReference | None
 ) -> None:
-    tensors = [given.name for given in (policy.inputs if rule.of_input else policy.outputs)]
+    index, element = _subject(policy, rule)
     edges = np.array(rule.own_edges() if reference is None else reference.edges, np.float64)
     builder.add_observation(
         kind=1 + KINDS.index(rule.kind),
-        index=tensors.index(rule.of) if rule.of else 0,
-        element=rule.element,
+        index=index,
+        element=element,
         limit=rule.native_limit,
         bound=rule.bound,
         name=rule.name,
@@ -153,6 +153,16 @@ def _add_observation(
         edges=edges,
         counts=reference.counts if reference else np.zeros(len(edges) + 1 if len(edges) else 0, np.uint64),
     )
+
+
+def _subject(policy: Policy, rule: Observation) -> tuple[int, int]:
+    """Index of the input or output that it is of, and the element."""
+    if rule.of_feature:
+        names = [[feature.name for feature in given.features] for given in policy.inputs]
+        index = next(place for place, known in enumerate(names) if rule.of in known)
+        return index, names[index].index(rule.of)
+    tensors = [given.name for given in (policy.inputs if rule.of_input else policy.outputs)]
+    return (tensors.index(rule.of) if rule.of else 0), rule.element
 
 
 def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Reference | None) -> None:

@@ -359,12 +359,15 @@ class Policy:
 
     def _check_observed(self) -> None:
         _check_unique("observe", (rule.name for rule in self.observe))
-        names = {True: [rule.name for rule in self.inputs], False: [rule.name for rule in self.outputs]}
+        names = {
+            "inputs": [rule.name for rule in self.inputs],
+            "features": [feature.name for rule in self.inputs for feature in rule.features],
+            "outputs": [rule.name for rule in self.outputs],
+        }
         for rule in self.observe:
-            known = names[rule.of_input]
-            if rule.of and rule.of not in known:
-                what = "inputs" if rule.of_input else "outputs"
-                raise ValueError(f"observe: {rule.name!r}; the {what} are {known}")
+            what = "features" if rule.of_feature else "inputs" if rule.of_input else "outputs"
+            if rule.of and rule.of not in names[what]:
+                raise ValueError(f"observe: {rule.name!r}; the {what} are {names[what]}")
         if any(rule.is_outcome for rule in self.observe[:-1]):
             raise ValueError("observe: of wrong and error there is one, and it comes last")
 

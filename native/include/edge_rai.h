@@ -515,7 +515,13 @@ typedef enum erai_observation_kind {
     ERAI_OBSERVE_LATENCY = 7,    /* ns of the call; of all of its rows */
     /* Of rows whose truth comes later, by erai_session_outcome; one of the two, and last: */
     ERAI_OBSERVE_WRONG = 8, /* 1 where CLASS is not the label, else 0 */
-    ERAI_OBSERVE_ERROR = 9  /* what VALUE is off the label, over `limit`, at most 1 */
+    ERAI_OBSERVE_ERROR = 9, /* what VALUE is off the label, over `limit`, at most 1 */
+    /* Of feature `element` of input `index`: */
+    ERAI_OBSERVE_CATEGORY = 10, /* which of its categories by ERAI_CHECK_CATEGORIES, in their order, from 0; as many as
+                                 * there are: none of them, which is watched apart. One value a row */
+    ERAI_OBSERVE_MEAN = 11,     /* of its values in the row, of at most 256 that lie evenly among them */
+    ERAI_OBSERVE_STDDEV = 12,   /* of the same */
+    ERAI_OBSERVE_ELEMENT = 13   /* number `element` of the row of input `index`, such as a pixel */
 } erai_observation_kind;
 
 /* With a bound, what is watched is not whether the reference holds still, but whether a mean stays within `bound`: of
@@ -1002,7 +1008,8 @@ typedef enum erai_direction {
     ERAI_DRIFT_NARROWER = 3,
     ERAI_DRIFT_SHARES = 4,  /* of categories */
     ERAI_DRIFT_MISSING = 5, /* more values are missing or not finite */
-    ERAI_DRIFT_OUTSIDE = 6  /* more are out of their range */
+    ERAI_DRIFT_OUTSIDE = 6, /* more are out of their range */
+    ERAI_DRIFT_ABOVE = 7    /* the mean is above the bound that is watched */
 } erai_direction;
 
 /* How much speaks for drift. An alarm comes when `evidence` reaches the policy's average_run_length. It stands until it
@@ -1028,6 +1035,11 @@ typedef struct erai_feature_drift {
     uint32_t stride;    /* 0: not watched */
     uint32_t named;     /* by the alarm: those that e-BH would name at its level, and the one with the most evidence */
     uint32_t reserved;
+    /* How large the change is, of the values since the evidence was 256 rows' worth, and a 95 % interval as if these
+     * were chosen beforehand. Of a mean: how far it moved, in standard deviations of the reference, or, where a bound
+     * is watched, the mean itself. Of a spread: how many times as wide. Of MISSING and OUTSIDE: the share of such
+     * values. NaN: of SHARES, or there are no values. */
+    double effect, effect_low, effect_high;
 } erai_feature_drift;
 
 /* Reports are of rows up to some that wait to be looked at together, at most four a thread; any thread.

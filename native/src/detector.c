@@ -12,14 +12,18 @@ static double normal_below(double z) {
     return 0.5 * erfc(-z * 0.70710678118654752440);
 }
 
+static double density(double z) {
+    return exp(-0.5 * z * z) * 0.39894228040143267794;
+}
+
 /* The quantile of the normal law for a share from 2^-64 on, by Newton's method from that of the logistic law. */
 static double normal_quantile(double share) {
     if (share <= 0) return -INFINITY;
     if (share >= 1) return INFINITY;
     double z = log(share / (1 - share)) / 1.702;
     for (int i = 0; i < 60; i++) {
-        double density = exp(-0.5 * z * z) * 0.39894228040143267794;
-        double move = fmin(fmax((normal_below(z) - share) / density, -0.5), 0.5); /* far out the density falls fast */
+        double move =
+            fmin(fmax((normal_below(z) - share) / density(z), -0.5), 0.5); /* far out the density falls fast */
         z -= move;
         if (fabs(move) < 1e-12) break;
     }
@@ -44,6 +48,15 @@ static const struct {
 };
 #define LAWS (sizeof laws / sizeof *laws)
 
+/* Of the normal law's values between two quantiles, which may be infinite. */
+static void score(er_bets *bets, uint32_t bin, double low, double high) {
+    double share = normal_below(high) - normal_below(low);
+    double at_low = isinf(low) ? 0 : low * density(low), at_high = isinf(high) ? 0 : high * density(high);
+    if (!(share > 0)) return;
+    bets->score[bin] = (float)((density(low) - density(high)) / share);
+    bets->square[bin] = (float)(1 + (at_low - at_high) / share);
+}
+
 static void bet_on_laws(er_bets *bets, const double *counts, uint32_t bins, double total) {
     double count = 0, low = -INFINITY;
     for (uint32_t bin = 0; bin < bins; bin++) {
@@ -55,6 +68,7 @@ static void bet_on_laws(er_bets *bets, const double *counts, uint32_t bins, doub
                            normal_below((low - laws[i].mean) / laws[i].spread);
             bets->factors[bin][i] = rounded(share * total / counts[bin]);
         }
+        score(bets, bin, low, high);
         low = high;
     }
     for (size_t i = 0; i < LAWS; i++) {
@@ -144,7 +158,11 @@ void er_bets_on_loss(er_bets *bets, uint32_t bins, double bound) {
         }
         bets->weights[i] = 1.0f / ER_BETS;
         bets->tolerance[i] = bets->expected[i] = 1; /* of the losses' law nothing is learned */
-        bets->direction[i] = ERAI_DRIFT_MEAN_UP;
+        bets->direction[i] = ERAI_DRIFT_ABOVE;
+    }
+    for (uint32_t bin = 0; bin < bins; bin++) {
+        bets->score[bin] = (float)bin / (float)(bins - 1);
+        bets->square[bin] = bets->score[bin] * bets->score[bin];
     }
     bets->total = bets->enough = 1;
 }
@@ -157,10 +175,16 @@ static void end_learning(er_detector *detector, const er_bets *bets) {
     detector->total = 0;
 }
 
+static void forget_measured(er_detector *detector) {
+    detector->moved = detector->squared = 0;
+    detector->measured = detector->missing = detector->outside = 0;
+}
+
 void er_detector_reset(er_detector *detector, const er_bets *bets) {
     memset(detector->won, 0, sizeof detector->won);
     detector->mixture = 0;
     detector->began = detector->values;
+    forget_measured(detector);
     memcpy(detector->fair, bets->expected, sizeof detector->fair);
     detector->total = bets->total;
     end_learning(detector, bets);
@@ -170,6 +194,8 @@ void er_detector_reset(er_detector *detector, const er_bets *bets) {
 #define MOST 1e30f
 /* Evidence for no change in particular, in rows. */
 #define NOTHING 32.0f
+/* And more than a stream without one comes to but for once in a while. */
+#define HARDLY_NOTHING 256.0f
 
 ER_INLINE float mixture_of(const float won[ER_BETS], const er_bets *bets) {
     float share[ER_BETS];
@@ -213,6 +239,18 @@ ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const u
     detector->mixture = mixture_of(won, bets);
 }
 
+/* Values that are hardly of the reference any more. */
+ER_INLINE void measure(er_detector *detector, const er_bets *bets, const uint8_t *cells, size_t step, size_t count) {
+    detector->measured += (uint32_t)count;
+    for (size_t at = 0; at < count; at++) {
+        unsigned cell = cells[at * step];
+        detector->moved += bets->score[cell];
+        detector->squared += bets->square[cell];
+        detector->missing += cell == ER_CELL_MISSING;
+        detector->outside += cell == ER_CELL_OUTSIDE;
+    }
+}
+
 ER_INLINE void detect_body(er_detector *detectors, const er_bets *const *bets, const uint32_t *strides, size_t features,
                            const uint8_t *cells, size_t width, uint64_t row, size_t rows, double *sum) {
     *sum = 0;
@@ -226,6 +264,10 @@ ER_INLINE void detect_body(er_detector *detectors, const er_bets *const *bets, c
             detect_values(detector, bets[f], cells + first * width + f, stride * width, count, (float)stride);
             detector->values += (uint32_t)count;
             if (detector->mixture < NOTHING * (float)stride) detector->began = detector->values;
+            if (detector->mixture < HARDLY_NOTHING * (float)stride)
+                forget_measured(detector);
+            else
+                measure(detector, bets[f], cells + first * width + f, stride * width, count);
             if (detector->total > 0) end_learning(detector, bets[f]);
         }
         *sum += (double)detector->mixture;
@@ -242,6 +284,25 @@ double er_detect(er_detector *detectors, const er_bets *const *bets, const uint3
     double sum;
     detect(detectors, bets, strides, features, cells, width, row, rows, &sum);
     return sum;
+}
+
+er_effect er_detector_effect(const er_detector *detector, uint32_t direction) {
+    double values = (double)detector->measured, error = 0, size = NAN;
+    double present = values - (double)detector->missing - (double)detector->outside;
+    double mean = (double)detector->moved / present;
+    double variance = fmax((double)detector->squared / present - mean * mean, 0);
+    if (direction == ERAI_DRIFT_MISSING || direction == ERAI_DRIFT_OUTSIDE) {
+        size = (double)(direction == ERAI_DRIFT_MISSING ? detector->missing : detector->outside) / values;
+        error = sqrt(size * (1 - size) / values);
+    } else if (direction == ERAI_DRIFT_WIDER || direction == ERAI_DRIFT_NARROWER) {
+        size = sqrt(variance);
+        error = size / sqrt(2 * present);
+    } else if (direction != ERAI_DRIFT_SHARES) {
+        size = mean;
+        error = sqrt(variance / present);
+    }
+    if (!isfinite(size) || !isfinite(error)) return (er_effect){NAN, NAN, NAN};
+    return (er_effect){size, size - 1.96 * error, size + 1.96 * error};
 }
 
 uint32_t er_detector_direction(const er_detector *detector, const er_bets *bets) {

@@ -22,6 +22,8 @@ typedef struct er_bets {
     double total;              /* values of the reference, and 3 for what it has not seen */
     double enough;             /* learning ends when reference and stream have so many together */
     uint32_t direction[ER_BETS];
+    float score[ER_CELLS], square[ER_CELLS]; /* mean of the normal score of a cell's values, and of its square; of a
+                                              * loss, that */
 } er_bets;
 
 /* The state of one feature. */
@@ -33,7 +35,17 @@ typedef struct er_detector {
     float mixture;        /* weighted mean of what was won */
     uint32_t values;      /* seen, modulo 2^32 */
     uint32_t began;       /* of these, up to which nothing pointed to a change */
+    uint32_t measured;    /* of these, looked at since so much pointed to a change that there is hardly none */
+    float moved, squared; /* of their scores, and of squares, the sums */
+    uint32_t missing, outside;
 } er_detector;
+
+/* How large a change is, from the values that were measured, with the ends of a 95 % interval that takes these for
+ * independent. Of a mean: by so many standard deviations, or to so great a mean loss. Of a spread: so many times as
+ * wide. Of missing values, and those out of range: their share now. NaN of shares of categories, and of no values. */
+typedef struct er_effect {
+    double size, low, high;
+} er_effect;
 
 /* What a feature is compared with. */
 typedef struct er_basis {
@@ -60,6 +72,9 @@ double er_detect(er_detector *detectors, const er_bets *const *bets, const uint3
 
 /* The weighted mean of what was won. */
 float er_detector_mixture(const float won[ER_BETS], const er_bets *bets);
+
+/* In the direction that most of the evidence is for. */
+er_effect er_detector_effect(const er_detector *detector, uint32_t direction);
 
 /* What most of the evidence is for. */
 uint32_t er_detector_direction(const er_detector *detector, const er_bets *bets);

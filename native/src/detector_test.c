@@ -349,6 +349,40 @@ static void evidence_has_a_greatest_value(void) {
     ER_CHECK(isfinite(won) && won > 1e20);
 }
 
+/* A detector past `quiet` values like the reference of 32 bins and then `changed` of the law N(mean, spread). */
+static er_detector after_change(const er_bets *bets, size_t quiet, size_t changed, double mean, double spread) {
+    er_detector detector;
+    memset(&detector, 0, sizeof detector);
+    er_detector_reset(&detector, bets);
+    const uint32_t stride = 1;
+    const er_bets *of[] = {bets};
+    for (size_t i = 0; i < quiet + changed; i++) {
+        double u = normal();
+        double z = i < quiet ? u : mean + spread * u;
+        uint8_t cell = (uint8_t)fmin(floor(32 * 0.5 * erfc(-z * 0.70710678118654752)), 31);
+        er_detect(&detector, of, &stride, 1, &cell, 1, i, 1);
+    }
+    return detector;
+}
+
+static void effects_are_measured_from_where_the_change_began(void) {
+    uint64_t counts[32];
+    for (size_t i = 0; i < 32; i++) counts[i] = 1000;
+    er_basis basis = {.counts = counts, .bins = 32, .ordered = 1, .stride = 1};
+    er_bets bets;
+    er_bets_make(&bets, &basis, 0.01, 1);
+    er_detector moved = after_change(&bets, 2000, 400, 1.0, 1.0);
+    er_effect effect = er_detector_effect(&moved, er_detector_direction(&moved, &bets));
+    ER_CHECK_INT(er_detector_direction(&moved, &bets), ERAI_DRIFT_MEAN_UP);
+    ER_CHECK(effect.low < 1.0 && 1.0 < effect.high && effect.high - effect.low < 0.3);
+    er_detector wider = after_change(&bets, 2000, 600, 0.0, 1.5);
+    effect = er_detector_effect(&wider, ERAI_DRIFT_WIDER);
+    ER_CHECK(effect.low > 1.2 && effect.high < 1.7); /* beyond the outermost bins nothing is told apart */
+    er_detector quiet = after_change(&bets, 1, 0, 0, 1);
+    ER_CHECK(isnan(er_detector_effect(&quiet, ERAI_DRIFT_MEAN_UP).size));
+    ER_CHECK(isnan(er_detector_effect(&moved, ERAI_DRIFT_SHARES).size));
+}
+
 int main(void) {
     ER_RUN(no_bet_gains_on_average_while_nothing_has_changed);
     ER_RUN(false_alarms_are_within_the_stated_run_length);
@@ -360,5 +394,6 @@ int main(void) {
     ER_RUN(learning_ends_when_the_tolerance_covers_what_is_unknown);
     ER_RUN(false_alarms_of_long_streams_are_within_the_stated_run_length);
     ER_RUN(evidence_has_a_greatest_value);
+    ER_RUN(effects_are_measured_from_where_the_change_began);
     return er_test_result();
 }

@@ -142,7 +142,7 @@ static inline int er_is_outcome(uint32_t kind) {
 }
 
 static inline int er_is_of_classes(uint32_t kind) {
-    return kind == ERAI_OBSERVE_VERDICT || kind == ERAI_OBSERVE_CLASS;
+    return kind == ERAI_OBSERVE_VERDICT || kind == ERAI_OBSERVE_CLASS || kind == ERAI_OBSERVE_CATEGORY;
 }
 
 typedef struct er_fallback {
@@ -228,6 +228,8 @@ erai_status er_check_events(const erai_events_rule *rule, char *detail);
 erai_status er_check_observation(const er_observation *rule, const er_feature *feature, char *detail);
 /* Whether a feature of the input may leave the device in this form, by what its input is and its reference. */
 int er_may_leave(const er_input *input, uint32_t bins, uint32_t form, int batched);
+/* Whether a row of the input has one value of each feature. */
+int er_has_one_value(const er_input *input, int batched);
 /* Whether a feature of the input can be watched, by what its input is and whether it has a reference. */
 int er_is_watchable(const er_input *input, uint32_t bins, int batched);
 

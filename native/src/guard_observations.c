@@ -10,9 +10,29 @@ static int is_numbers(const er_output *output) {
     return !output->is_state && !(output->flags & ERAI_RULE_NO_TENSOR) && output->dtype != ERAI_DTYPE_STRING;
 }
 
+static int has_categories(const er_feature *feature) {
+    for (uint32_t i = 0; i < feature->check_count; i++)
+        if (feature->checks[i].rule.kind == ERAI_CHECK_CATEGORIES) return 1;
+    return 0;
+}
+
+/* Whether an input has such a feature, or such an element. */
+static int has_part(const erai_guard *guard, const er_observation *rule) {
+    const er_input *input = &guard->inputs[rule->index];
+    if (rule->index >= guard->input_count || input->is_state) return 0;
+    if (rule->kind != ERAI_OBSERVE_ELEMENT && rule->element >= input->feature_count) return 0;
+    if (rule->kind != ERAI_OBSERVE_CATEGORY) return input->dtype != ERAI_DTYPE_STRING;
+    return er_has_one_value(input, guard->batched) &&
+           has_categories(&guard->features[input->first_feature + rule->element]);
+}
+
 /* Whether what the rule is about is there. */
 static int has_subject(const erai_guard *guard, const er_observation *rule) {
     switch (rule->kind) {
+    case ERAI_OBSERVE_CATEGORY:
+    case ERAI_OBSERVE_MEAN:
+    case ERAI_OBSERVE_STDDEV:
+    case ERAI_OBSERVE_ELEMENT: return has_part(guard, rule);
     case ERAI_OBSERVE_VERDICT:
     case ERAI_OBSERVE_LATENCY: return rule->index == 0;
     case ERAI_OBSERVE_DISTANCE: return rule->index < guard->input_count && guard->inputs[rule->index].distance != NULL;
@@ -38,7 +58,8 @@ static erai_status read_one(erai_guard *guard, er_reader *in, uint32_t version, 
     if (has_subject(guard, rule)) return ERAI_OK;
     return er_fail(detail, ERAI_E_GUARD_FORMAT,
                    "observation '%s': there is no input or output %u that it could be of: a distance needs one of an "
-                   "input, a projection a table of numbers, and the others an output of numbers",
+                   "input, a projection a table of numbers, a category a feature that has some and one value a row, a "
+                   "mean or an element an input of numbers, and the others an output of numbers",
                    feature->name, rule->index);
 }
 

@@ -238,14 +238,14 @@ static int all_finite(const float *values, size_t count) {
     return 1;
 }
 
-static int has_one_value_a_feature(const er_input *input, int batched) {
+int er_has_one_value(const er_input *input, int batched) {
     for (uint32_t i = batched ? 1 : 0; i < input->rank; i++)
         if ((int32_t)i != input->feature_axis && input->shape[i] != 1) return 0;
     return !(input->flags & ERAI_RULE_ANY_RANK);
 }
 
 static int is_table(const er_input *input, int batched) {
-    return has_one_value_a_feature(input, batched) && input->feature_axis >= 0 && input->dtype != ERAI_DTYPE_STRING;
+    return er_has_one_value(input, batched) && input->feature_axis >= 0 && input->dtype != ERAI_DTYPE_STRING;
 }
 
 erai_status er_check_distance(const erai_distance_rule *rule, const er_input *input, int batched, char *detail) {
@@ -288,13 +288,13 @@ erai_status er_check_drift(const erai_drift_rule *rule, char *detail) {
 /* ---- Observations ---- */
 
 erai_status er_check_observation(const er_observation *rule, const er_feature *feature, char *detail) {
-    int known = rule->kind >= ERAI_OBSERVE_VERDICT && rule->kind <= ERAI_OBSERVE_ERROR;
+    int known = rule->kind >= ERAI_OBSERVE_VERDICT && rule->kind <= ERAI_OBSERVE_ELEMENT;
     if (!known || (rule->kind == ERAI_OBSERVE_PROJECTION && rule->element > 63) || !isfinite(rule->limit) ||
         (rule->kind == ERAI_OBSERVE_ERROR && !(rule->limit > 0)) || !(rule->bound >= 0 && rule->bound < 1) ||
         (rule->bound > 0 && feature->bins < 2))
         return er_fail(
             detail, ERAI_E_POLICY,
-            "observation '%s': kind %u of element %u, limit %g, bound %g, %u bins: a kind is 1 to 9, a bound "
+            "observation '%s': kind %u of element %u, limit %g, bound %g, %u bins: a kind is 1 to 13, a bound "
             "below 1 and with bins, an error has a limit above 0",
             feature->name, rule->kind, rule->element, rule->limit, rule->bound, feature->bins);
     if (!isinf(feature->low) || !isinf(feature->high) || feature->check_count ||
@@ -308,7 +308,7 @@ erai_status er_check_observation(const er_observation *rule, const er_feature *f
 
 int er_may_leave(const er_input *input, uint32_t bins, uint32_t form, int batched) {
     if (form == ERAI_FIELD_DROP) return 1;
-    if (!has_one_value_a_feature(input, batched) || input->is_state) return 0;
+    if (!er_has_one_value(input, batched) || input->is_state) return 0;
     if (form == ERAI_FIELD_KEYED_HASH) return 1;
     return input->dtype != ERAI_DTYPE_STRING && (form != ERAI_FIELD_BUCKET || bins > 0);
 }

@@ -1,5 +1,6 @@
 /* What a session observes of each row besides its input: how far it was from the reference, what the model made of it,
  * how it was judged, how long that took; and of rows whose truth comes later, whether the answer was right. */
+#include "feature_row.h"
 #include "recording.h"
 #include "session.h"
 #include "sketch.h"
@@ -45,7 +46,7 @@ static int sign_of(uint32_t element, uint32_t feature) {
 }
 
 /* What is missing, and what has no reference, adds nothing. */
-static double project(const erai_guard *guard, const er_observation *rule, const void *data, size_t row) {
+static double project(const erai_guard *guard, const er_observation *rule, const void *values) {
     const er_input *input = &guard->inputs[rule->index];
     const er_feature *features = guard->features + input->first_feature;
     double sum = 0;
@@ -53,12 +54,86 @@ static double project(const erai_guard *guard, const er_observation *rule, const
     for (uint32_t f = 0; f < count; f++) {
         if (!(features[f].stddev > 0)) continue;
         used++;
-        double z = (er_value(data, input->dtype, row * count + f) - features[f].mean) / features[f].stddev;
+        double z = (er_value(values, input->dtype, f) - features[f].mean) / features[f].stddev;
         if (isnan(z)) continue;
         z = fmin(fmax(z, -8), 8);
         sum += sign_of(rule->element, f) ? z : -z;
     }
     return used ? sum / sqrt(used) : 0;
+}
+
+/* Where a row of an input lies. */
+static const char *row_at(const erai_answer *answer, size_t index, size_t row, er_row *shape) {
+    const erai_tensor *tensor = &answer->inputs[index];
+    *shape = er_row_shape(&answer->guard->inputs[index], tensor, answer->guard->batched);
+    size_t bytes = shape->outer * shape->features * shape->inner * erai_dtype_size(tensor->dtype);
+    return (const char *)shape->values + row * bytes;
+}
+
+static int compare_text(const char *known, const erai_string *text) {
+    size_t size = strlen(known), least = size < text->size ? size : text->size;
+    int order = least ? memcmp(known, text->bytes, least) : 0;
+    return order ? order : (size > text->size) - (size < text->size);
+}
+
+/* Of a feature that has some. */
+static const erai_check_rule *categories_of(const er_feature *feature) {
+    const er_check *check = feature->checks;
+    while (check->rule.kind != ERAI_CHECK_CATEGORIES) check++;
+    return &check->rule;
+}
+
+/* The place of a value among its feature's categories, which rise; their number where it is none of them. */
+static double category(const er_feature *feature, const void *values, uint32_t dtype, size_t place) {
+    const erai_check_rule *rule = categories_of(feature);
+    double value = dtype == ERAI_DTYPE_STRING ? 0 : er_value(values, dtype, place);
+    if (!isfinite(value)) return value;
+    for (uint32_t low = 0, high = rule->count; low < high;) {
+        uint32_t middle = low + (high - low) / 2;
+        double known = rule->texts ? 0 : er_as_held(dtype, rule->values[middle]);
+        int order = rule->texts ? compare_text(rule->texts[middle], (const erai_string *)values + place)
+                                : (known > value) - (known < value);
+        if (!order) return middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return rule->count;
+}
+
+enum { SAMPLE = 256 };
+
+/* Of at most so many of a feature's values in a row, as far apart as that asks for. */
+static double moment(const er_observation *rule, const er_row *row, const void *values, uint32_t dtype) {
+    size_t count = row->outer * row->inner, step = (count + SAMPLE - 1) / SAMPLE, used = 0;
+    double sum = 0, squares = 0, shift = 0;
+    for (size_t k = 0; k < count; k += step, used++) {
+        size_t at = (k / row->inner * row->features + rule->element) * row->inner + k % row->inner;
+        double value = er_value(values, dtype, at);
+        if (!used) shift = value; /* so that what is far from zero and varies little keeps its digits */
+        sum += value - shift;
+        squares += (value - shift) * (value - shift);
+    }
+    double mean = sum / (double)used;
+    if (rule->kind == ERAI_OBSERVE_MEAN) return shift + mean;
+    double variance = squares / (double)used - mean * mean;
+    return isnan(variance) ? variance : sqrt(fmax(variance, 0));
+}
+
+/* Of a row's input, whose shape is in order; NaN where it has no such value. */
+static double input_value(const erai_answer *answer, const er_observation *rule, size_t row) {
+    const er_input *input = &answer->guard->inputs[rule->index];
+    er_row shape;
+    const char *values = row_at(answer, rule->index, row, &shape);
+    size_t count = shape.outer * shape.features * shape.inner;
+    if (rule->kind == ERAI_OBSERVE_PROJECTION) return project(answer->guard, rule, values);
+    if (rule->kind == ERAI_OBSERVE_ELEMENT)
+        return rule->element < count ? er_value(values, input->dtype, rule->element) : (double)NAN;
+    if (!count) return (double)NAN;
+    if (rule->kind != ERAI_OBSERVE_CATEGORY) return moment(rule, &shape, values, input->dtype);
+    return category(&answer->guard->features[input->first_feature + rule->element], values, input->dtype,
+                    rule->element);
 }
 
 /* Of one number alone, or of as many shares as the row has numbers. */
@@ -116,10 +191,15 @@ static void observe_rest(erai_answer *answer, uint64_t latency_ns) {
                 *value = answer->verdicts[row];
             else if (rule->kind == ERAI_OBSERVE_LATENCY)
                 *value = (double)latency_ns;
-            else if (rule->kind == ERAI_OBSERVE_PROJECTION && has_shape)
-                *value = project(guard, rule, answer->inputs[rule->index].data, row);
+            else if (has_shape && (rule->kind == ERAI_OBSERVE_PROJECTION || rule->kind >= ERAI_OBSERVE_CATEGORY))
+                *value = input_value(answer, rule, row);
         }
     }
+}
+
+static int is_unseen(const erai_guard *guard, const er_observation *rule, double place) {
+    return place >=
+           (double)categories_of(&guard->features[guard->inputs[rule->index].first_feature + rule->element])->count;
 }
 
 /* Counts a value among those of feature f of `input`; its cell. */
@@ -138,7 +218,8 @@ static uint8_t sketch(const erai_guard *guard, const er_input *input, uint64_t *
     into.histogram[at][bin]++;
     into.sum[at] += (uint64_t)(int64_t)z;
     into.sum_squares[at] += (uint64_t)(uint32_t)(z * z);
-    return (uint8_t)bin;
+    const er_observation *rule = &guard->observations[at - (guard->feature_count - guard->observation_count)];
+    return rule->kind == ERAI_OBSERVE_CATEGORY && is_unseen(guard, rule, value) ? ER_CELL_OUTSIDE : (uint8_t)bin;
 }
 
 void er_observe_rows(erai_answer *answer, uint64_t latency_ns) {

@@ -157,6 +157,76 @@ static void every_kind_is_what_it_says(void) {
     erai_session_close(session);
 }
 
+/* "image": two channels of three values; "kind": a category, 2, 5 or 9; "word": "blue" or "red". */
+static erai_session *open_parts(const seen *seen_of, uint32_t count) {
+    const int64_t image[] = {-1, 2, 3}, most[] = {16, 2, 3}, one[] = {-1, 1}, few[] = {16, 1};
+    const double kinds[] = {2, 5, 9};
+    const char *const words[] = {"blue", "red"};
+    static const char *const names[] = {"left", "right", "kind", "word"};
+    erai_policy *policy = NULL;
+    must(erai_policy_open(1, &policy) == ERAI_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        erai_input_rule input = {.struct_size = sizeof input,
+                                 .name = i == 0   ? "image"
+                                         : i == 1 ? "of kind"
+                                                  : "of word",
+                                 .shape = i ? one : image,
+                                 .max_shape = i ? few : most,
+                                 .rank = i ? 2 : 3,
+                                 .dtype = i == 2 ? ERAI_DTYPE_STRING : ERAI_DTYPE_FLOAT32,
+                                 .feature_axis = 1,
+                                 .sketch_stride = 1};
+        must(erai_policy_add_input(policy, &input, NULL) == ERAI_OK);
+        for (uint32_t f = 0; f < (i ? 1u : 2u); f++) {
+            erai_feature_rule feature = {.struct_size = sizeof feature,
+                                         .name = names[i ? i + 1 : f],
+                                         .low = (double)-INFINITY,
+                                         .high = (double)INFINITY};
+            must(erai_policy_add_feature(policy, &feature, NULL) == ERAI_OK);
+        }
+        erai_check_rule check = {.kind = ERAI_CHECK_CATEGORIES,
+                                 .verdict = ERAI_VERDICT_FLAG,
+                                 .low = (double)-INFINITY,
+                                 .high = (double)INFINITY,
+                                 .values = i == 1 ? kinds : NULL,
+                                 .texts = i == 2 ? words : NULL,
+                                 .count = i == 1 ? 3 : 2};
+        if (i) test_add_check(policy, check);
+    }
+    test_add_output(policy, "y", (erai_output_rule){.rank = 2, .shape = (int64_t[]){-1, 1}});
+    for (uint32_t i = 0; i < count; i++) must(observe(policy, &seen_of[i], NULL) == ERAI_OK);
+    return test_session(policy, NULL);
+}
+
+static void parts_of_the_input_are_what_they_say(void) {
+    seen all[] = {OF(ERAI_OBSERVE_CATEGORY, .index = 1), OF(ERAI_OBSERVE_CATEGORY, .index = 2),
+                  OF(ERAI_OBSERVE_MEAN, .index = 0, .element = 1), OF(ERAI_OBSERVE_STDDEV, .index = 0, .element = 1),
+                  OF(ERAI_OBSERVE_ELEMENT, .index = 0, .element = 4)};
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+    for (size_t i = 0; i < 5; i++) all[i].name = names[i];
+    all[0].bins = 4; /* the last is of what is no category */
+    for (uint32_t i = 0; i < 4; i++) all[0].edges[i] = i + 0.5, all[0].counts[i] = i < 3;
+    erai_session *session = open_parts(all, 5);
+    erai_answer *answer = test_answer(session);
+    const float image[] = {0, 0, 0, 1e6f + 1, 1e6f + 2, 1e6f + 3, 0, 0, 0, 7, 7, 7}, kind[] = {5, 6}, y[] = {1, 1};
+    const erai_string word[] = {{"red", 3}, {"re", 2}};
+    const int64_t shapes[3][3] = {{2, 2, 3}, {2, 1}, {2, 1}}, out[] = {2, 1};
+    const erai_tensor inputs[] = {{.data = image, .shape = shapes[0], .rank = 3, .dtype = ERAI_DTYPE_FLOAT32},
+                                  {.data = kind, .shape = shapes[1], .rank = 2, .dtype = ERAI_DTYPE_FLOAT32},
+                                  {.data = word, .shape = shapes[2], .rank = 2, .dtype = ERAI_DTYPE_STRING}};
+    const erai_tensor output = {.data = y, .shape = out, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+    size_t admitted;
+    must(erai_admit(session, inputs, 3, answer, &admitted) == ERAI_OK && admitted == 2);
+    must(erai_judge(session, &output, 1, answer) == ERAI_OK);
+    const double *values = NULL;
+    must(erai_answer_observed(answer, &values) == 5);
+    const double expected[] = {1, 1, 1e6 + 2, sqrt(2.0 / 3), 1e6 + 2, 3, 2, 7, 0, 7};
+    for (size_t i = 0; i < 10; i++)
+        if (!close_to(values[i], expected[i])) ER_FAILED("value %zu is %g, expected %g", i, values[i], expected[i]);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 static void projections_differ_by_their_element(void) {
     seen all[8];
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
@@ -341,7 +411,10 @@ static void what_cannot_be_observed_is_refused(void) {
         const char *says;
     } cases[] = {
         {{.name = "a", .rule = {.kind = 0}}, "kind"},
-        {{.name = "a", .rule = {.kind = 10}}, "kind"},
+        {{.name = "a", .rule = {.kind = 14}}, "kind"},
+        {{.name = "a", .rule = {.kind = ERAI_OBSERVE_CATEGORY}}, "a category a feature that has some"},
+        {{.name = "a", .rule = {.kind = ERAI_OBSERVE_MEAN, .element = FEATURES}}, "there is no input or output 0"},
+        {{.name = "a", .rule = {.kind = ERAI_OBSERVE_ELEMENT, .index = 9}}, "there is no input or output 9"},
         {{.name = "a", .rule = {.kind = ERAI_OBSERVE_PROJECTION, .element = 64}}, "kind"},
         {{.name = "a", .rule = {.kind = ERAI_OBSERVE_ERROR}}, "limit"},
         {{.name = "a", .rule = {.kind = ERAI_OBSERVE_WRONG, .bound = 0.1}}, "bins"},
@@ -382,6 +455,7 @@ static void an_outcome_is_one_and_the_last(void) {
 
 int main(void) {
     ER_RUN(every_kind_is_what_it_says);
+    ER_RUN(parts_of_the_input_are_what_they_say);
     ER_RUN(projections_differ_by_their_element);
     ER_RUN(shares_of_classes_are_watched);
     ER_RUN(errors_within_the_bound_raise_no_alarm_and_more_of_them_do);

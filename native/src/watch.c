@@ -227,6 +227,10 @@ erai_status erai_session_feature_drift(erai_session *session, size_t index, erai
     drift->changed = changed_of(watch, index);
     drift->direction = er_detector_direction(detector, watch->of[index]);
     drift->named = watch->named[index];
+    er_effect effect = er_detector_effect(detector, drift->direction);
+    drift->effect = effect.size;
+    drift->effect_low = effect.low;
+    drift->effect_high = effect.high;
     er_mutex_unlock(&watch->lock);
     return ERAI_OK;
 }

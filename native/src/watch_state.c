@@ -24,6 +24,11 @@ static void write_detector(er_writer *out, const er_detector *detector) {
     er_write_f64(out, detector->total);
     er_write_u32(out, detector->values);
     er_write_u32(out, detector->began);
+    er_write_u32(out, detector->measured);
+    er_write_f32(out, detector->moved);
+    er_write_f32(out, detector->squared);
+    er_write_u32(out, detector->missing);
+    er_write_u32(out, detector->outside);
 }
 
 static void write_body(er_writer *out, const er_watch *watch) {
@@ -91,6 +96,12 @@ static er_detector read_detector(er_reader *in, const er_bets *bets) {
     detector.mixture = er_detector_mixture(detector.won, bets);
     detector.values = er_read_u32(in);
     detector.began = er_read_u32(in);
+    detector.measured = er_read_u32(in);
+    detector.moved = er_read_f32(in);
+    detector.squared = read_stake(in);
+    detector.missing = er_read_u32(in);
+    detector.outside = er_read_u32(in);
+    if (!isfinite(detector.moved)) in->failed = 1;
     return detector;
 }
 

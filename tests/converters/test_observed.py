@@ -12,7 +12,7 @@ import edge_rai
 from edge_rai.cli import main
 from edge_rai.policy import Observation, load_policy
 from edge_rai_converters import ConversionReport, convert
-from support.models import save_linear
+from support.models import save_image_mean, save_linear
 
 Rows = npt.NDArray[np.float32]
 FEATURES = 6
@@ -74,6 +74,73 @@ def test_a_correlation_that_turns_is_found_by_what_is_observed_alone(made: tuple
         observed = {feature.name for feature in session.features[-session.observations :]}
         assert set(alarm.features) <= observed  # no margin shows it
         assert "distance of x" in alarm.features
+
+
+def test_images_are_watched_by_channels_and_pixels(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    images = random.integers(0, 256, size=(600, 8, 8, 3)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=images)
+    model = save_image_mean(tmp_path / "model.onnx", (8, 8, 3))
+    convert(
+        model,
+        tmp_path / "data.npz",
+        tmp_path / "m.erai",
+        prune="none",
+        quantize="none",
+        average_run_length=1e5,
+        ordered=True,
+        reproducible=True,
+    )
+    with edge_rai.load(tmp_path / "m.erai") as session:
+        names = [feature.name for feature in session.features[-session.observations :]]
+        assert sum(name.startswith("mean of") for name in names) == 3
+        assert sum(name.startswith("stddev of") for name in names) == 3
+        assert sum(name.startswith("element ") for name in names) == 8
+        for first in range(0, 600, 50):
+            session.predict(images[first : first + 50])
+        watch = session.watch()
+        assert watch is not None
+        assert watch.alarm is None
+        for first in range(0, 600, 50):
+            darker = images[first : first + 50].copy()
+            darker[..., 1] *= 0.8  # one channel is a little darker
+            session.predict(darker)
+        watch = session.watch()
+        assert watch is not None
+        assert watch.alarm is not None
+        assert "mean of" in watch.alarm.features[0] or "stddev of" in watch.alarm.features[0]
+
+
+def test_categories_are_watched_as_such_and_what_is_none_of_them_apart(tmp_path: Path) -> None:
+    random = np.random.default_rng(9)
+    rows = np.stack([random.choice([1, 2, 7], size=3000, p=[0.6, 0.3, 0.1]), random.normal(size=3000)], axis=1)
+    np.savez(tmp_path / "data.npz", x=rows.astype(np.float32))
+    model = save_linear(tmp_path / "model.onnx", 2, 1)
+    assert main(["profile", str(model), "--data", str(tmp_path / "data.npz"), "-o", str(tmp_path / "rules")]) == 0
+    path = tmp_path / "rules" / "policy.toml"
+    text = path.read_text(encoding="utf-8")
+    name = next(line.split('"')[1] for line in text.splitlines() if line.startswith("  { name"))
+    text = text.replace(f'name = "{name}",', f'name = "{name}", categories = [1, 2, 7], verdict = "flag",', 1)
+    text += f'\n[[observe]]\nkind = "category"\nof = "{name}"\n'
+    text += f'\n[drift]\naverage_run_length = 100000.0\nstrides = {{ "{name}" = 0 }}\n'
+    path.write_text(text, encoding="utf-8")
+    convert(
+        model, tmp_path / "data.npz", tmp_path / "m.erai", policy=path, prune="none", quantize="none", reproducible=True
+    )
+    with edge_rai.load(tmp_path / "m.erai") as session:
+        assert session.features[-1].name == f"category of {name}"
+        assert session.features[-1].counts[3] == 0
+        assert len(session.features[-1].counts) == 4
+        quiet = watched(session, rows[:2000].astype(np.float32))
+        assert quiet.alarm is None
+        rows[::20, 0] = 3  # one in twenty is none of them
+        watch = watched(session, rows[:1000].astype(np.float32))
+        assert watch.alarm is not None
+        assert watch.alarm.features[0] == f"category of {name}"
+        found = next(one for one in watch.features if one.name == watch.alarm.features[0])
+        assert found.direction is edge_rai.Direction.OUTSIDE
+        assert found.effect is not None
+        assert 0.02 < found.effect < 0.1
 
 
 def test_a_written_policy_says_what_is_observed(tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def save_linear(path: Path, features: int = 3, outputs: int = 2) -> Path:
     )
 
 
+def save_image_mean(path: Path, shape: Sequence[int]) -> Path:
+    """y = mean of each image (N, *shape), as (N, 1)."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=list(range(1, len(shape) + 1)), keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "one"], ["y"]),
+    ]
+    return save(path, nodes, [("x", FLOAT, ["N", *shape])], [("y", FLOAT, ["N", 1])], {"one": np.ones(1, np.int64)})
+
+
 def save_identities(path: Path, ranks: Sequence[int]) -> Path:
     """Inputs "x0", "x1", ... of these ranks and any shape, each returned as "y0", "y1", ..."""
     shapes = [[f"axis{i}_{axis}" for axis in range(rank)] for i, rank in enumerate(ranks)]

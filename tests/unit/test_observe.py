@@ -172,6 +172,19 @@ def test_bad_observations_are_refused_by_name(text: str, says: str) -> None:
         parse_policy(written)
 
 
+def test_parts_of_the_input_are_observed_by_the_name_of_their_feature(tmp_path: Path) -> None:
+    observe = (Observation("mean", "f1"), Observation("stddev", "f2"), Observation("element", "x", 2))
+    with open_session(tmp_path, policy_of(observe)) as session:
+        seen = session.observe(np.array([[1, 2, 3]], np.float32))
+        assert {name: values.tolist() for name, values in seen.items()} == {
+            "mean of f1": [2.0],
+            "stddev of f2": [0.0],
+            "element 2 of x": [3.0],
+        }
+    with pytest.raises(ValueError, match="the features are"):
+        policy_of((Observation("category", "x"),))
+
+
 def test_a_distance_needs_one(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="a distance needs one of an input"):
         open_session(tmp_path, policy_of((Observation("distance", "x"),)))

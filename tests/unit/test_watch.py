@@ -98,6 +98,11 @@ def test_alarm_says_what_has_changed_and_stands(tmp_path: Path, random: np.rando
         assert watch.alarm.evidence >= 1e6
         assert watch.features[3].direction is Direction.MEAN_DOWN
         assert abs(watch.alarm.row - watch.features[3].changed - 5000) < 150
+        assert watch.features[3].effect is not None
+        assert watch.features[3].effect_interval is not None
+        low, high = watch.features[3].effect_interval
+        assert low < watch.features[3].effect < high
+        assert low < -0.8 < high
         predict_rows(session, drifted(random, 1000, 0, 0.0))
         later = session.watch()
         assert later is not None
