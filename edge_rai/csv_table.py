@@ -20,6 +20,7 @@ from edge_rai.errors import DataError
 MOST_BYTES = 1 << 29
 _CHECKED_EVERY = 4096
 _LONGEST = 1 << 24
+_SHOWN = 60
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -155,7 +156,7 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
     if all(number(name) is not None for name in names if name) and any(names):
         raise DataError(f"{path}: the first line holds numbers; give it the names of the columns")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise DataError(f"{path}: one column is named {names[0]!r}; separate the columns by commas")
+        raise DataError(f"{path}: one column is named {names[0][:_SHOWN]!r}; separate the columns by commas")
     check_names(path, names)
 
 

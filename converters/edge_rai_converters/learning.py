@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bundle import Format
-from edge_rai.errors import PolicyError, UnsupportedModelError
+from edge_rai.errors import InferenceError, PolicyError, UnsupportedModelError
 from edge_rai.policy import FallbackRule, Policy, Reference, StateRule, load_policy
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data, distance, formats, sources
@@ -20,6 +20,7 @@ from edge_rai_converters.data import Dataset, ImageOptions, Known, Rows
 from edge_rai_converters.data.labels import model_classes, model_numbers
 from edge_rai_converters.data.named import counted
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
+from edge_rai_converters.errors import DataError
 from edge_rai_converters.formats import Layout
 from edge_rai_converters.gaps import as_shown, may_be_nan
 from edge_rai_converters.given import DATA, MODEL, check_there
@@ -153,7 +154,10 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
     dataset = _load(data_path, given, wishes, lambda share: progress(reading, share))
     if given.written is None:
         check_known(data_path, given.source, dataset)
-    return _learned(given, runner, dataset, wishes, progress)
+    try:
+        return _learned(given, runner, dataset, wishes, progress)
+    except InferenceError as error:
+        raise DataError(f"{data_path}: the model fails on these rows, so give some that it takes: {error}") from error
 
 
 def _opened(source: SourceModel) -> Runner:

@@ -24,5 +24,5 @@ def number_of(count: int, thing: str, many: str = "") -> str:
 def first_line(error: BaseException) -> str:
     """What an exception of somebody else's says, for a message of one line; its type where it says nothing."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    said = _ORT_PREFIX.sub("", said) or said
+    said = (_ORT_PREFIX.sub("", said) or said).rstrip(". ")
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."

@@ -123,9 +123,9 @@ def _kept(decision: Decision | None, **off: Any) -> Decision | None:
     return None if kept == Decision() else kept
 
 
-def _distance(rules: Rules) -> Rules:
-    policy, reference = _inputs(distance=None)(rules)
-    return _unobserved((policy, reference), lambda rule: rule.kind == "distance")
+def _observed(switch_off: Callable[[Rules], Rules], kind: str) -> Callable[[Rules], Rules]:
+    """With what is observed of it."""
+    return lambda rules: switch_off(_unobserved(rules, lambda rule: rule.kind == kind))
 
 
 def _unobserved(rules: Rules, off: Callable[[Observation], bool]) -> Rules:
@@ -159,7 +159,7 @@ def _drift(rules: Rules) -> Rules:
 _SAFEGUARDS: dict[str, Callable[[Rules], Rules]] = {
     "finite inputs": _inputs(finite=False),
     "ranges": _features(low=None, high=None),
-    "categories": _features(categories=()),
+    "categories": _observed(_features(categories=()), "category"),
     "whole numbers": _features(integral=False),
     "stuck": _features(stuck=None),
     "step": _features(step=None),
@@ -167,7 +167,7 @@ _SAFEGUARDS: dict[str, Callable[[Rules], Rules]] = {
     "clipped": _features(clipped=None),
     "strings": _features(length=None, characters=None),
     "time stamps": _features(monotonic=False, age=None),
-    "distance": _distance,
+    "distance": _observed(_inputs(distance=None), "distance"),
     "observations": lambda rules: _unobserved(rules, lambda _: True),
     "drift counts": _drift,
     "rate limit": _decision("rate_limit"),

@@ -11,7 +11,8 @@
 enum safeguard {
     FINITE_INPUTS,
     RANGES,
-    FIRST_OF_CHECKS,
+    CATEGORIES,
+    FIRST_OF_CHECKS = CATEGORIES,
     DISTANCE = FIRST_OF_CHECKS + 8,
     OBSERVATIONS,
     DRIFT_COUNTS,
@@ -150,13 +151,14 @@ static erai_status copy_decision(const copying *copy) {
     return erai_policy_set_decision(copy->policy, &rule, copy->detail);
 }
 
-/* Whether a feature stays: an observation goes with what is counted for drift, and with the distance that it is of. */
+/* Whether a feature stays: an observation goes with what is counted for drift, and with the rule that it is of. */
 static int is_kept(const copying *copy, size_t feature) {
     erai_observation_rule rule = {.struct_size = sizeof rule};
     size_t given = erai_guard_features(copy->guard) - erai_guard_observations(copy->guard);
     if (feature < given || erai_guard_observation(copy->guard, feature - given, &rule)) return 1;
-    int has_source = rule.kind != ERAI_OBSERVE_DISTANCE || !is_off(copy, DISTANCE);
-    return has_source && !is_off(copy, OBSERVATIONS) && !is_off(copy, DRIFT_COUNTS);
+    int is_gone = (rule.kind == ERAI_OBSERVE_DISTANCE && is_off(copy, DISTANCE)) ||
+                  (rule.kind == ERAI_OBSERVE_CATEGORY && is_off(copy, CATEGORIES));
+    return !is_gone && !is_off(copy, OBSERVATIONS) && !is_off(copy, DRIFT_COUNTS);
 }
 
 static erai_status copy_observations(const copying *copy) {

@@ -7,7 +7,7 @@
 #include "er_test.h"
 #include "failure.h"
 
-enum { FEATURES = 9, DIRECTIONS = 9, OBSERVED = 3, ALL_FEATURES = FEATURES + OBSERVED };
+enum { FEATURES = 9, DIRECTIONS = 9, OBSERVED = 4, ALL_FEATURES = FEATURES + OBSERVED };
 
 static void must(erai_status status) {
     if (status) exit(1);
@@ -85,14 +85,16 @@ static void add_input(erai_policy *policy) {
     must(erai_policy_set_distance(policy, &distance, NULL));
 }
 
-/* The verdict, the distance of the input, and the confidence of the output. */
+/* The verdict, the distance of the input, the category of its second feature, and the confidence of the output. */
 static void add_observations(erai_policy *policy) {
-    static const uint32_t kinds[OBSERVED] = {ERAI_OBSERVE_VERDICT, ERAI_OBSERVE_DISTANCE, ERAI_OBSERVE_CONFIDENCE};
-    static const char *const names[OBSERVED] = {"verdict", "distance of x", "confidence of y"};
+    static const uint32_t kinds[OBSERVED] = {ERAI_OBSERVE_VERDICT, ERAI_OBSERVE_DISTANCE, ERAI_OBSERVE_CATEGORY,
+                                             ERAI_OBSERVE_CONFIDENCE};
+    static const char *const names[OBSERVED] = {"verdict", "distance of x", "category of b", "confidence of y"};
     static const double edges[] = {0.5, 1.5};
     static const uint64_t counts[] = {70, 20, 10};
     for (size_t i = 0; i < OBSERVED; i++) {
-        const erai_observation_rule rule = {.struct_size = sizeof rule, .kind = kinds[i]};
+        const erai_observation_rule rule = {
+            .struct_size = sizeof rule, .kind = kinds[i], .element = kinds[i] == ERAI_OBSERVE_CATEGORY};
         const erai_feature_rule feature = {.struct_size = sizeof feature,
                                            .name = names[i],
                                            .low = -(double)INFINITY,
@@ -112,7 +114,7 @@ static erai_guard *open_guard(void) {
     static const int64_t shape[] = {-1, 2};
     static const double default_row[] = {0.25, 0.75};
     static const uint32_t chain[] = {ERAI_SOURCE_LAST_GOOD, ERAI_SOURCE_ABSTAIN, ERAI_SOURCE_DEFAULT};
-    static const uint32_t strides[ALL_FEATURES] = {1, 0, 3, [FEATURES] = 5, 6, 7};
+    static const uint32_t strides[ALL_FEATURES] = {1, 0, 3, [FEATURES] = 5, 6, 7, 8};
     static const uint64_t outside[ALL_FEATURES] = {0, 0, 4};
     erai_policy *policy = NULL;
     must(erai_policy_open(1, &policy));
@@ -233,22 +235,27 @@ static void all_else_stays_to_the_bit(void) {
     erai_guard_close(guard);
 }
 
-static void an_observation_goes_with_the_distance_that_it_is_of_and_the_others_stay(void) {
+static void an_observation_goes_with_the_rule_that_it_is_of_and_the_others_stay(void) {
     erai_guard *guard = open_guard(), *less = without(guard, named("distance"));
     erai_observation_rule rule = {.struct_size = sizeof rule};
     erai_feature_rule feature = {.struct_size = sizeof feature};
     erai_drift_rule drift = {.struct_size = sizeof drift};
     erai_events_rule events = {.struct_size = sizeof events};
-    ER_CHECK_INT(erai_guard_observations(less), 2);
-    ER_CHECK_INT(erai_guard_observation(less, 1, &rule), ERAI_OK);
+    ER_CHECK_INT(erai_guard_observations(less), 3);
+    ER_CHECK_INT(erai_guard_observation(less, 2, &rule), ERAI_OK);
     ER_CHECK_INT(rule.kind, ERAI_OBSERVE_CONFIDENCE);
-    ER_CHECK_INT(erai_guard_feature(less, FEATURES + 1, &feature), ERAI_OK);
+    ER_CHECK_INT(erai_guard_feature(less, FEATURES + 2, &feature), ERAI_OK);
     ER_CHECK_STR(feature.name, "confidence of y");
     ER_CHECK(feature.reference_rows == 100 && feature.bins == 3 && feature.counts[0] == 70);
     ER_CHECK_INT(erai_guard_drift(less, &drift), ERAI_OK);
-    ER_CHECK(drift.features == FEATURES + 2 && drift.strides[2] == 3 && drift.strides[FEATURES + 1] == 7);
+    ER_CHECK(drift.features == FEATURES + 3 && drift.strides[2] == 3 && drift.strides[FEATURES + 2] == 8);
     ER_CHECK_INT(erai_guard_events(less, &events), ERAI_OK);
-    ER_CHECK(events.features == FEATURES + 2 && events.forms[1] == ERAI_FIELD_PLAIN);
+    ER_CHECK(events.features == FEATURES + 3 && events.forms[1] == ERAI_FIELD_PLAIN);
+    erai_guard_close(less);
+    less = without(guard, named("categories"));
+    ER_CHECK_INT(erai_guard_observations(less), 3);
+    ER_CHECK_INT(erai_guard_drift(less, &drift), ERAI_OK);
+    ER_CHECK(drift.strides[FEATURES + 1] == 6 && drift.strides[FEATURES + 2] == 8);
     erai_guard_close(less);
     less = without(guard, named("observations"));
     ER_CHECK(!erai_guard_observations(less) &&
@@ -282,7 +289,7 @@ static void whatever_is_left_out_first_the_rest_is_the_same(void) {
 int main(void) {
     ER_RUN(each_safeguard_there_is_can_be_left_out_once);
     ER_RUN(all_else_stays_to_the_bit);
-    ER_RUN(an_observation_goes_with_the_distance_that_it_is_of_and_the_others_stay);
+    ER_RUN(an_observation_goes_with_the_rule_that_it_is_of_and_the_others_stay);
     ER_RUN(whatever_is_left_out_first_the_rest_is_the_same);
     return er_test_result();
 }

@@ -100,28 +100,32 @@ def test_what_asks_for_drift_counts_goes_with_them(linear_policy: Policy, linear
     assert found["ranges"][0].drift == policy.drift
 
 
-def test_an_observation_goes_with_what_it_is_of_and_the_others_stay(
+def test_an_observation_goes_with_the_rule_that_it_is_of_and_the_others_stay(
     linear_policy: Policy, linear_reference: Reference
 ) -> None:
-    observe = (Observation("verdict"), Observation("distance", "x"), Observation("confidence", "y"))
-    counts = np.array([70, 20, 10], np.uint64)
-    observed = [
-        FeatureReference("", one.name, 100, 0.4, 0.7, np.array([0.5, 1.5], np.float32), counts) for one in observe
-    ]
+    rule = linear_policy.inputs[0]
+    first, *others = rule.features
+    known = replace(first, low=None, high=None, categories=(0.0, 1.0))
+    kinds = {"verdict": "", "distance": "x", "category": first.name, "confidence": "y"}
+    observe = tuple(Observation(kind, of) for kind, of in kinds.items())
+    verdict, distance, category, confidence = observe
+    edges, counts = np.array([0.5, 1.5], np.float32), np.array([70, 20, 10], np.uint64)
+    observed = [FeatureReference("", one.name, 100, 0.4, 0.7, edges, counts) for one in observe]
     plane = np.eye(3, dtype=np.float32)
-    distance = DistanceReference("x", np.zeros(3), np.ones(3), plane, np.ones(3, np.float32), 0.0)
-    reference = Reference((*linear_reference.features, *observed), (distance,))
+    place = DistanceReference("x", np.zeros(3), np.ones(3), plane, np.ones(3, np.float32), 0.0)
+    reference = Reference((*linear_reference.features, *observed), (place,))
+    drift = Drift(average_run_length=10_000, strides={one.name: 3 for one in observe})
     policy = replace(
         linear_policy,
-        inputs=(replace(linear_policy.inputs[0], distance=Distance(9.0)),),
-        drift=Drift(average_run_length=10_000, strides={one.name: 3 for one in observe}),
+        inputs=(replace(rule, features=(known, *others), distance=Distance(9.0)),),
+        drift=drift,
         observe=observe,
     )
     found = dict(variants(policy, reference))
-    assert {"distance", "observations", "drift counts"} < set(found)
-    assert found["distance"][0].observe == (observe[0], observe[2])
-    assert found["distance"][0].drift.strides == {"verdict": 3, "confidence of y": 3}
-    assert found["observations"][0] == replace(policy, observe=(), drift=replace(policy.drift, strides={}))
+    assert found["distance"][0].observe == (verdict, category, confidence)
+    assert found["distance"][0].drift.strides == {one.name: 3 for one in (verdict, category, confidence)}
+    assert found["categories"][0].observe == (verdict, distance, confidence)
+    assert found["observations"][0] == replace(policy, observe=(), drift=replace(drift, strides={}))
     assert found["observations"][1].features == linear_reference.features
     assert found["drift counts"][0].observe == ()
     for rules in found.values():

@@ -70,6 +70,34 @@ def test_what_passes_is_chosen_and_its_report_is_in_the_bundle(tumours: Path, gr
     assert {entry["name"] for entry in held["slices"]} == {"all rows", "site=Bonn", "site=Ulm"}
 
 
+def test_people_are_certified_and_it_is_said_that_their_other_rows_calibrate(tumours: Path, tmp_path: Path) -> None:
+    count = len(np.load(tumours / "data.npz")["y"])
+    np.savez(tmp_path / "people.npz", person=np.arange(count) // 8)
+    policy = (
+        'clusters = "person"\nformat_version = 1\n[margins]\naccuracy = 0.4\n'
+        "[certificate.abstention]\nerrors = 0.4\nabstains = 0.8\n"
+    )
+    report = convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "out",
+        labels="y",
+        quantize="int8",
+        prune="none",
+        max_drop=5,
+        gate=written(tmp_path, policy),
+        groups=tmp_path / "people.npz",
+        reproducible=True,
+    ).gate["evidence/gate.json"]
+    promise = report.further["certificate"]["abstention"]
+    assert promise["granted"]
+    assert 0 < promise["rows_chosen_on"] < 142
+    assert promise["rows"] == 142 - promise["rows_chosen_on"]
+    assert any(
+        note.startswith("of 71 of the 71 clusters that judge here other rows calibrated") for note in report.notes
+    )
+
+
 def test_what_does_not_pass_is_left_for_the_original(tumours: Path, groups: Path, tmp_path: Path) -> None:
     report = convert(
         tumours / "mlp.onnx",

@@ -269,6 +269,8 @@ def test_alarm_comes_sooner_after_a_greater_shift_and_its_delay_does_not_depend_
     assert 0 < unit["median"] <= noise["median"] < 500
     assert noise["median"] <= by_name["noise", 3]["median"]
     assert all(0 < delay <= 5000 for entry in shift["delays"] for delay in entry["delays"])
+    # What is watched of answers is looked at call by call, and a device asks row by row, or a few.
+    assert by_name["stuck", 5]["median"] < 100
 
 
 def test_streams_of_rows_that_depend_on_those_before_are_pieces_as_they_follow_each_other(tmp_path: Path) -> None:

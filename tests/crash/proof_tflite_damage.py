@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge_rai._native import check_tflite
+from support.damaged_bundle import MODEL, refusals
 from support.tflite_damage import OUTCOMES, Outcome, tried
 from support.tflite_models import write
 from support.tflite_samples import SAMPLES
@@ -104,3 +105,8 @@ def test_of_10_000_damaged_files_next_to_none_ends_the_process(
         assert len(worst(found)) <= WORST_SHARE * len(found)
     else:
         assert worst(found), "LiteRT has become sound; the check could be made smaller"
+
+
+def test_in_a_bundle_the_digests_refuse_all_10_000(tmp_path: Path) -> None:
+    found = Counter(f"{MODEL}: its SHA-256 differs" in said for said in refusals(tmp_path, FILES))
+    assert found == {True: FILES}

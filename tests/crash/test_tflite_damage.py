@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.damaged_bundle import MODEL, refusals
 from support.tflite_damage import OUTCOMES, Damage, tried
 from support.tflite_models import write
 from support.tflite_samples import SAMPLES
@@ -32,6 +33,11 @@ def test_damaged_files_are_refused_or_answered_and_end_no_process(samples: list[
     assert set(counts) <= set(OUTCOMES)
     assert counts["check"] > 0.5 * len(found)
     assert counts["answer"] > 0
+
+
+def test_digests_of_a_bundle_refuse_every_damaged_file(tmp_path: Path) -> None:
+    found = Counter(f"{MODEL}: its SHA-256 differs" in said for said in refusals(tmp_path, 200))
+    assert found == {True: 200}
 
 
 def test_file_that_ends_the_process_is_counted_and_the_next_one_tried(tmp_path: Path) -> None:

@@ -340,7 +340,7 @@ def test_newer_store_and_strange_file_are_refused(tmp_path: Path) -> None:
     Store(tmp_path / "newer").close()
     with closing(sqlite3.connect(tmp_path / "newer" / FILE_NAME)) as connection:
         connection.execute("PRAGMA user_version = 999")
-    with pytest.raises(StoreError, match="schema version 999, this build understands 2"):
+    with pytest.raises(StoreError, match="schema version 999, this build understands 3"):
         Store(tmp_path / "newer")
     (tmp_path / "other").mkdir()
     with closing(sqlite3.connect(tmp_path / "other" / FILE_NAME)) as connection:

@@ -147,7 +147,7 @@ def test_page_tells_the_same_as_of_the_last_midnight(tmp_path: Path) -> None:
         page = show(Look(store, engine, SET_TIME + HOUR_NS, 24), "/", {}).decode()
         alone = show(Look(store, engine, SET_TIME + HOUR_NS, 24), "/device", {"instance": INSTANCE}).decode()
         early = show(Look(store, engine, SET_TIME - HOUR_NS, 24), "/", {}).decode()
-        assert features_by_guard(engine) == {"cd" * 32: ["radius", "texture"]}
+        assert features_by_guard(engine) == {"cd" * 6: ["radius", "texture"]}
     assert "As of 2024-10-04 00:00:00 UTC: 1 devices watch, 1 have an alarm that stands, 1 are named." in page
     for caption in ("by model version", "by site", "by firmware"):
         assert f"Devices {caption}" in page

@@ -296,9 +296,15 @@ def test_calls_nested_too_deep_are_refused() -> None:
     check_tflite(write(graph.model))
 
 
-@pytest.mark.parametrize("data", [b"", b"TFL3", b"\x1c\0\0\0TFL3", b"\x08\0\0\0ONNX" + bytes(64), bytes(1000)])
-def test_what_is_no_model_is_refused(data: bytes) -> None:
-    refusal(data)
+@pytest.mark.parametrize(
+    "data", [b"", b"TFL3", b"\x1f\x8b\x08\0" + bytes(64), b"version https://git-lfs.github.com/spec"]
+)
+def test_what_is_no_model_is_refused_with_what_to_do(data: bytes) -> None:
+    assert "bytes 4 to 7 are not TFL3; unpack an archive, and fetch a model again" in refusal(data)
+
+
+def test_head_of_a_model_alone_is_refused() -> None:
+    refusal(b"\x1c\0\0\0TFL3")
 
 
 @pytest.mark.parametrize("name", SAMPLES)

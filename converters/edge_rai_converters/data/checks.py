@@ -50,7 +50,8 @@ def check_extents(path: Path, spec: TensorSpec, array: StoredRows, row_is_slice:
         if came == 0 or extent not in (None, came):
             raise DataError(
                 f"{path}: the array for input {spec.name!r} has {number_of(came, 'value')} on axis {axis + 1}; the "
-                f"model takes {'at least 1' if extent is None else extent}"
+                f"model takes {'at least 1' if extent is None else extent}: give what it was trained with, rows of "
+                f"({', '.join('any' if wide is None else str(wide) for wide in wanted)})"
             )
 
 
@@ -79,10 +80,15 @@ def typed(
     """
     if spec.dtype == "string":
         if array.dtype.kind != "U":
-            raise DataError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; text is needed")
+            raise DataError(
+                f"{path}: the array for input {spec.name!r} holds {array.dtype}; text is needed: array.astype(str)"
+            )
         return array
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{path}: the array for input {spec.name!r} holds {array.dtype}; numbers are needed")
+        raise DataError(
+            f"{path}: the array for input {spec.name!r} holds {array.dtype}; numbers are needed: "
+            f"array.astype({spec.dtype!r})"
+        )
     dtype = np.dtype(spec.dtype)
     if dtype == array.dtype and dtype.kind != "f":
         return array

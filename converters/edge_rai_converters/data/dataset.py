@@ -29,6 +29,7 @@ MIN_ROWS = 32
 HELD_BACK_EVERY = 4
 FEATURE_NAMES = "feature_names"
 NO_LABELS = "none"
+_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -387,7 +388,8 @@ def _slices(array: StoredRows) -> StoredRows:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "no arrays"
+    more = f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
+    return (", ".join(map(repr, names[:_SHOWN])) or "no arrays") + more
 
 
 def _sha256(path: Path) -> str:

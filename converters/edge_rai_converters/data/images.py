@@ -153,7 +153,10 @@ def _form(folder: Path, inputs: Sequence[TensorSpec], options: ImageOptions) -> 
             raise DataError(f"{folder}: size is {options.size}; input {name!r} is {list(shape)}")
         height, width = options.size
     if height is None or width is None:
-        raise DataError(f"{folder}: input {name!r} {list(shape)} leaves height and width free; give the size of images")
+        raise DataError(
+            f"{folder}: input {name!r} {list(shape)} leaves height and width free; give the size of images, such as "
+            "224x224"
+        )
     return _Form(height, width, shape[axes[0]] or 0, axes[0] == 1)
 
 

@@ -39,6 +39,7 @@ from edge_rai_converters.progress import Progress
 from edge_rai_converters.recipes import FLOAT, FLOATS
 from edge_rai_converters.refit import Rethreshold
 from edge_rai_converters.runner import feeds
+from edge_rai_converters.words import number_of
 
 # More rows say little more of one threshold.
 _MOST_ROWS = 4096
@@ -104,6 +105,7 @@ class Gatekeeper:
         wanted = read_beside(self.policy)
         found = read_columns(file, open_columns(file) if wanted else {}, wanted, rows)
         self._held_back = self._part(index, found, file)
+        self._notes = () if self.policy.clusters is None else _shared(found[self.policy.clusters], learned)
         self._learned_on = self._part(learned.calibration[:_MOST_ROWS], found, file)
         self._judged(self._held_back.original, learned.source.data, FLOAT)  # refuses what no candidate could keep
         self._inside = self._prepared()
@@ -312,15 +314,28 @@ class Gatekeeper:
         )
         if tried is not None:
             report = replace(report, further={**report.further, **tried.found})
-        if rule is self.policy.answer:
-            return report
-        return replace(report, notes=(*report.notes, _DECIDE_SO.format(rule.candidate_threshold)))
+        fitted = () if rule is self.policy.answer else (_DECIDE_SO.format(rule.candidate_threshold),)
+        return replace(report, notes=(*report.notes, *self._notes, *fitted))
 
 
 def evidence_of(reports: Mapping[Format, GateReport]) -> dict[str, GateReport]:
     """By the path of a bundle's file, what was said of what went into it; of the only target, or ONNX, gate.json."""
     paths = [f"evidence/gate{f'.{target}' * (place > 0)}.json" for place, target in enumerate(sorted(reports))]
     return {path: reports[target] for path, target in zip(paths, sorted(reports), strict=True)}
+
+
+def _shared(clusters: Array, learned: Learned) -> tuple[str, ...]:
+    """That candidates have seen other rows of the clusters that judge them."""
+    there = {entry for entry in clusters[learned.held_back].tolist() if entry == entry}
+    both = there.intersection(clusters[learned.calibration].tolist())
+    if not both:
+        return ()
+    said = (
+        f"of {len(both):,} of the {number_of(len(there), 'cluster')} that judge here other rows calibrated the "
+        "candidates: what is shown is shown of clusters that calibrate; for others keep some apart, and judge the "
+        "bundle with edge-rai gate"
+    )
+    return (said,)
 
 
 def common(reports: Mapping[Format, GateReport]) -> float:

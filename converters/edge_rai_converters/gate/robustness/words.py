@@ -60,7 +60,7 @@ def of_shift(shift: Mapping[str, Any]) -> Iterator[str]:
         yield f"no alarm of drift within {most} of severity {_SEVERITY} in most streams: {', '.join(missed)}"
     if shift["stride"] > 1:
         yield (
-            f"rows depend on those before, so that features are looked at once in up to {shift['stride']:,} rows; "
+            f"the guard looks at features once in up to {shift['stride']:,} rows, as rows may depend on those before; "
             "streams are pieces of rows as they follow each other"
         )
     if early := sum(entry["early"] for entry in shift["delays"]):
