@@ -250,6 +250,18 @@ class Session(Predictor):
         """
         return self._native.watch()
 
+    def on_alarm(self, told: Callable[[Watch], object] | None) -> None:
+        """Has each alarm of drift told to somebody, as soon as a call or a flush has noticed it.
+
+        Args:
+            told: Is called with the watch, in a thread of its own, which may ask the session anything; what it raises
+                goes to the log. It takes the place of the one before; None: nobody is told.
+
+        Raises:
+            ValueError: The policy has no [drift].
+        """
+        self._native.on_alarm(told)
+
     def reset_watch(self) -> None:
         """Takes an alarm back, once its cause is known, and begins anew without evidence.
 

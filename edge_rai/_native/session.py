@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakMethod
 
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.call import Call
@@ -23,6 +24,9 @@ from edge_rai.errors import UnsupportedModelError
 from edge_rai.types import Answer, Breaker, ReasonCode, ReviewItem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_rai._native.alarms import AlarmListener
     from edge_rai.counts import Snapshot
     from edge_rai.drift import Watch
 
@@ -101,6 +105,7 @@ class NativeSession:
     def __init__(self, path: str, config: SessionConfig) -> None:
         self.closed, self.handle, self.calls = True, None, list[Call]()
         self._lock, self._review_lock = threading.Lock(), threading.Lock()
+        self._listener: AlarmListener | None = None
         self._users = 0  # of the handle beside the calls, under the lock
         self._config = config  # of which C calls the runtime and reads the clock as long as the session is open
         out = ffi.new("erai_session **")
@@ -193,6 +198,17 @@ class NativeSession:
         with self._use() as handle:
             return read_watch(handle, [feature.name for feature in self.features])
 
+    def on_alarm(self, told: Callable[[Watch], object] | None) -> None:
+        """Has an alarm told to somebody, in a thread of its own; None: to nobody any more."""
+        from edge_rai._native.alarms import AlarmListener
+
+        before, self._listener = self._listener, None
+        if before is not None:
+            before.stop()
+        if told is not None:
+            with self._use() as handle:
+                self._listener = AlarmListener(handle, WeakMethod(self.watch), told)
+
     def reset_watch(self) -> None:
         """Takes an alarm back and begins anew without evidence."""
         with self._use() as handle:
@@ -276,6 +292,8 @@ class NativeSession:
     def close(self) -> None:
         """Frees everything; calls still running in other threads finish first."""
         if not self.closed:
+            if self._listener is not None:
+                self._listener.stop()
             self.closed = True
             self._close_calls()
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import cffi
 from declarations import extract
 
-# What an erai_runtime calls of edge_rai/_native/runtimes.py; its `run` is in runner.c.
+# What an erai_runtime calls of edge_rai/_native/runtimes.py (its `run` is in runner.c), and an alarm of alarms.py.
 CALLBACKS = """
 extern "Python" {
     erai_status py_open(void *user, const erai_model_source *source, erai_model_info *info, char *detail);
     void py_close(void *user, void *model);
     erai_status py_start(void *user, void *model, void **stream, char *detail);
     void py_end(void *user, void *stream);
+    void py_alarm(void *event);
 }
 """
 

@@ -1049,6 +1049,11 @@ ERAI_API erai_status erai_session_feature_drift(erai_session *session, size_t in
 /* Takes an alarm back, and begins anew from the reference alone. */
 ERAI_API erai_status erai_session_drift_reset(erai_session *session);
 
+/* Calls `alarm` once an alarm, from the thread whose call or flush noticed it, which waits for it and may hold the
+ * session's locks: it wakes somebody up and asks the session nothing. NULL: nobody any more. When this returns, the one
+ * before is called no more. ERAI_E_ARGUMENT where nothing is watched. */
+ERAI_API erai_status erai_session_on_alarm(erai_session *session, void (*alarm)(void *context), void *context);
+
 /* What a watch has seen, learned and raised, as bytes (docs/formats/watch.md), and a watch that goes on from there, to
  * the bit. A session with a spool does both by itself: each flush stores them where the disk has room, and the next
  * session of the same guard program takes them up; bytes that are damaged are passed over, and that watch begins anew.

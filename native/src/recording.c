@@ -76,6 +76,7 @@ int er_recording_hear_alarm(erai_session *session) {
     int64_t unix_ns;
     if (!er_watch_hear(session->watch, fields, &unix_ns)) return 0;
     if (session->events) er_events_alarm(session->events, unix_ns, fields, 3);
+    er_watch_tell(session->watch);
     return 1;
 }
 

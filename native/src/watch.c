@@ -82,6 +82,11 @@ er_watch *er_watch_open(const erai_guard *guard, const erai_clock *clock) {
         free(watch);
         return NULL;
     }
+    if (er_mutex_init(&watch->telling)) {
+        er_mutex_destroy(&watch->lock);
+        free(watch);
+        return NULL;
+    }
     size_t features = guard->feature_count, detectors = features * sizeof *watch->detectors;
     watch->guard = guard;
     watch->clock = clock;
@@ -102,6 +107,7 @@ er_watch *er_watch_open(const erai_guard *guard, const erai_clock *clock) {
 
 void er_watch_close(er_watch *watch) {
     if (!watch) return;
+    er_mutex_destroy(&watch->telling);
     er_mutex_destroy(&watch->lock);
     free(watch->bets);
     free(watch->of);
@@ -205,7 +211,22 @@ int er_watch_hear(er_watch *watch, erai_event_field fields[3], int64_t *unix_ns)
     return heard;
 }
 
+void er_watch_tell(er_watch *watch) {
+    er_mutex_lock(&watch->telling);
+    if (watch->listener) watch->listener(watch->context);
+    er_mutex_unlock(&watch->telling);
+}
+
 /* ---- What the application sees ---- */
+
+erai_status erai_session_on_alarm(erai_session *session, void (*alarm)(void *context), void *context) {
+    if (!session || !session->watch) return ERAI_E_ARGUMENT;
+    er_mutex_lock(&session->watch->telling);
+    session->watch->listener = alarm;
+    session->watch->context = context;
+    er_mutex_unlock(&session->watch->telling);
+    return ERAI_OK;
+}
 
 erai_status erai_session_drift(erai_session *session, erai_drift *drift) {
     if (!session || !session->watch || !drift) return ERAI_E_ARGUMENT;

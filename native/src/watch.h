@@ -25,8 +25,11 @@ typedef struct er_watch {
     uint8_t *named; /* by the alarm */
     er_watched *inputs;
     erai_drift now;
-    int alarmed; /* atomic: `now` has an alarm, which stays as it is */
-    int unheard; /* atomic: it has not been told of */
+    int alarmed;      /* atomic: `now` has an alarm, which stays as it is */
+    int unheard;      /* atomic: it has not been told of */
+    er_mutex telling; /* held while the listener is called; taken before any other */
+    void (*listener)(void *context);
+    void *context;
 } er_watch;
 
 /* NULL when out of memory. The guard watches something, and outlives it. */
@@ -39,6 +42,9 @@ void er_watch_rows(er_watch *watch, size_t input, const uint8_t *cells, size_t w
 /* Whether an alarm stands that this has not said before; then its fields: evidence, direction and rows since the change
  * of the feature with the most evidence, and when it came. */
 int er_watch_hear(er_watch *watch, erai_event_field fields[3], int64_t *unix_ns);
+
+/* Calls the listener, if there is one. */
+void er_watch_tell(er_watch *watch);
 
 /* Whether an alarm stands; then its feature and its evidence. */
 int er_watch_alarm(er_watch *watch, size_t *feature, double *evidence);

@@ -57,6 +57,7 @@ SESSION = {
         "observe",
         "record_outcome",
         "watch",
+        "on_alarm",
         "reset_watch",
         "watch_state",
         "continue_watch",

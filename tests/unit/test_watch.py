@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,33 @@ def test_alarm_says_what_has_changed_and_stands(tmp_path: Path, random: np.rando
         reset = session.watch()
         assert reset is not None
         assert (reset.alarm, reset.evidence) == (None, 0.0)
+
+
+def test_an_alarm_is_told_once_from_a_thread_that_may_ask_the_session(
+    tmp_path: Path, random: np.random.Generator
+) -> None:
+    told: queue.Queue[edge_rai.Watch] = queue.Queue()
+    with open_session(tmp_path, random, Drift(1e5)) as session:
+
+        def hear(watch: edge_rai.Watch) -> None:
+            session.snapshot()
+            told.put(watch)
+
+        session.on_alarm(hear)
+        predict_rows(session, drifted(random, 600, 2, 1.0))
+        heard = told.get(timeout=60)
+        assert heard.alarm is not None
+        assert heard.alarm.features[0] == "f2"
+        session.reset_watch()
+        session.on_alarm(None)
+        predict_rows(session, drifted(random, 600, 2, 1.0))
+        watch = session.watch()
+        assert watch is not None
+        assert watch.alarm is not None
+        session.on_alarm(hear)
+    assert told.empty()  # neither nobody nor who comes after the alarm is told
+    with open_session(tmp_path, random, None) as session, pytest.raises(ValueError, match=r"no \[drift\]"):
+        session.on_alarm(hear)
 
 
 def test_alarm_speaks_against_rows_where_the_policy_says_so(tmp_path: Path, random: np.random.Generator) -> None:
