@@ -11,8 +11,8 @@
 static erai_status check_header(const er_flat *flat, char *detail) {
     if (flat->size < 8 || memcmp(flat->bytes + 4, "TFL3", 4) != 0)
         return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
-                       "not a TFLite model: bytes 4 to 7 are not TFL3; unpack an archive, and fetch a model again that a "
-                       "page or a pointer was saved instead of");
+                       "not a TFLite model: bytes 4 to 7 are not TFL3; unpack an archive, and fetch again what a page "
+                       "or a pointer was saved instead of");
     return ERAI_OK;
 }
 

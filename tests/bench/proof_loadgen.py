@@ -32,7 +32,9 @@ pytestmark = pytest.mark.proof
 
 Call = Callable[[int], object]
 
-ROUNDS, DURATION_MS = 7, 500
+ROUNDS, FEWER_ROUNDS = 11, 6  # p99 differs from round to round by some percent, medians hardly
+DURATION_MS = 500
+FEWEST = 600  # queries of either in a round, or p99 would be that of a few single calls
 PERCENTS = (50.0, 90.0, 99.0)
 ROWS = 64
 BETWEEN_BYTES = 32 * 1024  # as much as the first cache holds
@@ -59,10 +61,10 @@ def nothing(_: int) -> None:
     pass
 
 
-def own_loop(subject: Subject, seed: int) -> Series:
+def own_loop(subject: Subject, seed: int, duration_ms: int = DURATION_MS) -> Series:
     """What the bench's loop records of the subject, which has about half of a round: as many queries as LoadGen's."""
     subjects = [subject, *harness(with_empty=True)]
-    return closed_loop(subjects, duration_s=2 * DURATION_MS / 1000, seed=seed).series[0]
+    return closed_loop(subjects, duration_s=2 * duration_ms / 1000, seed=seed).series[0]
 
 
 def apart(call: Call) -> Subject:
@@ -123,10 +125,11 @@ def test_single_streams_percentiles_are_loadgens_within_5_percent_or_1_us(model,
     with edge_rai.load(write(tmp_path / "model.onnx"), threads=1) as session:
         call = calls(session, shape, 1)
         usual = usual_ns(call, tmp_path)
+        duration_ms = max(DURATION_MS, round(FEWEST * usual / 1e6))
         for seed in range(ROUNDS):
-            driven = single_stream(call, tmp_path, duration_ms=DURATION_MS, usual_ns=usual)
+            driven = single_stream(call, tmp_path, duration_ms=duration_ms, usual_ns=usual)
             theirs = [driven.percentile_ns(percent) for percent in PERCENTS]
-            rounds.append([theirs, percentiles(own_loop(Subject("model", call), seed))])
+            rounds.append([theirs, percentiles(own_loop(Subject("model", call), seed, duration_ms))])
     theirs, ours = np.moveaxis(np.array(rounds), 1, 0)  # each (rounds, percents)
     share = ", ".join(f"{one - 1:+.1%}" for one in np.median(theirs / ours, axis=0))
     sys.stdout.write(
@@ -142,7 +145,7 @@ def test_offline_throughput_is_loadgens_within_5_percent(model, tmp_path) -> Non
     with edge_rai.load(write(tmp_path / "model.onnx"), threads=1) as session:
         call = calls(session, shape, ROWS)
         batches = max(4, round(DURATION_MS * 1e6 / (ROWS * usual_ns(calls(session, shape, 1), tmp_path))))
-        for seed in range(ROUNDS):
+        for seed in range(FEWER_ROUNDS):
             driven = offline(call, ROWS, tmp_path, batches=batches)
             (ours,) = throughput_of([own_loop(Subject("model", call, ROWS), seed)])
             rounds.append([driven.said["Samples per second"], ours.rows_per_s])
@@ -158,16 +161,16 @@ def test_offline_throughput_is_loadgens_within_5_percent(model, tmp_path) -> Non
 @pytest.mark.usefixtures("on_one_processor")
 @pytest.mark.parametrize("model", SHORT)
 def test_of_short_calls_the_difference_is_loadgens_binding_and_the_caches_between_queries(model, tmp_path) -> None:
-    """p99 is printed and not judged: of some microseconds it is what interrupts the machine, in either's loop.
+    """Judged are medians: p90 and p99 of some microseconds are what interrupts the machine, in either's loop.
 
-    So is how near 32 KiB come to what LoadGen does to the caches of the shortest call, which varies from run to run.
+    Printed alone is how near 32 KiB come to what LoadGen does to the caches of the shortest call, which varies from run to run.
     """
     write, shape = SHORT[model]
     rounds = []
     with edge_rai.load(write(tmp_path / "model.onnx"), threads=1) as session:
         call = calls(session, shape, 1)
         usual = usual_ns(call, tmp_path)
-        for seed in range(ROUNDS):
+        for seed in range(FEWER_ROUNDS):
             driven = single_stream(call, tmp_path, duration_ms=DURATION_MS, usual_ns=usual)
             theirs = [driven.percentile_ns(percent) for percent in PERCENTS]
             idle = single_stream(nothing, tmp_path, duration_ms=DURATION_MS // 5, usual_ns=2e3)
@@ -180,7 +183,7 @@ def test_of_short_calls_the_difference_is_loadgens_binding_and_the_caches_betwee
         f"queries {written(within)}; the bench {written(row)}, and with {BETWEEN_BYTES // 1024} KiB read between its "
         f"calls {written(between)}\n"
     )
-    judged = np.s_[:, :2]
-    assert near(theirs[judged] - empty[judged], within[judged]).all()
-    assert (np.median(row[judged], axis=0) <= np.median(within[judged], axis=0)).all()
-    assert model == SHORTEST or near(within[judged], between[judged]).all()
+    theirs, empty, within, between, row = (each[:, 0] for each in (theirs, empty, within, between, row))
+    assert near(theirs - empty, within)
+    assert np.median(row) <= np.median(within)
+    assert model == SHORTEST or near(within, between)

@@ -300,7 +300,7 @@ def test_calls_nested_too_deep_are_refused() -> None:
     "data", [b"", b"TFL3", b"\x1f\x8b\x08\0" + bytes(64), b"version https://git-lfs.github.com/spec"]
 )
 def test_what_is_no_model_is_refused_with_what_to_do(data: bytes) -> None:
-    assert "bytes 4 to 7 are not TFL3; unpack an archive, and fetch a model again" in refusal(data)
+    assert "bytes 4 to 7 are not TFL3; unpack an archive, and fetch again" in refusal(data)
 
 
 def test_head_of_a_model_alone_is_refused() -> None:
