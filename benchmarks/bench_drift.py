@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_rai.policy import Drift
+import edge_rai
+from edge_rai.policy import Drift, Observation
+from edge_rai_converters import convert
 from edge_rai_converters.strides import stride_of
 from support.drift_streams import (
     LAWS,
@@ -27,12 +29,14 @@ from support.drift_streams import (
     stability_index,
 )
 from support.drift_streams import wasserstein as distance
+from support.models import save_linear
 
 TIMES = float(os.environ.get("EDGE_RAI_DRIFT_RUNS", "1"))
 CHANGES = {"mean +0.25": (0.25, 1.0), "mean +0.5": (0.5, 1.0), "mean +1": (1.0, 1.0), "spread x1.5": (0.0, 1.5)}
 BARS = {"mean +0.25": 300, "mean +0.5": 80, "mean +1": 35, "spread x1.5": 100}
 # With alarms in at most 8 % of 20,000 rows without a change, as the first table counts them.
 LEVEL = 100_000.0
+WRONG = Observation("wrong", "y", limit=0.5, bound=0.12)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +164,94 @@ def test_delays_beside_others(table, capsys) -> None:
 
 
 # ---- Real series ---------------------------------------------------------------------------------------------------
+
+
+def correlated(random: np.random.Generator, rows: int, sign: float = 1.0) -> np.ndarray:
+    """Six normal features, of which two correlate by 0.9 or -0.9: no law of a single one changes with the sign."""
+    drawn = random.normal(size=(rows, 6))
+    drawn[:, 1] = sign * 0.9 * drawn[:, 0] + np.sqrt(1 - 0.81) * drawn[:, 1]
+    return drawn.astype(np.float32)
+
+
+def first_alarm(session: edge_rai.Session, stream: np.ndarray) -> int | None:
+    """Rows until the alarm, of a session that begins anew."""
+    session.reset_watch()
+    watch = session.watch()
+    begun = watch.rows
+    for start in range(0, len(stream), 8):
+        session.predict(stream[start : start + 8])
+        watch = session.watch()
+        if watch.alarm is not None:
+            return watch.alarm.row - begun
+    return None
+
+
+def test_a_correlation_that_turns_is_found_by_what_is_observed(table, capsys, tmp_path) -> None:
+    """Beside the features alone, which cannot see it."""
+    found: dict[str, list[float]] = {"features alone": [], "with what convert observes": []}
+    quiet = 0
+    references, streams, length = runs_of(4), 5, 3000
+    model = save_linear(tmp_path / "m.onnx", 6, 1)
+    wishes = {"prune": "none", "quantize": "none", "average_run_length": LEVEL, "ordered": True, "reproducible": True}
+    for run in range(references):
+        random = random_of("turned", run)
+        rows = correlated(random, 5000)
+        convert(model, {"x": rows}, tmp_path / f"{run}.erai", **wishes)
+        with edge_rai.load(tmp_path / f"{run}.erai", threads=1) as full, open_watch(rows, Drift(LEVEL)) as alone:
+            for _ in range(streams):
+                stream = np.concatenate([correlated(random, 1000), correlated(random, length, -1.0)])
+                for name, session in zip(found, (alone, full), strict=True):
+                    row = first_alarm(session, stream)
+                    found[name].append(np.inf if row is None else row - 1000)
+                quiet += first_alarm(full, correlated(random, 5000)) is not None
+    total = references * streams
+    for name, delays in found.items():
+        late = [delay for delay in delays if delay > 0]
+        line = f"correlation .9 to -.9, {name:27} median {np.median(late):5.0f} rows, "
+        line += f"{np.isinf(late).sum()} of {total} missed"
+        table(line)
+        with capsys.disabled():
+            print("\n" + line, end="")
+    report(table, capsys, "the same without a change, 5000 rows", quiet, total, 5000 / LEVEL)
+    assert np.median(found["with what convert observes"]) < 100
+
+
+@pytest.mark.parametrize("after", [0.12, 0.15, 0.2, 0.3])
+def test_outcomes_above_their_bound(after, table, capsys) -> None:
+    """Errors of 10 % with a bound of 12 %, as after a certificate of 10 %; at the bound itself no more than stated."""
+    begin, length = 2000, 8000
+    delays, early, count = [], 0, runs_of(40)
+    with open_watch(np.zeros((2, 1)), Drift(LEVEL, strides={"f0": 0}), observe=(WRONG,)) as session:
+        receipt = session.predict(np.ones((1, 1), np.float32)).receipts[0]
+        for run in range(count):
+            random = random_of("outcomes", after, run)
+            wrong = random.random(length) < np.where(np.arange(length) < begin, 0.1, after)
+            session.reset_watch()
+            begun, row = session.watch().rows, None
+            for place in range(0, length, 4):
+                for bad in wrong[place : place + 4]:
+                    session.record_outcome(receipt, 0.0 if bad else 1.0)
+                if (alarm := session.watch().alarm) is not None:
+                    row = alarm.row - begun
+                    break
+            early += row is not None and row <= begin
+            delays.append(np.inf if row is None else row - begin)
+    if after == 0.12:
+        report(
+            table,
+            capsys,
+            "outcomes, 10 % and then 12 % wrong, bound 12 %",
+            np.isfinite(delays).sum(),
+            count,
+            length / LEVEL,
+        )
+        return
+    late = [delay for delay in delays if delay > 0]
+    line = f"outcomes, 10 % wrong and then {100 * after:.0f} %, bound 12 %: median {np.median(late):5.0f} rows, "
+    line += f"{early} early, {np.isinf(late).sum()} of {count} missed in {length - begin}"
+    table(line)
+    with capsys.disabled():
+        print("\n" + line, end="")
 
 
 def series() -> dict[str, tuple[np.ndarray, dict[str, list[int]]]]:

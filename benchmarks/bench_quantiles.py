@@ -63,7 +63,8 @@ def test_nanoseconds_a_value(k, table, capsys) -> None:
     say(
         table,
         capsys,
-        f"k {k}, {FEATURES} features, ns a value (p10): {said}; ratio {cost.p50:.2f} ({cost.p10:.2f} to {cost.p90:.2f})",
+        f"k {k}, {FEATURES} features, ns a value (p10): {said}; "
+        f"ratio {cost.p50:.2f} ({cost.p10:.2f} to {cost.p90:.2f})",
     )
     assert cost.p50 < 1
 

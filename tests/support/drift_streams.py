@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import edge_rai
-from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
+from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, Observation, OutputRule, Policy, Reference
 from support.bundles import write_bundle
 from support.models import save_linear
 
@@ -65,12 +65,12 @@ def reference_of(rows: np.ndarray) -> Reference:
     return Reference(tuple(entries))
 
 
-def open_watch(reference: np.ndarray, drift: Drift) -> edge_rai.Session:
+def open_watch(reference: np.ndarray, drift: Drift, observe: tuple[Observation, ...] = ()) -> edge_rai.Session:
     """A session of a model that hardly computes anything."""
     width = reference.shape[1]
     features = tuple(FeatureRule(f"f{index}") for index in range(width))
     inputs = (InputRule("x", "float32", (-1, width), max_shape=(BLOCK, width), feature_axis=1, features=features),)
-    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), drift=drift)
+    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), drift=drift, observe=observe)
     with tempfile.TemporaryDirectory() as folder:
         model = save_linear(Path(folder) / "m.onnx", width, 1)
         golden = {"x": np.zeros((1, width), np.float32)}
