@@ -152,9 +152,9 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
     reading = f"reading {data_path}"
     progress(reading)
     dataset = _load(data_path, given, wishes, lambda share: progress(reading, share))
-    if given.written is None:
-        check_known(data_path, given.source, dataset)
     try:
+        if given.written is None:
+            check_known(data_path, given.source, dataset)
         return _learned(given, runner, dataset, wishes, progress)
     except InferenceError as error:
         raise DataError(f"{data_path}: the model fails on these rows, so give some that it takes: {error}") from error

@@ -162,13 +162,19 @@ def test_events_arrive_with_what_they_are() -> None:
     assert encode_events(telemetry.snapshot(), ()) == b""
 
 
+def wait_for_a_batch(spool: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not Spool(spool).batches():
+        assert time.monotonic() < deadline, "nothing was flushed"
+        time.sleep(0.01)
+
+
 def test_flusher_flushes_by_time_until_it_ends(linear_bundle: Path, tmp_path: Path) -> None:
     with small_session(linear_bundle, tmp_path) as session:
         flusher = Flusher(session, 0.01)
         for _ in range(20):
             session.predict([ROW])
-        while not Spool(tmp_path).batches():
-            flusher._thread.join(0.01)
+        wait_for_a_batch(tmp_path)
         flusher.stop()
         flusher.stop()
         session.predict([ROW])
@@ -185,8 +191,7 @@ def test_flusher_does_not_wait_for_its_time_when_the_room_for_events_is_half_tak
         flusher = Flusher(session, 3600.0)
         for _ in range(4):
             session.predict([REJECTED])
-        while not Spool(tmp_path).batches():
-            flusher._thread.join(0.01)
+        wait_for_a_batch(tmp_path)
         flusher.stop()
 
 
@@ -195,8 +200,7 @@ def test_session_flushes_by_itself_as_its_settings_say(linear_bundle: Path, tmp_
     with load(linear_bundle, spool=settings) as session:
         for _ in range(4):
             session.predict(REJECTED)
-        while not Spool(tmp_path).batches():
-            time.sleep(0.01)
+        wait_for_a_batch(tmp_path)
         session.predict(ROW)
     spool = Spool(tmp_path)
     assert sum(spool.read(batch).rows for batch in spool.batches()) == 5

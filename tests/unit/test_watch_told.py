@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 import edge_rai
+from edge_rai import SpoolSettings
 from edge_rai._native import merge_batches, read_snapshot
+from edge_rai.counts import DecisionCount
+from edge_rai.events import EventClass
 from edge_rai.fleet.decode import decode
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.spool import Spool
@@ -62,3 +66,20 @@ def test_session_that_watches_nothing_says_nothing(linear_bundle: Path) -> None:
     with edge_rai.load(linear_bundle, threads=1) as session:
         session.predict(np.zeros((2, 3), np.float32))
         assert session.snapshot().drift is None
+
+
+def test_alarm_is_flushed_at_once_and_calm_waits_for_its_time(watched_bundle: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    settings = SpoolSettings(tmp_path / "spool", flush_s=3600, events=1000, sample_one_in=0)
+    with edge_rai.load(watched_bundle, spool=settings, threads=1) as session:
+        session.predict(laws_of_the_reference(random, 1000))
+        assert Spool(tmp_path / "spool").batches() == []
+        session.predict(laws_of_the_reference(random, 1000) + np.array([0, 3, 0], np.float32))
+        deadline = time.monotonic() + 60
+        while not (found := Spool(tmp_path / "spool").batches()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        snapshot = Spool(tmp_path / "spool").read(found[0])
+    assert snapshot.decisions[DecisionCount.DRIFT_ALARMS] == 1
+    assert snapshot.drift is not None
+    assert snapshot.drift.alarm
+    assert [event.event_class for event in snapshot.events] == [EventClass.URGENT]
