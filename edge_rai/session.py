@@ -129,8 +129,9 @@ class Session(Predictor):
         self._flusher: Flusher | None = None
         self._uploader: Uploader | None = None
         settings = _known_spool(spool)
+        self._path = arguments.path("path", path)
         self._native = open_session(
-            arguments.path("path", path),
+            self._path,
             runtime=_unless_none("runtime", runtime, _known_runtime),
             spool=settings and str(settings.path),
             threads=arguments.within(
@@ -364,6 +365,22 @@ class Session(Predictor):
             for feature, counted in zip(self.features, counts, strict=True)
             if len(feature.counts)
         )
+
+    def estimated_accuracy(self) -> float | None:
+        """What share of the answers since the last flush is right, as far as confidence tells; advisory.
+
+        From how often rows of each confidence were right when the bundle was made. It sees a model that grows less
+        sure, and is blind to labels that come to mean something else: what it says is for people, and acts on nothing.
+
+        Returns:
+            A share, or None: the bundle observes no confidence, was made without labels, or has answered nothing.
+
+        Raises:
+            BundleError: The bundle's file has changed and cannot be read any more.
+        """
+        from edge_rai.telemetry.accuracy import estimated_accuracy
+
+        return estimated_accuracy(self._path, self.features, self.snapshot().features)
 
     def flush(self) -> str:
         """Writes what was counted as one batch file into the spool, durably, and begins the next window.

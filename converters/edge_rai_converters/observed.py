@@ -53,6 +53,7 @@ def with_observed(
     manifest: Manifest,
     rows: Rows,
     held_back: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Policy, Reference]:
     """Policy and reference with what the bundle observed of held-back rows, and the strides that all rows ask for.
 
@@ -63,6 +64,7 @@ def with_observed(
         manifest: Of the bundle.
         rows: Per input (N, *call), in their order.
         held_back: Rows that nothing was learned from.
+        labels: Their classes, when known.
 
     Raises:
         EdgeRaiError: The bundle would not load on a device.
@@ -74,6 +76,8 @@ def with_observed(
     seen = observations(files, manifest, unwatched, rows, held_back)
     entries = [_reference(rule, seen[rule.name], policy) for rule in learned]
     known = tuple(entry for entry in entries if entry is not None)
+    if labels is not None:
+        known = tuple(_with_right(entry, policy, seen, labels) for entry in known)
     found = replace(reference, features=(*reference.features, *known))
     if policy.drift is None:
         return policy, found
@@ -161,6 +165,19 @@ def _reference(rule: Observation, values: Values, policy: Policy) -> FeatureRefe
         edges=edges,
         counts=counts.astype(np.uint64),
     )
+
+
+def _with_right(
+    entry: FeatureReference, policy: Policy, seen: Mapping[str, Values], labels: npt.NDArray[np.int64]
+) -> FeatureReference:
+    """Of a confidence: how often the class was right, by bin; anything else as it is."""
+    rule = next(rule for rule in policy.observe if rule.name == entry.name)
+    classes = seen.get(Observation("class", rule.of, limit=rule.limit).name) if rule.kind == "confidence" else None
+    if classes is None:
+        return entry
+    right = seen[entry.name][classes == labels]
+    counts = np.bincount(np.searchsorted(entry.edges, right, side="left"), minlength=len(entry.counts))
+    return replace(entry, right=counts.astype(np.uint64))
 
 
 def _classes(rule: Observation, policy: Policy) -> int:

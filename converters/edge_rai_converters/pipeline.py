@@ -246,7 +246,13 @@ def _observing(learned: Learned, made: Assembled) -> Learned:
     """With references of what the finished bundle observes."""
     timeless, _ = without_order(learned.policy)
     rules, reference = with_observed(
-        timeless, learned.reference, made.files, made.manifest, learned.dataset.rows, learned.held_back
+        timeless,
+        learned.reference,
+        made.files,
+        made.manifest,
+        learned.dataset.rows,
+        learned.held_back,
+        None if learned.dataset.labels is None else learned.dataset.labels[learned.held_back],
     )
     return replace(learned, policy=replace(learned.policy, drift=rules.drift), reference=reference)
 

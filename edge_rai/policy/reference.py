@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ class FeatureReference:
         edges: (bins - 1,) strictly increasing; bin i holds ``edges[i-1] < value <= edges[i]``.
         counts: (bins,) values in each bin.
         outside: Of these, how many are out of the range that the policy allows.
+        right: (bins,) of a confidence, rows of each bin whose class was the label; empty where no labels were known.
     """
 
     input: str
@@ -38,6 +39,7 @@ class FeatureReference:
     edges: npt.NDArray[np.float64]
     counts: npt.NDArray[np.uint64]
     outside: int = 0
+    right: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,11 +73,15 @@ class _FeatureRecord:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     outside: int = 0
+    right: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.counts and len(self.edges) + 1 != len(self.counts):
             raise ValueError(f"{self.name!r} has {len(self.edges)} edges for {len(self.counts)} bins")
-        if any(not 0 <= count < 2**64 for count in (*self.counts, self.outside)):
+        pairs = list(zip(self.right, self.counts, strict=False))
+        if self.right and (len(self.right) != len(self.counts) or any(right > rows for right, rows in pairs)):
+            raise ValueError(f"{self.name!r} has more right rows than rows, or not as many bins of them")
+        if any(not 0 <= count < 2**64 for count in (*self.counts, *self.right, self.outside)):
             raise ValueError(f"{self.name!r} has a count outside 0 to 2**64 - 1")
 
 
@@ -141,6 +147,7 @@ class Reference:
                     np.array(entry.edges, dtype=np.float64),
                     np.array(entry.counts, dtype=np.uint64),
                     entry.outside,
+                    np.array(entry.right, dtype=np.uint64),
                 )
                 for entry in record.features
             ),
@@ -168,6 +175,7 @@ def _record(feature: FeatureReference) -> dict[str, Any]:
         "edges": feature.edges.tolist(),
         "counts": [int(count) for count in feature.counts],
         **({"outside": feature.outside} if feature.outside else {}),
+        **({"right": feature.right.tolist()} if len(feature.right) else {}),
     }
 
 

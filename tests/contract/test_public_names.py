@@ -58,6 +58,7 @@ SESSION = {
         "record_outcome",
         "watch",
         "on_alarm",
+        "estimated_accuracy",
         "reset_watch",
         "watch_state",
         "continue_watch",

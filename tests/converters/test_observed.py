@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import edge_rai
 from edge_rai.cli import main
@@ -141,6 +142,44 @@ def test_categories_are_watched_as_such_and_what_is_none_of_them_apart(tmp_path:
         assert found.direction is edge_rai.Direction.OUTSIDE
         assert found.effect is not None
         assert 0.02 < found.effect < 0.1
+
+
+def test_accuracy_is_estimated_from_confidence(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+
+    def drawn(count: int, apart: float) -> tuple[Rows, npt.NDArray[np.int64]]:
+        labels = random.integers(0, 2, size=count)
+        rows = random.normal(size=(count, 4)) + apart * np.where(labels, 1.0, -1.0)[:, None]
+        return rows.astype(np.float32), labels.astype(np.int64)
+
+    rows, labels = drawn(4000, 0.8)
+    fitted = LogisticRegression().fit(rows[:3000], labels[:3000])
+    convert(
+        fitted,
+        {"X": rows},
+        tmp_path / "m.erai",
+        labels=labels,
+        prune="none",
+        quantize="none",
+        average_run_length=1e5,
+        ordered=True,
+        reproducible=True,
+    )
+    with edge_rai.load(tmp_path / "m.erai") as session:
+        assert session.estimated_accuracy() is None  # of no rows
+        for apart in (0.8, 0.3):
+            rows, labels = drawn(4000, apart)
+            outputs = [session.predict(rows[first : first + 500]).outputs for first in range(0, 4000, 500)]
+            scores = next(values for values in outputs[0].values() if values.ndim == 2)
+            name = next(name for name, values in outputs[0].items() if values is scores)
+            right = float(np.mean(np.concatenate([part[name].argmax(1) for part in outputs]) == labels))
+            found = session.estimated_accuracy()
+            assert found is not None
+            if apart == 0.8:
+                assert abs(found - right) < 0.02
+                before = found
+            else:
+                assert found < before - 0.03  # it sees that the model grows less sure
 
 
 def test_a_written_policy_says_what_is_observed(tmp_path: Path) -> None:
