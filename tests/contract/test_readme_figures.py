@@ -109,6 +109,10 @@ def damaged(results: Results) -> list[float]:
     return [100 * plain_crashed, 100 * plain_hung, 100 * hung]
 
 
+def telemetry(results: Results, *names: str) -> list[float]:
+    return [results.figure(f"telemetry: {name}", "ours") for name in names]
+
+
 # The row, by how it begins, and what its numbers are, in their order; of a list, all must lie in the range shown.
 FIGURES: dict[str, Callable[[Results], list[Any]]] = {
     "guarded `predict` with the full policy": lambda of: of.medians("guarded over bare in Python", "MLP 64-32"),
@@ -128,6 +132,18 @@ FIGURES: dict[str, Callable[[Results], list[Any]]] = {
     "deadline of 10 ms": lambda of: [
         of.figure("deadline of 10 ms, lateness, us", p) / 1e3 for p in ("p50", "p90", "p99")
     ],
+    "telemetry after gzip": lambda of: telemetry(
+        of,
+        "a minute's 7 metrics, 9 points, as a named batch, bytes",
+        "a decision in a batch of 500, bytes",
+        "a feature of 32 bins in a batch file, bytes",
+    ),
+    "events a second that are durable": lambda of: telemetry(
+        of,
+        "durable events a second, a commit every 50 ms",
+        "one event more in a call in C; to the SDK's queue in Python, us",
+        "resident memory of a spool of 256 KiB, KiB",
+    ),
     "one batch file": lambda of: [of.figure("batch file, 30 features, 4,260 rows", key) for key in ("bytes", "gzip")],
     "digits, 50 % of the channels": pruned,
     "TFLite written from ONNX": written,
