@@ -22,10 +22,13 @@ from support.drift_streams import (
     alarm_row,
     always,
     autoregressive,
+    cycle,
     kolmogorov_smirnov,
     never,
     of_river,
     open_watch,
+    season_of,
+    seasonal_alarm,
     stability_index,
 )
 from support.drift_streams import wasserstein as distance
@@ -37,6 +40,7 @@ BARS = {"mean +0.25": 300, "mean +0.5": 80, "mean +1": 35, "spread x1.5": 100}
 # With alarms in at most 8 % of 20,000 rows without a change, as the first table counts them.
 LEVEL = 100_000.0
 WRONG = Observation("wrong", "y", limit=0.5, bound=0.12)
+TWO_WEEKS = 14 * 1440  # of a row a minute
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,20 @@ def test_a_feature_with_a_daily_cycle_is_not_watched(table) -> None:
     random = random_of("cycle")
     assert stride_of(np.sin(2 * np.pi * hours / 24) + random.normal(size=len(hours))) == 0
     table("daily cycle          not watched, as profile says: no stride makes its rows independent")
+
+
+def test_false_alarms_of_a_daily_cycle_held_against_the_hour(table, capsys) -> None:
+    """Two weeks of a row a minute are the reference; and how strong a sine may be for profile to find a stride."""
+    alarms, count, length = 0, runs_of(40), 20000
+    for run in range(count):
+        alarms += seasonal_alarm(cycle(random_of("hours", run), 1.0, TWO_WEEKS + length), TWO_WEEKS) is not None
+    report(table, capsys, "daily cycle, held against the hour of the day", alarms, count, length / 1e5)
+    found = {}
+    for amplitude in (0.5, 1.0, 2.0):
+        draws = (cycle(random_of("amplitude", amplitude, run), amplitude, TWO_WEEKS) for run in range(20))
+        found[amplitude] = sum(season_of(values)[1].stride == 1 for values in draws)
+    table("daily cycle, watched of 20: " + ", ".join(f"{of} of amplitude {sds} sd" for sds, of in found.items()))
+    assert found[0.5] >= 16
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.9])

@@ -75,7 +75,13 @@ def test_nanoseconds_a_value_beside_the_guard(table, capsys) -> None:
     if not driver:
         pytest.skip("`make bench` builds benchmarks/guard_cost.c and says where it is")
     lines = subprocess.run([driver], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    for name in ("30 features, sketched", "  and watched", "  and quantiles, k 200"):
+    for name in (
+        "30 features, sketched",
+        "  and watched",
+        "  and watched, learning",
+        "  and quantiles, learning",
+        "  and quantiles, k 200",
+    ):
         (line,) = (line for line in lines if line.startswith(f"{name}   "))
         say(table, capsys, f"guard in C, ns a value, {name.strip()}: {line.split()[-1]}")
 

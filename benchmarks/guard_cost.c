@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOGETHER = 4, BINS = 32, ROUNDS = 300, MOST_ROUNDS = 10000, FEATURES = 30 };
+enum { BINS = 32, ROUNDS = 300, MOST_ROUNDS = 10000, FEATURES = 30 };
 
 /* What a contender guards: `rank` axes, features along one of them, and for each of them what `sketched` says. */
 typedef struct subject {
@@ -23,12 +23,11 @@ typedef struct subject {
     int sketched; /* 32 bins and moments; else only finite and range */
     uint32_t directions;
     double effect;     /* that drift is watched for; 0: it is not */
-    uint32_t k;        /* of sketches of quantiles that every row is added to; 0: none */
+    uint32_t k;        /* of the session's sketches of quantiles; 0: none */
     int calls;         /* in a block */
     size_t rows, next; /* that calls of one row take in turn */
     erai_session *session;
     erai_answer *answer;
-    erai_quantiles *quantiles[FEATURES];
     void *values;
     size_t row_values;
     double ns[MOST_ROUNDS];
@@ -150,11 +149,10 @@ static erai_guard *make_guard(const subject *of) {
 static void open_subject(subject *of) {
     static const uint8_t digest[ERAI_DIGEST_SIZE] = {0};
     erai_guard *guard = make_guard(of);
-    must(erai_session_open_guard(guard, digest, NULL, &of->session, NULL) == ERAI_OK, "no session");
+    erai_session_config config = {.struct_size = sizeof config, .quantiles_k = of->k};
+    must(erai_session_open_guard(guard, digest, &config, &of->session, NULL) == ERAI_OK, "no session");
     must(erai_answer_open(of->session, &of->answer) == ERAI_OK, "no answer");
     erai_guard_close(guard);
-    for (uint32_t f = 0; of->k && f < FEATURES; f++)
-        must(erai_quantiles_open(of->k, f, &of->quantiles[f], NULL) == ERAI_OK, "no sketch of quantiles");
     of->row_values = 1;
     for (uint32_t i = 1; i < of->rank; i++) of->row_values *= (size_t)of->shape[i];
     if (!of->rows) of->rows = (size_t)of->shape[0];
@@ -182,9 +180,6 @@ static void call(subject *of) {
     erai_admit(of->session, &input, 1, of->answer, &admitted);
     erai_judge(of->session, &output, 1, of->answer);
     must(erai_answer_verdict(of->answer) == ERAI_VERDICT_ACCEPT, "a row was not accepted");
-    if (!of->k || of->next % TOGETHER) return;
-    const float *last = (const float *)of->values + (of->next ? of->next - TOGETHER : of->rows - TOGETHER) * FEATURES;
-    for (size_t f = 0; f < FEATURES; f++) erai_quantiles_add(of->quantiles[f], last + f, TOGETHER, FEATURES, NULL);
 }
 
 static int compare(const void *one, const void *other) {
@@ -195,6 +190,7 @@ static int compare(const void *one, const void *other) {
 int main(int argc, char **argv) {
 #define ROW(features, type) .shape = {1, features}, .rank = 2, .dtype = ERAI_DTYPE_##type, .axis = 1, .calls = 500
 #define WATCHED .stride = 1, .sketched = 1, .rows = 1024
+#define LONG .stride = 1, .sketched = 1, .rows = 8192
 #define ROWS .shape = {256, FEATURES}, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32, .axis = 1, .calls = 4
 #define IMAGE(type) .shape = {1, 3, 224, 224}, .rank = 4, .dtype = ERAI_DTYPE_##type, .axis = 1, .calls = 20
     static subject subjects[] = {
@@ -207,13 +203,8 @@ int main(int argc, char **argv) {
         {.name = "  and watched, learning", ROW(FEATURES, FLOAT32), WATCHED, .effect = 0.001},
         {.name = "  and watched", ROW(FEATURES, FLOAT32), WATCHED, .effect = 1},
         /* Of rows that come again soon a processor would learn how their values are sorted. */
-        {.name = "  and quantiles, k 200",
-         ROW(FEATURES, FLOAT32),
-         .stride = 1,
-         .sketched = 1,
-         .rows = 8192,
-         .effect = 1,
-         .k = 200},
+        {.name = "  and quantiles, learning", ROW(FEATURES, FLOAT32), LONG, .effect = 0.001, .k = 200},
+        {.name = "  and quantiles, k 200", ROW(FEATURES, FLOAT32), LONG, .effect = 1, .k = 200},
         {.name = "30 float64, sketched", ROW(FEATURES, FLOAT64), .stride = 1, .sketched = 1},
         {.name = "30 int64, sketched", ROW(FEATURES, INT64), .stride = 1, .sketched = 1},
         {.name = "256 rows of 30, sketched", ROWS, .stride = 1, .sketched = 1},
@@ -255,7 +246,6 @@ int main(int argc, char **argv) {
             must(erai_session_drift(subjects[i].session, &drift) == ERAI_OK && !drift.alarm_row, "there was an alarm");
         erai_answer_close(subjects[i].answer);
         erai_session_close(subjects[i].session);
-        for (size_t f = 0; f < FEATURES; f++) erai_quantiles_close(subjects[i].quantiles[f]);
         free(subjects[i].values);
     }
     return 0;

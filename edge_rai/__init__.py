@@ -52,7 +52,7 @@ from edge_rai.types import (
 )
 
 if TYPE_CHECKING:
-    from edge_rai._native.quantiles import QuantileSketch
+    from edge_rai._native.quantiles import QuantileSettings, QuantileSketch
     from edge_rai.batcher import Batcher
     from edge_rai.counts import DecisionCount, FeatureCounts, FeatureDrift, Snapshot
     from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
@@ -80,6 +80,7 @@ __all__ = [
     "NativeError",
     "PolicyError",
     "ProviderError",
+    "QuantileSettings",
     "QuantileSketch",
     "Reason",
     "ReasonCode",
@@ -109,6 +110,7 @@ _LATER = {
     "Direction": "edge_rai.drift",
     "FeatureCounts": "edge_rai.counts",
     "FeatureDrift": "edge_rai.counts",
+    "QuantileSettings": "edge_rai._native.quantiles",
     "QuantileSketch": "edge_rai._native.quantiles",
     "Snapshot": "edge_rai.counts",
     "SpoolSettings": "edge_rai.telemetry.settings",

@@ -19,6 +19,7 @@ from edge_rai.inputs import Key, encode_keys, in_order, rows_of
 from edge_rai.types import Answer, Breaker, Feature, ReviewItem, TensorSpec, Verdict
 
 if TYPE_CHECKING:
+    from edge_rai._native.quantiles import QuantileSettings, QuantileSketch
     from edge_rai.counts import FeatureDrift, Snapshot
     from edge_rai.drift import Watch
     from edge_rai.telemetry.flusher import Flusher
@@ -41,6 +42,7 @@ def load(
     provider: str | None = None,
     provider_path: Path | None = None,
     cache_bytes: int = 0,
+    quantiles: int | QuantileSettings | None = None,
 ) -> Session:
     """Opens a bundle, or a bare .onnx or .tflite model with the default policy: data type, shape, finite.
 
@@ -56,6 +58,8 @@ def load(
             any name); None: the policy's, or the CPU's.
         provider_path: Library that brings it, a plug-in; None: the runtime has it.
         cache_bytes: For answers to inputs seen before, to the bit; 0: none.
+        quantiles: Sketches of the inputs' quantiles, see ``Session.quantiles``: their k, of which 200 is usual, or
+            QuantileSettings; None: there are none.
 
     Raises:
         BundleError: The file is not usable; names it. IntegrityError and UnsupportedModelError are kinds of it.
@@ -65,7 +69,7 @@ def load(
         ValueError: A number out of range, a text that is empty, a runtime that there is no model for, or a cache for a
             model whose rows depend on their batch mates, or that has states.
     """
-    return Session(path, runtime, spool, threads, clock, provider, provider_path, cache_bytes)
+    return Session(path, runtime, spool, threads, clock, provider, provider_path, cache_bytes, quantiles)
 
 
 def _unless_none(name: str, given: Any, check: Callable[[str, Any], str]) -> str | None:
@@ -87,6 +91,14 @@ def _known_spool(given: Any) -> SpoolSettings | None:
     if given is None:
         return None
     from edge_rai.telemetry.settings import checked
+
+    return checked(given)
+
+
+def _known_quantiles(given: Any) -> QuantileSettings | None:
+    if given is None:
+        return None
+    from edge_rai._native.quantiles import checked
 
     return checked(given)
 
@@ -125,6 +137,7 @@ class Session(Predictor):
         provider: str | None = None,
         provider_path: Path | None = None,
         cache_bytes: int = 0,
+        quantiles: int | QuantileSettings | None = None,
     ) -> None:
         self._flusher: Flusher | None = None
         self._uploader: Uploader | None = None
@@ -145,6 +158,7 @@ class Session(Predictor):
             events=settings.room if settings else 0,
             sample_one_in=settings.sample_one_in if settings else 0,
             spool_age_s=settings.max_age_s or 0.0 if settings else 0.0,
+            quantiles=_known_quantiles(quantiles),
         )
         self.inputs: tuple[TensorSpec, ...] = self._native.inputs
         self.states: tuple[TensorSpec, ...] = self._native.states
@@ -365,6 +379,20 @@ class Session(Predictor):
             for feature, counted in zip(self.features, counts, strict=True)
             if len(feature.counts)
         )
+
+    def quantiles(self, *, begin: bool = False) -> dict[str, QuantileSketch]:
+        """Sketches of the inputs' quantiles, by feature: copies, of all rows until now.
+
+        Of the same values as the histograms, those of rejected rows too; what is missing or not finite is in ``nan``.
+        A flush leaves them as they are and stores nothing of them.
+
+        Args:
+            begin: Have them begin anew, in the same moment: no row is in two windows or in none.
+
+        Raises:
+            ValueError: The session was loaded without them.
+        """
+        return self._native.quantiles(begin)
 
     def estimated_accuracy(self) -> float | None:
         """What share of the answers since the last flush is right, as far as confidence tells; advisory.

@@ -18,6 +18,7 @@ from edge_rai_converters.errors import MissingFileError
 
 Data = str | Path | npt.NDArray[Any] | Mapping[str, Any]
 Labels = str | Path | npt.NDArray[Any] | None
+Times = Labels
 
 
 MODEL = "a model: .onnx, .keras, .json or .ubj of XGBoost, .txt of LightGBM"

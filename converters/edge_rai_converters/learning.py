@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from edge_rai.bundle import Format
 from edge_rai.errors import InferenceError, PolicyError, UnsupportedModelError
-from edge_rai.policy import FallbackRule, Policy, Reference, StateRule, load_policy
+from edge_rai.policy import FallbackRule, FeatureReference, Policy, Reference, StateRule, load_policy
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data, distance, formats, sources
 from edge_rai_converters.answered import Answered, answered
 from edge_rai_converters.compare import Output
-from edge_rai_converters.data import Dataset, ImageOptions, Known, Rows
+from edge_rai_converters.data import Array, Dataset, ImageOptions, Known, Rows
 from edge_rai_converters.data.labels import model_classes, model_numbers
 from edge_rai_converters.data.named import counted
+from edge_rai_converters.data.times import read_times
 from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.formats import Layout
@@ -32,11 +33,12 @@ from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.reference import learn_features
 from edge_rai_converters.runner import Runner, is_batched
 from edge_rai_converters.sample import fitted_with, sample_of
+from edge_rai_converters.seasons import Season, Shown, find_seasons, with_seasons, written_seasons
 from edge_rai_converters.shares import check_shares
 from edge_rai_converters.sources import SourceModel
 from edge_rai_converters.sources.onnx import with_free_rows
 from edge_rai_converters.states import find_states, zeros
-from edge_rai_converters.strides import watched
+from edge_rai_converters.strides import find_strides, watched
 
 DEFAULT_RATE = 0.01
 
@@ -56,6 +58,7 @@ class Wishes:
         columns: Those of a table that a single input takes, in its order.
         average_run_length: Rows from one false alarm of drift to the next; None: drift is counted, not watched.
         ordered: Whether rows of the data are in the order in which they came.
+        times: When; see ``data.times.read_times``. None: no feature is held against the hour of the day or week.
         targets: The formats that the model is wanted in.
         layout: "nhwc": the bundle takes images with their channels last; "keep": as the model does.
     """
@@ -70,6 +73,7 @@ class Wishes:
     columns: Sequence[str] | None = None
     average_run_length: float | None = None
     ordered: bool = False
+    times: str | Path | Array | None = None
     targets: Sequence[Format] = ("onnx",)
     layout: Layout = "keep"
 
@@ -80,6 +84,8 @@ class Wishes:
             raise ValueError("a policy says itself how it is watched for drift; leave the average run length out")
         if self.average_run_length is not None and not 100 <= self.average_run_length <= 1e15:
             raise ValueError(f"an average run length of {self.average_run_length:g} rows; it must be 100 to 1e15")
+        if self.times is not None and self.average_run_length is None and self.policy is None:
+            raise ValueError("times of rows matter for an average run length alone; give one, or leave them out")
         if self.average_run_length is None and self.ordered:
             raise ValueError("that rows are ordered matters for an average run length alone; give one, or leave it out")
         if self.average_run_length is not None and not self.ordered:
@@ -155,7 +161,7 @@ def learn(model: object, data_path: str | Path, wishes: Wishes | None = None, pr
     try:
         if given.written is None:
             check_known(data_path, given.source, dataset)
-        return _learned(given, runner, dataset, wishes, progress)
+        return _learned(given, runner, data_path, dataset, wishes, progress)
     except InferenceError as error:
         raise DataError(f"{data_path}: the model fails on these rows, so give some that it takes: {error}") from error
 
@@ -203,6 +209,7 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
         check_policy(written, source.inputs, source.outputs)
         check_written(written, source)
         _check_fallback(written, wishes.fallback_model)
+        _check_times(written, wishes.times)
         for names in (wishes.columns or (), original.features):  # the model's order is the last word
             written = paired(written, names, [state.input for state in states])
     # Rows of one call have no order, so a model with states takes one a call; and so does one whose policy says it.
@@ -210,7 +217,9 @@ def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
     return _Given(original, free, columns, moved, written, states, one_by_one=free is not source)
 
 
-def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, progress: Progress) -> Learned:
+def _learned(
+    given: _Given, runner: Runner, data_path: str | Path, dataset: Dataset, wishes: Wishes, progress: Progress
+) -> Learned:
     """What the float model answers to the held-back rows, and the rules of the others."""
     shown = as_shown(given.written, dataset.rows)
     calibration, held_back = dataset.split()
@@ -225,8 +234,9 @@ def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, pr
     features = learn_features(rules, dataset.rows, calibration)
     if wishes.average_run_length is not None:
         progress("finding how far apart rows know nothing of each other")
-        rules = watched(rules, features, dataset.rows, wishes.average_run_length)
-        rules = with_usual(rules, outputs)
+    rules, seasons = _in_time(rules, features, dataset, data_path, wishes)
+    rules = rules if wishes.average_run_length is None else with_usual(rules, outputs)
+    features = (*features, *(season.reference for season in seasons))
     distances = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
     return Learned(
         source=given.source,
@@ -244,6 +254,25 @@ def _learned(given: _Given, runner: Runner, dataset: Dataset, wishes: Wishes, pr
     )
 
 
+def _in_time(
+    rules: Policy, features: Sequence[FeatureReference], dataset: Dataset, path: str | Path, wishes: Wishes
+) -> tuple[Policy, tuple[Season, ...]]:
+    """The rules with what is watched, at which strides, and what of it follows the hours."""
+    shown = None
+    if wishes.times is not None:
+        times = read_times(wishes.times, path, len(dataset))
+        shown = Shown(dataset.rows, times, *dataset.split())
+    if wishes.average_run_length is None:
+        seasons = () if shown is None else written_seasons(rules, shown)
+        return with_seasons(rules, seasons), seasons
+    strides = find_strides(rules, features, dataset.rows)
+    seasons = () if shown is None else find_seasons(rules, shown, strides)
+    for season in seasons:
+        strides |= {season.rule.of: 0, season.rule.name: season.stride}
+    rules = replace(rules, observe=tuple(season.rule for season in seasons))
+    return watched(rules, strides, wishes.average_run_length), seasons
+
+
 def _reference(given: _Given, runner: Runner) -> Runner:
     """What every form is held against: the model as it came, where it takes the same rows."""
     if given.columns and not given.moved:
@@ -256,6 +285,14 @@ def _check_there(model: object, data_path: str | Path, wishes: Wishes) -> None:
     check_there(data_path, DATA)
     check_there(wishes.policy, "a policy, as edge-rai profile writes it")
     check_there(wishes.fallback_model, "an .onnx model that answers rejected rows")
+
+
+def _check_times(written: Policy, times: str | Path | Array | None) -> None:
+    seasonal = [rule.name for rule in written.observe if rule.kind == "seasonal"]
+    if seasonal and times is None:
+        raise PolicyError(f"the policy observes {seasonal[0]!r}, and nothing says when rows came; give their times")
+    if times is not None and not seasonal:
+        raise PolicyError("the policy observes nothing seasonal, so nobody would ask for times; leave them out")
 
 
 def _batched(written: Policy | None, batched: bool) -> bool:
@@ -298,6 +335,7 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
     """The data, read in the layout of the model as it came, with the channels of what is moved behind it."""
     source, carried = given.original, {state.input for state in given.states}
     inputs = [spec for spec in source.inputs if spec.name not in carried]
+    named = str(wishes.times) if isinstance(wishes.times, str | Path) else None
     dataset = data.load(
         path,
         inputs,
@@ -307,6 +345,7 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
         feature_names=wishes.columns,
         classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
         known=_known(given, inputs),
+        without=() if named is None else (named,),
         progress=progress,
     )
     if dataset.feature_names is not None:
@@ -318,7 +357,8 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
         preparation["layout"] = "NHWC"
     if given.columns:
         preparation[PREPARATION] = {name: list(keys) for name, keys in given.columns.items()}
-    return replace(dataset, rows=rows, preparation=preparation)
+    not_taken = tuple(name for name in dataset.not_taken if name != named)
+    return replace(dataset, rows=rows, preparation=preparation, not_taken=not_taken)
 
 
 def _known(given: _Given, inputs: Sequence[TensorSpec]) -> Known | None:

@@ -37,11 +37,11 @@ def with_usual(policy: Policy, outputs: Mapping[str, Output]) -> Policy:
     """The policy with what is worth watching where nothing else is said; categories as such, and not as numbers.
 
     Args:
-        policy: With a drift rule.
+        policy: With a drift rule, and the seasons of its features.
         outputs: What is known of what the model answers.
     """
     assert policy.drift is not None
-    observe = (Observation("verdict"), *_of_inputs(policy), *_of_outputs(policy, outputs))
+    observe = (Observation("verdict"), *_of_inputs(policy), *policy.observe, *_of_outputs(policy, outputs))
     strides = policy.drift.strides | {rule.of: 0 for rule in observe if rule.kind == "category"}
     return replace(policy, observe=observe, drift=replace(policy.drift, strides=strides))
 
@@ -57,6 +57,8 @@ def with_observed(
 ) -> tuple[Policy, Reference]:
     """Policy and reference with what the bundle observed of held-back rows, and the strides that all rows ask for.
 
+    Seasons are not of them: rows are shown here at the time of now.
+
     Args:
         policy: What is observed.
         reference: Of the inputs.
@@ -69,12 +71,12 @@ def with_observed(
     Raises:
         EdgeRaiError: The bundle would not load on a device.
     """
-    learned = [rule for rule in policy.observe if not rule.bound]
+    learned = [rule for rule in policy.observe if not rule.bound and rule.kind != "seasonal"]
     if not learned:
         return policy, reference
     unwatched = replace(policy, drift=None)  # an alarm would be observed too, as a verdict
     seen = observations(files, manifest, unwatched, rows, held_back)
-    entries = [_reference(rule, seen[rule.name], policy) for rule in learned]
+    entries = [reference_of(rule, seen[rule.name], policy) for rule in learned]
     known = tuple(entry for entry in entries if entry is not None)
     if labels is not None:
         known = tuple(_with_right(entry, policy, seen, labels) for entry in known)
@@ -145,7 +147,14 @@ def _values(rule: OutputRule, batched: bool) -> int:
     return 1 if any(extent < 0 for extent in shape) else min(int(np.prod(shape, dtype=np.int64)), _MOST_VALUES)
 
 
-def _reference(rule: Observation, values: Values, policy: Policy) -> FeatureReference | None:
+def reference_of(rule: Observation, values: Values, policy: Policy) -> FeatureReference | None:
+    """What held-back rows say of an observation; None: it has no value.
+
+    Args:
+        rule: The observation.
+        values: (N,) of the rows; NaN is missing.
+        policy: Whose observation it is.
+    """
     present = np.sort(values[np.isfinite(values)])
     if not len(present):
         return None

@@ -32,7 +32,7 @@ from edge_rai_converters.formats import Layout
 from edge_rai_converters.gate import load_gate_policy
 from edge_rai_converters.gate.inside import Gatekeeper, evidence_of
 from edge_rai_converters.gate.losses import Loss
-from edge_rai_converters.given import Data, Labels, check_parent, on_disk
+from edge_rai_converters.given import Data, Labels, Times, check_parent, on_disk
 from edge_rai_converters.learning import Learned, Wishes, learn
 from edge_rai_converters.observed import with_observed
 from edge_rai_converters.passes.contract import Target
@@ -57,6 +57,7 @@ def convert(
     false_rejection_rate: float | None = None,
     average_run_length: float | None = None,
     ordered: bool = False,
+    times: Times = None,
     fallback_model: str | Path | None = None,
     prune: Prune = "auto",
     quantize: Quantize = "auto",
@@ -94,6 +95,7 @@ def convert(
         false_rejection_rate: Of the distance; None: 0.01, or what the policy says.
         average_run_length: Rows from one false alarm of drift to the next, at least; None: drift is not watched.
         ordered: Whether rows of the data are in the order in which they came, which that takes.
+        times: When: a key or column of the data, a file, or an array, of seconds since 1970 or ISO 8601.
         fallback_model: An ONNX file: a simpler model of the same inputs and outputs that answers rejected rows.
         prune: ``auto`` tries and keeps what pays; the share of channels to remove, 0 to 1, insists; ``none``.
         quantize: ``auto`` tries static int8 and keeps it where it pays; ``int8``, ``int8-dynamic``, ``fp16``, ``int4``
@@ -168,15 +170,13 @@ def convert(
             columns=columns,
             average_run_length=average_run_length,
             ordered=ordered,
+            times=times,
             targets=targets,
             layout=layout,
         )
         learned = learn(model, data_path, wishes, progress)
-        keeper = (
-            None
-            if rules is None
-            else Gatekeeper(learned, rules, groups or data_path, datetime.now(timezone.utc).date(), losses or {})
-        )
+        today = datetime.now(timezone.utc).date()
+        keeper = None if rules is None else Gatekeeper(learned, rules, groups or data_path, today, losses or {})
         return _converted(learned, order, keeper, progress)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_rai.policy import Policy, Reference, policy_to_toml
 from edge_rai_converters.data import ImageOptions
 from edge_rai_converters.distance import Asked, DistanceReport
-from edge_rai_converters.given import Data, Labels, check_parent, on_disk
+from edge_rai_converters.given import Data, Labels, Times, check_parent, on_disk
 from edge_rai_converters.learning import Wishes, learn
 from edge_rai_converters.progress import Progress, silent
 
@@ -50,6 +50,7 @@ def profile_model(
     false_rejection_rate: float | None = None,
     average_run_length: float | None = None,
     ordered: bool = False,
+    times: Times = None,
     progress: Progress = silent,
 ) -> Profile:
     """Learns limits, categories, distances and the reference of drift, and writes them: the command ``profile``.
@@ -66,6 +67,7 @@ def profile_model(
         false_rejection_rate: As there.
         average_run_length: As there.
         ordered: As there.
+        times: As there.
         progress: Told what happens next.
 
     Raises:
@@ -85,6 +87,7 @@ def profile_model(
             columns=columns,
             average_run_length=average_run_length,
             ordered=ordered,
+            times=times,
         )
         learned = learn(model, path, wishes, progress)
     folder.mkdir(exist_ok=True)

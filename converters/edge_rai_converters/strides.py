@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,43 +26,44 @@ _MOST_ROWS, _AT_ONCE = 200_000, 64
 _LEAST_LEFT = 50
 
 
-def watched(policy: Policy, reference: Sequence[FeatureReference], rows: Rows, average_run_length: float) -> Policy:
-    """The policy with a drift rule, of the strides that the rows ask for.
+def watched(policy: Policy, strides: Mapping[str, int], average_run_length: float) -> Policy:
+    """The policy with a drift rule.
+
+    Args:
+        policy: Rules of the features.
+        strides: Of what can be watched, by name.
+        average_run_length: Rows.
+
+    Raises:
+        DataError: All strides are 0.
+    """
+    if strides and not any(strides.values()):
+        raise DataError(
+            "nothing can be watched for drift: rows depend on each other however far apart they are; where they follow "
+            "the hour of the day say when they were (--times), or leave the average run length out"
+        )
+    said = {rule.name for rule in policy.observe}
+    unusual = {name: stride for name, stride in strides.items() if stride != 1 or name in said}
+    return replace(policy, drift=Drift(average_run_length, strides=unusual))
+
+
+def find_strides(policy: Policy, reference: Sequence[FeatureReference], rows: Rows) -> dict[str, int]:
+    """By feature that can be watched, its stride; 0: rows depend on each other at every distance that was looked at.
 
     Args:
         policy: Rules of the features.
         reference: What is known of them; one with a single bin is not watched.
         rows: Per input (N, *call), in the order in which they came.
-        average_run_length: Rows.
-
-    Raises:
-        DataError: There is no feature that could be watched.
-    """
-    known = {entry.name for entry in reference if len(entry.counts) > 1}
-    strides = {name: stride for name, stride in find_strides(policy, rows).items() if name in known}
-    if strides and not any(strides.values()):
-        raise DataError(
-            "nothing can be watched for drift: rows depend on each other however far apart they are; leave the average "
-            "run length out"
-        )
-    unusual = {name: stride for name, stride in strides.items() if stride != 1}
-    return replace(policy, drift=Drift(average_run_length, strides=unusual))
-
-
-def find_strides(policy: Policy, rows: Rows) -> dict[str, int]:
-    """By feature that can be watched, its stride; 0: rows depend on each other at every distance that was looked at.
-
-    Args:
-        policy: Rules of the features.
-        rows: Per input (N, *call), in the order in which they came.
     """
     carried = {state.input for state in policy.states}
+    known = {entry.name for entry in reference if len(entry.counts) > 1}
     found: dict[str, int] = {}
     for rule in policy.inputs:
         if rule.name in carried or not is_watchable(rule, policy.batched):
             continue
         for feature, column in zip(rule.features, _columns(rule, rows), strict=True):
-            found[feature.name] = stride_of(column)
+            if feature.name in known:
+                found[feature.name] = stride_of(column)
     return found
 
 

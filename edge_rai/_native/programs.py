@@ -191,12 +191,20 @@ class PolicyBuilder:
         reference_rows: int,
         edges: npt.NDArray[np.float64],
         counts: npt.NDArray[np.uint64],
+        slot_means: Sequence[float] = (),
+        slot_scales: Sequence[float] = (),
     ) -> None:
         """Adds an observation, after all inputs; see erai_observation_rule in edge_rai.h."""
+        if len(slot_means) != len(slot_scales):
+            raise errors.PolicyError(
+                f"observation '{name}': {len(slot_means)} means of slots, {len(slot_scales)} scales"
+            )
         observed = ffi.new("erai_observation_rule *")
         observed.struct_size = ffi.sizeof("erai_observation_rule")
         observed.kind, observed.index, observed.element = kind, index, element
         observed.limit, observed.bound = limit, bound
+        means, scales = ffi.new("double[]", list(slot_means)), ffi.new("double[]", list(slot_scales))
+        observed.slots, observed.slot_means, observed.slot_scales = len(slot_means), means, scales
         rule, held = _feature_rule(
             (name, "", ""), (-math.inf, math.inf), (mean, stddev, reference_rows), (edges, counts)
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -22,6 +24,60 @@ def _numbers(name: str, given: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArr
         raise TypeError(f"{name}: expected numbers, not {values.dtype}")
     with np.errstate(over="ignore"):  # beyond float32 it is infinite
         return np.ascontiguousarray(values, dtype).reshape(values.shape)
+
+
+@dataclass(frozen=True)
+class QuantileSettings:
+    """Which sketches of quantiles a session makes of its inputs, for ``load``.
+
+    Args:
+        k: Accuracy of each, as of QuantileSketch: 8 to 65535.
+        every: Of one row in so many; 1: of all.
+        features: Names of those that have one; None: all that have one number a row.
+
+    Raises:
+        TypeError, ValueError: An argument is not such.
+    """
+
+    k: int = 200
+    every: int = 1
+    features: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        least, most = lib.ERAI_QUANTILES_LEAST_K, lib.ERAI_QUANTILES_MOST_K
+        arguments.within("quantiles: k", self.k, least, most, f"{least} to {most}, of which 200 is usual")
+        arguments.within("quantiles: every", self.every, 1, 2**32 - 1)
+        if self.features is None:
+            return
+        if isinstance(self.features, str) or not isinstance(self.features, Sequence):
+            raise arguments.wrong_type("quantiles: features", self.features, "names of features, or None for all")
+        if not self.features:
+            raise ValueError("quantiles: features has no name; leave it out for all, or quantiles for none")
+        for name in self.features:
+            arguments.text("quantiles: a feature's name", name)
+
+    def fill(self, config: Any) -> Any:
+        """Puts this into an ``erai_session_config``, and returns what must live as long as that is read."""
+        config.quantiles_k, config.quantiles_every = int(self.k), int(self.every)
+        if self.features is None:
+            return None
+        names = [ffi.new("char[]", name.encode()) for name in self.features]
+        pointers = ffi.new("char *[]", names)
+        config.quantiles_features, config.quantiles_feature_count = pointers, len(names)
+        return names, pointers
+
+
+def checked(given: Any) -> QuantileSettings:
+    """Settings from what ``load`` was given: these, or a number for k.
+
+    Raises:
+        TypeError, ValueError: It is neither; says what is expected.
+    """
+    if isinstance(given, QuantileSettings):
+        return given
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise arguments.wrong_type("quantiles", given, "a k, of which 200 is usual, or QuantileSettings")
+    return QuantileSettings(arguments.integer("quantiles", given))
 
 
 class QuantileSketch:
@@ -190,6 +246,19 @@ class QuantileSketch:
         if status == lib.ERAI_E_SIZE:  # elsewhere that of a file
             status = lib.ERAI_E_ARGUMENT
         detail.check(status)
+
+
+def read_quantiles(handle: Any, names: Sequence[str], begin: bool) -> dict[str, QuantileSketch]:
+    """A session's sketches by name of their features; with ``begin``, the session's begin anew."""
+    detail = Detail()
+    found = ffi.new("erai_quantiles *[]", len(names))
+    detail.check(lib.erai_session_quantiles(handle, begin, found, ffi.NULL, detail.buffer))
+    sketches = {}
+    for name, each in zip(names, found, strict=True):
+        if each:
+            sketches[name] = QuantileSketch.__new__(QuantileSketch)
+            sketches[name]._handle = ffi.gc(each, lib.erai_quantiles_close)
+    return sketches
 
 
 def _seed(seed: int) -> int:

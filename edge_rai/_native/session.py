@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_rai._native.alarms import AlarmListener
+    from edge_rai._native.quantiles import QuantileSettings, QuantileSketch
     from edge_rai.counts import Snapshot
     from edge_rai.drift import Watch
 
@@ -50,6 +51,7 @@ class SessionConfig:
         events: Decisions kept one by one until the next flush, at most; 0: as the policy says; None: no events.
         sample_one_in: So many accepted rows, one is drawn as an event; 0: as the policy says.
         spool_age_s: Batches expire when sessions have been open for so long since; 0: they do not.
+        quantiles: Sketches of the inputs' quantiles; None: there are none.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class SessionConfig:
         events: int | None = 0,
         sample_one_in: int = 0,
         spool_age_s: float = 0.0,
+        quantiles: QuantileSettings | None = None,
     ) -> None:
         config = ffi.new("erai_session_config *")
         config.struct_size = ffi.sizeof("erai_session_config")
@@ -82,7 +85,7 @@ class SessionConfig:
         if clock is not None:
             config.clock = clock.struct
         self.struct = config
-        self._held = runtime, clock, strings
+        self._held = runtime, clock, strings, quantiles and quantiles.fill(config)
 
 
 class NativeSession:
@@ -190,6 +193,13 @@ class NativeSession:
         """Names that a mapping of columns has, in their order; empty where the model takes none."""
         with self._use() as handle:
             return read_columns(lib.erai_session_guard(handle), self.inputs, self.batched)
+
+    def quantiles(self, begin: bool) -> dict[str, QuantileSketch]:
+        """Copies of the sketches, which begin anew with ``begin``."""
+        from edge_rai._native.quantiles import read_quantiles
+
+        with self._use() as handle:
+            return read_quantiles(handle, [feature.name for feature in self.features], begin)
 
     def watch(self) -> Watch | None:
         """How much speaks for drift; None where the policy watches nothing."""

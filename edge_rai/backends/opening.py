@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge_rai._native import ManualClock, NativeSession, SessionConfig
 from edge_rai.backends import litert, onnx
+
+if TYPE_CHECKING:
+    from edge_rai._native.quantiles import QuantileSettings
 
 # What callers call a runtime, and the format of its models.
 FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
@@ -23,6 +28,7 @@ def open_session(
     events: int | None = 0,
     sample_one_in: int = 0,
     spool_age_s: float = 0.0,
+    quantiles: QuantileSettings | None = None,
 ) -> NativeSession:
     """Opens a bundle or a bare model; ``runtime`` is one of FORMATS, or None for what is installed, ONNX first."""
     config = SessionConfig(
@@ -39,6 +45,7 @@ def open_session(
         events=events,
         sample_one_in=sample_one_in,
         spool_age_s=spool_age_s,
+        quantiles=quantiles,
     )
     return NativeSession(path, config)
 

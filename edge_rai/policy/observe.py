@@ -22,15 +22,17 @@ Kind = Literal[
     "mean",
     "stddev",
     "element",
+    "seasonal",
 ]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order of erai_observation_kind
 OUTCOMES: tuple[Kind, ...] = ("wrong", "error")
 _OF_INPUTS: tuple[Kind, ...] = ("distance", "projection", "element")
-_OF_FEATURES: tuple[Kind, ...] = ("category", "mean", "stddev")
+_OF_FEATURES: tuple[Kind, ...] = ("category", "mean", "stddev", "seasonal")
 _OF_NOTHING: tuple[Kind, ...] = ("verdict", "latency")
 _BOUNDED: tuple[Kind, ...] = ("latency", *OUTCOMES)
 _MOST_PROJECTIONS = 64
+_SLOTS = (24, 168)
 _BINS_OF_ERRORS = 32
 _NS_A_MS = 1e6
 
@@ -41,14 +43,17 @@ class Observation:
 
     Attributes:
         kind: "verdict", "latency"; of an input "distance", "projection" and "element", such as a pixel; of a feature
-            "category", and "mean" and "stddev" of its values in a row, such as a channel's; of an output "class",
-            "confidence" and "value", and, of rows whose truth ``Session.record_outcome`` tells, "wrong" or "error".
+            "category", "seasonal", and "mean" and "stddev" of its values in a row, such as a channel's; of an output
+            "class", "confidence" and "value", and, of rows whose truth ``Session.record_outcome`` tells, "wrong" or
+            "error".
         of: Name of the input, feature or output; "" for a verdict and a latency.
         element: Which projection, 0 to 63; which number of the row, of a value, an error or an element.
         limit: Of a class and of "wrong": above which one number alone means class 1. Of an error: the difference that
             counts as 1. Of a latency: milliseconds that a call may take.
         bound: Of a latency, "wrong" and "error": the share of calls beyond the limit, of wrong answers, or the mean
             error, up to which there is no drift. Above 0, below 1.
+        slots: Of "seasonal": 24, the value is held against what is usual at its hour of the day, in UTC, or 168, at its
+            hour of the week; the reference says what that is.
     """
 
     kind: Kind
@@ -56,6 +61,7 @@ class Observation:
     element: int = 0
     limit: float = 0.0
     bound: float = 0.0
+    slots: int = 0
 
     def __post_init__(self) -> None:
         check_word("observe.kind", self.kind, Kind)
@@ -69,6 +75,8 @@ class Observation:
             raise ValueError(f"observe: limit of {self.name!r} is {self.limit}; it must be a number, and above 0 here")
         if self.kind in _BOUNDED and not 0 < self.bound < 1:
             raise ValueError(f"observe: bound of {self.name!r} is {self.bound}; it must be above 0 and below 1")
+        if (self.kind == "seasonal" and self.slots not in _SLOTS) or (self.kind != "seasonal" and self.slots):
+            raise ValueError(f'observe: slots of {self.name!r} are {self.slots}; "seasonal" alone has some, 24 or 168')
         if self.kind not in _BOUNDED and self.bound:
             raise ValueError(f"observe: {self.name!r} has a bound; it is watched against its reference")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -140,6 +141,7 @@ def _add_observation(
 ) -> None:
     index, element = _subject(policy, rule)
     edges = np.array(rule.own_edges() if reference is None else reference.edges, np.float64)
+    slot_means, slot_scales = _slots(rule, reference)
     builder.add_observation(
         kind=1 + KINDS.index(rule.kind),
         index=index,
@@ -152,7 +154,20 @@ def _add_observation(
         reference_rows=reference.rows if reference else 0,
         edges=edges,
         counts=reference.counts if reference else np.zeros(len(edges) + 1 if len(edges) else 0, np.uint64),
+        slot_means=slot_means,
+        slot_scales=slot_scales,
     )
+
+
+def _slots(rule: Observation, reference: FeatureReference | None) -> tuple[Sequence[float], Sequence[float]]:
+    """Means and scales; without a reference nothing is known of any slot."""
+    if reference is None:
+        return (0.0,) * rule.slots, (0.0,) * rule.slots
+    if len(reference.slot_means) != rule.slots:
+        raise PolicyError(
+            f"observe: {rule.name!r} has {rule.slots} slots, its reference {len(reference.slot_means)}; learn it again"
+        )
+    return reference.slot_means, reference.slot_scales
 
 
 def _subject(policy: Policy, rule: Observation) -> tuple[int, int]:

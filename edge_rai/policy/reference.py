@@ -29,6 +29,8 @@ class FeatureReference:
         counts: (bins,) values in each bin.
         outside: Of these, how many are out of the range that the policy allows.
         right: (bins,) of a confidence, rows of each bin whose class was the label; empty where no labels were known.
+        slot_means: Of a seasonal observation, what is usual in each slot of the day or week; else empty.
+        slot_scales: Likewise, one over the standard deviation; 0: the reference had too few rows in the slot.
     """
 
     input: str
@@ -40,6 +42,8 @@ class FeatureReference:
     counts: npt.NDArray[np.uint64]
     outside: int = 0
     right: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    slot_means: tuple[float, ...] = ()
+    slot_scales: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,8 +78,14 @@ class _FeatureRecord:
     counts: tuple[int, ...]
     outside: int = 0
     right: tuple[int, ...] = ()
+    slot_means: tuple[float, ...] = ()
+    slot_scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.slot_means) != len(self.slot_scales):
+            raise ValueError(
+                f"{self.name!r} has {len(self.slot_means)} slot_means, {len(self.slot_scales)} slot_scales"
+            )
         if self.counts and len(self.edges) + 1 != len(self.counts):
             raise ValueError(f"{self.name!r} has {len(self.edges)} edges for {len(self.counts)} bins")
         pairs = list(zip(self.right, self.counts, strict=False))
@@ -148,6 +158,8 @@ class Reference:
                     np.array(entry.counts, dtype=np.uint64),
                     entry.outside,
                     np.array(entry.right, dtype=np.uint64),
+                    slot_means=entry.slot_means,
+                    slot_scales=entry.slot_scales,
                 )
                 for entry in record.features
             ),
@@ -176,6 +188,7 @@ def _record(feature: FeatureReference) -> dict[str, Any]:
         "counts": [int(count) for count in feature.counts],
         **({"outside": feature.outside} if feature.outside else {}),
         **({"right": feature.right.tolist()} if len(feature.right) else {}),
+        **({"slot_means": feature.slot_means, "slot_scales": feature.slot_scales} if feature.slot_means else {}),
     }
 
 

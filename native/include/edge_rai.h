@@ -521,7 +521,10 @@ typedef enum erai_observation_kind {
                                  * there are: none of them, which is watched apart. One value a row */
     ERAI_OBSERVE_MEAN = 11,     /* of its values in the row, of at most 256 that lie evenly among them */
     ERAI_OBSERVE_STDDEV = 12,   /* of the same */
-    ERAI_OBSERVE_ELEMENT = 13   /* number `element` of the row of input `index`, such as a pixel */
+    ERAI_OBSERVE_ELEMENT = 13,  /* number `element` of the row of input `index`, such as a pixel */
+    ERAI_OBSERVE_SEASONAL = 14  /* of feature `element` of input `index`, of numbers and one value a row:
+                                 * (value - slot_means[h]) * slot_scales[h], where h is the slot that the wall clock is
+                                 * in at the end of the call, which all of its rows share */
 } erai_observation_kind;
 
 /* With a bound, what is watched is not whether the reference holds still, but whether a mean stays within `bound`: of
@@ -531,7 +534,11 @@ typedef struct erai_observation_rule {
     double limit; /* CLASS, WRONG: above which one number alone means class 1; ERROR: the unit of the error */
     double bound; /* above 0 and below 1; 0: the reference is */
     uint32_t kind, index, element;
-    uint32_t reserved;
+    uint32_t slots;            /* SEASONAL: 24, the hours of the day in UTC, or 168, those of the week from Thursday on,
+                                * as 1970 began; else 0 */
+    const double *slot_means;  /* one a slot */
+    const double *slot_scales; /* likewise, one over the standard deviation; 0: nothing is known of the slot, and what
+                                * falls into it is missing */
 } erai_observation_rule;
 
 /* Inputs come each with its features, their checks, and the input's distance; outputs each with its checks; the rest in

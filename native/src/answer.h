@@ -161,6 +161,11 @@ void er_answer_count(erai_answer *answer, erai_decision_count which, uint64_t by
 
 /* ---- The stages, in their order ---- */
 
+/* call_shape.c: the first thing wrong with a whole tensor is found of the answer, and 0 returned; or 1, with its bytes.
+ * And the rows of a call, also of one whose shape is refused. */
+int er_check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows, size_t *bytes);
+size_t er_believed_rows(const erai_answer *answer);
+
 /* validate.c: judges every row of answer->inputs, states left out, and adds their values to the sketches, or to what
  * waits for that. Takes the lock. `unix_ns`: the wall clock. */
 erai_status er_validate(erai_answer *answer, int64_t unix_ns);

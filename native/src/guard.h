@@ -135,6 +135,8 @@ typedef struct er_output {
 typedef struct er_observation {
     uint32_t kind, index, element;
     double limit, bound;
+    uint32_t slots;
+    const double *slot_means, *slot_scales;
 } er_observation;
 
 static inline int er_is_outcome(uint32_t kind) {
@@ -179,6 +181,7 @@ struct erai_guard {
     erai_drift_rule drift;       /* struct_size 0: nothing is watched */
     erai_events_rule events;     /* struct_size 0: no such rule */
     int timed;                   /* any check asks for the wall clock */
+    int seasonal;                /* and any observation does */
     uint32_t memories;           /* checks that remember rows, over all features */
     void **blocks;               /* everything above that was allocated */
     size_t block_count;

@@ -61,7 +61,10 @@ erai_status erai_guard_observation(const erai_guard *guard, size_t index, erai_o
                                     .bound = found->bound,
                                     .kind = found->kind,
                                     .index = found->index,
-                                    .element = found->element};
+                                    .element = found->element,
+                                    .slots = found->slots,
+                                    .slot_means = found->slot_means,
+                                    .slot_scales = found->slot_scales};
     return ERAI_OK;
 }
 

@@ -21,6 +21,7 @@ static int has_part(const erai_guard *guard, const er_observation *rule) {
     const er_input *input = &guard->inputs[rule->index];
     if (rule->index >= guard->input_count || input->is_state) return 0;
     if (rule->kind != ERAI_OBSERVE_ELEMENT && rule->element >= input->feature_count) return 0;
+    if (rule->kind == ERAI_OBSERVE_SEASONAL && !er_has_one_value(input, guard->batched)) return 0;
     if (rule->kind != ERAI_OBSERVE_CATEGORY) return input->dtype != ERAI_DTYPE_STRING;
     return er_has_one_value(input, guard->batched) &&
            has_categories(&guard->features[input->first_feature + rule->element]);
@@ -32,6 +33,7 @@ static int has_subject(const erai_guard *guard, const er_observation *rule) {
     case ERAI_OBSERVE_CATEGORY:
     case ERAI_OBSERVE_MEAN:
     case ERAI_OBSERVE_STDDEV:
+    case ERAI_OBSERVE_SEASONAL:
     case ERAI_OBSERVE_ELEMENT: return has_part(guard, rule);
     case ERAI_OBSERVE_VERDICT:
     case ERAI_OBSERVE_LATENCY: return rule->index == 0;
@@ -43,6 +45,23 @@ static int has_subject(const erai_guard *guard, const er_observation *rule) {
     }
 }
 
+/* Of kind SEASONAL. What says another number of slots has none, and is refused. */
+static erai_status read_slots(erai_guard *guard, er_reader *in, er_observation *rule, char *detail) {
+    rule->slots = er_read_u16(in);
+    if (rule->slots != 24 && rule->slots != 168) return ERAI_OK;
+    double *means = er_guard_keep(guard, rule->slots, sizeof *means);
+    double *scales = er_guard_keep(guard, rule->slots, sizeof *scales);
+    if (!means || !scales) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < rule->slots; i++) {
+        means[i] = er_read_f64(in);
+        scales[i] = er_read_f64(in);
+    }
+    rule->slot_means = means;
+    rule->slot_scales = scales;
+    guard->seasonal = 1;
+    return ERAI_OK;
+}
+
 static erai_status read_one(erai_guard *guard, er_reader *in, uint32_t version, er_observation *rule, char *detail) {
     er_feature *feature = &guard->features[guard->feature_count];
     memset(feature, 0, sizeof *feature);
@@ -52,6 +71,7 @@ static erai_status read_one(erai_guard *guard, er_reader *in, uint32_t version, 
     rule->limit = er_read_f64(in);
     rule->bound = er_read_f64(in);
     erai_status status = er_read_feature(guard, in, feature, ERAI_DTYPE_FLOAT64, version, detail);
+    if (!status && rule->kind == ERAI_OBSERVE_SEASONAL) status = read_slots(guard, in, rule, detail);
     if (!status) status = er_check_observation(rule, feature, detail);
     if (status) return status;
     guard->feature_count++;
@@ -59,7 +79,8 @@ static erai_status read_one(erai_guard *guard, er_reader *in, uint32_t version, 
     return er_fail(detail, ERAI_E_GUARD_FORMAT,
                    "observation '%s': there is no input or output %u that it could be of: a distance needs one of an "
                    "input, a projection a table of numbers, a category a feature that has some and one value a row, a "
-                   "mean or an element an input of numbers, and the others an output of numbers",
+                   "season a feature of numbers and one value a row, a mean or an element an input of numbers, and the "
+                   "others an output of numbers",
                    feature->name, rule->index);
 }
 

@@ -287,16 +287,30 @@ erai_status er_check_drift(const erai_drift_rule *rule, char *detail) {
 
 /* ---- Observations ---- */
 
+static int has_slots(const er_observation *rule) {
+    if (rule->kind != ERAI_OBSERVE_SEASONAL) return rule->slots == 0;
+    if ((rule->slots != 24 && rule->slots != 168) || !rule->slot_means || !rule->slot_scales) return 0;
+    for (uint32_t i = 0; i < rule->slots; i++)
+        if (!isfinite(rule->slot_means[i]) || !isfinite(rule->slot_scales[i]) || rule->slot_scales[i] < 0) return 0;
+    return 1;
+}
+
 erai_status er_check_observation(const er_observation *rule, const er_feature *feature, char *detail) {
-    int known = rule->kind >= ERAI_OBSERVE_VERDICT && rule->kind <= ERAI_OBSERVE_ELEMENT;
+    int known = rule->kind >= ERAI_OBSERVE_VERDICT && rule->kind <= ERAI_OBSERVE_SEASONAL;
     if (!known || (rule->kind == ERAI_OBSERVE_PROJECTION && rule->element > 63) || !isfinite(rule->limit) ||
         (rule->kind == ERAI_OBSERVE_ERROR && !(rule->limit > 0)) || !(rule->bound >= 0 && rule->bound < 1) ||
         (rule->bound > 0 && feature->bins < 2))
         return er_fail(
             detail, ERAI_E_POLICY,
-            "observation '%s': kind %u of element %u, limit %g, bound %g, %u bins: a kind is 1 to 13, a bound "
+            "observation '%s': kind %u of element %u, limit %g, bound %g, %u bins: a kind is 1 to 14, a bound "
             "below 1 and with bins, an error has a limit above 0",
             feature->name, rule->kind, rule->element, rule->limit, rule->bound, feature->bins);
+    if (!has_slots(rule))
+        return er_fail(
+            detail, ERAI_E_POLICY,
+            "observation '%s': %u slots: seasonal has 24 or 168, each with a finite mean and a scale of 0 or "
+            "above, and the other kinds have none",
+            feature->name, rule->slots);
     if (!isinf(feature->low) || !isinf(feature->high) || feature->check_count ||
         (feature->stand_in && feature->stand_in[0]))
         return er_fail(detail, ERAI_E_POLICY, "observation '%s' has limits or checks: it is only counted and watched",

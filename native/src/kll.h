@@ -47,6 +47,9 @@ erai_status er_kll_merge(er_kll *kll, const er_kll *other);
  * *room: free() it. ERAI_E_MEMORY. */
 erai_status er_kll_fitted(const er_kll *kll, er_kll *fitted, float **room);
 
+/* quantiles.c: what a sketch has come to, in place of what one of the same k has. */
+void er_quantiles_copy(erai_quantiles *sketch, const er_kll *kll);
+
 /* ---- Bytes (kll_bytes.c) ---- */
 
 /* The bytes of a sketch, appended. */

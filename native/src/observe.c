@@ -121,8 +121,23 @@ static double moment(const er_observation *rule, const er_row *row, const void *
     return isnan(variance) ? variance : sqrt(fmax(variance, 0));
 }
 
+#define HOUR_NS ((int64_t)3600 * 1000000000)
+
+/* As far as the value is from what is usual at this time of the day or week. */
+static double seasonal(const erai_guard *guard, const er_observation *rule, const void *values, int64_t unix_ns) {
+    const er_input *input = &guard->inputs[rule->index];
+    const er_feature *feature = &guard->features[input->first_feature + rule->element];
+    if (feature->missing && er_is_missing(feature->missing, values, input->dtype, rule->element)) return (double)NAN;
+    int64_t hours = unix_ns / HOUR_NS, slots = (int64_t)rule->slots;
+    if (unix_ns % HOUR_NS < 0) hours--; /* before 1970 */
+    int64_t slot = (hours % slots + slots) % slots;
+    double scale = rule->slot_scales[slot];
+    if (!(scale > 0)) return (double)NAN;
+    return (er_value(values, input->dtype, rule->element) - rule->slot_means[slot]) * scale;
+}
+
 /* Of a row's input, whose shape is in order; NaN where it has no such value. */
-static double input_value(const erai_answer *answer, const er_observation *rule, size_t row) {
+static double input_value(const erai_answer *answer, const er_observation *rule, size_t row, int64_t unix_ns) {
     const er_input *input = &answer->guard->inputs[rule->index];
     er_row shape;
     const char *values = row_at(answer, rule->index, row, &shape);
@@ -131,6 +146,7 @@ static double input_value(const erai_answer *answer, const er_observation *rule,
     if (rule->kind == ERAI_OBSERVE_ELEMENT)
         return rule->element < count ? er_value(values, input->dtype, rule->element) : (double)NAN;
     if (!count) return (double)NAN;
+    if (rule->kind == ERAI_OBSERVE_SEASONAL) return seasonal(answer->guard, rule, values, unix_ns);
     if (rule->kind != ERAI_OBSERVE_CATEGORY) return moment(rule, &shape, values, input->dtype);
     return category(&answer->guard->features[input->first_feature + rule->element], values, input->dtype,
                     rule->element);
@@ -183,6 +199,7 @@ void er_observe_outputs(erai_answer *answer) {
 static void observe_rest(erai_answer *answer, uint64_t latency_ns) {
     const erai_guard *guard = answer->guard;
     int has_shape = er_has_shape(answer);
+    int64_t unix_ns = guard->seasonal ? er_session_unix_ns(answer->session) : 0;
     for (size_t k = 0; k < columns(answer); k++) {
         const er_observation *rule = &guard->observations[k];
         for (size_t row = 0; row < answer->rows; row++) {
@@ -192,7 +209,7 @@ static void observe_rest(erai_answer *answer, uint64_t latency_ns) {
             else if (rule->kind == ERAI_OBSERVE_LATENCY)
                 *value = (double)latency_ns;
             else if (has_shape && (rule->kind == ERAI_OBSERVE_PROJECTION || rule->kind >= ERAI_OBSERVE_CATEGORY))
-                *value = input_value(answer, rule, row);
+                *value = input_value(answer, rule, row, unix_ns);
         }
     }
 }

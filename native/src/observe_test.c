@@ -411,7 +411,7 @@ static void what_cannot_be_observed_is_refused(void) {
         const char *says;
     } cases[] = {
         {{.name = "a", .rule = {.kind = 0}}, "kind"},
-        {{.name = "a", .rule = {.kind = 14}}, "kind"},
+        {{.name = "a", .rule = {.kind = 15}}, "kind"},
         {{.name = "a", .rule = {.kind = ERAI_OBSERVE_CATEGORY}}, "a category a feature that has some"},
         {{.name = "a", .rule = {.kind = ERAI_OBSERVE_MEAN, .element = FEATURES}}, "there is no input or output 0"},
         {{.name = "a", .rule = {.kind = ERAI_OBSERVE_ELEMENT, .index = 9}}, "there is no input or output 9"},

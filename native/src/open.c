@@ -104,6 +104,7 @@ static erai_status fill_session(erai_session *session, const er_parts *parts, co
     erai_status status = open_components(session, config, detail);
     if (!status) status = er_recording_open(session, config, detail);
     if (!status && session->spool && session->watch) er_watch_continue(session);
+    if (!status && config->quantiles_k) status = er_row_quantiles_open(session, config, detail);
     if (!status) session->stopped = er_stop_found(session);
     return status;
 }
@@ -145,6 +146,7 @@ void erai_session_close(erai_session *session) {
     free(session->taken_events);
     free(session->taken_fields);
     er_cache_close(session->cache);
+    er_row_quantiles_close(session->quantiles);
     er_watch_close(session->watch);
     er_review_close(session->review);
     er_last_good_close(session->last_good);

@@ -151,7 +151,8 @@ ER_INLINE void ER_OF(lay_tile)(const er_pass *pass, const er_row *row, size_t ro
     if (features > ER_CHUNK / 8 || (row->inner > 1 && features > 1) || pass->input->sentinels) return;
     if (row->inner == 1 && size >= ER_CHUNK) {
         tile->count = ER_CHUNK / features * features;
-    } else if (size && size <= ER_CHUNK / 8 && rows >= ER_CHUNK / size && !pass->checks && !pass->input->sketched) {
+    } else if (size && size <= ER_CHUNK / 8 && rows >= ER_CHUNK / size && !pass->checks && !pass->quantiles &&
+               !pass->input->sketched) {
         tile->rows = ER_CHUNK / size;
         tile->count = tile->rows * size;
     }

@@ -360,7 +360,8 @@ erai_status erai_policy_add_observation(erai_policy *policy, const erai_observat
         return er_fail(detail, ERAI_E_POLICY,
                        "observation '%s': observations, at most %d, come after all inputs with their features",
                        feature.name, ER_MAX_OBSERVATIONS);
-    const er_observation found = {rule->kind, rule->index, rule->element, rule->limit, rule->bound};
+    const er_observation found = {rule->kind,  rule->index, rule->element,    rule->limit,
+                                  rule->bound, rule->slots, rule->slot_means, rule->slot_scales};
     status = er_check_observation(&found, &feature, detail);
     if (status) return status;
     const erai_policy before = *policy;
@@ -372,6 +373,11 @@ erai_status erai_policy_add_observation(erai_policy *policy, const erai_observat
     er_write_f64(out, found.bound);
     write_feature(out, &feature);
     er_write_u16(out, 0);
+    if (found.slots) er_write_u16(out, (uint16_t)found.slots);
+    for (uint32_t i = 0; i < found.slots; i++) {
+        er_write_f64(out, found.slot_means[i]);
+        er_write_f64(out, found.slot_scales[i]);
+    }
     policy->observation_count++;
     policy->features++;
     return settle(policy, &before, detail);

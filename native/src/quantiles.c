@@ -63,6 +63,14 @@ void erai_quantiles_close(erai_quantiles *sketch) {
     free(sketch);
 }
 
+void er_quantiles_copy(erai_quantiles *sketch, const er_kll *kll) {
+    float *items = sketch->kll.items, *scratch = sketch->kll.scratch;
+    memcpy(items, kll->items, kll->slots * sizeof *items);
+    sketch->kll = *kll;
+    sketch->kll.items = items;
+    sketch->kll.scratch = scratch;
+}
+
 /* ---- Filling ---- */
 
 static erai_status too_many(char *detail) {

@@ -401,6 +401,7 @@ void er_session_own(erai_session *session) {
     er_mutex_lock(&session->lock);
     if (session->process != process) {
         gather(session, session->taken, 1);
+        er_row_quantiles_begin(session);
         session->sequence = 0;
         er_recording_begin_window(session, er_session_ns(session), er_session_unix_ns(session));
         __atomic_store_n(&session->process, process, __ATOMIC_RELEASE);

@@ -13,6 +13,7 @@
 #include "platform/platform.h"
 #include "recurrent.h"
 #include "review.h"
+#include "row_quantiles.h"
 #include "watch.h"
 
 struct erai_session {
@@ -38,6 +39,7 @@ struct erai_session {
     er_cache *cache;
     er_events *events;
     er_watch *watch;
+    er_row_quantiles *quantiles;
 
     er_mutex lock;        /* what follows; taken before an answer's lock */
     erai_answer *answers; /* open ones */

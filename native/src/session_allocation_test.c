@@ -15,7 +15,8 @@ static void steady_calls_allocate_nothing(void) {
     erai_guard *guard = test_guard_open();
     erai_session *session = NULL;
     erai_answer *answer = NULL;
-    ER_CHECK_INT(erai_session_open_guard(guard, digest, NULL, &session, NULL), ERAI_OK);
+    const erai_session_config config = {.struct_size = sizeof config, .quantiles_k = 200};
+    ER_CHECK_INT(erai_session_open_guard(guard, digest, &config, &session, NULL), ERAI_OK);
     ER_CHECK_INT(erai_answer_open(session, &answer), ERAI_OK);
     if (answer == NULL) return;
     ER_CHECK(!ALLOCATIONS_COUNTED || allocations > 10);

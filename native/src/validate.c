@@ -1,9 +1,10 @@
-/* Admitting an input: data type, rank and shape of the call, then every value against its feature's limits, and into
- * its feature's sketch, in one pass (pass.h). A value is inside its limits exactly when `low <= value && value <=
- * high`, which is false for NaN, and the limits of the fast path are at most +-FLT_MAX or +-DBL_MAX, so the usual value
- * costs two comparisons and everything else, infinities included, leaves that path. Where rows come one by one or a few
- * at a time, those whose values all stay in it are put by, and sketched several together. */
+/* Admitting an input, whose type and shape call_shape.c has found in order: every value against its feature's limits,
+ * and into its feature's sketch, in one pass (pass.h). A value is inside its limits exactly when `low <= value && value
+ * <= high`, which is false for NaN, and the limits of the fast path are at most +-FLT_MAX or +-DBL_MAX, so the usual
+ * value costs two comparisons and everything else, infinities included, leaves that path. Where rows come one by one or
+ * a few at a time, those whose values all stay in it are put by, and sketched several together. */
 #include "dispatch.h"
+#include "row_quantiles.h"
 #include "session.h"
 #include "sketch.h"
 #include "status.h"
@@ -12,79 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- The shape of a call ---- */
-
-static int extent_allowed(const er_input *input, uint32_t axis, int64_t extent) {
-    int64_t least = input->flags & ERAI_RULE_EMPTY ? 0 : 1;
-    return input->shape[axis] < 0 ? extent >= least && extent <= input->max_shape[axis] : extent == input->shape[axis];
-}
-
-static erai_reason shape_reason(const er_input *input, const erai_tensor *tensor, uint32_t axis) {
-    return (erai_reason){.subject = input->name,
-                         .row = -1,
-                         .code = ERAI_REASON_SHAPE,
-                         .value = (double)tensor->shape[axis],
-                         .limit = (double)input->max_shape[axis],
-                         .element = axis};
-}
-
-static erai_reason rows_reason(const er_input *input, const erai_tensor *tensor, size_t limit) {
-    return (erai_reason){.subject = input->name,
-                         .row = -1,
-                         .code = ERAI_REASON_ROWS,
-                         .value = (double)tensor->shape[0],
-                         .limit = (double)limit};
-}
-
-/* The first thing wrong with a whole tensor, or nothing. Where the rules do not allow axes of no extent they are
- * refused: ONNX Runtime 1.31 ends the process when an LSTM or GRU gets one. */
-static int check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows,
-                        size_t *bytes) {
-    erai_reason reason = {.subject = input->name, .row = -1};
-    if (tensor->dtype != input->dtype) {
-        reason.code = ERAI_REASON_DTYPE;
-        reason.value = tensor->dtype;
-        reason.limit = input->dtype;
-    } else if (!er_rank_fits(input, tensor->rank)) {
-        reason.code = ERAI_REASON_RANK;
-        reason.value = tensor->rank;
-        reason.limit = input->flags & ERAI_RULE_ANY_RANK ? ERAI_MAX_RANK : input->rank;
-    } else {
-        uint32_t axis = 0;
-        while (axis < tensor->rank && extent_allowed(input, axis, tensor->shape[axis])) axis++;
-        if (axis == 0 && answer->guard->batched && tensor->shape[0] == 0) {
-            reason = rows_reason(input, tensor, rows ? rows : 1);
-        } else if (axis < tensor->rank) {
-            reason = shape_reason(input, tensor, axis);
-        } else if (!er_tensor_bytes(tensor->shape, tensor->rank, tensor->dtype, bytes)) {
-            reason = shape_reason(input, tensor, tensor->rank - 1); /* the last axis is one too many */
-        } else {
-            if (!answer->guard->batched || (size_t)tensor->shape[0] == rows) return 1;
-            reason = rows_reason(input, tensor, rows);
-        }
-    }
-    er_answer_find(answer, ERAI_VERDICT_REJECT, reason);
-    return 0;
-}
-
-/* The rows of a call, also of one whose shape is refused: as many as the caller meant, none among them, where that can
- * be believed. A tensor without a value costs its caller nothing, and may claim any number of rows unless the rules
- * allow it. */
-static size_t believed_rows(const erai_answer *answer) {
-    const erai_guard *guard = answer->guard;
-    size_t first = 0, elements;
-    while (first < guard->input_count && guard->inputs[first].is_state) first++;
-    if (!guard->batched || first == guard->input_count) return 1;
-    const er_input *input = &guard->inputs[first];
-    const erai_tensor *tensor = &answer->inputs[first];
-    if (tensor->rank == 0 || tensor->rank > ERAI_MAX_RANK) return 1;
-    if (tensor->shape[0] == 0) return 0;
-    if (!er_rank_fits(input, tensor->rank)) return 1; /* which axis counts rows is not known */
-    if (!extent_allowed(input, 0, tensor->shape[0])) return 1;
-    if (!er_tensor_bytes(tensor->shape, tensor->rank, ERAI_DTYPE_UINT8, &elements)) return 1;
-    return elements || input->flags & ERAI_RULE_EMPTY ? (size_t)tensor->shape[0] : 1;
-}
 
 /* ---- Values, one by one ---- */
 
@@ -95,11 +23,12 @@ struct er_pass {
     const er_feature *features; /* of this input, as `into` is */
     er_feature_statistics into;
     size_t row_bytes, chunk;
-    size_t width;        /* numbers of a row that waits */
-    int rounds;          /* of a type whose greatest integers float64 rounds */
-    int checks;          /* er_check_row has something to look at */
-    er_waiting *waiting; /* receives rows in order; NULL: they are sketched at once */
-    uint8_t *cells;      /* of watched features, rows of `width`; NULL: none is */
+    size_t width;                /* numbers of a row that waits */
+    int rounds;                  /* of a type whose greatest integers float64 rounds */
+    int checks;                  /* er_check_row has something to look at */
+    er_waiting *waiting;         /* receives rows in order; NULL: they are sketched at once */
+    uint8_t *cells;              /* of watched features, rows of `width`; NULL: none is */
+    er_row_quantiles *quantiles; /* NULL: none of its features has any */
 };
 
 /* Elements that follow each other: a value each of features from `feature` on (columns), or a run of one feature's. */
@@ -208,22 +137,26 @@ static void sketch_all_waiting(const er_pass *pass) {
     pass->waiting->room = pass->waiting->most;
 }
 
+static size_t input_index(const er_pass *pass) {
+    return (size_t)(pass->input - pass->answer->guard->inputs);
+}
+
 /* Rows whose cells are known. */
 static void watch_rows(const er_pass *pass, size_t rows) {
-    size_t index = (size_t)(pass->input - pass->answer->guard->inputs);
-    er_watch_rows(pass->answer->session->watch, index, pass->cells, pass->width, rows);
+    er_watch_rows(pass->answer->session->watch, input_index(pass), pass->cells, pass->width, rows);
 }
 
 /* A piece in which some value is not inside its limits, or may be missing. */
 static int settle_piece(const er_pass *pass, const er_piece *piece) {
     int in_order = 1;
     if (pass->waiting) er_mutex_lock(&pass->answer->lock);
-    if (pass->waiting && pass->cells) sketch_all_waiting(pass); /* rows are watched in their order */
+    if (pass->waiting && (pass->cells || pass->quantiles)) sketch_all_waiting(pass); /* to keep rows in their order */
     for (size_t i = 0; i < piece->count; i++) {
         size_t f = piece->feature + (piece->columns ? i : 0), position = piece->position + (piece->columns ? 0 : i);
         in_order &= settle_value(pass, piece->row, f, piece->element + i, position);
     }
     if (pass->waiting && pass->cells) watch_rows(pass, 1);
+    if (pass->waiting && pass->quantiles) er_row_quantiles_row(pass->quantiles, input_index(pass), piece->row);
     if (pass->waiting) er_mutex_unlock(&pass->answer->lock);
     return in_order;
 }
@@ -268,6 +201,7 @@ static void next_tag(erai_answer *answer) {
 
 static inline void finish_row(const er_pass *pass, er_row *row) {
     if (pass->cells && !pass->waiting) watch_rows(pass, 1);
+    if (pass->quantiles && !pass->waiting) er_row_quantiles_row(pass->quantiles, input_index(pass), row);
     if (pass->checks) er_check_row(pass->answer, row);
     row->values = (const char *)row->values + pass->row_bytes;
     next_tag(pass->answer);
@@ -354,16 +288,19 @@ static er_pass pass_of(erai_answer *answer, size_t index, const er_row *row) {
                      .rounds = input->dtype == ERAI_DTYPE_INT64 || input->dtype == ERAI_DTYPE_UINT64,
                      .checks = input->checked > 0 || input->distance != NULL,
                      .waiting = waiting->rows ? waiting : NULL,
-                     .cells = waiting->cells};
+                     .cells = waiting->cells,
+                     .quantiles = er_row_quantiles_of(answer->session->quantiles, index)};
 }
 
 /* ---- Rows that wait ---- */
 
 /* Rows of one value a feature, in one piece, and few enough to stay in a near cache. */
-static int may_wait(const erai_guard *guard, const er_input *input) {
+static int may_wait(const erai_answer *answer, size_t index) {
+    const erai_guard *guard = answer->guard;
+    const er_input *input = &guard->inputs[index];
     uint32_t axis = guard->batched ? 1 : 0;
-    return input->sketched && !input->is_state && input->rank == axis + 1 && input->feature_axis == (int32_t)axis &&
-           input->feature_count <= ER_CHUNK &&
+    return (input->sketched || er_row_quantiles_of(answer->session->quantiles, index)) && !input->is_state &&
+           input->rank == axis + 1 && input->feature_axis == (int32_t)axis && input->feature_count <= ER_CHUNK &&
            waiting_width(input) * number_size(input) <= MOST_WAITING_BYTES / ER_WAITING;
 }
 
@@ -376,7 +313,7 @@ int er_waiting_open(erai_answer *answer) {
         const er_input *input = &guard->inputs[i];
         er_waiting *waiting = &answer->waiting[i];
         if (input->watched && !(waiting->cells = calloc(ER_WATCHED_ROWS, waiting_width(input)))) return 0;
-        if (!may_wait(guard, input)) continue;
+        if (!may_wait(answer, i)) continue;
         size_t bytes = ER_WAITING * waiting_width(input) * number_size(input);
         waiting->rows = aligned_alloc(64, bytes);
         /* Every so many rows of all threads' are looked at: then each is given over at once. */
@@ -412,10 +349,11 @@ static void sketch_waiting(erai_answer *answer, size_t index) {
         uint32_t place = waiting->from % ER_WAITING, count = waiting->to - waiting->from;
         if (count > ER_WAITING - place) count = ER_WAITING - place;
         const char *rows = waiting->rows + place * pass.width * number_size(input);
-        if (input->width == ER_NARROW)
+        if (input->sketched && input->width == ER_NARROW)
             narrow_sketch_waiting(&pass, rows, count);
-        else
+        else if (input->sketched)
             wide_sketch_waiting(&pass, rows, count);
+        if (pass.quantiles) er_row_quantiles_waited(pass.quantiles, index, rows, pass.width, count);
         if (cells) pass.cells += count * pass.width;
         waiting->from += count;
     }
@@ -469,7 +407,7 @@ static int check_tensors(erai_answer *answer) {
         const erai_tensor *tensor = &answer->inputs[i];
         er_known *found = &answer->known[i];
         if (guard->inputs[i].is_state) continue;
-        if (!check_tensor(answer, &guard->inputs[i], tensor, answer->rows, &found->bytes)) return 0;
+        if (!er_check_tensor(answer, &guard->inputs[i], tensor, answer->rows, &found->bytes)) return 0;
         found->row = er_row_shape(&guard->inputs[i], tensor, guard->batched);
         answer->passes[i] = pass_of(answer, i, &found->row);
         found->rank = tensor->rank;
@@ -491,7 +429,7 @@ erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     const erai_guard *guard = answer->guard;
     int same = as_before(answer);
     erai_status status =
-        er_answer_begin(answer, same ? answer->known_rows : believed_rows(answer), ERAI_VERDICT_ACCEPT);
+        er_answer_begin(answer, same ? answer->known_rows : er_believed_rows(answer), ERAI_VERDICT_ACCEPT);
     if (status || (!same && !check_tensors(answer))) return status;
     status = check_data(answer);
     if (guard->memories) er_mutex_lock(&answer->session->memory.lock);

@@ -85,16 +85,17 @@ def test_features_of_tables_get_strides_and_no_others(random: np.random.Generato
         "image": np.zeros((5000, 1, 4, 4), np.uint8),
         "h": np.zeros((5000, 1, 1), np.float32),
     }
-    strides = find_strides(policy, rows)
+    counts = np.full(2, 2500, np.uint64)
+    known = [FeatureReference("x", f.name, 5000, 0.0, 1.0, np.zeros(1), counts) for f in features]
+    strides = find_strides(policy, known, rows)
     assert list(strides) == ["level", "noise", "clock"]
     assert 5 <= strides["level"] <= 9
     assert (strides["noise"], strides["clock"]) == (1, 0)
-    counts = np.full(2, 2500, np.uint64)
-    known = [FeatureReference("x", name, 5000, 0.0, 1.0, np.zeros(1), counts) for name in strides]
-    rule = watched(policy, known, rows, 1e6).drift
+    rule = watched(policy, strides, 1e6).drift
     assert rule is not None
     assert (rule.average_run_length, rule.strides) == (1e6, {"level": strides["level"], "clock": 0})
     clock = {**rows, "x": np.repeat(rows["x"][..., 2:], 3, axis=2)}
     with pytest.raises(DataError, match="rows depend on each other however far apart they are"):
-        watched(policy, known, clock, 1e6)
-    assert watched(policy, [], rows, 1e6).drift == Drift(1e6)  # what is observed besides is watched
+        watched(policy, find_strides(policy, known, clock), 1e6)
+    assert find_strides(policy, [], rows) == {}
+    assert watched(policy, {}, 1e6).drift == Drift(1e6)  # what is observed besides is watched

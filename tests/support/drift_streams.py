@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import edge_rai
 from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, Observation, OutputRule, Policy, Reference
+from edge_rai_converters.data import drawn
+from edge_rai_converters.seasons import Season, Shown, written_seasons
 from support.bundles import write_bundle
 from support.models import save_linear
 
@@ -71,11 +74,17 @@ def open_watch(reference: np.ndarray, drift: Drift, observe: tuple[Observation, 
     features = tuple(FeatureRule(f"f{index}") for index in range(width))
     inputs = (InputRule("x", "float32", (-1, width), max_shape=(BLOCK, width), feature_axis=1, features=features),)
     policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), drift=drift, observe=observe)
+    return opened(policy, reference_of(reference))
+
+
+def opened(policy: Policy, reference: Reference, clock: edge_rai.ManualClock | None = None) -> edge_rai.Session:
+    """A session of a model of the policy's input "x" that hardly computes anything."""
+    width = policy.inputs[0].shape[1]
     with tempfile.TemporaryDirectory() as folder:
         model = save_linear(Path(folder) / "m.onnx", width, 1)
         golden = {"x": np.zeros((1, width), np.float32)}
-        bundle = write_bundle(Path(folder) / "m.erai", model, policy, golden, reference_of(reference), atol=1e-3)
-        return edge_rai.load(bundle, threads=1)
+        bundle = write_bundle(Path(folder) / "m.erai", model, policy, golden, reference, atol=1e-3)
+        return edge_rai.load(bundle, threads=1, clock=clock)
 
 
 def alarm_row(reference: np.ndarray, stream: np.ndarray, drift: Drift) -> int | None:
@@ -83,6 +92,37 @@ def alarm_row(reference: np.ndarray, stream: np.ndarray, drift: Drift) -> int | 
     with open_watch(reference, drift) as session:
         for start in range(0, len(stream), BLOCK):
             session.predict(stream[start : start + BLOCK].astype(np.float32))
+            watch = session.watch()
+            if watch is not None and watch.alarm is not None:
+                return watch.alarm.row
+    return None
+
+
+def cycle(random: np.random.Generator, amplitude: float, rows: int) -> np.ndarray:
+    """(rows,) a sine of a day, a row a minute, with noise of standard deviation 1."""
+    minutes = np.arange(rows)
+    return (amplitude * np.sin(2 * np.pi * minutes / 1440) + random.normal(size=rows)).astype(np.float32)
+
+
+def season_of(values: np.ndarray) -> tuple[Policy, Season]:
+    """What is left of a row a minute when the usual at the hour is taken away, and a policy that observes it."""
+    held_back = drawn(len(values), 4)
+    rows, times = {"x": values[:, None, None]}, 60.0 * np.arange(len(values))
+    given = InputRule("x", "float32", (-1, 1), max_shape=(BLOCK, 1), feature_axis=1, features=(FeatureRule("f0"),))
+    observe = (Observation("seasonal", "f0", slots=24),)
+    policy = Policy(1, True, (given,), (OutputRule("y", "float32", (-1, 1)),), observe=observe)
+    (season,) = written_seasons(policy, Shown(rows, times, np.flatnonzero(~held_back), np.flatnonzero(held_back)))
+    return policy, season
+
+
+def seasonal_alarm(values: np.ndarray, known: int) -> int | None:
+    """Rows until the alarm, after those known; watched with a stride of 1, where profile would refuse too."""
+    policy, season = season_of(values[:known])
+    clock = edge_rai.ManualClock()
+    with opened(replace(policy, drift=Drift(1e5)), Reference((season.reference,)), clock) as session:
+        for start in range(known, len(values), 60):
+            clock.unix_ns = start * 60 * 10**9
+            session.predict(values[start : start + 60, None])
             watch = session.watch()
             if watch is not None and watch.alarm is not None:
                 return watch.alarm.row

@@ -199,7 +199,11 @@ def observation_record(rule: dict[str, Any]) -> bytes:
     """Keyword arguments of PolicyBuilder.add_observation."""
     record = struct.pack("<BHIdd", *(rule[key] for key in ("kind", "index", "element", "limit", "bound")))
     limits = {"unit": "", "stand_in": "", "low": float("-inf"), "high": float("inf")}
-    return record + feature_record({**limits, **rule})
+    slots = list(zip(rule.get("slot_means", ()), rule.get("slot_scales", ()), strict=True))
+    seasonal = struct.pack("<H", len(slots)) if rule["kind"] == 14 else b""
+    return (
+        record + feature_record({**limits, **rule}) + seasonal + b"".join(struct.pack("<dd", *slot) for slot in slots)
+    )
 
 
 def observed(name: str = "a", **changes: Any) -> bytes:
@@ -319,6 +323,8 @@ OBSERVATIONS: list[dict[str, Any]] = [
     {**VALUE, "kind": 2, "name": "distance of x", "mean": 0.5, "stddev": 0.25, "reference_rows": 9}
     | {"edges": (1.5,), "counts": (4, 4)},
     {**VALUE, "element": 2, "name": "value 2 of p"},
+    {**VALUE, "kind": 14, "element": 1, "name": "seasonal of plain"}
+    | {"slot_means": tuple(hour / 7 for hour in range(24)), "slot_scales": (0.0, *[2.5] * 23)},
     {**VALUE, "kind": 8, "bound": 0.125, "limit": -0.5, "name": "wrong of p", "edges": (0.0,), "counts": (0, 0)},
 ]
 # Of "gr\u00f6sse" and of observations with a reference or a bound: no other feature has one.
@@ -326,11 +332,11 @@ DRIFT: dict[str, Any] = {
     "average_run_length": 1e6,
     "effect": 0.01,
     "verdict": 1,
-    "strides": (5, 0, 0, 0, 2, 0, 1),
-    "outside": (0, 0, 0, 0, 0, 0, 0),
+    "strides": (5, 0, 0, 0, 2, 0, 0, 1),
+    "outside": (0, 0, 0, 0, 0, 0, 0, 0),
 }
 # A bin and a hash; of strings that are several a row, and of a state, nothing.
-EVENTS: dict[str, Any] = {"keep": 300, "sample_one_in": 7, "forms": (1, 2, 0, 0, 0, 0, 0)}
+EVENTS: dict[str, Any] = {"keep": 300, "sample_one_in": 7, "forms": (1, 2, 0, 0, 0, 0, 0, 0)}
 STATE: dict[str, Any] = {"input": "h", "output": "next h", "row_axis": 0}
 # Reason codes, none of them for any; sources.
 FALLBACKS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((22, 29), (1, 2, 3, 4, 5)), ((), (4,))]

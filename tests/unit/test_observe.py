@@ -164,6 +164,8 @@ def test_observations_of_what_is_not_there_are_refused(observe: tuple[Observatio
         ('kind = "wrong"\nof = "y"', "bound of 'wrong of y' is 0"),
         ('kind = "value"\nof = "y"\nbound = 0.1', "has a bound"),
         ('kind = "latency"\nbound = 0.1', "limit of 'latency' is 0"),
+        ('kind = "seasonal"\nof = "f0"', "slots of 'seasonal of f0' are 0"),
+        ('kind = "value"\nof = "y"\nslots = 24', "slots of 'value of y' are 24"),
     ],
 )
 def test_bad_observations_are_refused_by_name(text: str, says: str) -> None:
@@ -183,6 +185,35 @@ def test_parts_of_the_input_are_observed_by_the_name_of_their_feature(tmp_path: 
         }
     with pytest.raises(ValueError, match="the features are"):
         policy_of((Observation("category", "x"),))
+
+
+def seasons_of(slot_means: tuple[float, ...], slot_scales: tuple[float, ...]) -> FeatureReference:
+    known = (np.zeros(1), np.array([50, 50], np.uint64))
+    return FeatureReference("", "seasonal of f1", 100, 0.0, 1.0, *known, slot_means=slot_means, slot_scales=slot_scales)
+
+
+def test_a_season_holds_values_against_the_hour_that_the_clock_shows(tmp_path: Path) -> None:
+    policy = policy_of((Observation("seasonal", "f1", slots=24),))
+    means, scales = tuple(map(float, range(24))), (0.5,) * 23 + (0.0,)
+    reference = Reference.from_json(reference_of(seasons_of(means, scales)).to_json())
+    assert (reference.features[-1].slot_means, reference.features[-1].slot_scales) == (means, scales)
+    assert parse_policy(policy_to_toml(policy)) == policy
+    clock = edge_rai.ManualClock(unix_ns=30 * 3600 * 10**9)
+    model = save_linear(tmp_path / "model.onnx", COLUMNS, 1)
+    bundle = write_bundle(tmp_path / "m.erai", model, policy, {"x": np.zeros((2, COLUMNS), np.float32)}, reference)
+    with edge_rai.load(bundle, clock=clock) as session:
+        rows = np.array([[0, 7, 0], [0, 6, 0]], np.float32)
+        assert session.observe(rows)["seasonal of f1"].tolist() == [0.5, 0.0]
+        clock.unix_ns -= 7 * 3600 * 10**9  # an hour of which nothing is known
+        assert np.isnan(session.observe(rows)["seasonal of f1"]).all()
+    with pytest.raises(PolicyError, match="has 24 slots, its reference 12; learn it again"):
+        write_bundle(
+            tmp_path / "other.erai",
+            model,
+            policy,
+            {"x": np.zeros((2, COLUMNS), np.float32)},
+            reference_of(seasons_of(means[:12], scales[:12])),
+        )
 
 
 def test_a_distance_needs_one(tmp_path: Path) -> None:

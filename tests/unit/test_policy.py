@@ -173,6 +173,11 @@ of = "p"
 element = 2
 
 [[observe]]
+kind = "seasonal"
+of = "plain"
+slots = 24
+
+[[observe]]
 kind = "wrong"
 of = "p"
 limit = -0.5
@@ -184,9 +189,12 @@ def every_field_reference() -> Reference:
     feature = raw.FEATURE
     edges, counts = np.array(feature["edges"]), np.array(feature["counts"], np.uint64)
     arrays = (np.array(raw.DISTANCE[name]) for name in ("mean", "scale", "projection", "weights"))
+    season, none = raw.OBSERVATIONS[2], (np.zeros(0), np.zeros(0, np.uint64))
+    slots = {name: season[name] for name in ("slot_means", "slot_scales")}
     return Reference(
         (
             FeatureReference("x", feature["name"], 10, feature["mean"], feature["stddev"], edges, counts),
+            FeatureReference("", season["name"], 0, 0.0, 0.0, *none, **slots),
             FeatureReference("", "distance of x", 9, 0.5, 0.25, np.array([1.5]), np.array([4, 4], np.uint64)),
         ),
         (DistanceReference("x", *arrays, rest=raw.DISTANCE["rest"]),),

@@ -65,6 +65,8 @@ def test_every_bound_of_the_format_is_inclusive() -> None:
 
 X = raw.input_record(INPUT, [FEATURE, PLAIN])
 Y = raw.output_record(OUTPUT)
+TWELVE = raw.observed(kind=14, slot_means=(0.0,) * 12, slot_scales=(1.0,) * 12)
+BELOW = raw.observed(kind=14, slot_means=(0.0,) * 24, slot_scales=(1.0,) * 23 + (-1.0,))
 STATE_INPUT = {**INPUT, "name": "h", "feature_axis": None}
 STATE_OUTPUT = raw.output_record({**OUTPUT, "name": "next h", "dtype": "float32", "shape": (None, 2), "default": None})
 ONE_STATE = raw.ending(states=[raw.state_record(raw.STATE)])
@@ -125,6 +127,9 @@ HEADER_FAULTS = {
     "an observation of a kind that is none": guard([X], [Y], end=raw.ending(observations=[raw.observed(kind=10)])),
     "an observation of no output": guard([X], [Y], end=raw.ending(observations=[raw.observed(index=1)])),
     "an observation with limits": guard([X], [Y], end=raw.ending(observations=[raw.observed(low=0.0)])),
+    "a season without slots": guard([X], [Y], end=raw.ending(observations=[raw.observed(kind=14)])),
+    "a season of twelve slots": guard([X], [Y], end=raw.ending(observations=[TWELVE])),
+    "a season with a scale below 0": guard([X], [Y], end=raw.ending(observations=[BELOW])),
     "two outcomes": guard([X], [Y], end=raw.ending(observations=[raw.observed(kind=8), raw.observed("b", kind=8)])),
     "a rule of events neither there nor not": guard([X], [Y], end=bytes(6) + b"\2"),
     "forms beyond the file": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "forms": (1,)})),

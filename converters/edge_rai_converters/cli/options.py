@@ -86,6 +86,12 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="rows of the data are in the order in which they came, so that it shows how far they depend on each other",
     )
+    parser.add_argument(
+        "--times",
+        metavar="KEY_OR_FILE",
+        help="when each row came, as seconds since 1970 or ISO 8601: a key of the .npz, a column of the table, or a "
+        ".npy file; features that follow the hour of the day or week are then watched against what is usual at it",
+    )
 
 
 def wishes_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -98,6 +104,7 @@ def wishes_of(args: argparse.Namespace) -> dict[str, Any]:
         "columns": args.columns,
         "average_run_length": args.average_run_length,
         "ordered": args.ordered,
+        "times": args.times,
     }
 
 

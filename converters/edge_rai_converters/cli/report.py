@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BAR = 24
 _SHOWN = 20
+_SEASONAL = "seasonal of "
 _REDRAW_S = 0.1
 # What notes of the passes are of, where the topic alone does not say it.
 _TOPICS = {
@@ -210,13 +211,16 @@ def print_watched(drift: Drift | None) -> None:
     if drift is None:
         return
     strides = drift.strides
-    idle = [name for name, stride in strides.items() if stride == 0]
+    by_the_hour = [name.removeprefix(_SEASONAL) for name in strides if name.startswith(_SEASONAL)]
+    idle = [name for name, stride in strides.items() if stride == 0 and name not in by_the_hour]
     often = f"some once in up to {max(strides.values())} rows" if any(strides.values()) else "in every row"
     print(
         f"drift:  watched, a false alarm once in {drift.average_run_length:g} rows at most; features are looked at "
         + often
         + f", {number_of(len(idle), 'feature')} not at all" * bool(idle)
     )
+    if by_the_hour:
+        print(f"drift:  held against what is usual at the hour: {', '.join(map(repr, by_the_hour[:_SHOWN]))}")
     if idle:
         shown = ", ".join(map(repr, idle[:_SHOWN])) + f" and {len(idle) - _SHOWN} more" * (len(idle) > _SHOWN)
         print(f"drift:  not watched, as rows depend on each other however far apart they are: {shown}")

@@ -1,0 +1,178 @@
+"""Features that follow the hour of the day: what is learned of them from data with times, and what that finds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import edge_rai
+from edge_rai.cli import main
+from edge_rai.errors import PolicyError
+from edge_rai.policy import Reference, load_policy
+from edge_rai_converters import convert, profile_model
+from edge_rai_converters.data.times import read_times
+from edge_rai_converters.errors import DataError
+from support.models import save_linear
+
+Values = npt.NDArray[np.float64]
+
+MINUTE, DAY = 60, 86400
+START = 1_700_000_000 // DAY * DAY
+ROWS = 14 * DAY // MINUTE
+CYCLE, NOISE = "x[0]", "x[1]"
+
+
+def minutes(first: int, rows: int) -> Values:
+    return START + MINUTE * np.arange(first, first + rows, dtype=np.float64)
+
+
+def rows_at(times: Values, seed: int, shift: float = 0.0) -> npt.NDArray[np.float32]:
+    """A sine of a day with noise of standard deviation 0.5, and noise alone."""
+    noise = np.random.default_rng(seed).normal(size=(len(times), 2))
+    cycle = 20 + 0.5 * np.sin(2 * np.pi * times / DAY) + 0.5 * (noise[:, 0] + shift)
+    return np.stack([cycle, noise[:, 1]], axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model, and two weeks of a row a minute with their times."""
+    folder = tmp_path_factory.mktemp("seasons")
+    times = minutes(0, ROWS)
+    np.savez(folder / "data.npz", x=rows_at(times, 1), when=times)
+    return save_linear(folder / "model.onnx", 2, 1), folder / "data.npz"
+
+
+@pytest.fixture(scope="module")
+def bundle(given: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "m.erai"
+    convert(
+        *given,
+        path,
+        prune="none",
+        quantize="none",
+        distance="none",
+        average_run_length=1e5,
+        ordered=True,
+        times="when",
+        reproducible=True,
+    )
+    return path
+
+
+def watched(
+    session: edge_rai.Session, clock: edge_rai.ManualClock, times: Values, seed: int, shift: float = 0.0
+) -> int:
+    """Shows the rows in calls of twenty, each at its time; the row of the alarm, or 0."""
+    rows = rows_at(times, seed, shift)
+    for first in range(0, len(rows), 20):
+        clock.unix_ns = int(times[first]) * 10**9
+        session.predict(rows[first : first + 20])
+    watch = session.watch()
+    assert watch is not None
+    if watch.alarm is None:
+        return 0
+    assert f"seasonal of {CYCLE}" in watch.alarm.features
+    return watch.alarm.row
+
+
+def test_without_times_a_daily_cycle_is_not_watched(given: tuple[Path, Path], tmp_path: Path) -> None:
+    arrays = np.load(given[1])
+    found = profile_model(given[0], arrays["x"], tmp_path / "rules", average_run_length=1e5, ordered=True)
+    assert found.policy.drift is not None
+    assert found.policy.drift.strides[CYCLE] == 0
+    assert NOISE not in found.policy.drift.strides
+    assert not any(rule.kind == "seasonal" for rule in found.policy.observe)
+
+
+def test_a_daily_cycle_is_watched_by_what_is_left_of_it(bundle: Path) -> None:
+    clock = edge_rai.ManualClock()
+    with edge_rai.load(bundle, clock=clock) as session:
+        names = [feature.name for feature in session.features]
+        assert f"seasonal of {CYCLE}" in names
+        assert f"seasonal of {NOISE}" not in names
+        times = minutes(ROWS, 2 * ROWS)
+        assert watched(session, clock, times, 2) == 0  # four more weeks
+        row = watched(session, clock, minutes(3 * ROWS + 400, 2000), 3, 1.0)
+        assert 2 * ROWS < row <= 2 * ROWS + 100
+
+
+def test_what_a_session_makes_of_a_row_is_what_was_learned(bundle: Path) -> None:
+    """Of the rows that it was learned from, in every slot: mean 0 and standard deviation 1."""
+    clock = edge_rai.ManualClock()
+    with edge_rai.load(bundle, clock=clock) as session:
+        times = minutes(0, ROWS)
+        rows = rows_at(times, 1)
+        for hour in (0, 6, 23):
+            clock.unix_ns = int(START + hour * 3600 + 1) * 10**9
+            seen = session.observe(rows[(times % DAY) // 3600 == hour])[f"seasonal of {CYCLE}"]
+            assert abs(float(seen.mean())) < 0.1
+            assert 0.95 < float(seen.std()) < 1.05
+
+
+def test_a_written_policy_takes_its_seasons_from_the_data(given: tuple[Path, Path], tmp_path: Path) -> None:
+    model, data = given
+    rules = tmp_path / "rules"
+    options = ["--average-run-length", "1e5", "--ordered", "--times", "when", "--distance", "none"]
+    assert main(["profile", str(model), "--data", str(data), *options, "-o", str(rules)]) == 0
+    text = (rules / "policy.toml").read_text(encoding="utf-8")
+    assert re.search(rf'kind = "seasonal"\nof = "{re.escape(CYCLE)}"\nslots = 24', text)
+    reference = Reference.from_json((rules / "reference.json").read_bytes())
+    learned = next(entry for entry in reference.features if entry.name == f"seasonal of {CYCLE}")
+    assert len(learned.slot_means) == 24
+    assert min(learned.slot_scales) > 1
+    kept = {"prune": "none", "quantize": "none", "reproducible": True, "policy": rules / "policy.toml"}
+    with pytest.raises(PolicyError, match="nothing says when rows came"):
+        convert(model, data, tmp_path / "m.erai", **kept)  # type: ignore[arg-type]
+    when = np.load(data)["when"]
+    np.savez(tmp_path / "rows.npz", x=np.load(data)["x"])
+    convert(model, tmp_path / "rows.npz", tmp_path / "m.erai", times=when, **kept)  # type: ignore[arg-type]
+    again = edge_rai.load(tmp_path / "m.erai")
+    with again as session:
+        names = [feature.name for feature in session.features]
+        found = session.features[names.index(f"seasonal of {CYCLE}")]
+        assert found.counts.tolist() == learned.counts.tolist()
+        assert found.edges.tolist() == learned.edges.tolist()
+    plain = tmp_path / "plain"
+    profile_model(model, data, plain)
+    assert not load_policy(plain / "policy.toml").observe
+
+
+def test_times_are_read_in_the_forms_that_people_have(tmp_path: Path) -> None:
+    expected = [1_800_000_000.0, 1_800_003_600.5]
+    table = tmp_path / "rows.csv"
+    table.write_text("a,when,n\n1,2027-01-15T08:00:00Z,1800000000\n2,2027-01-15T10:00:00.5+01:00,1800003600.5\n")
+    assert read_times("when", table, 2).tolist() == expected
+    assert read_times("n", table, 2).tolist() == expected
+    stamps = np.array(["2027-01-15T08:00:00", "2027-01-15T09:00:00.5"], "datetime64[ms]")
+    assert read_times(stamps, table, 2).tolist() == expected
+    assert read_times(stamps.astype(str), table, 2).tolist() == expected
+    np.save(tmp_path / "when.npy", np.array(expected))
+    assert read_times(tmp_path / "when.npy", table, 2).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        ("then", "neither a file nor in .*'when'"),
+        ("when", "'noon' in row 1 is no time; write 2026"),
+        ("a", "nan in row 1 is no time"),
+        (np.zeros(3), r"times of shape \[3\] for 2 rows"),
+        (np.array([1.0, 1.8e12]), r"1.8e\+12 in row 1 is no time"),
+        (np.array([True, False]), "bool is no time"),
+        (np.array(["NaT", "2027-01-15"], "datetime64[s]"), "nan in row 0 is no time"),
+    ],
+)
+def test_what_is_no_time_is_refused_by_its_row(tmp_path: Path, times: str | Values, says: str) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("a,when\n1,2027-01-15T08:00:00Z\n,noon\n")
+    with pytest.raises(DataError, match=says):
+        read_times(times, table, 2)
+
+
+def test_times_that_nobody_would_ask_for_are_refused(given: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="times of rows matter for an average run length alone"):
+        profile_model(*given, tmp_path / "rules", times="when")
