@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Change = Callable[[Table, Table, np.random.Generator], Table]
 
 ROWS_BEFORE = 1000
-_ROWS_A_CALL = 256
+_ROWS_A_CALL = 16  # what is observed of a call is watched when the call has ended
 _PIECE = 50  # of strides
 _RAMP, _PERIOD = 1000, 400  # rows
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_rai.session import Session
     from edge_rai.simulation import Simulation
 
-_ROWS_A_CALL = 256
+_ROWS_A_CALL = 16
 
 
 def add(commands: Any) -> None:

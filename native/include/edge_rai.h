@@ -732,6 +732,11 @@ typedef struct erai_session_config {
     uint64_t spool_age_ns;      /* batches that were never offered to a receiver expire, counted in a later one, when
                                  * sessions of the spool have been open for so long since; 0: no such limit. Time in
                                  * which none is open does not count: no clock of a device tells it for certain */
+    uint32_t quantiles_k;     /* of sketches of each feature's quantiles, see erai_session_quantiles; 0: there are none.
+                               * Memory, 6 KB a feature with 200, is taken when the session is opened */
+    uint32_t quantiles_every; /* of one row in so many, the first of a window and on; 0 and 1: of all */
+    const char *const *quantiles_features; /* that have one, by name; NULL: all that can */
+    size_t quantiles_feature_count;
 } erai_session_config;
 
 #define ERAI_NO_EVENTS 4294967295u
@@ -1175,6 +1180,21 @@ ERAI_API erai_status erai_quantiles_at(const erai_quantiles *sketch, const doubl
  * ERAI_E_ARGUMENT without values, and of NaN. */
 ERAI_API erai_status erai_quantiles_rank(const erai_quantiles *sketch, const float *values, size_t count, double *ranks,
                                          char *detail);
+
+/* What a session that was opened with quantiles_k has sketched of its inputs since then, or since this was last called
+ * with `begin`: its window, which is not a snapshot's. `sketches` receives as many as the guard has features, copies
+ * for the caller to close; NULL where a feature has none. A value is in its sketch exactly when it is counted in its
+ * histogram or would be, had its feature one; whatever is missing or not finite is in `nan`. As float32: a number
+ * beyond that is infinite. Features of strings, states, observations and several values a row have none.
+ *
+ * With `begin` all begin anew in the same moment, so that no row is in two windows or in none. A flush leaves them as
+ * they are and stores nothing of them.
+ *
+ * *window, unless NULL, is when it began, in Unix nanoseconds. A feature's seed is erai_quantiles_seed(instance, its
+ * name, *window), where the instance is the spool's, as 32 hexadecimal digits; zeros without a spool. ERAI_E_ARGUMENT:
+ * the session has no sketches. Any thread. */
+ERAI_API erai_status erai_session_quantiles(erai_session *session, int begin, erai_quantiles **sketches,
+                                            uint64_t *window, char *detail);
 
 /* Population stability index of `window` against `reference`: sum over bins of (p - q) ln(p / q), each share taken
  * as (count + 1/2) / (total + bins / 2) so that an empty bin is finite. 0 when either is empty. Any thread.
