@@ -197,7 +197,7 @@ class _Given:
 
 
 def _given(model: object, data_path: str | Path, wishes: Wishes) -> _Given:
-    original = sources.read(model, sample=sample_of(model, data_path, wishes.labels, wishes.columns))
+    original = sources.read(model, sample=sample_of(model, data_path, wishes.labels, wishes.columns, wishes.times))
     source, columns = without_maps(original)
     formats.check(source, wishes.targets)
     written = None if wishes.policy is None else load_policy(wishes.policy)

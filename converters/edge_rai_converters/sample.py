@@ -19,7 +19,11 @@ _ROWS, _ROWS_WITH_GAPS, _ROWS_READ = 64, 16, 4096
 
 
 def sample_of(
-    model: object, path: str | Path, labels: str | Path | None, feature_names: Sequence[str] | None = None
+    model: object,
+    path: str | Path,
+    labels: str | Path | None,
+    feature_names: Sequence[str] | None = None,
+    times: object = None,
 ) -> Mapping[str, Array] | None:
     """Some of the first rows of the data by name, without infinities; None where the model is a file, or of pictures.
 
@@ -32,6 +36,7 @@ def sample_of(
         path: Of the data, see ``data.load``.
         labels: As there: they are no input.
         feature_names: As there.
+        times: A key of the data, that is no input either, or anything else.
 
     Raises:
         DataError: The data cannot be read, or each of their first rows holds an infinity.
@@ -40,18 +45,19 @@ def sample_of(
     path = Path(path)
     if isinstance(model, str | Path) or path.is_dir():
         return None
+    apart = [name for name in (labels, times) if isinstance(name, str)]
     if path.suffix.lower() not in SUFFIXES:
         held = {
             name: np.asarray(rows[:_ROWS_READ])
             for name, rows in open_arrays(path).items()
-            if name not in (labels, FEATURE_NAMES)
+            if name not in (*apart, FEATURE_NAMES)
         }
         fitted = fitted_names(model)
         named = bool(fitted) and set(fitted) <= held.keys()
         return _usable(path, {name: held[name] for name in fitted} if named else held)
     there = read_table(path).columns
     chosen = in_known_order(path, there, feature_names, fitted_with(fitted_names(model)))
-    wanted = [name for name in chosen or there if name in there and (name != labels or chosen is not None)]
+    wanted = [name for name in chosen or there if name in there and (name not in apart or chosen is not None)]
     columns = _usable(path, {name: there[name][:_ROWS_READ] for name in wanted})
     if _picks_columns(model) or any(values.dtype.kind not in "fiub" for values in columns.values()):
         return {

@@ -16,6 +16,7 @@ from edge_rai.policy import Reference, load_policy
 from edge_rai_converters import convert, profile_model
 from edge_rai_converters.data.times import read_times
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.sample import sample_of
 from support.models import save_linear
 
 Values = npt.NDArray[np.float64]
@@ -171,6 +172,15 @@ def test_what_is_no_time_is_refused_by_its_row(tmp_path: Path, times: str | Valu
     table.write_text("a,when\n1,2027-01-15T08:00:00Z\n,noon\n")
     with pytest.raises(DataError, match=says):
         read_times(times, table, 2)
+
+
+def test_times_are_no_input_of_a_model_in_memory_that_names_none(given: tuple[Path, Path], tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b,when\n1,2,1800000000\n3,4,1800003600\n")
+    for path in (given[1], table):
+        found = sample_of(object(), path, None, times="when")
+        assert found is not None
+        assert sum(array.shape[1] for array in found.values()) == 2
 
 
 def test_times_that_nobody_would_ask_for_are_refused(given: tuple[Path, Path], tmp_path: Path) -> None:
