@@ -102,9 +102,8 @@ def with_seasons(policy: Policy, seasons: Sequence[Season]) -> Policy:
 
 
 def _season(policy: Policy, rule: Observation, values: Values, shown: Shown) -> Season | None:
-    slot = np.floor(shown.times / _HOUR).astype(np.int64) % rule.slots
-    means, scales = _usual(values[shown.calibration], slot[shown.calibration], rule.slots)
-    rest = np.where(scales[slot] > 0, (values - means[slot]) * scales[slot], np.nan)
+    means, scales = _usual(values[shown.calibration], shown.times[shown.calibration], rule.slots)
+    rest = (values - _between(means, scales, shown.times)) * _between(scales, scales, shown.times)
     reference = reference_of(rule, rest[shown.held_back], policy)
     if reference is None or len(reference.counts) < 2:
         return None
@@ -112,13 +111,26 @@ def _season(policy: Policy, rule: Observation, values: Values, shown: Shown) -> 
     return Season(rule, usual, stride_of(rest[:_MOST_ROWS]))
 
 
-def _usual(values: Values, slot: Index, slots: int) -> tuple[Values, Values]:
+def _between(usual: Values, scales: Values, times: Times) -> Values:
+    """What is usual at a time, on the line between the middles of two hours; NaN in a slot that is not known."""
+    hours = np.floor(times / _HOUR - 0.5)
+    share = times / _HOUR - 0.5 - hours
+    one = hours.astype(np.int64) % len(usual)
+    other = (one + 1) % len(usual)
+    own = np.where(share < 0.5, one, other)
+    one, other = (np.where(scales[slot] > 0, slot, own) for slot in (one, other))
+    return np.where(scales[own] > 0, (1 - share) * usual[one] + share * usual[other], np.nan)
+
+
+def _usual(values: Values, times: Times, slots: int) -> tuple[Values, Values]:
     """(slots,) means, and one over standard deviations; 0 and 0 where there are too few values, or all are equal."""
     there = np.isfinite(values)
-    values, slot = values[there], slot[there]
+    values, times = values[there], times[there]
+    slot = np.floor(times / _HOUR).astype(np.int64) % slots
     counts = np.bincount(slot, minlength=slots)
     means = np.bincount(slot, values, slots) / np.maximum(counts, 1)
-    spread = np.sqrt(np.bincount(slot, (values - means[slot]) ** 2, slots) / np.maximum(counts, 1))
+    off = values - _between(means, counts.astype(np.float64), times)
+    spread = np.sqrt(np.bincount(slot, off**2, slots) / np.maximum(counts, 1))
     known = (counts >= _FEWEST) & (spread > np.finfo(np.float64).tiny)
     return np.where(known, means, 0.0), np.where(known, 1 / np.where(known, spread, 1.0), 0.0)
 

@@ -523,8 +523,9 @@ typedef enum erai_observation_kind {
     ERAI_OBSERVE_STDDEV = 12,   /* of the same */
     ERAI_OBSERVE_ELEMENT = 13,  /* number `element` of the row of input `index`, such as a pixel */
     ERAI_OBSERVE_SEASONAL = 14  /* of feature `element` of input `index`, of numbers and one value a row:
-                                 * (value - slot_means[h]) * slot_scales[h], where h is the slot that the wall clock is
-                                 * in at the end of the call, which all of its rows share */
+                                 * (value - mean) * scale, both on a line between slot_means and slot_scales of the two
+                                 * hours in whose middles, or between them, the wall clock is at the end of the call,
+                                 * which all of its rows share */
 } erai_observation_kind;
 
 /* With a bound, what is watched is not whether the reference holds still, but whether a mean stays within `bound`: of

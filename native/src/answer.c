@@ -137,7 +137,6 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
         memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
     }
     answer->rows = rows;
-    if (answer->guard->observed && !er_observe_begin(answer)) return ERAI_E_MEMORY;
     answer->rejected = verdict == ERAI_VERDICT_REJECT ? rows : 0;
     answer->verdict = verdict;
     answer->source = ERAI_SOURCE_PRIMARY;

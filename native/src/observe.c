@@ -128,12 +128,16 @@ static double seasonal(const erai_guard *guard, const er_observation *rule, cons
     const er_input *input = &guard->inputs[rule->index];
     const er_feature *feature = &guard->features[input->first_feature + rule->element];
     if (feature->missing && er_is_missing(feature->missing, values, input->dtype, rule->element)) return (double)NAN;
-    int64_t hours = unix_ns / HOUR_NS, slots = (int64_t)rule->slots;
-    if (unix_ns % HOUR_NS < 0) hours--; /* before 1970 */
-    int64_t slot = (hours % slots + slots) % slots;
-    double scale = rule->slot_scales[slot];
-    if (!(scale > 0)) return (double)NAN;
-    return (er_value(values, input->dtype, rule->element) - rule->slot_means[slot]) * scale;
+    int64_t slots = (int64_t)rule->slots, from = unix_ns - HOUR_NS / 2, hours = from / HOUR_NS;
+    if (from % HOUR_NS < 0) hours--; /* before 1970 */
+    double share = (double)(from - hours * HOUR_NS) / (double)HOUR_NS;
+    int64_t one = (hours % slots + slots) % slots, other = (one + 1) % slots, own = share < 0.5 ? one : other;
+    if (!(rule->slot_scales[own] > 0)) return (double)NAN;
+    if (!(rule->slot_scales[one] > 0)) one = own;
+    if (!(rule->slot_scales[other] > 0)) other = own;
+    double mean = (1 - share) * rule->slot_means[one] + share * rule->slot_means[other];
+    double scale = (1 - share) * rule->slot_scales[one] + share * rule->slot_scales[other];
+    return (er_value(values, input->dtype, rule->element) - mean) * scale;
 }
 
 /* Of a row's input, whose shape is in order; NaN where it has no such value. */

@@ -7,6 +7,7 @@
 #include "er_test.h"
 #include "test_session.h"
 
+#define HALF (HOUR_NS / 2)
 #define HOUR_NS ((int64_t)3600 * 1000000000)
 
 enum { DAY = 24, WEEK = 168 };
@@ -113,14 +114,12 @@ static void a_value_is_held_against_the_slot_that_the_clock_is_in(void) {
     static const struct {
         int64_t unix_ns;
         int day, week;
-    } times[] = {{0, 0, 0},
-                 {HOUR_NS - 1, 0, 0},
-                 {HOUR_NS, 1, 1},
-                 {100 * HOUR_NS, 4, 100},
-                 {1000000 * HOUR_NS, 1000000 % DAY, 1000000 % WEEK},
-                 {-1, 23, 167},
-                 {-HOUR_NS, 23, 167},
-                 {-HOUR_NS - 1, 22, 166}};
+    } times[] = {{HALF, 0, 0},
+                 {HOUR_NS + HALF, 1, 1},
+                 {100 * HOUR_NS + HALF, 4, 100},
+                 {1000000 * HOUR_NS + HALF, 1000000 % DAY, 1000000 % WEEK},
+                 {-HALF, 23, 167},
+                 {-HOUR_NS - HALF, 22, 166}};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         clock.unix_ns = times[i].unix_ns;
         const double *values = seen_at(session, answer, x), d = times[i].day, w = times[i].week;
@@ -129,12 +128,39 @@ static void a_value_is_held_against_the_slot_that_the_clock_is_in(void) {
             if (isnan(expected[k]) ? !isnan(values[k]) : values[k] != expected[k])
                 ER_FAILED("time %zu: value %zu is %g, expected %g", i, k, values[k], expected[k]);
     }
-    clock.unix_ns = 5 * HOUR_NS; /* of which nothing is known */
+    clock.unix_ns = 5 * HOUR_NS + HALF; /* of which nothing is known */
     const double *values = seen_at(session, answer, x);
     for (size_t k = 0; k < 6; k++) ER_CHECK(isnan(values[k]));
-    clock.unix_ns = (24 + 5) * HOUR_NS; /* of an hour of the day, and not of the week */
+    clock.unix_ns = (24 + 5) * HOUR_NS + HALF; /* of an hour of the day, and not of the week */
     values = seen_at(session, answer, x);
     ER_CHECK(isnan(values[0]) && values[1] == (10 - 29) / 2.0);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
+static void what_is_usual_runs_on_a_line_from_the_middle_of_an_hour_to_the_next(void) {
+    erai_clock clock = {0};
+    erai_policy *policy = base_policy();
+    erai_observation_rule day = seasons(DAY), other = seasons(DAY);
+    other.element = 1;
+    must(!observe(policy, &day, "of the day", NULL) && !observe(policy, &other, "of the other", NULL));
+    erai_session *session = test_session(policy, &clock);
+    erai_answer *answer = test_answer(session);
+    const float x[] = {10, 10, 10, 10, 10, 10};
+    static const struct {
+        int64_t unix_ns;
+        double usual;
+    } times[] = {{2 * HOUR_NS, 1.5},
+                 {2 * HOUR_NS + HOUR_NS / 4, 1.75},
+                 {2 * HOUR_NS + 3 * HOUR_NS / 4, 2.25},
+                 {0, 11.5}, /* from 23 to 0 */
+                 {-HOUR_NS / 4, 17.25},
+                 {5 * HOUR_NS - 1, 4}, /* nothing is known of the next */
+                 {6 * HOUR_NS, 6}};    /* of the one before */
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        clock.unix_ns = times[i].unix_ns;
+        ER_CHECK(fabs(seen_at(session, answer, x)[0] - (10 - times[i].usual) / 2) < 1e-9);
+    }
     erai_answer_close(answer);
     erai_session_close(session);
 }
@@ -188,6 +214,7 @@ static void slots_that_cannot_be_are_refused(void) {
 int main(void) {
     fill();
     ER_RUN(a_value_is_held_against_the_slot_that_the_clock_is_in);
+    ER_RUN(what_is_usual_runs_on_a_line_from_the_middle_of_an_hour_to_the_next);
     ER_RUN(slots_are_read_back_as_they_were_written);
     ER_RUN(slots_that_cannot_be_are_refused);
     return er_test_result();

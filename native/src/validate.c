@@ -430,6 +430,7 @@ erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     int same = as_before(answer);
     erai_status status =
         er_answer_begin(answer, same ? answer->known_rows : er_believed_rows(answer), ERAI_VERDICT_ACCEPT);
+    if (!status && guard->observed && !er_observe_begin(answer)) status = ERAI_E_MEMORY;
     if (status || (!same && !check_tensors(answer))) return status;
     status = check_data(answer);
     if (guard->memories) er_mutex_lock(&answer->session->memory.lock);

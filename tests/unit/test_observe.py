@@ -198,7 +198,7 @@ def test_a_season_holds_values_against_the_hour_that_the_clock_shows(tmp_path: P
     reference = Reference.from_json(reference_of(seasons_of(means, scales)).to_json())
     assert (reference.features[-1].slot_means, reference.features[-1].slot_scales) == (means, scales)
     assert parse_policy(policy_to_toml(policy)) == policy
-    clock = edge_rai.ManualClock(unix_ns=30 * 3600 * 10**9)
+    clock = edge_rai.ManualClock(unix_ns=30 * 3600 * 10**9 + 1800 * 10**9)  # the middle of the seventh hour
     model = save_linear(tmp_path / "model.onnx", COLUMNS, 1)
     bundle = write_bundle(tmp_path / "m.erai", model, policy, {"x": np.zeros((2, COLUMNS), np.float32)}, reference)
     with edge_rai.load(bundle, clock=clock) as session:
