@@ -303,5 +303,15 @@ def test_answer_outlives_its_session_as_a_pickle(linear_bundle: Path) -> None:
         assert (again.verdict, again.rows, str(again)) == (answer.verdict, answer.rows, str(answer))
         assert again.reasons == answer.reasons
         assert {name for name in dir(again) if not name.startswith("_")} == {
-            *("outputs", "rows", "verdict", "source", "reasons", "row_verdicts", "row_sources", "review_ids")
+            *(
+                "outputs",
+                "rows",
+                "verdict",
+                "source",
+                "reasons",
+                "row_verdicts",
+                "row_sources",
+                "review_ids",
+                "receipts",
+            )
         }

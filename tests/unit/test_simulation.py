@@ -116,7 +116,8 @@ def test_commands_print_and_draw_it(
     alarm = json.loads(capsys.readouterr().out)["watch"]["alarm"]
     assert alarm["features"][0] == "f1"
     assert main(["drift", "report", str(path), "--data", str(data)]) == 1
-    assert "f1, its values have risen, since about" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert re.search(r"f1, its values have risen by \+\S+ standard deviations \(95 %: .*\), since about", said)
     drawn = page.read_text(encoding="utf-8")
     assert drawn.count("<svg") == FEATURES
     assert "default-src &#x27;none&#x27;" in drawn
