@@ -276,7 +276,7 @@ static void a_late_run_of_rows_ends_between_two_of_them(void) {
     ER_CHECK_INT(predict(session, answer, x, 64), ERAI_OK);
     ER_CHECK(answer->missed);
     close_session(session, answer); /* waits for a row, not for what is left of 3 seconds */
-    ER_CHECK(user.runs >= 1 && user.runs < 64);
+    ER_CHECK(user.runs < 64);       /* none, where the machine was so busy that the first was late already */
 }
 
 #ifndef __SANITIZE_THREAD__ /* which does not bear threads after a fork */
