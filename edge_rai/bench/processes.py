@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import numpy as np
 
@@ -42,10 +42,14 @@ def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watc
     runs: list[Run] = []
     for number in range(processes):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_quietly) as fresh:
-            with _ctrl_c_held():
-                measured = fresh.submit(measure, number)
             try:
+                with _ctrl_c_held():
+                    measured = fresh.submit(measure, number)
                 runs.append(measured.result())
+            except KeyboardInterrupt:
+                for child in active_children():  # one that was made after the Ctrl-C has not got it
+                    child.terminate()
+                raise
             except BrokenProcessPool as error:
                 raise InferenceError("a process that measured was killed, perhaps for want of memory") from error
         if watch is not None:
