@@ -21,7 +21,6 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.fleet import queries
@@ -29,6 +28,7 @@ from edge_rai.fleet.decode import decode
 from edge_rai.fleet.engine import opened
 from edge_rai.fleet.facts import facts_of
 from edge_rai.fleet.queries import Part
+from edge_rai.fleet.request import read_request
 from edge_rai.fleet.roll import BINS, roll
 from edge_rai.fleet.store import Store, stored
 from edge_rai.telemetry import otlp
@@ -134,7 +134,7 @@ def through_a_collector(bodies: list[bytes], store: Path) -> tuple[float, float]
 def test_batches_a_second(features: int, tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     bodies = batches(features)
     start = time.process_time()
-    decoded = [facts_of(*decode(ExportMetricsServiceRequest.FromString(body))[0][0]) for body in bodies]
+    decoded = [facts_of(*decode(read_request(body))[0][0]) for body in bodies]
     decoding = (time.process_time() - start) / len(bodies)
     with closing(Store(tmp_path / "alone")) as store:
         start = time.perf_counter()

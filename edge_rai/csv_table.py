@@ -116,6 +116,12 @@ class Texts:
         return self._seen.setdefault(cell, cell)
 
 
+def _undecodable(path: Path) -> int:
+    """The first line that is not UTF-8, which a reader does not say: it decodes blocks of a file."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        return next(number for number, line in enumerate(file, 1) if "\ufffd" in line)
+
+
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The line in which each row ends, and its cells; the names first."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -136,8 +142,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise DataError(f"{path}: line {reader.line_num} is not CSV: {error}; mend its quotes") from error
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x} soon after line {reader.line_num}); save "
-                "it as UTF-8"
+                f"{path}: line {_undecodable(path)} is not UTF-8 (byte 0x{error.object[error.start]:02x}); save the "
+                "file as UTF-8"
             ) from error
     if not width:
         raise DataError(f"{path}: has no line of names; the first line names the columns")

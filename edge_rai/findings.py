@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _SHOWN = 4
+_PYDANTICS = "Input should be"
 
 
 def explain(error: ValidationError) -> str:
@@ -23,6 +24,8 @@ def explain(error: ValidationError) -> str:
             message = "there is no such field"
         elif finding["type"] == "missing":
             message = "this must be there, and is not"
+        elif message.startswith(_PYDANTICS):
+            message = "expected" + message.removeprefix(_PYDANTICS)
         value = finding["input"]
         shown = f" is {value!r}" if isinstance(value, str | int | float | bool) and len(repr(value)) < 80 else ""
         sentences.append(f"{path.lstrip('.') or 'document'}{shown}: {message}")

@@ -192,7 +192,9 @@ def _columns(columns: Columns) -> Iterator[str]:
 
 
 def _comparison(models: Mapping[str, tuple[int, Comparison]]) -> Iterator[str]:
-    yield "| model | bytes | accuracy | agreement with float | largest difference | mean difference |"
+    classes = any(entry.agreement is not None for _, entry in models.values())
+    same = "agreement with float" if classes else "values within 5 % of their range of float's"
+    yield f"| model | bytes | accuracy | {same} | largest difference | mean difference |"
     yield "|---|---|---|---|---|---|"
     for name, (size, entry) in models.items():
         agreement = entry.share_within if entry.agreement is None else entry.agreement

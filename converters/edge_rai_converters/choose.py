@@ -199,7 +199,8 @@ def _nothing(said: Mapping[str, str], asked: Sequence[str], wish: str, *, free: 
     whys = "; ".join(_once(said, asked))
     if free:
         return BudgetError(f"no candidate keeps the budgets: {whys}; allow more, or give a smaller model")
-    mend = "allow more with --max-drop, or do not ask for it" if made else "do not ask for it"
+    alone = "leave --prune and --quantize out, and what pays is found"
+    mend = f"allow more with --max-drop, or {alone}" if made else alone
     return AccuracyDropError(f"{wish} was asked for, but {whys}; {mend}")
 
 

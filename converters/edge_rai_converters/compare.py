@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai_converters.data import Array
+from edge_rai_converters.data.labels import NO_CLASS
 from edge_rai_converters.errors import DataError
 
 Answers = Mapping[str, Array]
@@ -165,14 +166,16 @@ def find_decision(outputs: Mapping[str, Output], labels: npt.NDArray[np.int64] |
         return decision
     if decision is None:
         raise DataError(
-            "labels were given, but no output of the model is a class, a vector of classes or a score; leave them out"
+            f"labels were given, but no output of the model is a class, a vector of classes or a score; {NO_CLASS}"
         )
     if decision.classes and not 0 <= labels.min() <= labels.max() < decision.classes:
         from_one = labels.min() == 1 and labels.max() == decision.classes
         mend = "subtract 1 from each" if from_one else "number them as the model does"
+        if decision.kind == "threshold":
+            mend = "give 0 and 1"
         raise DataError(
             f"labels run from {labels.min()} to {labels.max()}, and output {decision.output!r} has the classes 0 to "
-            f"{decision.classes - 1}: {mend}, or leave them out for a model that answers no class"
+            f"{decision.classes - 1}: {mend}; of a model that answers no class {NO_CLASS}"
         )
     return decision
 

@@ -76,7 +76,7 @@ def on_disk(data: Data, labels: Labels) -> Iterator[tuple[str | Path, str | Path
 def _data(data: Any, folder: Path) -> str | Path:
     if isinstance(data, str | Path):
         return data
-    if hasattr(data, "to_csv") and hasattr(data, "columns"):
+    if hasattr(data, "to_csv") and hasattr(data, "columns") and not _is_array(data):
         data.to_csv(folder / "data.csv", index=False)
         return folder / "data.csv"
     if isinstance(data, Mapping):
@@ -87,6 +87,12 @@ def _data(data: Any, folder: Path) -> str | Path:
         return folder / "data.npz"
     np.save(folder / "data.npy", _array(data, "data"), allow_pickle=False)
     return folder / "data.npy"
+
+
+def _is_array(frame: Any) -> bool:
+    """Numbers whose columns have no names but places."""
+    nameless = not any(isinstance(name, str) for name in frame.columns)
+    return nameless and all(kind.kind in "fiub" for kind in frame.dtypes)
 
 
 def _labels(labels: Any, folder: Path) -> str | Path | None:
@@ -113,5 +119,6 @@ def _array(values: Any, what: str) -> npt.NDArray[Any]:
         array = array.astype(np.str_)
     if array.dtype == object:
         known = "a path, an array of numbers or strings, arrays by name, or a data frame"
-        raise TypeError(f"{what} is {type(values).__name__}; expected {known}")
+        came = "an array of Python objects" if isinstance(values, np.ndarray) else type(values).__name__
+        raise TypeError(f"{what} is {came}; expected {known}")
     return array

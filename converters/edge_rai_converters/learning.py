@@ -9,20 +9,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.bundle import Format
 from edge_rai.errors import InferenceError, PolicyError, UnsupportedModelError
 from edge_rai.policy import FallbackRule, FeatureReference, Policy, Reference, StateRule, load_policy
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data, distance, formats, sources
 from edge_rai_converters.answered import Answered, answered
 from edge_rai_converters.compare import Output
-from edge_rai_converters.data import Array, Dataset, ImageOptions, Known, Rows
+from edge_rai_converters.data import Array, Dataset, Known, Rows
 from edge_rai_converters.data.labels import model_classes, model_numbers
 from edge_rai_converters.data.named import counted
 from edge_rai_converters.data.times import read_times
-from edge_rai_converters.distance import Asked, DistanceReport, LearnedDistance, learn_distances, relearn_distances
+from edge_rai_converters.distance import DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.errors import DataError
-from edge_rai_converters.formats import Layout
 from edge_rai_converters.gaps import as_shown, may_be_nan
 from edge_rai_converters.given import DATA, MODEL, check_there
 from edge_rai_converters.maps import PREPARATION, Columns, MapsRunner, without_maps
@@ -39,60 +37,9 @@ from edge_rai_converters.sources import SourceModel
 from edge_rai_converters.sources.onnx import with_free_rows
 from edge_rai_converters.states import find_states, zeros
 from edge_rai_converters.strides import find_strides, watched
+from edge_rai_converters.wishes import Wishes
 
 DEFAULT_RATE = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What may be asked for beside a model and its data.
-
-    Attributes:
-        labels: A key or column of the data or a file with the class of each row; see ``data.load``.
-        policy: Rules to use instead of learned ones; the reference is learned all the same.
-        states: Recurrent states, "INPUT=OUTPUT" each; of a policy its own.
-        distance: Which distance to learn; None: "auto", or what the policy says.
-        rate: False rejection rate of the distance; None: 1 %, or what the policy says.
-        fallback_model: A simpler model that answers what this one must not.
-        images: What becomes of the pixels of a folder of images.
-        columns: Those of a table that a single input takes, in its order.
-        average_run_length: Rows from one false alarm of drift to the next; None: drift is counted, not watched.
-        ordered: Whether rows of the data are in the order in which they came.
-        times: When; see ``data.times.read_times``. None: no feature is held against the hour of the day or week.
-        targets: The formats that the model is wanted in.
-        layout: "nhwc": the bundle takes images with their channels last; "keep": as the model does.
-    """
-
-    labels: str | Path | None = None
-    policy: str | Path | None = None
-    states: Sequence[str] = ()
-    distance: Asked | None = None
-    rate: float | None = None
-    fallback_model: str | Path | None = None
-    images: ImageOptions | None = None
-    columns: Sequence[str] | None = None
-    average_run_length: float | None = None
-    ordered: bool = False
-    times: str | Path | Array | None = None
-    targets: Sequence[Format] = ("onnx",)
-    layout: Layout = "keep"
-
-    def __post_init__(self) -> None:
-        if self.policy is not None and (self.distance is not None or self.rate is not None or self.states):
-            raise ValueError("a policy says itself what its distances and states are; leave them out, or the policy")
-        if self.average_run_length is not None and self.policy is not None:
-            raise ValueError("a policy says itself how it is watched for drift; leave the average run length out")
-        if self.average_run_length is not None and not 100 <= self.average_run_length <= 1e15:
-            raise ValueError(f"an average run length of {self.average_run_length:g} rows; it must be 100 to 1e15")
-        if self.times is not None and self.average_run_length is None and self.policy is None:
-            raise ValueError("times of rows matter for an average run length alone; give one, or leave them out")
-        if self.average_run_length is None and self.ordered:
-            raise ValueError("that rows are ordered matters for an average run length alone; give one, or leave it out")
-        if self.average_run_length is not None and not self.ordered:
-            raise ValueError(
-                "an average run length holds for rows whose dependence on each other is known, and only data in the "
-                "order in which it came shows that: say that it is (--ordered), or leave the average run length out"
-            )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -344,6 +291,7 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
         images=wishes.images,
         feature_names=wishes.columns,
         classes=model_classes(source.proto.graph) or model_numbers(source.proto.graph),
+        as_truths=wishes.as_truths,
         known=_known(given, inputs),
         without=() if named is None else (named,),
         progress=progress,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from edge_rai.bundle import Format, Manifest, check_replaceable, write_bundle
-from edge_rai_converters import card, formats
-from edge_rai_converters import recipes as recipe_books
+from edge_rai.bundle import Format, Manifest, write_bundle
+from edge_rai_converters import card
 from edge_rai_converters.assemble import Assembled, assembled
 from edge_rai_converters.audit import AuditReport, audit_dataset
 from edge_rai_converters.candidates import Forms, make_candidates, with_costs
@@ -23,22 +20,24 @@ from edge_rai_converters.conversion import ConversionReport
 from edge_rai_converters.data import ImageOptions
 from edge_rai_converters.distance import Asked
 from edge_rai_converters.documents.facts import Found
-from edge_rai_converters.documents.required import Papers, read_papers
+from edge_rai_converters.documents.required import read_papers
 from edge_rai_converters.documents.written import add_documents
 from edge_rai_converters.doubts import doubts
 from edge_rai_converters.evidence import Evidence
 from edge_rai_converters.fallback import Fallback, read_fallback
 from edge_rai_converters.formats import Layout
-from edge_rai_converters.gate import load_gate_policy
+from edge_rai_converters.gate import GateReport, load_gate_policy
 from edge_rai_converters.gate.inside import Gatekeeper, evidence_of
 from edge_rai_converters.gate.losses import Loss
-from edge_rai_converters.given import Data, Labels, Times, check_parent, on_disk
-from edge_rai_converters.learning import Learned, Wishes, learn
+from edge_rai_converters.given import Data, Labels, Times, on_disk
+from edge_rai_converters.learning import Learned, learn
 from edge_rai_converters.observed import with_observed
+from edge_rai_converters.order import Order, make_order
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
-from edge_rai_converters.recipes import FLOATS, Prune, Quantize, Recipe
+from edge_rai_converters.recipes import Prune, Quantize
 from edge_rai_converters.rehearsal import FalseRejections, rehearse, without_order
+from edge_rai_converters.wishes import Wishes
 
 DEFAULT_MAX_DROP = 1.0
 
@@ -86,7 +85,8 @@ def convert(
         data: Reference rows: a file or folder, see ``data.load``, or what is in memory, see ``given.on_disk``; one of
             every four is held back for comparison.
         output: ``NAME.erai`` for one file, anything else for a directory.
-        labels: A key or column of the data, a file, or an array with the class of each row.
+        labels: A key or column of the data, a file, or an array with the class of each row; of a gate whose
+            ``[answer] kind`` is no class, with what that says.
         images: What becomes of the pixels of a folder of images.
         columns: Those of a table that a single input takes, in its order.
         policy: Rules to use instead of learned ones.
@@ -133,27 +133,21 @@ def convert(
         ValueError: As ``learn``; or max_drop is not finite; or ``name`` has other characters than letters, digits,
             '.', '_' and '-'.
     """
-    path, targets = _writable(output), formats.parsed(target)
-    budgets = _budgets(max_drop, budget_ms, budget_bytes, reproducible)
-    _check_target(target_cpu, targets, layout, edges, quantize, reproducible)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; expected a whole number from 0 on")
-    keep = prune if isinstance(prune, str) else 1 - prune
-    defaults = {"max_drop": max(0.0, max_drop), "seed": seed, "keep": keep, "edges": edges}
-    books = _all_books(prune, quantize, targets, recipes)
-    _check_steps(books, targets, defaults)
     rules = None if gate is None else load_gate_policy(gate)
     papers = read_papers(risk, datasheet, rules)
     papers.refuse_early(rules, labelled=_labelled(data, labels))
-    order = _Order(
-        output=path,
-        name=_bundle_name(path, name),
-        targets=targets,
-        books=books,
-        defaults=defaults,
+    order = make_order(
+        output,
+        name,
+        target,
+        prune=prune,
+        quantize=quantize,
+        recipes=recipes,
+        budgets=Budgets(max_drop, budget_ms, budget_bytes),
+        layout=layout,
+        edges=edges,
         target_cpu=target_cpu,
-        budgets=budgets,
-        wish=_wish(prune, quantize),
+        seed=seed,
         reproducible=reproducible,
         fallback_model=fallback_model,
         papers=papers,
@@ -161,6 +155,7 @@ def convert(
     with on_disk(data, labels) as (data_path, known):
         wishes = Wishes(
             labels=known,
+            as_truths=rules is not None and rules.answer.of_truths,
             policy=policy,
             states=tuple(states),
             distance=distance,
@@ -171,7 +166,7 @@ def convert(
             average_run_length=average_run_length,
             ordered=ordered,
             times=times,
-            targets=targets,
+            targets=order.targets,
             layout=layout,
         )
         learned = learn(model, data_path, wishes, progress)
@@ -180,28 +175,11 @@ def convert(
         return _converted(learned, order, keeper, progress)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Order:
-    """What is to be done with what was learned, all of it checked."""
-
-    output: Path
-    name: str
-    targets: Sequence[Format]
-    books: Sequence[Recipe]
-    defaults: Mapping[str, Any]
-    target_cpu: Target
-    budgets: Budgets
-    wish: str
-    reproducible: bool
-    fallback_model: str | Path | None
-    papers: Papers
-
-
-def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progress: Progress) -> ConversionReport:
+def _converted(learned: Learned, order: Order, keeper: Gatekeeper | None, progress: Progress) -> ConversionReport:
     progress("auditing the data")
     states = [state.input for state in learned.policy.states]
     audited = audit_dataset(learned.dataset, learned.calibration, learned.held_back, without=states)
-    forms = make_candidates(learned, _with_floats(order), order.defaults, order.target_cpu, progress)
+    forms = make_candidates(learned, order.with_floats(), order.defaults, order.target_cpu, progress)
     audited = replace(audited, findings=(*doubts(learned, forms), *audited.findings))
     forms, judged = (forms, None) if keeper is None else keeper.passing(forms, progress)
     if not order.reproducible:
@@ -222,24 +200,31 @@ def _converted(learned: Learned, order: _Order, keeper: Gatekeeper | None, progr
     verdicts = rehearse(made.files, made.manifest, shown, learned.dataset.rows, learned.held_back)
     gated = {} if keeper is None else evidence_of(keeper.promised(forms, certified, reports))
     evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
+    written = card.Written(made.manifest, certified, forms, choices, apart, fallback, verdicts, audited)
+    write_bundle(order.output, made.files, _documented(made, evidence, written, gated, order))
+    report = _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
+    return replace(report, gate=gated)
+
+
+def _documented(
+    made: Assembled, evidence: Evidence, written: card.Written, gated: Mapping[str, GateReport], order: Order
+) -> Manifest:
+    """Puts evidence and documents beside the bundle's files; the manifest that promises them."""
+    audited, learned = written.audited, written.learned
     made.files["evidence/candidates.json"] = evidence.candidates_json()
     made.files["evidence/audit.json"] = _json(audited.as_json())
     made.files.update({path: _json(entry.as_json()) for path, entry in gated.items()})
     made.files["evidence/report.html"] = evidence.report_html(order.name)
     facts = Found(
         manifest=made.manifest,
-        policy=certified.policy,
+        policy=learned.policy,
         candidates=json.loads(made.files["evidence/candidates.json"]),
         audit=audited.as_json(),
         gates={path: entry.as_json() for path, entry in gated.items()},
         risk=order.papers.risk,
-        task=card.task_of(learned, forms),
+        task=card.task_of(learned, written.forms),
     )
-    written = card.Written(made.manifest, certified, forms, choices, apart, fallback, verdicts, audited)
-    manifest = add_documents(made.files, made.manifest, facts, order.papers, written.card)
-    write_bundle(order.output, made.files, manifest)
-    report = _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
-    return replace(report, gate=gated)
+    return add_documents(made.files, made.manifest, facts, order.papers, written.card)
 
 
 def _observing(learned: Learned, made: Assembled) -> Learned:
@@ -257,17 +242,7 @@ def _observing(learned: Learned, made: Assembled) -> Learned:
     return replace(learned, policy=replace(learned.policy, drift=rules.drift), reference=reference)
 
 
-def _with_floats(order: _Order) -> list[Recipe]:
-    """What was asked for by target, behind the target's float model, which the others are held against."""
-    built_in = {book.name: book for book in recipe_books.built_in()}
-    books = []
-    for target in order.targets:
-        books.append(built_in[FLOATS[target]])
-        books += [book for book in order.books if book.target == target and book.name != FLOATS[target]]
-    return books
-
-
-def _chosen(forms: Forms, target: Format, order: _Order) -> Choice:
+def _chosen(forms: Forms, target: Format, order: Order) -> Choice:
     asked = [book.name for book in order.books if book.target == target]
     failed = {name: why for name, why in forms.failed.items() if name in asked}
     return choose(forms.of(target), failed, asked, order.budgets, order.wish)
@@ -280,80 +255,11 @@ def _apart(forms: Forms, choices: Mapping[Format, Choice]) -> Comparison | None:
     return forms.compared(forms.running(choices["tflite"].recipe), forms.running(choices["onnx"].recipe))
 
 
-def _budgets(max_drop: float, budget_ms: float | None, budget_bytes: int | None, reproducible: bool) -> Budgets:
-    if not math.isfinite(max_drop):
-        raise ValueError(f"max_drop is {max_drop}; expected a number of percentage points")
-    if budget_ms is not None and not 0 < budget_ms < math.inf:
-        raise ValueError(f"budget_ms is {budget_ms}; expected a number of milliseconds above 0")
-    if budget_ms is not None and reproducible:
-        raise ValueError("a budget of latency needs times, and a reproducible bundle has none; leave one of them out")
-    if budget_bytes is not None and budget_bytes <= 0:
-        raise ValueError(f"budget_bytes is {budget_bytes}; expected a number of bytes above 0")
-    return Budgets(max_drop, budget_ms, budget_bytes)
-
-
-def _check_target(
-    cpu: str, targets: Sequence[Format], layout: str, edges: str, quantize: str, reproducible: bool
-) -> None:
-    if cpu not in get_args(Target):
-        raise ValueError(f"target_cpu is {cpu!r}; expected one of {', '.join(get_args(Target))}")
-    for name, value, known in (("layout", layout, ("keep", "nhwc")), ("edges", edges, ("float", "int8"))):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-        if value != known[0] and "tflite" not in targets:
-            raise ValueError(f"{name} {value} is for TFLite models; add tflite to the target")
-    if edges == "int8" and quantize != "int8":
-        raise ValueError(f"edges int8 has no effect where quantize is {quantize}: ask for quantize int8 too")
-    if quantize == "int16" and reproducible:
-        raise ValueError("int16 is not offered without its measured price, and a reproducible bundle has no times")
-
-
-def _all_books(
-    prune: Prune, quantize: Quantize, targets: Sequence[Format], users: Sequence[str | Path]
-) -> list[Recipe]:
-    built_in = recipe_books.built_in()
-    names = {book.name for book in built_in}
-    books = recipe_books.chosen(built_in, prune, quantize, targets)
-    for path in users:
-        book = recipe_books.read(path)
-        if book.name in names:
-            raise ValueError(f"{path}: there is another recipe {book.name!r}; give this one a name of its own")
-        if book.target not in targets:
-            raise ValueError(f"{path}: the recipe is for {book.target}, which is not a target of this conversion")
-        names.add(book.name)
-        books.append(book)
-    return sorted(books, key=lambda book: book.order)
-
-
-def _check_steps(books: Sequence[Recipe], targets: Sequence[Format], defaults: Mapping[str, Any]) -> None:
-    """Refuses what no pass takes, and what is not installed, before anything is made."""
-    for book in books:
-        book.passes(defaults)
-    rewrites = [step for book in books for step in book.rewrites(defaults)]
-    formats.check_installed(targets, quantizes=bool(rewrites))
-
-
-def _writable(output: str | Path) -> Path:
-    """Where the bundle goes; refused early, because what is written comes after minutes of work."""
-    target = Path(output)
-    check_replaceable(target)
-    check_parent(target)
-    return target
-
-
 def _labelled(data: Data, labels: Labels) -> bool:
     """Whether somebody said of each row what is right; of images their folders say so."""
     if labels is None:
         return isinstance(data, str | Path) and Path(data).is_dir()
     return not (isinstance(labels, str) and labels == "none")
-
-
-def _wish(prune: Prune, quantize: Quantize) -> str:
-    """What was asked for, in words."""
-    stays = "in eights, 8 of each layer at least stay"
-    pruned = "" if isinstance(prune, str) else f"removing {prune:.0%} of the channels ({stays})"
-    quantized = quantize if quantize not in ("auto", "none") else ""
-    return " with ".join(filter(None, (quantized, pruned))) or "float"
 
 
 def _report(
@@ -391,11 +297,3 @@ def _report(
 
 def _json(document: Any) -> bytes:
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True) + "\n").encode("ascii")
-
-
-def _bundle_name(output: Path, name: str | None) -> str:
-    if name is None:
-        return re.sub(r"[^A-Za-z0-9._-]", "-", output.name.removesuffix(".erai")).lstrip(".") or "model"
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
-        raise ValueError(f"name {name!r} must be letters, digits, '.', '_' and '-', and not begin with '.'")
-    return name

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_rai.policy import Policy, Reference, policy_to_toml
+from edge_rai.policy import Policy, Reference
+from edge_rai_converters.commented import commented
 from edge_rai_converters.data import ImageOptions
 from edge_rai_converters.distance import Asked, DistanceReport
 from edge_rai_converters.given import Data, Labels, Times, check_parent, on_disk
-from edge_rai_converters.learning import Wishes, learn
+from edge_rai_converters.learning import learn
 from edge_rai_converters.progress import Progress, silent
+from edge_rai_converters.wishes import Wishes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,7 +60,8 @@ def profile_model(
     Args:
         model: A file or an object, see ``convert``; it is not modified.
         data: As ``convert`` takes them.
-        output: Folder that receives policy.toml, which ``convert`` takes as its policy, and reference.json.
+        output: Folder that receives policy.toml, with comments, which ``convert`` takes as its policy, and
+            reference.json.
         labels: As ``convert`` takes them: they are no input.
         images: As there.
         columns: As there.
@@ -72,11 +75,17 @@ def profile_model(
 
     Raises:
         EdgeRaiError: As ``convert``: the model or the data are not valid, or do not fit each other.
+        FileExistsError: The folder has a policy.toml, which somebody may have edited.
         ValueError: An argument is out of range.
         OSError: A file cannot be read, or the folder not written.
     """
     folder = Path(output)
     check_parent(folder)
+    written = folder / "policy.toml"
+    if written.exists():
+        raise FileExistsError(
+            f"{written} exists, and somebody may have edited it; it is not overwritten: move it, or name another folder"
+        )
     with on_disk(data, labels) as (path, known):
         wishes = Wishes(
             labels=known,
@@ -91,8 +100,11 @@ def profile_model(
         )
         learned = learn(model, path, wishes, progress)
     folder.mkdir(exist_ok=True)
-    (folder / "policy.toml").write_text(policy_to_toml(learned.policy), encoding="utf-8")
     (folder / "reference.json").write_bytes(learned.reference.to_json())
+    # Last, as what says that there is a profile: an interrupted one is made again.
+    whole = folder / ".policy.toml"
+    whole.write_text(commented(learned.policy, learned.reference, len(learned.calibration)), encoding="utf-8")
+    whole.replace(written)
     return Profile(
         output=folder,
         policy=learned.policy,

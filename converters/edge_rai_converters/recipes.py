@@ -53,6 +53,7 @@ _KEYS = {
     "prunes": bool,
     "steps": list,
 }
+_IN_WORDS = {str: "text", int: "a whole number", bool: "true or false", list: "[[steps]]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def read(path: str | Path) -> Recipe:
     try:
         text = Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text in UTF-8") from error
+        raise ValueError(f"{path}: not a text in UTF-8; save it as that") from error
     return _parsed(text, str(path))
 
 
@@ -138,7 +139,9 @@ def chosen(
             raise ValueError(f"quantize is {quantize!r}, which is not for {target}: {', '.join(_WISHES[target])} are")
     prunes = {"auto": (False, True), "none": (False,)}.get(prune) if isinstance(prune, str) else (True,)
     if prunes is None or (not isinstance(prune, str) and not 0 < prune < 1):
-        raise ValueError(f"prune is {prune!r}; expected 'auto', 'none' or the share of channels to remove, 0 to 1")
+        raise ValueError(
+            f"prune is {prune!r}; expected 'auto', 'none' or the share of channels to remove, above 0 and below 1"
+        )
     return [
         recipe
         for recipe in recipes
@@ -154,12 +157,12 @@ def _parsed(text: str, where: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{where}: not TOML: {error}") from error
     document = {"steps": [], "target": "onnx", **document}
-    for key, kind in _KEYS.items():
-        if type(document.get(key)) is not kind:
-            raise ValueError(f"{where}: {key} must be given, as {kind.__name__}")
     unknown = document.keys() - _KEYS
     if unknown:
         raise ValueError(f"{where}: there is no key {min(unknown)!r}; there are {', '.join(_KEYS)}")
+    for key, kind in _KEYS.items():
+        if type(document.get(key)) is not kind:
+            raise ValueError(f"{where}: {key} must be given, as {_IN_WORDS[kind]}")
     for key, choice in (("quantization", get_args(Quantization)), ("target", get_args(Format))):
         if document[key] not in choice:
             raise ValueError(f"{where}: {key} must be one of {', '.join(choice)}")

@@ -43,7 +43,7 @@ def sample_of(
         OSError: A file cannot be read.
     """
     path = Path(path)
-    if isinstance(model, str | Path) or path.is_dir():
+    if isinstance(model, str | Path | type) or path.is_dir():
         return None
     apart = [name for name in (labels, times) if isinstance(name, str)]
     if path.suffix.lower() not in SUFFIXES:

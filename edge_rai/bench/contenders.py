@@ -256,6 +256,8 @@ def _checked(rows: Rows, session: Session, path: Path) -> Rows:
         raise ValueError(f"{path}: rows to measure with: {shown}; expected at least 1, and as many of each input")
     for spec in session.inputs:
         shape = rows[spec.name].shape
+        if 0 in shape:
+            raise ValueError(f"{path}: rows to measure with: {spec.name} has shape {list(shape)}, which holds no value")
         # Of rows, how many there are is nobody's concern but ours.
         fits = [extent is None or extent == given for extent, given in zip(spec.shape, shape, strict=False)]
         if spec.shape and (len(shape) != len(spec.shape) or not all(fits[1:] if session.batched else fits)):

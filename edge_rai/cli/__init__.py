@@ -38,7 +38,7 @@ _CONVERTER_COMMANDS = {
 
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (RuntimeMissingError, 3),
-    (ModuleNotFoundError, 3),
+    (ImportError, 3),
     (UnreadableError, 4),
     (SpoolError, 4),
     (StoreError, 4),
@@ -66,11 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        print("edge-rai: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return _interrupted()
     except tuple(kind for kind, _ in _EXIT_CODES) as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # extension modules say so that their import was interrupted
+            return _interrupted()
         print(f"edge-rai: {_said(error)}", file=sys.stderr)
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+def _interrupted() -> int:
+    print("edge-rai: interrupted", file=sys.stderr)
+    return 128 + signal.SIGINT
 
 
 def _said(error: BaseException) -> str:
@@ -103,6 +109,8 @@ def _add_installed(commands: Any, point: EntryPoint) -> None:
     try:
         point.load()(commands)
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         distribution = point.value.split(".")[0]
         reason = f"{distribution} cannot be loaded: {error}; install it again."
         missing.add(commands, point.name, reason, reason)

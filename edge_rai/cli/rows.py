@@ -69,8 +69,10 @@ def read_labels(path: Path, key: str) -> Any:
         _check_there(path)
         return TableRows(path).labels(key)
     arrays = _load(path, "")
+    if "" in arrays:
+        raise ValueError(f"{path}: one array, and no labels beside it; give an .npz with '{key}' in it, or a .csv")
     if key not in arrays:
-        raise ValueError(f"{path}: no array '{key}' for the labels; the file has: {', '.join(filter(None, arrays))}")
+        raise ValueError(f"{path}: no array '{key}' for the labels; the file has: {', '.join(arrays)}")
     return arrays[key]
 
 

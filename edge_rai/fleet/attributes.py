@@ -91,7 +91,7 @@ def batch_name(found: Mapping[str, AnyValue]) -> tuple[int, int, int]:
     """Epoch and sequence of a batch, and how many data points or records it was sent with."""
     match = _BATCH.fullmatch(text(found, otlp.BATCH))
     numbers = tuple(int(digits, 16) for digits in match.groups()) if match else ()
-    if not numbers or max(numbers) > otlp.LARGEST_INTEGER:
+    if not numbers or max(numbers) >= otlp.LARGEST_INTEGER:  # the one after it is an integer, too
         raise RefusedError(f"attribute {otlp.BATCH} is not EPOCH:SEQUENCE:COUNT in hexadecimal")
     return numbers[0], numbers[1], numbers[2]
 

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from edge_rai.fleet.decode import Refusal, decode
 from edge_rai.fleet.decode_events import DeviceEvent, decode_events
 from edge_rai.fleet.facts import Facts, facts_of
+from edge_rai.fleet.request import read_request
 
 LARGEST_REQUEST_BYTES: Final = 16 << 20  # as sent, and again unpacked; a batch of 1,000 features is 1 MB
 
@@ -74,9 +75,14 @@ def _decode(body: Body) -> Decoded:
         _require_few(logs.resource_logs, "scope_logs")
         events, refusals = decode_events(logs)
         return Decoded(len(content), [], events, refusals)
-    metrics = _parse(ExportMetricsServiceRequest(), content, body.json)
-    _require_few(metrics.resource_metrics, "scope_metrics")
-    batches, refusals = decode(metrics)
+    if body.json:
+        content = _parse(ExportMetricsServiceRequest(), content, json=True).SerializeToString()
+    try:
+        metrics = read_request(content)
+        _require_few(metrics.resource_metrics, "scope_metrics")
+        batches, refusals = decode(metrics)
+    except DecodeError as error:
+        raise _no_request(ExportMetricsServiceRequest.DESCRIPTOR.name) from error
     return Decoded(len(content), [facts_of(batch, points) for batch, points in batches], [], refusals)
 
 
@@ -94,8 +100,12 @@ def _parse(request: Any, body: bytes, json: bool) -> Any:
         else:
             message.ParseFromString(body)
     except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
-        raise FailedError(400, f"the body is not an OTLP {message.DESCRIPTOR.name}") from error
+        raise _no_request(message.DESCRIPTOR.name) from error
     return message
+
+
+def _no_request(expected: str) -> FailedError:
+    return FailedError(400, f"the body is not an OTLP {expected}")
 
 
 def _unpack(body: bytes) -> bytes:

@@ -8,51 +8,36 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    ExponentialHistogramDataPoint,
-    Metric,
-    ScopeMetrics,
-)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogramDataPoint, Metric
 
-from edge_rai.events import Windows
+from edge_rai.events import Expired, Windows
 from edge_rai.fleet import attributes
 from edge_rai.fleet.attributes import RefusedError, bounded
-from edge_rai.fleet.outline import (
-    Histogram,
-    Reference,
-    no_reference,
-    read_references,
-    require_delta,
-    take_histograms,
-    take_numbers,
-)
+from edge_rai.fleet.layout import TakenApart, take_apart
+from edge_rai.fleet.outline import Reference, no_reference
+from edge_rai.fleet.request import RequestOfBytes, ScopeOfBytes
 from edge_rai.telemetry import otlp
 
 SITE: Final = "edge.site"
 FIRMWARE: Final = "edge.firmware"
 MODEL_VERSION: Final = "artifact.version"
 
-_SHOWN_CHARACTERS: Final = 256
 _MOST_LATENCY_SLOTS: Final = 1024
 _MOST_WINDOWS: Final = 4096
 _MOST_METRICS: Final = 256
 _MOST_LABELS: Final = 256  # of one metric; the library has a few dozen
 _RANGE: Final = re.compile(r"([0-9a-f]{1,16}):([0-9a-f]{1,16})\+([0-9a-f]{1,16})")
 _TALLIES: Final = {
-    otlp.VERDICT: ("verdict", otlp.VERDICT),
-    otlp.SOURCE: ("source", otlp.SOURCE),
-    otlp.REASON: ("reason", otlp.REASON),
-    otlp.DECISION: ("decision", otlp.DECISION),
-    **{
-        f"{otlp.EXPIRED}.{what}": (f"expired_{what}", otlp.EXPIRY)
-        for what in ("windows", "unknown", "calls", "rows", "events")
-    },
+    otlp.VERDICT: "verdict",
+    otlp.SOURCE: "source",
+    otlp.REASON: "reason",
+    otlp.DECISION: "decision",
+    **{f"{otlp.EXPIRED}.{what}": f"expired_{what}" for what in Expired._fields},
 }
 _TOTALS: Final = {otlp.CALLS: "calls", otlp.ERRORS: "errors"}
 _FEATURE_NUMBERS: Final = (otlp.FEATURE_NOT_FINITE, otlp.FEATURE_Z_SUM, otlp.FEATURE_Z_SUM_SQUARES)
@@ -138,28 +123,36 @@ class Batch:
     features: list[FeatureBatch] = field(default_factory=list)
 
 
-def decode(request: ExportMetricsServiceRequest) -> tuple[list[tuple[Batch, int]], list[Refusal]]:
+def decode(request: RequestOfBytes) -> tuple[list[tuple[Batch, int]], list[Refusal]]:
     """Reads a request.
-
-    Args:
-        request: It is used up: counts are taken out of it.
 
     Returns:
         Each batch with its number of data points, and what was refused.
+
+    Raises:
+        DecodeError: One of its metrics is none.
     """
     batches: list[tuple[Batch, int]] = []
     refusals: list[Refusal] = []
     for resource_metrics in request.resource_metrics:
         for scope_metrics in resource_metrics.scope_metrics:
-            points = sum(otlp.count_points(metric) for metric in scope_metrics.metrics[:_MOST_METRICS])
-            try:
-                batches.append((_batch(resource_metrics.resource.attributes, scope_metrics, points), points))
-            except RefusedError as refusal:
-                refusals.append(Refusal(points, str(refusal)))
+            found = _batch_or_refusal(resource_metrics.resource.attributes, scope_metrics)
+            if isinstance(found, Refusal):
+                refusals.append(found)
+            else:
+                batches.append(found)
     return batches, refusals
 
 
-def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: int) -> Batch:
+def _batch_or_refusal(resource: Sequence[KeyValue], scope_metrics: ScopeOfBytes) -> tuple[Batch, int] | Refusal:
+    try:
+        return _batch(resource, scope_metrics)
+    except RefusedError as refusal:
+        refused = map(Metric.FromString, scope_metrics.metrics[:_MOST_METRICS])
+        return Refusal(sum(map(otlp.count_points, refused)), str(refusal))
+
+
+def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeOfBytes) -> tuple[Batch, int]:
     about = attributes.attributes(resource)
     scope = attributes.attributes(scope_metrics.scope.attributes)
     if scope_metrics.scope.name != otlp.SCOPE or otlp.BATCH not in scope:
@@ -178,23 +171,17 @@ def _batch(resource: Sequence[KeyValue], scope_metrics: ScopeMetrics, points: in
     )
     if len(scope_metrics.metrics) > _MOST_METRICS:
         raise RefusedError(f"{len(scope_metrics.metrics)} metrics in one batch; the most is {_MOST_METRICS}")
+    metrics = [take_apart(raw, batch.guard_digest) for raw in scope_metrics.metrics]
+    points = sum(outline.points for outline, _ in metrics)
     if points != promised:
         raise RefusedError(
             f"epoch {epoch}, sequence {sequence} arrived with {points} of {promised} data points: "
             "a relay on the way split or dropped some; let it pass each batch on as a whole"
         )
-    seen: set[str] = set()
-    columns = _Columns(batch.guard_digest)
-    for metric in scope_metrics.metrics:
-        if metric.name in seen:
-            raise RefusedError(f"metric {metric.name[:_SHOWN_CHARACTERS]!r} twice in one batch")
-        seen.add(metric.name)
-        if not columns.read(metric):
-            _read_metric(batch, metric)
-    batch.features = columns.features()
+    _read_metrics(batch, metrics)
     length = max(batch.end_unix_ns - batch.start_unix_ns, 0)
     batch.duration_ns = attributes.natural(scope, otlp.DURATION) if otlp.DURATION in scope else length
-    return batch
+    return batch, points
 
 
 def _windows(scope: dict[str, AnyValue], epoch: int, sequence: int) -> tuple[Windows, ...]:
@@ -215,36 +202,43 @@ def _windows(scope: dict[str, AnyValue], epoch: int, sequence: int) -> tuple[Win
     return ranges
 
 
-def _read_metric(batch: Batch, metric: Metric) -> None:
-    """Adds what a metric says to the batch; one that only a newer device knows is counted in its points and left."""
-    name = metric.name
-    if name in _TOTALS:
-        # All metrics of a batch share its window, and this one is always there.
-        for point in metric.sum.data_points:
-            batch.start_unix_ns = bounded(point.start_time_unix_nano, otlp.LARGEST_INTEGER)
-            batch.end_unix_ns = bounded(point.time_unix_nano, otlp.LARGEST_INTEGER)
-        _, values = take_numbers(metric)
-        if len(values) != 1:
-            raise RefusedError(f"{name} must have one data point, has {len(values)}")
-        (count,) = attributes.counts_of(name, values)
-        setattr(batch, _TOTALS[name], count)
-    elif name in _TALLIES:
-        _read_tallies(batch, metric)
-    elif name == otlp.PREDICT_DURATION:
-        _read_latency(batch, metric)
-    elif name in (otlp.DRIFT_EVIDENCE, otlp.DRIFT_ROWS, otlp.DRIFT_ALARM):
-        _read_drift(batch, metric)
+def _read_metrics(batch: Batch, metrics: Sequence[TakenApart]) -> None:
+    """Adds what metrics say to the batch; what only a newer device knows is counted in its points and left."""
+    by_name = {metric.outline.name: metric for metric in metrics}
+    if len(by_name) < len(metrics):
+        raise RefusedError("a metric twice in one batch")
+    for name, metric in by_name.items():
+        if name in _TOTALS:
+            _read_total(batch, metric)
+        elif name in _TALLIES:
+            _read_tallies(batch, metric)
+        elif name == otlp.PREDICT_DURATION:
+            _read_latency(batch, metric)
+        elif name in (otlp.DRIFT_EVIDENCE, otlp.DRIFT_ROWS, otlp.DRIFT_ALARM):
+            _read_drift(batch, metric.outline.metric)
+    batch.features = _features(batch.guard_digest, by_name)
 
 
-def _read_tallies(batch: Batch, metric: Metric) -> None:
+def _read_total(batch: Batch, metric: TakenApart) -> None:
+    """A count and, as all metrics of a batch share its window and this one is always there, the time of that."""
+    name = metric.outline.name
+    if len(metric.outline.labels) != 1:
+        raise RefusedError(f"{name} must have one data point, has {metric.outline.points}")
+    start, end, count = metric.numbers
+    batch.start_unix_ns = bounded(start, otlp.LARGEST_INTEGER)
+    batch.end_unix_ns = bounded(end, otlp.LARGEST_INTEGER)
+    setattr(batch, _TOTALS[name], *attributes.counts_of(name, [count]))
+
+
+def _read_tallies(batch: Batch, metric: TakenApart) -> None:
     """The sum over the labels is bounded as each count is: it is stored and added up, too."""
-    kind, key = _TALLIES[metric.name]
-    labels, values = take_numbers(metric, key)
-    if len(values) > _MOST_LABELS:
-        raise RefusedError(f"{metric.name} has {len(values)} data points; the most is {_MOST_LABELS}")
-    bounded(sum(attributes.counts_of(metric.name, values)), attributes.LARGEST_COUNT)
-    for label, value in zip(labels, values, strict=True):
-        batch.tallies[kind, label] = value
+    name = metric.outline.name
+    counted = metric.numbers_by_label()
+    if len(counted) > _MOST_LABELS:
+        raise RefusedError(f"{name} has {len(counted)} data points; the most is {_MOST_LABELS}")
+    bounded(sum(attributes.counts_of(name, counted.values())), attributes.LARGEST_COUNT)
+    for label, count in counted.items():
+        batch.tallies[_TALLIES[name], label] = count
 
 
 def _read_drift(batch: Batch, metric: Metric) -> None:
@@ -267,8 +261,9 @@ def _read_drift(batch: Batch, metric: Metric) -> None:
             batch.drift_alarm = count > 0
 
 
-def _read_latency(batch: Batch, metric: Metric) -> None:
-    require_delta(metric, "exponential_histogram")
+def _read_latency(batch: Batch, taken: TakenApart) -> None:
+    taken.outline.require_delta("exponential_histogram")
+    metric = taken.outline.metric
     points: Sequence[ExponentialHistogramDataPoint] = metric.exponential_histogram.data_points
     if len(points) != 1:
         raise RefusedError(f"{metric.name} must have one data point, has {len(points)}")
@@ -285,42 +280,22 @@ def _read_latency(batch: Batch, metric: Metric) -> None:
     batch.latency_sum_ns = int(point.sum)
 
 
-class _Columns:
-    """What a batch says of its features, by name: each metric has one number of them all."""
-
-    def __init__(self, guard_digest: str) -> None:
-        self._guard_digest = guard_digest
-        self._references: dict[str, Reference] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._numbers: dict[str, dict[str, int]] = {name: {} for name in _FEATURE_NUMBERS}
-
-    def read(self, metric: Metric) -> bool:
-        """Takes what a metric says; False: it is of no feature."""
-        name = metric.name
-        if name == otlp.FEATURE_VALUE:
-            self._histograms = {one.feature: one for one in take_histograms(metric)}
-        elif name == otlp.FEATURE_REFERENCE:
-            self._references = {one.feature: one for one in read_references(metric, self._guard_digest)}
-        elif name in self._numbers:
-            self._numbers[name] = dict(zip(*take_numbers(metric, otlp.FEATURE), strict=True))
-        else:
-            return False
-        return True
-
-    def features(self) -> list[FeatureBatch]:
-        """The same feature by feature, in the order of their names."""
-        references, histograms = self._references, self._histograms
-        if references.keys() != histograms.keys():
-            raise RefusedError("a feature has a histogram without a reference or the reverse")
-        not_finite, z_sum, z_sum_squares = self._numbers.values()
-        attributes.counts_of(otlp.FEATURE_NOT_FINITE, not_finite.values())
-        found = []
-        for name in sorted({*references, *not_finite, *z_sum, *z_sum_squares}):
-            reference, histogram = references.get(name), histograms.get(name)
-            if reference and histogram and reference.bounds != histogram.bounds:
-                raise RefusedError(f"feature {name!r} has other bounds than its reference")
-            reference = reference or no_reference(self._guard_digest, name)
-            counts = histogram.counts if histogram else ()
-            numbers = (not_finite.get(name, 0), z_sum.get(name, 0), z_sum_squares.get(name, 0))
-            found.append(FeatureBatch(name, reference, counts, *numbers))
-        return found
+def _features(guard_digest: str, metrics: Mapping[str, TakenApart]) -> list[FeatureBatch]:
+    """What a batch says of its features, by name: each metric has one number, or histogram, of them all."""
+    value, reference = metrics.get(otlp.FEATURE_VALUE), metrics.get(otlp.FEATURE_REFERENCE)
+    if (value is None) != (reference is None):
+        raise RefusedError("features have histograms without references or the reverse")
+    counted = value.outline.counted(reference.outline) if value and reference else ()
+    counts = attributes.counts_of(otlp.FEATURE_VALUE, value.numbers) if value else ()
+    columns = [metrics[name].numbers_by_label() if name in metrics else {} for name in _FEATURE_NUMBERS]
+    not_finite, z_sum, z_sum_squares = (column.get for column in columns)
+    attributes.counts_of(otlp.FEATURE_NOT_FINITE, columns[0].values())
+    found = [
+        FeatureBatch(name, of, counts[first:end], not_finite(name, 0), z_sum(name, 0), z_sum_squares(name, 0))
+        for name, of, first, end in counted
+    ]
+    others = set().union(*columns).difference(one.name for one in found)
+    for name in others:
+        of = no_reference(guard_digest, name)
+        found.append(FeatureBatch(name, of, (), not_finite(name, 0), z_sum(name, 0), z_sum_squares(name, 0)))
+    return sorted(found) if others else found  # no two have one name

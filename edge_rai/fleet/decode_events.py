@@ -88,7 +88,8 @@ def _event(record: LogRecord, instance: str, model_digest: str) -> DeviceEvent:
     if not name.startswith(_PREFIX):
         raise RefusedError(f"event {name!r} is not one of edge_rai")
     found = attributes.attributes(record.attributes)
-    epoch, number = attributes.natural(found, EPOCH), attributes.natural(found, NUMBER)
+    epoch = attributes.natural(found, EPOCH)
+    number = attributes.bounded(attributes.natural(found, NUMBER), otlp.LARGEST_INTEGER - 1)  # with one after it
     said = {key: _plain(key, value) for key, value in found.items() if key not in (EPOCH, NUMBER)}
     return DeviceEvent(
         instance=instance,

@@ -11,6 +11,7 @@ from edge_rai.fleet.decode import Batch
 from edge_rai.fleet.outline import Reference
 
 _MOST_KNOWN: Final = 1 << 10
+_ENCODE: Final = json.JSONEncoder(check_circular=False).encode
 
 
 class Facts(NamedTuple):
@@ -68,7 +69,7 @@ def _counted(batch: Batch, rows: int) -> str:
         (one.name, one.reference.digest, one.not_finite, one.z_sum, one.z_sum_squares, *one.counts)
         for one in batch.features
     ]
-    return json.dumps(
+    return _ENCODE(
         {
             "instance": batch.instance,
             "epoch": batch.epoch,

@@ -212,12 +212,8 @@ class Store:
     def _add_batch(self, connection: sqlite3.Connection, batch: Facts, received_unix_ns: int) -> Outcome:
         execute = connection.execute
         identity = (batch.instance, batch.epoch, batch.sequence)
-        known = execute("SELECT content FROM batch WHERE (instance, epoch, sequence) = (?, ?, ?)", identity).fetchone()
-        if known:
-            return Outcome.DUPLICATE if known[0] == batch.content else Outcome.CONFLICT
-        if any(_is_stored(connection, batch.instance, one) for one in batch.windows):
-            forgotten = all(_is_forgotten(connection, "forgotten_span", batch.instance, one) for one in batch.windows)
-            return Outcome.DUPLICATE if forgotten else Outcome.CONFLICT
+        if any(_has_some(connection, "span", batch.instance, one) for one in batch.windows):
+            return _known_outcome(connection, batch)
         for one in batch.windows:
             add_range(connection, "span", batch.instance, one)
         execute(
@@ -258,43 +254,59 @@ def stored(directory: Path) -> list[Stored]:
         ]
 
 
-def _is_stored(connection: sqlite3.Connection, instance: str, windows: Windows) -> bool:
-    """Whether any of these windows is."""
-    before = (
-        "SELECT 1 FROM (SELECT first + count AS next FROM span WHERE (instance, epoch) = (?, ?) AND first < ? "
-        "ORDER BY first DESC LIMIT 1) WHERE next > ?"
-    )
-    end = windows.first + windows.length
-    return bool(connection.execute(before, (instance, windows.epoch, end, windows.first)).fetchone())
+def _known_outcome(connection: sqlite3.Connection, batch: Facts) -> Outcome:
+    """Of a batch some of whose windows are stored, as its own one is wherever it is stored itself."""
+    identity = (batch.instance, batch.epoch, batch.sequence)
+    query = "SELECT content FROM batch WHERE (instance, epoch, sequence) = (?, ?, ?)"
+    known = connection.execute(query, identity).fetchone()
+    if known:
+        return Outcome.DUPLICATE if known[0] == batch.content else Outcome.CONFLICT
+    forgotten = all(_has_all(connection, "forgotten_span", batch.instance, one) for one in batch.windows)
+    return Outcome.DUPLICATE if forgotten else Outcome.CONFLICT
 
 
-def _is_forgotten(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> bool:
-    """Whether all of them are; neighbours are one row, so one row has all of them."""
+def _around(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> list[tuple[int, int]]:
+    """First and count of the rows next to windows: the one after them, if they touch, and the one before or over."""
     query = (
-        f"SELECT first + count FROM {table} WHERE (instance, epoch) = (?, ?) AND first <= ? ORDER BY first DESC LIMIT 1"
+        f"SELECT first, count FROM {table} WHERE (instance, epoch) = (?, ?) AND first <= ? ORDER BY first DESC LIMIT 2"
     )
-    found = connection.execute(query, (instance, windows.epoch, windows.first)).fetchone()
-    return found is not None and found[0] >= windows.first + windows.length
+    return connection.execute(query, (instance, windows.epoch, windows.first + windows.length)).fetchall()
+
+
+def _has_some(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> bool:
+    end = windows.first + windows.length
+    return any(
+        first < end and first + count > windows.first for first, count in _around(connection, table, instance, windows)
+    )
+
+
+def _has_all(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> bool:
+    """Neighbours are one row, so one row has all of them."""
+    end = windows.first + windows.length
+    return any(
+        first <= windows.first and first + count >= end
+        for first, count in _around(connection, table, instance, windows)
+    )
 
 
 def add_range(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> None:
     """Notes windows, or numbers of events, none of which the table has, as one row with those that they touch."""
-    first, count = windows.first, windows.length
-    where = "WHERE (instance, epoch) = (?, ?)"
-    key = (instance, windows.epoch)
-    last_before = f"SELECT first, count FROM {table} {where} AND first < ? ORDER BY first DESC LIMIT 1"
-    before = connection.execute(last_before, (*key, first)).fetchone()
-    after = connection.execute(f"SELECT count FROM {table} {where} AND first = ?", (*key, first + count)).fetchone()
-    if after:
-        connection.execute(f"DELETE FROM {table} {where} AND first = ?", (*key, first + count))
-        count += after[0]
-    if before and sum(before) == first:
-        first, count = before[0], before[1] + count
-    connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", (*key, first, count))
+    first, end = windows.first, windows.first + windows.length
+    for other, count in _around(connection, table, instance, windows):
+        if other == end:
+            connection.execute(
+                f"DELETE FROM {table} WHERE (instance, epoch, first) = (?, ?, ?)", (instance, windows.epoch, other)
+            )
+            end += count
+        elif other + count == first:
+            first = other
+    connection.execute(
+        f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", (instance, windows.epoch, first, end - first)
+    )
 
 
 def _add_event(connection: sqlite3.Connection, event: DeviceEvent, received_unix_ns: int) -> None:
-    if _is_forgotten(connection, "forgotten_event", event.instance, Windows(event.epoch, event.number, 1)):
+    if _has_all(connection, "forgotten_event", event.instance, Windows(event.epoch, event.number, 1)):
         return
     row = (event.instance, event.epoch, event.number, received_unix_ns)
     if connection.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", row).rowcount:

@@ -275,6 +275,33 @@ def test_rows_of_another_shape_are_refused(
         assert "x has shape [8, 4]; expected [?, 3]" in said
 
 
+def test_rows_without_a_value_are_refused(
+    linear_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "none.npy", ROWS[:0])
+    assert "expected at least 1" in refused(capsys, linear_model, "--data", tmp_path / "none.npy", *SHORT)
+    fixed = _of_one_row(tmp_path / "fixed.onnx")
+    np.save(tmp_path / "none.npy", np.ones((1, 0), np.float32))
+    said = refused(capsys, fixed, "--data", tmp_path / "none.npy", *SHORT)
+    assert "x has shape [1, 0], which holds no value" in said
+
+
+def test_labels_of_a_file_with_one_array_are_refused_with_where_they_could_be(
+    linear_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    said = refused(capsys, linear_model, "--data", tmp_path / "rows.npy", "--labels", "y", *SHORT)
+    assert "one array, and no labels beside it; give an .npz with 'y' in it, or a .csv" in said
+
+
+def test_a_model_of_one_row_is_called_row_by_row_bare_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((8, 3), np.float32))
+    fixed = _of_one_row(tmp_path / "fixed.onnx")
+    asked = ["--data", tmp_path / "rows.npy", "--scenario", "multi_stream"]
+    subjects = [series.subject for series in measured(capsys, fixed, *asked).scenarios[0].series]
+    assert subjects[:2] == ["fixed.onnx", "fixed.onnx bare-python"]
+
+
 def test_a_page_is_written_beside_the_report(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "page.html"
     assert main(["bench", str(written), *SHORT, "--html", str(path)]) == 0
@@ -322,3 +349,11 @@ def test_labels_that_do_not_fit_are_refused(written: Path, tmp_path: Path, capsy
     np.savez(tmp_path / "few.npz", x=ROWS, y=np.ones(3, np.int64))
     said = refused(capsys, written, "--data", tmp_path / "few.npz", "--labels", "y")
     assert "the labels have shape [3]; expected [8]" in said
+
+
+def _of_one_row(path: Path) -> Path:
+    """Twice what comes, (1, 3)."""
+    edges = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "twice", edges[:1], edges[1:])
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path

@@ -60,6 +60,19 @@ def test_a_command_that_cannot_be_loaded_is_a_missing_component(
     assert "edge-rai-converters" in capsys.readouterr().err
 
 
+def test_an_extension_module_whose_import_is_interrupted_is_no_missing_component(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "interrupted_module.py").write_text(
+        "raise ImportError('initialization failed') from KeyboardInterrupt()"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("convert", "interrupted_module:add", "edge_rai.commands")
+    monkeypatch.setattr(cli, "entry_points", lambda group: [point])  # noqa: ARG005
+    assert cli.main(["convert", "model.onnx"]) == 130
+    assert capsys.readouterr().err == "edge-rai: interrupted\n"
+
+
 def test_a_reader_that_has_seen_enough_gets_no_complaint(linear_bundle: Path) -> None:
     inspect = subprocess.Popen(
         [COMMAND, "inspect", linear_bundle], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -222,6 +222,12 @@ def test_one_class_only_is_an_error(tmp_path: Path) -> None:
     assert found(report, "one_class").severity == "error"
 
 
+def test_labels_that_are_all_missing_are_no_quantities(tmp_path: Path) -> None:
+    report = audit(save(tmp_path, X=load_wine().data, y=np.full(178, np.nan)), ["y"])
+    assert found(report, "one_class").sentence == "no row has a label"
+    assert "no_classes" not in kinds(report)
+
+
 def test_labels_that_are_quantities_are_not_held_to_classes(tmp_path: Path) -> None:
     wine = load_wine()
     report = audit(save(tmp_path, X=wine.data[:, 1:], y=wine.data[:, 0]), ["y"])

@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from edge_rai.errors import EdgeRaiError, PolicyError
 from edge_rai.policy import policy_to_toml
 from edge_rai_converters.errors import DataError
-from edge_rai_converters.learning import Learned, Wishes, learn
+from edge_rai_converters.learning import Learned, learn
+from edge_rai_converters.wishes import Wishes
 
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of libraries that are not ours

@@ -41,7 +41,9 @@ def test_single_score_decides_only_when_there_are_labels(scores: tuple[float, fl
 
 
 def test_labels_that_no_answer_can_match_are_refused() -> None:
-    with pytest.raises(ValueError, match="the classes 0 to 2: subtract 1 from each, or leave them out"):
+    with pytest.raises(
+        ValueError, match="the classes 0 to 2: subtract 1 from each; of a model that answers no class leave labels"
+    ):
         find_decision(summarize([{"p": logits(0, 1)}]), np.array([1, 3]))
     with pytest.raises(ValueError, match="no output of the model is a class"):
         find_decision(summarize([{"map": np.zeros((2, 4, 4), np.float32)}]), np.array([0, 1]))

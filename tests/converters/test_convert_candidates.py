@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
 import edge_rai
@@ -37,8 +41,9 @@ importance = "magnitude"
 
 @pytest.fixture(scope="module")
 def compressed(tumours: Path, tmp_path_factory: pytest.TempPathFactory) -> ConversionReport:
-    output = tmp_path_factory.mktemp("compressed") / "tumour.erai"
-    return convert(tumours / "mlp.onnx", tumours / "data.npz", output, labels="y")
+    folder = tmp_path_factory.mktemp("compressed")
+    model, data = (shutil.copy2(tumours / name, folder) for name in ("mlp.onnx", "data.npz"))
+    return convert(model, data, folder / "tumour.erai", labels="y")
 
 
 def arguments(tumours: Path, output: Path) -> list[str]:
@@ -68,6 +73,16 @@ def test_every_candidate_is_measured_and_the_cheapest_within_the_budget_is_taken
         if entry.recipe not in compressed.choice.objections:
             assert accuracy >= original.comparison.accuracy - 0.01
             assert entry.size >= compressed.chosen.size / 1.05
+
+
+def test_files_that_were_given_are_as_they_were_when_all_candidates_are_made(
+    compressed: ConversionReport, tumours: Path
+) -> None:
+    folder = compressed.output.parent
+    assert sorted(path.name for path in folder.iterdir()) == ["data.npz", "mlp.onnx", "tumour.erai"]
+    for name in ("data.npz", "mlp.onnx"):
+        assert (folder / name).read_bytes() == (tumours / name).read_bytes()
+        assert (folder / name).stat().st_mtime_ns == (tumours / name).stat().st_mtime_ns
 
 
 def test_chosen_model_answers_in_the_bundle_as_it_was_measured(compressed: ConversionReport, tumours: Path) -> None:
@@ -134,7 +149,7 @@ def test_budgets_that_nothing_keeps_are_refused_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--prune", "1.5", "the share of channels to remove, 0 to 1"),
+        ("--prune", "1.5", "the share of channels to remove, above 0 and below 1"),
         ("--budget-ms", "-1", "expected a number of milliseconds above 0"),
         ("--budget-bytes", "0", "expected a number of bytes above 0"),
         ("--max-drop", "nan", "expected a number of percentage points"),
@@ -237,6 +252,33 @@ def test_models_and_rows_of_a_notebook_make_the_same_bundle_as_files(tumours: Pa
     assert first["policy.toml"] == second["policy.toml"]
     with pytest.raises(TypeError, match="data is object; expected a path, an array of numbers"):
         convert(proto, object(), tmp_path / "m")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="data is an array of Python objects; expected a path, an array of numbers"):
+        convert(proto, data["X"].astype(object), tmp_path / "m")
+    convert(proto, pd.DataFrame(data["X"]), tmp_path / "frame", labels=data["y"], **options)
+    assert bundle.read(tmp_path / "frame").files["policy.toml"] == second["policy.toml"]
+
+
+class Terminal(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_sees_a_bar_for_each_stage_and_the_time_that_it_took(
+    tumours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", seen := Terminal())
+    assert main([*arguments(tumours, tmp_path / "m.erai"), "--prune", "none", "--reproducible"]) == 0
+    *lines, rest = seen.getvalue().split("\n")
+    assert rest == ""
+    ended = [re.search(r"\x1b\[Kconvert: \[#{24}\] ([^\r]+?) \d+\.\d s$", line) for line in lines]
+    stages = [found[1].split(" ")[0].rstrip(":") for found in ended if found]
+    assert stages == ["reading", "reading", "running", "learning", "auditing", "making", "rehearsing"]
+    (making,) = (line for line in lines if "making int8" in line)
+    assert making.startswith("\r\x1b[Kconvert: [........................] making int8")
+    shares = [bar.count("#") for bar in re.findall(r"\[([#.]{24})\]", making)]
+    assert shares == sorted(shares)
 
 
 def test_interrupted_conversion_leaves_nothing(tumours: Path, tmp_path: Path) -> None:

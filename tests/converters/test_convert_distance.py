@@ -81,7 +81,7 @@ def test_both_commands_print_rate_threshold_rows_and_share(
     assert line.startswith("distance: X, diagonal: squared at most ")
     assert "for a false rejection rate of 2 %, from 142 rows; " in line
     assert " of 142 held-back rows are above (" in line
-    assert command(*asked(tumours, name, tmp_path / "out", *options, "--json")) == 0
+    assert command(*asked(tumours, name, tmp_path / "again", *options, "--json")) == 0
     document = json.loads(capsys.readouterr().out)
     (entry,) = document["distances"]
     assert (entry["kind"], entry["false_rejection_rate"], entry["rows"]) == ("diagonal", 0.02, 142)

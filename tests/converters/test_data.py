@@ -113,7 +113,10 @@ def test_labels_are_a_key_or_a_file(tmp_path: Path) -> None:
         (np.zeros(39), "differ in their number of rows"),
         (np.r_[np.zeros(9), np.full(31, 0.5)], "the label in row 9 is 0.5, and a class is a whole number"),
         (np.array([b"benign"] * 40), r"hold \|S6, such as b'benign'; give .* as text \(labels.astype\(str\)\)"),
-        (np.eye(10)[np.arange(40) % 10], r"10 values a row, as one-hot labels do; give .* numpy.argmax\(labels, a"),
+        (
+            np.eye(10)[np.arange(40) % 10],
+            r"10 values a row; where these are one-hot, give .* \(numpy.argmax\(labels, a",
+        ),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarray, expected: str) -> None:

@@ -16,8 +16,9 @@ from edge_rai.cli import main
 from edge_rai.policy import policy_to_toml
 from edge_rai.session import load as load_bundle
 from edge_rai_converters.data import ImageOptions
-from edge_rai_converters.learning import Learned, Wishes, learn
+from edge_rai_converters.learning import Learned, learn
 from edge_rai_converters.pipeline import convert
+from edge_rai_converters.wishes import Wishes
 from support.children import run_python
 
 CITIES = ("Ulm", "Bonn", "Köln, Süd")

@@ -103,7 +103,9 @@ def test_shrinking_averages(tmp_path: Path) -> None:
 def test_free_height_and_width_are_given(tmp_path: Path) -> None:
     free, folder = TensorSpec("image", "float32", (None, 3, None, None)), folder_of(tmp_path)
     assert rows_of(folder, free, ImageOptions(size=(2, 3))).shape == (40, 3, 2, 3)
-    with pytest.raises(DataError, match="leaves height and width free; give the size of images"):
+    with pytest.raises(
+        DataError, match="leaves height and width free; give the size of images, such as --image-size 224"
+    ):
         rows_of(folder, free)
 
 
@@ -135,6 +137,17 @@ def test_images_in_folders_are_labelled_by_them_in_sorted_order(tmp_path: Path) 
     assert data.labels is not None
     assert data.labels.tolist() == [0] * 13 + [1] * 13 + [2] * 14
     assert data.preparation["classes"] == ["ant", "bee", "cat"]
+
+
+def test_class_without_an_image_is_refused_before_the_others_are_numbered_without_it(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, ("cat", "bee"))
+    (folder / "ant").mkdir()
+    (folder / ".cache").mkdir()
+    with pytest.raises(DataError, match="sub-folders are classes, and 'ant' has no image; put some there, or remove"):
+        load(folder, (NCHW,))
+    assert load(folder, (NCHW,), "none").labels is None
+    (folder / "ant").rmdir()
+    assert load(folder, (NCHW,)).class_names == ("bee", "cat")
 
 
 def test_models_own_classes_number_the_folders(tmp_path: Path) -> None:

@@ -400,6 +400,14 @@ def test_high_risk_asks_for_more_than_limited_and_for_who_labelled(tmp_path: Pat
     replace(met, datasheet=parse_datasheet(DATASHEET.encode())).refuse_early(rules, labelled=True)
 
 
+def test_change_plan_about_a_metric_that_nothing_measures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "risk.toml").write_text(RISK.replace("accuracy = ", "acuracy = "))
+    with pytest.raises(
+        PolicyError, match=r"risk.toml: change_plan.largest_loss has no metric 'acuracy'; there are acc"
+    ):
+        read_papers(tmp_path / "risk.toml", None, parse_gate_policy(GATE))
+
+
 def test_questionnaires_of_the_how_to_are_answered_and_its_classes_are_those_of_the_code() -> None:
     text = (Path(__file__).parents[2] / "docs/how-to/document-a-release.md").read_text()
     blocks = [part for part in re.findall(r"(?:^    .*\n|^\n)+", text, re.MULTILINE) if "format_version" in part]
@@ -420,6 +428,12 @@ def test_questionnaires_of_the_how_to_are_answered_and_its_classes_are_those_of_
         (('row = "One mass | 30 measurements"', "row = 3"), "composition.row is 3"),
         (("[labelling]", "[labelling]\nannotators = 1.5"), "labelling.annotators is 1.5"),
         (("[composition]", "[composition]\nsynthetic_share = 3.0"), "synthetic_share is 3; it must be a share"),
+        (
+            ("[labelling]", "[collection]\nfirst_day = 2001-01-01\nlast_day = 1991-11-01\n[labelling]"),
+            "collection: last_day is 1991-11-01, before first_day, 2001-01-01",
+        ),
+        (("[labelling]", "[labelling]\nannotators = 0"), "annotators is 0; it must be 1 or more, or left out"),
+        (("[labelling]", "[labelling]\nagreement_value = 91.0"), "agreement_value is 91; it must be -1 to 1, as kappa"),
         (("2026-01-05", "10:00:00"), "labelling.audited is 'time 10:00:00'"),
         (("[motivation]", "["), "not TOML"),
     ],

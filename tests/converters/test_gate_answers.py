@@ -154,6 +154,17 @@ def test_labels_and_outputs_that_do_not_fit_are_refused(
         judged(scores, labels, policy)
 
 
+def test_one_hot_labels_are_not_taken_for_several_labels_unless_the_policy_says_so() -> None:
+    rows = np.random.default_rng(1).dirichlet(np.ones(3), 400)
+    labels = np.eye(3)[rows.argmax(axis=1)]
+    with pytest.raises(
+        DataError, match=r"as one-hot labels do; give one class a row \(numpy.argmax\(labels, axis=1\)\)"
+    ):
+        judged(rows, labels, "[margins]\naccuracy = 0.05")
+    report = judged(rows, labels, "[margins]\nhamming_loss = 0.05\n[answer]\nkind = 'labels'")
+    assert figures(report)["hamming_loss"][0] == pytest.approx(((rows > 0.5) != labels).mean())
+
+
 def test_answers_that_are_not_finite_are_refused(scores: np.ndarray) -> None:
     with pytest.raises(DataError, match="the candidate's answer is not finite in 400 of 400 rows, first row 0"):
         judged(scores, np.zeros(400, np.int64), "[margins]\naccuracy = 0.1", shift=np.nan)

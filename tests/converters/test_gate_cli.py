@@ -149,7 +149,7 @@ def replaced(path: Path, before: str, after: str) -> None:
         ("tpr = 0.05", "tpr = 5", "the margin of tpr is 5; it must be above 0 and below 1"),
         ("accuracy = 0.02", "ece = 0.02", "ece cannot be judged: it is above 0 even where nothing is wrong"),
         ("accuracy = 0.02", "mae = 0.02", "mae needs [answer] largest_error: what an error counts at most"),
-        ("format_version = 1", "format_version = 2", "format_version is 2: Input should be 1"),
+        ("format_version = 1", "format_version = 2", "format_version is 2: expected 1"),
         ("format_version = 1", "", "gate.toml: says no format_version; begin it with the line format_version = 1"),
         (
             "[columns.age]",
@@ -157,6 +157,8 @@ def replaced(path: Path, before: str, after: str) -> None:
             "gate.toml: waivers[0].person: this must be there, and is not; waivers[0].reason: ",
         ),
         ("bins = [50]", "bins = [10, 17, 50]", "column 'age' has no row of the group 'below 10', which the bins"),
+        ("bins = [50]", "bins = []", "[columns.age] declares neither bins nor groups; give some, or leave it out"),
+        ("accuracy = 0.02", "accuracy = '0.02'", "margins.accuracy is '0.02': expected a valid number"),
         ("[margins]", "[margin]", "margin: there is no such field"),
         ("accuracy = 0.02", "accuracy = ", "not TOML"),
         ("[[slices]]", "[[slice]]", "slice: "),

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_rai import bundle, cli
-from edge_rai.errors import PolicyError
+from edge_rai.errors import DataError, PolicyError
 from edge_rai_converters import AccuracyDropError, convert
 from edge_rai_converters.answered import Answered
+from edge_rai_converters.data import drawn
 from edge_rai_converters.gate.answers import Labels, rows_of
 from edge_rai_converters.gate.inside import fitted_again
 from edge_rai_converters.gate.rules import AnswerRule
@@ -284,5 +286,63 @@ def test_losses_of_ones_own_are_judged_inside_a_conversion(tumours: Path, tmp_pa
     report = convert(*arguments, losses={"missed": missed}, **given)
     (cell,) = report.gate["evidence/gate.json"].cells
     assert (cell.name, cell.verdict) == ("missed of all rows", "pass")
-    with pytest.raises(PolicyError, match="the margin of 'missed' is declared, but no such loss was given"):
+    with pytest.raises(PolicyError, match=r"\[loss_spans\] declares 'missed', and no such loss was given"):
         convert(*arguments[:2], tmp_path / "none", **given)
+
+
+def a_layer(folder: Path, labels: np.ndarray, **beside: np.ndarray) -> tuple[Path, Path]:
+    """A linear layer as wide as the labels, and rows whose labels it answers, but for noise."""
+    draw, width = np.random.default_rng(5), labels.shape[1]
+    rows = draw.normal(size=(len(labels), 6)).astype("f4")
+    weights = np.linalg.lstsq(rows, labels, rcond=None)[0].astype("f4")
+    given, answered = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", extent])]
+        for name, extent in (("x", 6), ("y", width))
+    )
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "g", given, answered, [numpy_helper.from_array(weights, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), folder / "m.onnx")
+    np.savez(folder / "data.npz", x=rows, truth=labels, **beside)
+    return folder / "m.onnx", folder / "data.npz"
+
+
+def test_quantities_are_judged_by_their_labels_inside_a_conversion(tmp_path: Path) -> None:
+    labels = np.random.default_rng(6).normal(size=(600, 1))
+    labels[::50] = np.nan  # these calibrate
+    site = np.array(["Bonn", "Ulm"])[np.arange(600) % 2]
+    model, data = a_layer(tmp_path, np.nan_to_num(labels), site=site)
+    np.save(tmp_path / "truth.npy", labels)
+    given = {"labels": str(tmp_path / "truth.npy"), "reproducible": True}
+    with pytest.raises(DataError, match="leave labels out, or give a policy of the gate"):
+        convert(model, data, tmp_path / "none", **given)
+    rules = 'format_version = 1\n[answer]\nkind = "quantity"\nlargest_error = 4.0\n[margins]\nmae = 1.0\n'
+    rules += '[slice_margins]\nmae = 2.0\n[[slices]]\nby = ["site"]\n'
+    report = convert(model, data, tmp_path / "out", gate=written(tmp_path, rules), **given)
+    (entry,) = report.gate.values()
+    assert [cell.name for cell in entry.cells] == ["mae of all rows", "mae of site=Bonn", "mae of site=Ulm"]
+    held_back = np.flatnonzero(~np.isnan(labels[:, 0]))
+    held_back = held_back[drawn(len(held_back), 4)]
+    answers = onnx_answers(model, np.load(data)["x"][held_back])
+    cell = entry.cells[0]
+    assert cell.measured.rows == len(held_back)
+    assert cell.measured.original == pytest.approx(np.abs(answers - labels[held_back]).mean(), abs=1e-6)
+    assert report.candidates[0].comparison.accuracy is None
+    card = bundle.read(tmp_path / "out").files["card.md"].decode()
+    assert "| values within 5 % of their range of float's |" in card
+    assert "agreement with float" not in card
+
+
+def test_several_labels_a_row_are_judged_inside_a_conversion(tmp_path: Path) -> None:
+    labels = np.random.default_rng(7).integers(0, 2, (400, 3))
+    model, data = a_layer(tmp_path, labels)
+    rules = 'format_version = 1\n[answer]\nkind = "labels"\n[margins]\nhamming_loss = 0.3\n'
+    given = {"labels": "truth", "reproducible": True, "max_drop": 30}
+    with pytest.raises(DataError, match=r"labels have 3 values a row; where these are one-hot, give one class a row"):
+        convert(model, data, tmp_path / "none", **given)
+    report = convert(model, data, tmp_path / "out", gate=written(tmp_path, rules), **given)
+    assert [cell.name for cell in report.gate["evidence/gate.json"].cells] == ["hamming_loss of all rows"]
+    assert "truth" not in report.not_taken
+
+
+def onnx_answers(model: Path, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(ort.InferenceSession(str(model), providers=["CPUExecutionProvider"]).run(None, {"x": rows})[0])

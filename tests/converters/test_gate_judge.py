@@ -48,6 +48,15 @@ def test_harm_to_one_intersection_is_never_passed_though_accuracy_is_the_same(se
     assert report.cells[0].name == "accuracy of sex=F, group=A"
 
 
+def test_harm_beyond_all_doubt_is_not_said_to_have_no_chance_at_all() -> None:
+    labels = np.ones(3000, np.int64)
+    report = judged(rows_of(labels, labels * 0.9, labels * 0.1, {}), HEAD + "[margins]\naccuracy = 0.01\n")
+    assert report.cells[0].reason == (
+        "harm is shown: 3,000 lost and 0 gained of 3,000 rows (p below 1e-300 after Holm), and it is not shown to be "
+        "below 1.00 points"
+    )
+
+
 def one_of_eight_passes(candidates: int) -> float:
     """Share of 100 choices among eight candidates in which one passes, all of them worse by exactly the margin."""
     run, candidate = (axis.ravel().astype(str).astype(object) for axis in np.indices((100, 8, 400))[:2])
@@ -341,7 +350,7 @@ def test_refusals_are_one_sentence() -> None:
         ("[margins]\nmae = 0.1\n[answer]\nlargest_error = 1", "'mae' is declared, but the models answer classes"),
         ("[margins]\n'tpr[x]' = 0.1", "there is no class 'x'; there are '0', '1'"),
         ("[margins]\ntpr = 0.1\n[answer]\npositive = 'ill'", "positive is 'ill', and the classes are '0', '1'"),
-        ("[margins]\niou = 0.1\n[loss_spans]\niou = 1", "the margin of 'iou' is declared, but no such loss was given"),
+        ("[margins]\niou = 0.1\n[loss_spans]\niou = 1", "[loss_spans] declares 'iou', and no such loss was given"),
     ):
         wanted = policy if policy.startswith("[margins]") else f"[slice_margins]\naccuracy = 0.1\n{policy}"
         with pytest.raises(DataError, match=said.replace("[", r"\[").replace("(", r"\(")):

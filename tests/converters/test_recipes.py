@@ -101,7 +101,9 @@ def test_steps_belong_to_their_target(tmp_path: Path, target: str, steps: list[s
 
 @pytest.mark.parametrize("prune", [0.0, 1.0, -0.5, float("nan"), "half"])
 def test_share_to_prune_that_is_none_is_refused(prune: recipes.Prune) -> None:
-    with pytest.raises(ValueError, match="expected 'auto', 'none' or the share of channels to remove, 0 to 1"):
+    with pytest.raises(
+        ValueError, match="expected 'auto', 'none' or the share of channels to remove, above 0 and below 1"
+    ):
         recipes.chosen(recipes.built_in(), prune, "none")
 
 
@@ -115,10 +117,12 @@ def test_recipe_of_a_user_is_read_and_its_parameters_reach_the_pass(tmp_path: Pa
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('name = "mine"', "name = 3", "name must be given, as str"),
+        ('name = "mine"', "name = 3", "name must be given, as text"),
         ('pass = "prune"', 'pass = "shrink"', "each of steps must have a pass, one of lower, prune"),
         ("prunes = true", 'prunes = true\ncolour = "red"', "there is no key 'colour'"),
         ('quantization = "none"', 'quantization = "int1"', "quantization must be one of none"),
+        ('summary = "', 'sumary = "', "there is no key 'sumary'; there are name, target, summary"),
+        ("prunes = true", "prunes = 1", "prunes must be given, as true or false"),
         ("[[steps]]", "[[steps", "not TOML"),
     ],
 )

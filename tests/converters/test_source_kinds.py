@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from sklearn.linear_model import LinearRegression
 
 from edge_rai.errors import UnsupportedModelError
-from edge_rai_converters import sources
+from edge_rai_converters import convert, sources
 from edge_rai_converters.errors import MissingExtraError
 
 KNOWN = ".onnx files, .keras files, .json and .ubj files of XGBoost, .txt files of LightGBM, and objects of"
@@ -45,6 +46,13 @@ def test_file_of_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path, 
 def test_object_of_an_unknown_kind_is_refused_with_the_known_ones(thing: object) -> None:
     with pytest.raises(UnsupportedModelError, match=f"is no known model; known are {KNOWN}"):
         sources.read(thing)
+
+
+def test_class_in_the_place_of_an_object_is_said_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        UnsupportedModelError, match=r"LinearRegression: a class is .*: make an object of it, and fit that"
+    ):
+        convert(LinearRegression, np.zeros((40, 2)), tmp_path / "m.erai")
 
 
 def test_model_in_memory_is_read_as_its_file_is(tumours: Path) -> None:

@@ -7,13 +7,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
 from edge_rai.counts import FeatureCounts, Snapshot
 from edge_rai.fleet.decode import decode
 from edge_rai.fleet.engine import Engine, opened, opened_beside
 from edge_rai.fleet.facts import Facts, facts_of
 from edge_rai.fleet.queries import Part
+from edge_rai.fleet.request import read_request
 from edge_rai.fleet.roll import roll
 from edge_rai.fleet.status import Device, FeatureStatus, Group, read_devices, read_features, read_groups
 from edge_rai.fleet.store import Store
@@ -46,8 +45,7 @@ class Seen(NamedTuple):
 
 def batch_of(one: Snapshot, features: tuple[Feature, ...] = FEATURES, **labels: object) -> Facts:
     """A snapshot as the ledger takes it, with what is said of its device."""
-    request = ExportMetricsServiceRequest.FromString(otlp.encode(one, features))
-    [(batch, points)], refusals = decode(request)
+    [(batch, points)], refusals = decode(read_request(otlp.encode(one, features)))
     assert refusals == []
     for name, value in labels.items():
         setattr(batch, name, value)

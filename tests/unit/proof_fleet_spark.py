@@ -34,7 +34,7 @@ QUERIES = {
     "histograms": queries.histograms(Part()),
     "histograms by everything": queries.histograms(PART, DIMENSIONS),
     "one feature by firmware": queries.histograms(Part(feature="radius"), ["firmware"]),
-    "one model": queries.histograms(Part(model_digest="ab" * 32)),
+    "one model": queries.histograms(Part(model_digest="ab" * 6)),
     "hourly histograms": queries.hourly_histograms(Part()),
     "hourly tallies": queries.hourly_tallies(PART, "verdict"),
     "references": queries.references(),

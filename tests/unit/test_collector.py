@@ -25,6 +25,7 @@ from edge_rai.errors import StoreError
 from edge_rai.fleet.body import LARGEST_REQUEST_BYTES
 from edge_rai.fleet.decode import Batch, Refusal, decode
 from edge_rai.fleet.facts import facts_of
+from edge_rai.fleet.request import read_request
 from edge_rai.fleet.server import listen
 from edge_rai.fleet.store import FILE_NAME, Outcome, Store
 from edge_rai.telemetry import otlp
@@ -42,7 +43,7 @@ def dump(directory: Path) -> list[str]:
 
 
 def decoded(body: bytes) -> tuple[list[tuple[Batch, int]], list[Refusal]]:
-    return decode(ExportMetricsServiceRequest.FromString(body))
+    return decode(read_request(body))
 
 
 def answer(reply: tuple[int, object, bytes]) -> otlp.Answer:
@@ -187,6 +188,8 @@ def changed(change: str) -> bytes:
         scope["edge.batch"].int_value = 7
     elif change == "epoch above 63 bits":
         scope["edge.batch"].string_value = f"{2**63:x}:0:1f"
+    elif change == "sequence without one after it":
+        scope["edge.batch"].string_value = f"7:{2**63 - 1:x}:1f"
     elif change == "no instance":
         del resource_metrics.resource.attributes[1]
     elif change == "instance is a path":
@@ -250,6 +253,7 @@ def changed(change: str) -> bytes:
         "negative sequence",
         "name as a number",
         "epoch above 63 bits",
+        "sequence without one after it",
         "no instance",
         "instance is a path",
         "short digest",

@@ -158,7 +158,15 @@ def test_events_that_are_none_of_ours_or_not_whole_are_refused() -> None:
     stranger.resource_logs[0].scope_logs[0].scope.name = "kernel"
     nested = events(1)
     nested.resource_logs[0].scope_logs[0].log_records[0].attributes.add(key="x").value.kvlist_value.values.add(key="y")
-    for bad in (split, stranger, nested, events(-1), events(1, name="boot"), events(1, instance="me")):
+    for bad in (
+        split,
+        stranger,
+        nested,
+        events(-1),
+        events(2**63 - 1),
+        events(1, name="boot"),
+        events(1, instance="me"),
+    ):
         found, refusals = decode_events(bad)
         assert found == []
         assert [refusal.points for refusal in refusals] == [1]

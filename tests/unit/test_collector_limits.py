@@ -20,6 +20,7 @@ from edge_rai.fleet import ingest
 from edge_rai.fleet.body import Body, FailedError, decode_or_failure
 from edge_rai.fleet.decode import Refusal, decode
 from edge_rai.fleet.ingest import Ingest, Waiting
+from edge_rai.fleet.request import read_request
 from edge_rai.fleet.store import Store, stored
 from edge_rai.telemetry import otlp
 from support.telemetry import CollectorProcess, promise, request, snapshot
@@ -46,7 +47,7 @@ def answers(store: Store, bodies: Sequence[bytes], *, logs: bool = False, compre
 
 
 def refusals_of(message: ExportMetricsServiceRequest) -> list[Refusal]:
-    return decode(ExportMetricsServiceRequest.FromString(message.SerializeToString()))[1]
+    return decode(read_request(message.SerializeToString()))[1]
 
 
 def with_verdicts(*given: int) -> ExportMetricsServiceRequest:

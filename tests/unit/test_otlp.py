@@ -11,6 +11,7 @@ from edge_rai.counts import DriftState, FeatureCounts
 from edge_rai.errors import SpoolError
 from edge_rai.events import Expired, Windows
 from edge_rai.fleet.decode import decode
+from edge_rai.fleet.request import read_request
 from edge_rai.telemetry import otlp
 from support.telemetry import FEATURES, INSTANCE, counts, snapshot
 
@@ -156,7 +157,7 @@ def test_length_that_no_time_tells_is_told() -> None:
 
 
 def decoded_duration(body: bytes) -> int:
-    [(batch, _)], refusals = decode(ExportMetricsServiceRequest.FromString(body))
+    [(batch, _)], refusals = decode(read_request(body))
     assert refusals == []
     return batch.duration_ns
 
@@ -187,7 +188,7 @@ def test_state_of_the_watch_is_told_and_of_features_only_what_an_alarm_is_about(
         "edge.drift.rows": [("", 80)],
         "edge.drift.alarm": [("", 1)],
     }
-    [(batch, _)], refusals = decode(ExportMetricsServiceRequest.FromString(alarmed))
+    [(batch, _)], refusals = decode(read_request(alarmed))
     assert (batch.drift_evidence, batch.drift_rows, batch.drift_alarm, refusals) == (1e6, 80, True, [])
 
 
@@ -245,7 +246,7 @@ def test_collector_reads_exactly_what_the_device_counted(
         sequence=identity[1],
         features=(FeatureCounts(counts(bins), 3, z_sum, 17), *snapshot().features[1:]),
     )
-    [(batch, points)], refusals = decode(ExportMetricsServiceRequest.FromString(body))
+    [(batch, points)], refusals = decode(read_request(body))
     assert refusals == []
     assert points == sum(map(otlp.count_points, scope_of(body).metrics))
     assert (batch.instance, batch.epoch, batch.sequence) == (INSTANCE, *identity)
@@ -285,4 +286,4 @@ def test_what_expired_and_the_windows_of_a_merged_batch_are_told() -> None:
     assert by_attribute(metrics["edge.expired.unknown"]) == {"quota": 1}
     assert said_of(body)["edge.windows"] == "7:0+3 9:4+1"
     assert "edge.windows" not in said_of(encode())
-    assert decode(ExportMetricsServiceRequest.FromString(body))[1] == []  # our collector takes it
+    assert decode(read_request(body))[1] == []  # our collector takes it

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 import edge_rai
 from edge_rai import SpoolSettings
@@ -14,6 +13,7 @@ from edge_rai._native import merge_batches, read_snapshot
 from edge_rai.counts import DecisionCount
 from edge_rai.events import EventClass
 from edge_rai.fleet.decode import decode
+from edge_rai.fleet.request import read_request
 from edge_rai.telemetry import otlp
 from edge_rai.telemetry.spool import Spool
 
@@ -56,7 +56,7 @@ def test_each_window_tells_what_the_watch_had_come_to_by_its_end(watched_bundle:
     assert taken_back is not None
     assert (taken_back.evidence, taken_back.alarm) == (0.0, False)
     features = spool.features(last.guard_digest)
-    [(batch, _)], refusals = decode(ExportMetricsServiceRequest.FromString(otlp.encode(last, features)))
+    [(batch, _)], refusals = decode(read_request(otlp.encode(last, features)))
     assert last.drift is not None
     assert (batch.drift_evidence, batch.drift_rows) == (last.drift.evidence, last.drift.rows)
     assert refusals == []

@@ -115,6 +115,8 @@ def _report(material: Material, left_out: Sequence[str], bounds: _Bounds, progre
         progress("labels")
         suspects, looked_up = find_suspects(material, classes, measured, bounds.neighbour_rows)
         findings += [*find_classes(material, classes), *suspects]
+    elif labels is not None and not labels.names:
+        findings += find_classes(material, labels)
     elif labels is not None:
         findings.append(_no_classes(len(labels.names)))
     findings += find_slices(material)

@@ -22,7 +22,7 @@ from edge_rai_converters.data import (
     open_arrays,
     read_table,
 )
-from edge_rai_converters.data.dataset import NO_LABELS
+from edge_rai_converters.data.found import NO_LABELS
 from edge_rai_converters.data.images import read_images
 from edge_rai_converters.data.tables import SUFFIXES
 from edge_rai_converters.errors import DataError

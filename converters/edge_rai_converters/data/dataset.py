@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,10 @@ import numpy.typing as npt
 
 from edge_rai.policy import FeatureRule
 from edge_rai.types import TensorSpec
-from edge_rai_converters.data import arrays, tables
 from edge_rai_converters.data.checks import check_extents, is_slice, typed
-from edge_rai_converters.data.images import ImageOptions, read_images
-from edge_rai_converters.data.labels import UNLABELLED, Classes, check_one_a_row, to_classes
+from edge_rai_converters.data.found import Found, find
+from edge_rai_converters.data.images import ImageOptions
+from edge_rai_converters.data.labels import UNLABELLED, Classes, check_one_a_row, labelled, to_classes
 from edge_rai_converters.data.named import Known
 from edge_rai_converters.data.rows import Array, ChangedRows, Index, Rows, StoredRows
 from edge_rai_converters.errors import DataError
@@ -27,9 +24,6 @@ from edge_rai_converters.words import number_of
 
 MIN_ROWS = 32
 HELD_BACK_EVERY = 4
-FEATURE_NAMES = "feature_names"
-NO_LABELS = "none"
-_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,6 +35,8 @@ class Dataset:
             Recurrent states among them, as zeros. Read when they are asked for: see ``rows.StoredRows``.
         row_is_slice: Every row is one index of the model's axis 0, whose extent in a call is then 1.
         labels: (N,) classes, when given; ``UNLABELLED`` where a row has none.
+        truths: (N, ...) labels that are no classes, as they came: quantities, or several a row; ``labels`` is None
+            then.
         feature_names: Of the only input, when given.
         sha256: Of the data file, hex; of a folder, over the names and contents of its images.
         labels_sha256: Of a label file of its own, hex; empty without one.
@@ -57,6 +53,7 @@ class Dataset:
     feature_names: tuple[str, ...] | None
     sha256: str
     labels_sha256: str
+    truths: Array | None = None
     class_names: tuple[str, ...] | None = None
     table_columns: tuple[str, ...] | None = None
     not_taken: tuple[str, ...] = ()
@@ -68,7 +65,9 @@ class Dataset:
 
     @property
     def labelled(self) -> npt.NDArray[np.bool_]:
-        """(N,) which rows have a label; all where none were given."""
+        """(N,) which rows have a label, all of it; all where none were given."""
+        if self.truths is not None:
+            return np.asarray(labelled(self.truths.reshape(-1)).reshape(len(self), -1).all(axis=1))
         return np.ones(len(self), np.bool_) if self.labels is None else np.asarray(self.labels != UNLABELLED)
 
     def split(self) -> tuple[Index, Index]:
@@ -81,31 +80,6 @@ class Dataset:
         return np.setdiff1d(np.arange(len(self), dtype=np.int64), held_back, assume_unique=True), held_back
 
 
-@dataclass(eq=False, slots=True)
-class _Found:
-    """What a file holds for a model, in its own types.
-
-    Attributes:
-        arrays: By input.
-        names: By input, of its columns.
-        labels: N of any shape; a file's are read when their number is known to be right.
-        place: What to call a row in a message.
-        typed: The arrays have the model's types and are finite.
-        not_taken: See ``Dataset``.
-    """
-
-    arrays: Mapping[str, StoredRows]
-    sha256: str
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    labels: StoredRows | None = None
-    labels_sha256: str = ""
-    place: Callable[[int], str] = "row {}".format
-    typed: bool = False
-    table_columns: tuple[str, ...] | None = None
-    not_taken: tuple[str, ...] = ()
-    preparation: dict[str, Any] = field(default_factory=dict)
-
-
 def load(
     path: str | Path,
     inputs: Sequence[TensorSpec],
@@ -115,6 +89,7 @@ def load(
     images: ImageOptions | None = None,
     feature_names: Sequence[str] | None = None,
     classes: Classes | None = None,
+    as_truths: bool = False,
     without: Collection[str] = (),
     known: Known | None = None,
     progress: Callable[[float], None] = lambda _: None,
@@ -132,6 +107,7 @@ def load(
         images: What becomes of the pixels of images.
         feature_names: The columns of a table that a single input takes, in its order.
         classes: The model's own, in its order; None: of labels that are text, those of the labels, sorted.
+        as_truths: Labels are no classes, and are kept as they came.
         without: Keys of a .npz file that are no inputs, such as groups.
         known: The names of the columns of a table that a single input takes; see ``named.in_known_order``.
         progress: Told the share that is read, 0 to 1.
@@ -143,24 +119,28 @@ def load(
         OSError: A file cannot be read.
     """
     path = Path(path)
-    found = _find(path, inputs, labels, images, feature_names, without, known, progress)
+    found = find(path, inputs, labels, images, feature_names, without, known, progress)
     row_is_slice = _row_is_slice(path, inputs, found)
-    _check_counts(path, found)
+    _check_counts(path, found, as_truths=as_truths)
     arrays_of = {spec.name: _typed(path, spec, found, (missing or {}).get(spec.name), progress) for spec in inputs}
-    numbers, class_names = _classes(path, found, classes)
-    return Dataset(
+    numbers, class_names = (None, None) if as_truths else _classes(path, found, classes)
+    truths = np.asarray(found.labels[:]) if as_truths and found.labels is not None else None
+    dataset = Dataset(
         rows={name: _slices(array) if row_is_slice else array for name, array in arrays_of.items()},
         row_is_slice=row_is_slice,
         labels=numbers,
         feature_names=found.names.get(inputs[0].name) if len(inputs) == 1 else None,
         sha256=found.sha256,
         labels_sha256=found.labels_sha256,
+        truths=truths,
         class_names=class_names,
         table_columns=found.table_columns,
         not_taken=found.not_taken,
         preparation=found.preparation,
         place=found.place,
     )
+    _check_labelled(path, dataset)
+    return dataset
 
 
 def drawn(count: int, every: int) -> npt.NDArray[np.bool_]:
@@ -193,157 +173,20 @@ def is_missing(feature: FeatureRule, values: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(values == values.dtype.type(missing.value))
 
 
-def _find(
-    path: Path,
-    inputs: Sequence[TensorSpec],
-    labels: str | Path | None,
-    images: ImageOptions | None,
-    feature_names: Sequence[str] | None,
-    without: Collection[str],
-    known: Known | None,
-    progress: Callable[[float], None],
-) -> _Found:
-    table = path.suffix.lower() in tables.SUFFIXES and not path.is_dir()
-    if feature_names is not None and not table:
-        raise DataError(f"{path}: no table, so no columns of it can be chosen; leave columns out")
-    if images is not None and not path.is_dir():
-        raise DataError(f"{path}: no folder of images, so nothing can be done to their pixels; leave the options out")
-    if path.is_dir():
-        return _in_folder(path, inputs, labels, images or ImageOptions(), progress)
-    if table:
-        return _in_table(path, inputs, labels, feature_names, known)
-    return _in_arrays(path, inputs, labels, without)
-
-
-def _in_folder(
-    path: Path,
-    inputs: Sequence[TensorSpec],
-    labels: str | Path | None,
-    options: ImageOptions,
-    progress: Callable[[float], None],
-) -> _Found:
-    pictures = read_images(path, inputs, options, progress)
-    found = _Found(
-        arrays={inputs[0].name: pictures.rows},
-        sha256=pictures.sha256,
-        place=lambda row: pictures.names[row],
-        typed=True,
-        preparation=pictures.preparation,
-    )
-    if labels is None:
-        found.labels = pictures.folders
-    elif str(labels) != NO_LABELS:
-        found.labels, found.labels_sha256 = _label_file(path, labels, ["the names of sub-folders"])
-    return found
-
-
-def _in_table(
-    path: Path,
-    inputs: Sequence[TensorSpec],
-    labels: str | Path | None,
-    feature_names: Sequence[str] | None,
-    known: Known | None,
-) -> _Found:
-    as_text = {spec.name for spec in inputs if spec.dtype == "string"}
-    label = "" if labels is None else str(labels)  # no column has an empty name
-    all_text = len(inputs) == len(as_text) == 1
-    table = tables.read_table(path, lambda name: name != label and (all_text or name in as_text))
-    beside = (None, "") if label in table.columns or labels is None else _label_file(path, labels, tuple(table.columns))
-    fed = tables.feed_inputs(table, inputs, feature_names, label, known)
-    found = _Found(
-        arrays=fed.arrays,
-        sha256=_sha256(path),
-        names=fed.names,
-        place=table.place,
-        table_columns=tuple(table.columns),
-        not_taken=tuple(name for name in table.columns if name not in {label, *chain(*fed.names.values())}),
-        preparation={"columns": {name: list(columns) for name, columns in fed.names.items()}},
-    )
-    found.labels, found.labels_sha256 = beside
-    if label in table.columns:
-        found.labels = table.columns[label]
-    return found
-
-
-def _in_arrays(path: Path, inputs: Sequence[TensorSpec], labels: str | Path | None, without: Collection[str]) -> _Found:
-    inner = {spec.name for spec in inputs}
-    held = {name: rows for name, rows in arrays.open_arrays(path).items() if name in inner or name not in without}
-    names = _feature_names(path, held.pop(FEATURE_NAMES, None), inputs)
-    found = _Found(arrays={}, sha256=_sha256(path), names={} if names is None else {inputs[0].name: names})
-    keys = tuple(held)
-    if labels is not None:
-        found.labels = held.pop(str(labels), None)
-        if found.labels is None:
-            found.labels, found.labels_sha256 = _label_file(path, labels, keys)
-    taken = {spec.name: _name_of(path, held, spec.name, len(inputs)) for spec in inputs}
-    found.arrays = {spec.name: _in_columns(spec, held[taken[spec.name]]) for spec in inputs}
-    found.not_taken = tuple(name for name in held if name not in taken.values())
-    return found
-
-
 def _classes(
-    path: Path, found: _Found, known: Classes | None
+    path: Path, found: Found, known: Classes | None
 ) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...] | None]:
     """Labels as the model has them, and the names of their classes."""
     if found.labels is None:
         return None, None
     labels, names = to_classes(path, np.asarray(found.labels[:]), known, found.place)
-    count = int(np.count_nonzero(labels != UNLABELLED))
-    if count < MIN_ROWS:
-        raise DataError(
-            f"{path}: of {len(labels):,} rows {count} have a label; label at least {MIN_ROWS}, or leave labels out"
-        )
     if names:
         whose = "the model" if known and isinstance(known[0], str) else "the labels"
         found.preparation |= {"classes": list(names), "classes_of": whose}
     return labels, names
 
 
-def _label_file(path: Path, labels: str | Path, there: Sequence[str]) -> tuple[StoredRows, str]:
-    file = Path(labels)
-    if not file.is_file():
-        raise DataError(f"labels {str(labels)!r} are neither a file nor in {path}; it has {_listed(there)}")
-    held = arrays.open_arrays(file)
-    if len(held) != 1:
-        raise DataError(f"{file}: holds {_listed(tuple(held))}; a label file holds one array")
-    return next(iter(held.values())), _sha256(file)
-
-
-def _name_of(path: Path, held: Mapping[str, StoredRows], name: str, inputs: int) -> str:
-    """Of the array for an input."""
-    if name in held:
-        return name
-    if inputs == 1 and len(held) == 1:
-        return next(iter(held))
-    raise DataError(
-        f"{path}: no array for input {name!r}; it has {_listed(tuple(held))}: give the one with its rows that name"
-    )
-
-
-def _in_columns(spec: TensorSpec, array: StoredRows) -> StoredRows:
-    """Of an input of one value a row, rows without an axis for it, as columns of a table are, with that axis."""
-    if array.ndim != 1 or len(spec.shape) != 2 or spec.shape[1] != 1:
-        return array
-    return ChangedRows(array, lambda part: part[:, np.newaxis], (len(array), 1), array.dtype)
-
-
-def _feature_names(path: Path, array: StoredRows | None, inputs: Sequence[TensorSpec]) -> tuple[str, ...] | None:
-    if array is None:
-        return None
-    if array.dtype.kind != "U" or array.ndim != 1:
-        raise DataError(f"{path}: {FEATURE_NAMES} must be a one-dimensional array of text, not {array.dtype}")
-    if len(inputs) != 1 or len(inputs[0].shape) != 2 or inputs[0].shape[1] != len(array):
-        raise DataError(
-            f"{path}: {FEATURE_NAMES} has {number_of(len(array), 'name')} for the columns of a single input; the model "
-            "has " + ", ".join(f"{spec.name!r} of shape {list(spec.shape)}" for spec in inputs)
-        )
-    names = tuple(map(str, array[:]))
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise DataError(f"{path}: {FEATURE_NAMES} has {twice[0]!r} more than once; a report could not say which")
-    return names
-
-
-def _row_is_slice(path: Path, inputs: Sequence[TensorSpec], found: _Found) -> bool:
+def _row_is_slice(path: Path, inputs: Sequence[TensorSpec], found: Found) -> bool:
     slices = {is_slice(path, spec, found.arrays[spec.name]) for spec in inputs}
     if len(slices) > 1:
         raise DataError(f"{path}: some arrays have one axis more than their inputs and some have not; give all or none")
@@ -352,9 +195,19 @@ def _row_is_slice(path: Path, inputs: Sequence[TensorSpec], found: _Found) -> bo
     return slices.pop()
 
 
-def _check_counts(path: Path, found: _Found) -> None:
+def _check_labelled(path: Path, dataset: Dataset) -> None:
+    count = int(np.count_nonzero(dataset.labelled))
+    if count < MIN_ROWS:
+        raise DataError(
+            f"{path}: of {len(dataset):,} rows {count} have a label; label at least {MIN_ROWS}, or leave labels out"
+        )
+
+
+def _check_counts(path: Path, found: Found, *, as_truths: bool) -> None:
     counts = {name: len(array) for name, array in found.arrays.items()}
-    if found.labels is not None:
+    if found.labels is not None and as_truths:
+        counts["the labels"] = len(found.labels)
+    elif found.labels is not None:
         check_one_a_row(path, found.labels.shape, min(counts.values()))
         counts["the labels"] = prod(found.labels.shape)
     if len(set(counts.values())) > 1:
@@ -370,7 +223,7 @@ def _check_counts(path: Path, found: _Found) -> None:
 def _typed(
     path: Path,
     spec: TensorSpec,
-    found: _Found,
+    found: Found,
     missing: npt.NDArray[np.bool_] | None,
     progress: Callable[[float], None],
 ) -> StoredRows:
@@ -385,16 +238,3 @@ def _slices(array: StoredRows) -> StoredRows:
     """Each row with the axis 0 that a call has."""
     shape = (len(array), 1, *array.shape[1:])
     return ChangedRows(array, lambda part: part[:, np.newaxis], shape, array.dtype)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
-    return (", ".join(map(repr, names[:_SHOWN])) or "no arrays") + more
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()

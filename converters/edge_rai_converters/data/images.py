@@ -155,7 +155,7 @@ def _form(folder: Path, inputs: Sequence[TensorSpec], options: ImageOptions) -> 
     if height is None or width is None:
         raise DataError(
             f"{folder}: input {name!r} {list(shape)} leaves height and width free; give the size of images, such as "
-            "224x224"
+            "--image-size 224x224"
         )
     return _Form(height, width, shape[axes[0]] or 0, axes[0] == 1)
 
@@ -212,6 +212,24 @@ def _names(folder: Path) -> tuple[tuple[str, ...], int]:
     if not found:
         raise DataError(f"{folder}: no image in it or below; files that end in {', '.join(sorted(_SUFFIXES))} are read")
     return tuple(sorted(found)), left_out
+
+
+def check_filled(folder: Path, labels: npt.NDArray[np.str_] | None) -> None:
+    """Refuses a sub-folder without images where sub-folders are classes: the others would be numbered without it.
+
+    Args:
+        folder: Of the images.
+        labels: Sub-folder of each image; None where these are no classes.
+
+    Raises:
+        DataError: There is such a sub-folder.
+    """
+    there = set() if labels is None else set(labels.tolist())
+    inner = (child.name for child in folder.iterdir() if there and child.is_dir() and not child.name.startswith("."))
+    if empty := sorted(set(inner) - there):
+        raise DataError(
+            f"{folder}: sub-folders are classes, and {empty[0]!r} has no image; put some there, or remove it"
+        )
 
 
 def _folders(names: Sequence[str]) -> npt.NDArray[np.str_] | None:

@@ -22,6 +22,8 @@ Place = Callable[[int], str]
 _TEXTS, _NUMBERS = "classlabels_strings", ("classlabels_ints", "classlabels_int64s")
 _LOOK_UP = "ArrayFeatureExtractor"
 _SHOWN = 10
+# What to do with labels that are no classes.
+NO_CLASS = "leave labels out, or give a policy of the gate (--gate) whose [answer] kind says what they are"
 # Of a row whose label is missing.
 UNLABELLED = int(np.iinfo(np.int64).min)
 
@@ -71,8 +73,8 @@ def check_one_a_row(path: Path, shape: tuple[int, ...], rows: int) -> None:
     """
     if len(shape) == 2 and shape[0] == rows and shape[1] > 1:
         raise DataError(
-            f"{path}: labels have {shape[1]} values a row, as one-hot labels do; give one class a row, such as "
-            "numpy.argmax(labels, axis=1)"
+            f"{path}: labels have {shape[1]} values a row; where these are one-hot, give one class a row "
+            f"(numpy.argmax(labels, axis=1)), and else {NO_CLASS}"
         )
 
 
@@ -151,7 +153,7 @@ def _whole(path: Path, labels: Array, place: Place) -> npt.NDArray[np.int64]:
             row = int(np.argmax(other))
             raise DataError(
                 f"{path}: the label in {place(row)} is {float(labels[row]):g}, and a class is a whole number, as the "
-                "model counts them, or text; of a model that answers no class leave labels out"
+                f"model counts them, or text; of a model that answers no class {NO_CLASS}"
             )
     return labels.astype(np.int64)
 

@@ -54,7 +54,10 @@ def _column(path: Path, name: str, column: pyarrow.ChunkedArray, texts: Texts) -
     try:
         written = column.cast(pyarrow.string())
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
-        raise DataError(f"{path}: column {name!r} holds {column.type}; numbers and text are read") from error
+        raise DataError(
+            f"{path}: column {name!r} holds {column.type}; numbers and text are read: leave it out of the file, or "
+            "make columns of these of it"
+        ) from error
     values = np.empty(len(column), object)
     for row, cell in enumerate(written):
         values[row] = texts.of(cell.as_py())

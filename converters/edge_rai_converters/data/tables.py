@@ -115,7 +115,8 @@ def feed_inputs(
     else:
         absent = [spec.name for spec in inputs if spec.name not in table.columns]
         raise DataError(
-            f"{table.path}: {_no_column(table, absent[0])}, which is an input of the model"
+            f"{table.path}: {_no_column(table, absent[0])}; of a model with several inputs each is a column by its "
+            "name, or an array by its name in .npz"
             if absent
             else f"{table.path}: columns are chosen for a model with one input; this one takes columns by their names"
         )

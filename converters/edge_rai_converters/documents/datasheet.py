@@ -57,6 +57,10 @@ class Collection:
     first_day: date | None = field(default=None, metadata={"question": "From which day?"})
     last_day: date | None = field(default=None, metadata={"question": "To which day?"})
 
+    def __post_init__(self) -> None:
+        if self.first_day is not None and self.last_day is not None and self.last_day < self.first_day:
+            raise ValueError(f"last_day is {self.last_day}, before first_day, {self.first_day}")
+
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
@@ -71,6 +75,12 @@ class Labelling:
     agreement_value: float | None = field(default=None, metadata={"question": "How much do they agree?"})
     audited: date | None = field(default=None, metadata={"question": "On which day were the labels audited?"})
     auditor: str = field(default="", metadata={"question": "By whom?"})
+
+    def __post_init__(self) -> None:
+        if self.annotators is not None and self.annotators < 1:
+            raise ValueError(f"annotators is {self.annotators}; it must be 1 or more, or left out")
+        if self.agreement_value is not None and not -1 <= self.agreement_value <= 1:
+            raise ValueError(f"agreement_value is {self.agreement_value:g}; it must be -1 to 1, as kappa and alpha are")
 
     @property
     def complete(self) -> bool:

@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_rai.documents.risk import RISK_FILE, Document, Risk, parse_risk
 from edge_rai.errors import PolicyError
 from edge_rai_converters.documents.datasheet import DATASHEET_FILE, Datasheet, parse_datasheet
 from edge_rai_converters.documents.evidence_map import EVIDENCE_MAP_FILE
 from edge_rai_converters.errors import missing
+from edge_rai_converters.gate.rules import METRICS, GatePolicy, split
 from edge_rai_converters.given import check_there
-
-if TYPE_CHECKING:
-    from edge_rai_converters.gate.rules import GatePolicy
 
 GATE_FILE, BOM_FILE = "evidence/gate.json", "bom.cdx.json"
 # Of documents that are a file by themselves.
@@ -122,6 +120,8 @@ def read_papers(risk: str | Path | None, datasheet: str | Path | None, gate: Gat
     check_there(datasheet, "a questionnaire on data in TOML")
     text = b"" if risk is None else Path(risk).read_bytes()
     known = None if risk is None else parse_risk(text, str(risk))
+    if known is not None and gate is not None and known.change_plan is not None:
+        _refuse_unknown(known.change_plan.largest_loss, gate, str(risk))
     asked: dict[Document, str] = {}
     if known is not None:
         asked |= dict.fromkeys(known.mandatory, f"the risk class {known.risk_class} of {risk}")
@@ -129,6 +129,16 @@ def read_papers(risk: str | Path | None, datasheet: str | Path | None, gate: Gat
         asked |= dict.fromkeys(gate.required, "the gate's policy")
     answers = None if datasheet is None else parse_datasheet(Path(datasheet).read_bytes(), str(datasheet))
     return Papers(known, text, answers, asked)
+
+
+def _refuse_unknown(losses: Mapping[str, float], gate: GatePolicy, where: str) -> None:
+    """Refuses limits of a change plan that nothing would ever be held to."""
+    there = (*METRICS, *gate.values, *gate.loss_spans)
+    for metric in losses:
+        if split(metric)[0] not in there:
+            raise PolicyError(
+                f"{where}: change_plan.largest_loss has no metric {metric!r}; there are {', '.join(there)}"
+            )
 
 
 def is_there(document: Document, files: Mapping[str, bytes]) -> bool:

@@ -164,6 +164,7 @@ def _check_outputs(wanted: Mapping[str, Output], there: Mapping[str, Output], ru
 def _kind(outputs: Mapping[str, Output], labels: Array | None, rule: AnswerRule) -> Kind:
     if labels is not None:
         if labels.reshape(len(labels), -1).shape[1] > 1:
+            _refuse_one_hot(labels)
             return "labels"
         if labels.dtype.kind == "f" and not np.array_equal(np.nan_to_num(labels), np.nan_to_num(labels).round()):
             return "quantity"
@@ -172,6 +173,15 @@ def _kind(outputs: Mapping[str, Output], labels: Array | None, rule: AnswerRule)
     answers |= any(entry.floating and entry.size > 1 and max(entry.shape) == entry.size for entry in chosen)
     scores = labels is not None and any(entry.floating and entry.size == 1 for entry in chosen)
     return "classes" if answers or scores else "other"
+
+
+def _refuse_one_hot(labels: Array) -> None:
+    """Classes that are written as several labels would be judged as such: each score by a threshold of its own."""
+    if labels.dtype.kind in "fiub" and (labels.reshape(len(labels), -1).sum(axis=1) == 1).all():
+        raise DataError(
+            "every row has exactly one of its labels, as one-hot labels do; give one class a row (numpy.argmax(labels, "
+            'axis=1)), or say kind = "labels" under [answer]'
+        )
 
 
 def _scored(rule: AnswerRule, outputs: Mapping[str, Output], least: int) -> str:

@@ -119,8 +119,9 @@ class Gatekeeper:
     def _part(self, index: Index, columns: Mapping[str, Array], file: Path) -> _Part:
         learned = self._learned
         rows, batched = learned.dataset, learned.policy.batched
+        given = rows.labels if rows.truths is None else rows.truths
         labels = Labels(
-            None if rows.labels is None else rows.labels[index],
+            None if given is None else given[index],
             _classes(learned),
             file,
             lambda row: rows.place(int(index[row])),

@@ -111,6 +111,9 @@ def measures(rows: Rows, policy: GatePolicy) -> Iterator[Measure]:
     everywhere = np.ones(len(rows), np.bool_)
     for name, rule in policy.values.items():
         yield _of_columns(rows, name, rule)
+    for name in policy.loss_spans:
+        if name not in rows.losses:
+            raise DataError(f"[loss_spans] declares {name!r}, and no such loss was given; give it from Python")
     for name, (original, candidate) in rows.losses.items():
         span = policy.loss_spans.get(name)
         if span is None:
@@ -131,8 +134,6 @@ def expanded(metric: str, rows: Rows, policy: GatePolicy) -> list[str]:
     """
     name, of = split(metric)
     if metric in policy.values or metric in policy.loss_spans:
-        if metric in policy.loss_spans and metric not in rows.losses:
-            raise DataError(f"the margin of {metric!r} is declared, but no such loss was given; give it from Python")
         return [metric]
     _refuse_impossible(metric, name, rows, policy)
     if name not in BY_CLASS:

@@ -12,7 +12,7 @@ import numpy as np
 from edge_rai.types import TensorSpec
 from edge_rai_converters import data
 from edge_rai_converters.data import FEATURE_NAMES, Array, Dataset, ImageOptions, StoredRows, open_arrays, read_table
-from edge_rai_converters.data.dataset import NO_LABELS
+from edge_rai_converters.data.found import NO_LABELS
 from edge_rai_converters.data.images import read_images
 from edge_rai_converters.data.named import Known, counted, in_known_order
 from edge_rai_converters.data.rows import ChangedRows

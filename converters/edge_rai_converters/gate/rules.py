@@ -59,6 +59,11 @@ class AnswerRule:
     log_loss_floor: float = 0.001
     batch_rows: int = 1
 
+    @property
+    def of_truths(self) -> bool:
+        """What is judged is no class, and labels are read as they are: numbers, several a row, or of any shape."""
+        return self.kind not in (None, "classes")
+
     def __post_init__(self) -> None:
         _positive("largest_error", self.largest_error)
         if not 0 < self.log_loss_floor < 0.5:
@@ -249,6 +254,9 @@ class GatePolicy:
                     "as accuracy = 0.02, or margins under [[slices]]"
                 )
         unused = self.columns.keys() - {name for rule in self.slices for name in rule.by}
+        idle = sorted(name for name, rule in self.columns.items() if not rule.bins and not rule.groups)
+        if idle:
+            raise ValueError(f"[columns.{idle[0]}] declares neither bins nor groups; give some, or leave it out")
         if unused:
             raise ValueError(f"[columns.{min(unused)}] is declared, and no slices are by it; name it in [[slices]]")
 

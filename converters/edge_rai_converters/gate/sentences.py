@@ -31,7 +31,9 @@ def _reason(cell: Cell, confidence: float, able: bool) -> str:
             return f"better by at least {amount(metric, -cell.loss_high)}, {sure}"
         return f"worse by less than {margin}: by at most {limit}, {sure}"
     if cell.verdict == "fail":
-        return f"harm is shown: {_moved(cell)} (p = {cell.p_worse:.2g} after Holm), and not less than {margin}"
+        return (
+            f"harm is shown: {_moved(cell)} ({_p(cell.p_worse)} after Holm), and it is not shown to be below {margin}"
+        )
     rows = cell.measured.rows
     few = "" if able else f"; {number_of(rows, 'row')} cannot pass whatever is in {'it' if rows == 1 else 'them'}"
     perhaps = f"perhaps worse by as much as {limit}, where {margin} is too much"
@@ -42,6 +44,10 @@ def _more(cell: Cell) -> str:
     if cell.loss >= cell.margin:
         return "; it is that much in these rows already, so that more rows like them can only fail it"
     return "" if cell.rows_needed is None else f"; about {cell.rows_needed:,} rows would settle it"
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.2g}" if value > 0 else "p below 1e-300"
 
 
 def _moved(cell: Cell) -> str:

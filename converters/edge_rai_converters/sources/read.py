@@ -61,6 +61,10 @@ def read(model: object, *, sample: Sample | None = None, name: str = "") -> Sour
     """
     if isinstance(model, (str, Path)):
         return _read_file(Path(model), sample)
+    if isinstance(model, type):
+        raise UnsupportedModelError(
+            f"{model.__name__}: a class is no known model; known are {_KNOWN}: make an object of it, and fit that"
+        )
     name = name or type(model).__name__
     if isinstance(model, onnx.ModelProto):
         return _checked(Path(name), model, "onnx")

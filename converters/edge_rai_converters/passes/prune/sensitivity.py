@@ -54,7 +54,7 @@ def find_shares(
         tried += 1
         progress(0.6 + 0.4 * min(1.0, tried / (most + 1)))
     if not passes:
-        raise NotApplicableError(f"no group of channels can go without more than {max_drop:g} points of disagreement")
+        raise NotApplicableError(f"whichever channels go, more than the allowed {max_drop:g} % of the answers change")
     if not int(part * passes):
         raise NotApplicableError(f"{part:.0%} of what can go is nothing")
     return _shares(order[: int(part * passes)])

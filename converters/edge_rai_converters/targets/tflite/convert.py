@@ -8,6 +8,7 @@ from math import prod
 
 import onnx
 
+from edge_rai_converters.targets.tflite.axes import check_axes, check_rank
 from edge_rai_converters.targets.tflite.builder import Builder, Code, Operator, Tensor
 from edge_rai_converters.targets.tflite.errors import refused
 from edge_rai_converters.targets.tflite.graph import Graph
@@ -72,6 +73,7 @@ def _written(graph: Graph, inputs: Mapping[str, Layout], keep: bool) -> Converte
     to, table = Builder(graph, inputs), handlers()
     for name in graph.inputs:
         _check(graph, name, (f"input {name!r}", "it"), CAST_DTYPES)
+        check_rank(f"input {name!r}", graph.rank(name))
     for node in graph.nodes:
         if to.is_done(node):
             continue
@@ -79,7 +81,11 @@ def _written(graph: Graph, inputs: Mapping[str, Layout], keep: bool) -> Converte
             raise node.refused("there is no TFLite form of this operator", nearest(node.operator, table))
         for name in filter(None, (*node.inputs, *node.outputs)):
             _check(graph, name, (node.described, repr(name)), CAST_DTYPES if node.operator == "Cast" else DTYPES)
+        begun = len(to.operators)
         table[node.operator](node, to)
+        check_axes(node, to, to.operators[begun:])
+    for name in graph.outputs:
+        check_rank(f"output {name!r}", graph.rank(name))
     ends = {
         name: native(graph.rank(name)) if keep else _outer(graph.rank(name), to.held(name)) for name in graph.outputs
     }
@@ -102,6 +108,8 @@ def _check(graph: Graph, name: str, place: tuple[str, str], dtypes: tuple[str, .
     """Refuses a value of another type; says where, and what it is there."""
     dtype, (where, what) = graph.dtype(name).name, place
     if dtype not in dtypes:
+        if dtype == "object":
+            raise refused(where, f"{what} is text", "give classes numbers")
         kind = "float32" if dtype.startswith(("float", "bfloat")) else "int64"
         raise refused(where, f"{what} is of type {dtype}, for which TFLite has no kernels", f"cast it to {kind}")
 

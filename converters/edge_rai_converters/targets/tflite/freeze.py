@@ -34,6 +34,9 @@ def frozen(model: onnx.ModelProto, rows: int, shapes: Mapping[str, Sequence[int]
 
 def _freeze(value: onnx.ValueInfoProto, rows: int, shape: Sequence[int] | None) -> None:
     where = f"input {value.name!r}"
+    least = min([rows, *(shape or ())])
+    if least < 1:
+        raise refused(where, f"a length of {least} holds no value", "give lengths from 1 on")
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
         raise refused(where, "it is no tensor of a known rank", "give the model an input with a shape")
     dimensions = value.type.tensor_type.shape.dim

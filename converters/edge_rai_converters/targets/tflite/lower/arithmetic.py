@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_rai_converters.targets.tflite.lower.draft import Draft, Rules, numpy_type
+from edge_rai_converters.passes.lower.sketch import Array
+from edge_rai_converters.targets.tflite.lower.draft import Draft, Rules, numpy_type, static
 
 _CHAINS = {"Max": "Max", "Min": "Min", "Sum": "Add", "Mean": "Add"}
+_NO_LIMIT = {"Max": -np.inf, "Min": np.inf}
 
 
 def _chain(draft: Draft) -> bool:
     """Max, Min, Sum and Mean of any number: two at a time."""
-    first, *others = draft.node.input
     operator, count = _CHAINS[draft.node.op_type], len(draft.node.input)
     mean, made = draft.node.op_type == "Mean", draft.node.output[0]
+    first, *others = _limiting(draft)
     if not others:
-        return draft.same()
+        return draft.same(first)
     for index, other in enumerate(others):
         last = index == len(others) - 1 and not mean
         first = draft.op(operator, first, other, named=made if last else "")
     if mean:
         draft.op("Mul", first, draft.scalar(1 / count), named=made)
     return True
+
+
+def _limiting(draft: Draft) -> list[str]:
+    """The operands; of Max and Min without infinities that limit nothing, and have no more axes than the others."""
+    names, operator = draft.node.input, draft.node.op_type
+    rank = min(len(static(tensor)) for tensor in draft.inputs if tensor.name not in draft.values)
+    values = [draft.value(index) for index in range(len(names))]
+    idle = [value is not None and value.ndim <= rank and _is_nothing(operator, value) for value in values]
+    return [name for name, useless in zip(names, idle, strict=True) if not useless]
+
+
+def _is_nothing(operator: str, limit: Array | None) -> bool:
+    """Whether it is one number that no value is beyond.
+
+    XNNPACK takes the limits behind a layer into it. Where both are infinite it takes the layer away instead, and what
+    is answered is what lay in memory.
+    """
+    return limit is not None and limit.size == 1 and bool(limit.reshape(()) == _NO_LIMIT.get(operator))
 
 
 def _pow(draft: Draft) -> bool:
@@ -96,12 +116,16 @@ def _clip(draft: Draft) -> bool:
         bounds = ["" if limit is None else draft.held(draft.scalar(limit)) for limit in stated]
         draft.op("Clip", given, *bounds, named=made)
         return True
-    limits = [draft.node.input[index] if draft.has(index) else "" for index in (1, 2)]
+    limits = [
+        draft.node.input[index] if draft.has(index) and not _is_nothing(operator, draft.value(index)) else ""
+        for index, operator in enumerate(_NO_LIMIT, 1)
+    ]
     if limits == ["", ""]:
         return draft.same()
     if all(not name or name in draft.values for name in limits):
-        return False
-    steps = [(operator, name) for operator, name in zip(("Max", "Min"), limits, strict=True) if name]
+        draft.op("Clip", given, *limits, named=made)
+        return True
+    steps = [(operator, name) for operator, name in zip(_NO_LIMIT, limits, strict=True) if name]
     for index, (operator, name) in enumerate(steps):
         given = draft.op(operator, given, name, named=made if index == len(steps) - 1 else "")
     return True

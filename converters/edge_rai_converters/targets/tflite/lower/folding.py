@@ -65,7 +65,7 @@ def _as_gemm(walk: Walk, node: onnx.NodeProto) -> onnx.NodeProto:
     if node.op_type != "MatMul" or node.input[1] not in walk.values or len(walk.known[node.input[0]].shape or ()) != 2:
         return node
     weights = walk.values[node.input[1]]
-    if weights.ndim != 2:
+    if weights.ndim != 2 or weights.dtype != np.float32:
         return node
     names = [
         _constant(walk, f"{node.output[0]}_{part}", value)

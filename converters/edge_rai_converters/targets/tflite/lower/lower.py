@@ -76,6 +76,8 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     read_pieces(walk)
     _name_outputs(graph, walk)
     for value in graph.output:
+        if value.name not in walk.known:
+            raise refused(f"output {value.name!r}", "no node makes it", "leave it away")
         if 0 in static(walk.known[value.name]):
             raise refused(f"output {value.name!r}", "it holds no value", "leave it away")
     fold(walk, [value.name for value in graph.output])

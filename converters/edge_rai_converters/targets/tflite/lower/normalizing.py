@@ -93,7 +93,11 @@ def _root_mean_square(draft: Draft) -> bool:
 
 
 def _mean_variance(draft: Draft) -> bool:
-    axes = [axis % len(draft.shape()) for axis in draft.attribute("axes", [0, 2, 3])]
+    rank = len(draft.shape())
+    axes = [int(axis) for axis in draft.attribute("axes", [0, 2, 3])]
+    if any(not -rank <= axis < rank for axis in axes):
+        raise draft.refusal(f"it normalizes axes {axes} of {rank}", "name axes that its input has")
+    axes = sorted({axis % rank for axis in axes})
     normal, _, _ = _standard(draft, draft.node.input[0], axes, 1e-9)
     return draft.same(normal)
 

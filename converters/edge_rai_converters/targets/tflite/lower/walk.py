@@ -119,6 +119,9 @@ class Walk:
         node.CopyFrom(given)
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         node.input[:] = [self.aliases.get(name, name) for name in node.input]
+        unknown = [name for name in node.input if name and name not in self.known]
+        if unknown:
+            raise refused(named(node), f"no node before it makes {unknown[0]!r}", "put the graph's nodes in order")
         if node.op_type == "If" and node.attribute and node.input[0] in self.values:
             return _branch(node, bool(self.values[node.input[0]]), opset)
         if node.op_type == "Identity" and node.input[0] in self.known:
@@ -173,6 +176,8 @@ class Walk:
         if node.op_type in self.direct or node.domain:
             return []
         parts, version = expand(node, opset, self.known)
+        if any(part.op_type == "Loop" for part in parts.node):
+            return []  # no nearer to what can be written
         made = {name for part in nodes(parts) for name in part.output if name and name not in node.output}
         rename(parts, {name: fresh(name, self.taken, self.numbered) for name in sorted(made)})
         return [Step(part, version) for part in parts.node]

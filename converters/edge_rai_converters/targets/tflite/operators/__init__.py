@@ -73,14 +73,21 @@ def handlers() -> dict[str, Handler]:
 
 
 # What is written that comes nearest to operators that are not.
+_QUANTIZED = (
+    *("ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger"),
+    *("QLinearConv", "QLinearMatMul", "QuantizeLinear"),
+)
 _NEAREST = {
-    "DequantizeLinear": "the float model, quantized on the way to TFLite",
+    **dict.fromkeys(_QUANTIZED, "the float model, quantized on the way to TFLite"),
+    **dict.fromkeys(("Acosh", "Asinh", "Atanh"), "Log"),
+    **dict.fromkeys(("BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"), "And, Or, Xor and Not of booleans"),
+    **dict.fromkeys(("Cosh", "Sinh"), "Exp"),
+    "GatherElements": "Gather",
     "GridSample": "Resize",
     "If": "a graph without branches",
     "Loop": "a graph with the loop unrolled",
     "LpPool": "MaxPool or AveragePool",
     "MaxUnpool": "Resize or ConvTranspose",
-    "QuantizeLinear": "the float model, quantized on the way to TFLite",
     "Scan": "a graph with the loop unrolled",
     "ScatterElements": "Where with a constant mask",
     "ScatterND": "Where with a constant mask",

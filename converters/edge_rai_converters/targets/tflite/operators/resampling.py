@@ -73,12 +73,14 @@ def coordinates(axis: Axis, transformation: str) -> Floats:
         "pytorch_half_pixel": centred if axis.wanted > 1 else 0 * x,
         "align_corners": x * ends / steps,
         "asymmetric": x / scale,
-        # Of an axis that keeps its length ONNX Runtime keeps the places.
-        "tf_half_pixel_for_nn": (x + half) / scale if scale != one else x,
+        "tf_half_pixel_for_nn": (x + half) / scale,
         "tf_crop_and_resize": first * ends + x * (last - first) * ends / steps
         if axis.wanted > 1
         else 0 * x + half * (first + last) * ends,
     }
+    # Of an axis that keeps its length ONNX Runtime keeps the places, also where only a part of it is to be looked at.
+    if scale == one and transformation.startswith("tf_"):
+        return x
     return np.asarray(found[transformation], np.float32)
 
 
