@@ -177,7 +177,7 @@ const er_key *er_answer_key(const erai_answer *answer, size_t row) {
 
 void er_answer_count(erai_answer *answer, erai_decision_count which, uint64_t by) {
     er_mutex_lock(&answer->lock);
-    answer->statistics[ER_COUNT_DECISIONS + which] += by;
+    answer->counts[ER_COUNT_DECISIONS + which] += by;
     er_mutex_unlock(&answer->lock);
 }
 

@@ -62,10 +62,12 @@ typedef struct er_runner er_runner; /* deadline.h */
 struct erai_answer {
     erai_session *session;
     const erai_guard *guard;
-    erai_answer *next;    /* in the session's list */
-    er_mutex lock;        /* taken for moments by this answer's thread, and by a snapshot */
-    uint64_t *statistics; /* under `lock` */
-    er_waiting *waiting;  /* one an input: what is not in `statistics` yet */
+    erai_answer *next;   /* in the session's list */
+    er_mutex lock;       /* taken for moments by this answer's thread, and by a snapshot */
+    uint64_t *counts;    /* under `lock`; likewise: */
+    er_tally *tally;     /* of the features */
+    er_waiting *waiting; /* one an input: what is not in the tally yet */
+    uint64_t room;       /* values of a feature that the tally holds for sure */
 
     /* One a row: */
     uint8_t *verdicts, *sources;
@@ -85,6 +87,7 @@ struct erai_answer {
     erai_tensor *inputs; /* one an input of the guard, states among them: those of this call */
     er_known *known;     /* one an input: of the last call whose tensors were all in order, */
     size_t known_rows;   /* which had so many rows; 0: none was */
+    uint64_t known_most; /* and of no feature more values than this */
     er_pass *passes;     /* likewise: what is done with the rows of such a tensor */
     er_buffer *outputs;  /* one an output of the guard */
     er_buffer *shown;    /* outputs as last presented, to notice a change of layout */
@@ -165,6 +168,9 @@ void er_answer_count(erai_answer *answer, erai_decision_count which, uint64_t by
  * And the rows of a call, also of one whose shape is refused. */
 int er_check_tensor(erai_answer *answer, const er_input *input, const erai_tensor *tensor, size_t rows, size_t *bytes);
 size_t er_believed_rows(const erai_answer *answer);
+
+/* windows.c: adds the tally to the session's totals, and clears it; takes both locks. 0 when out of memory. */
+int er_answer_carry(erai_answer *answer);
 
 /* validate.c: judges every row of answer->inputs, states left out, and adds their values to the sketches, or to what
  * waits for that. Takes the lock. `unix_ns`: the wall clock. */

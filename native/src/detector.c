@@ -217,7 +217,9 @@ ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const u
         for (size_t at = 0; at < count; at++, total += 1) {
             const float *factors = bets->factors[cells[at * step]];
             for (unsigned i = 0; i < ER_BETS; i++) {
-                float next = (won[i] + rows_a_value) * factors[i] * (float)(total * bets->tolerance[i] / fair[i]);
+                /* A division of floats: what it rounds is thousands of times less than the tolerance takes away. */
+                float expected = (float)(total * bets->tolerance[i]) / (float)fair[i];
+                float next = (won[i] + rows_a_value) * factors[i] * expected;
                 won[i] = next < MOST ? next : MOST;
                 fair[i] += (double)factors[i];
             }

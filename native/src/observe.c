@@ -223,24 +223,19 @@ static int is_unseen(const erai_guard *guard, const er_observation *rule, double
            (double)categories_of(&guard->features[guard->inputs[rule->index].first_feature + rule->element])->count;
 }
 
-/* Counts a value among those of feature f of `input`; its cell. */
-static uint8_t sketch(const erai_guard *guard, const er_input *input, uint64_t *statistics, size_t f, double value) {
-    er_feature_statistics into = er_of_features(statistics, guard->feature_count);
-    size_t at = input->first_feature + f;
-    const er_feature *feature = &guard->features[at];
+/* Counts what observation k is of a row; its cell. */
+static uint8_t count_value(const erai_answer *answer, size_t k, double value) {
+    const erai_guard *guard = answer->guard;
+    size_t at = guard->observed->first_feature + k;
+    const er_observation *rule = &guard->observations[k];
     if (!isfinite(value)) {
-        into.not_finite[at]++;
+        answer->tally->not_finite[at]++;
         return ER_CELL_MISSING;
     }
-    if (!feature->bins) return 0;
-    int32_t z = er_wide_standardize(value, input->wide.mean[f], input->wide.z_scale[f]);
-    uint32_t bin = 0;
-    for (uint32_t i = 0; i + 1 < feature->bins; i++) bin += value > feature->edges[i];
-    into.histogram[at][bin]++;
-    into.sum[at] += (uint64_t)(int64_t)z;
-    into.sum_squares[at] += (uint64_t)(uint32_t)(z * z);
-    const er_observation *rule = &guard->observations[at - (guard->feature_count - guard->observation_count)];
-    return rule->kind == ERAI_OBSERVE_CATEGORY && is_unseen(guard, rule, value) ? ER_CELL_OUTSIDE : (uint8_t)bin;
+    if (!guard->features[at].bins) return 0;
+    er_place place = er_place_of(guard->observed, k, value);
+    er_tally_count(answer->tally, at, place);
+    return rule->kind == ERAI_OBSERVE_CATEGORY && is_unseen(guard, rule, value) ? ER_CELL_OUTSIDE : (uint8_t)place.bin;
 }
 
 void er_observe_rows(erai_answer *answer, uint64_t latency_ns) {
@@ -250,8 +245,7 @@ void er_observe_rows(erai_answer *answer, uint64_t latency_ns) {
     uint8_t *cells = (uint8_t *)(row_of(answer, answer->rows));
     observe_rest(answer, latency_ns);
     for (size_t row = 0; row < answer->rows; row++)
-        for (size_t k = 0; k < width; k++)
-            cells[row * width + k] = sketch(guard, observed, answer->statistics, k, row_of(answer, row)[k]);
+        for (size_t k = 0; k < width; k++) cells[row * width + k] = count_value(answer, k, row_of(answer, row)[k]);
     if (observed->watched && answer->rows)
         er_watch_rows(answer->session->watch, (size_t)(observed - guard->inputs), cells, width, answer->rows);
 }
@@ -301,9 +295,16 @@ erai_status erai_session_outcome(erai_session *session, uint64_t receipt, double
     memcpy(&answered, &bits, sizeof answered);
     double off = fabs((double)answered - label);
     double loss = rule->kind == ERAI_OBSERVE_WRONG ? (double)(off > 0) : fmin(off / rule->limit, 1);
+    er_place place = er_place_of(guard->outcomes, 0, loss);
+    uint8_t cell = (uint8_t)place.bin;
     er_session_own(session);
     er_mutex_lock(&session->lock);
-    uint8_t cell = sketch(guard, guard->outcomes, session->carried, 0, loss);
+    er_feature_total *totals = er_session_totals(session);
+    if (!totals) {
+        er_mutex_unlock(&session->lock);
+        return er_fail(detail, ERAI_E_MEMORY, "out of memory");
+    }
+    er_feature_total_count(&totals[guard->outcomes->first_feature], place);
     if (guard->outcomes->watched) er_watch_rows(session->watch, (size_t)(guard->outcomes - guard->inputs), &cell, 1, 1);
     if (session->watch && er_recording_hear_alarm(session))
         session->carried[ER_COUNT_DECISIONS + ERAI_COUNT_DRIFT_ALARMS]++;

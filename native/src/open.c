@@ -93,9 +93,8 @@ static erai_status open_components(erai_session *session, const erai_session_con
 static erai_status fill_session(erai_session *session, const er_parts *parts, const erai_session_config *config,
                                 char *detail) {
     memcpy(session->model_digest, parts->model_digest, ERAI_DIGEST_SIZE);
-    session->statistics_size = er_statistics_size(session->guard->feature_count);
-    session->carried = calloc(session->statistics_size, sizeof *session->carried);
-    session->taken = calloc(session->statistics_size, sizeof *session->taken);
+    session->carried = calloc(ER_COUNTS, sizeof *session->carried);
+    session->taken = calloc(ER_COUNTS, sizeof *session->taken);
     session->process = er_process();
     session->window_ns = er_session_ns(session);
     session->window_unix_ns = er_session_unix_ns(session);
@@ -159,6 +158,12 @@ void erai_session_close(erai_session *session) {
     free(session->stop_path);
     free(session->carried);
     free(session->taken);
+    free(session->totals);
+    while (session->left) {
+        er_tally *left = session->left;
+        session->left = left->next;
+        free(left);
+    }
     er_mutex_destroy(&session->call_lock);
     er_mutex_destroy(&session->lock);
     free(session);

@@ -45,7 +45,7 @@ ER_INLINE void ER_OF(sketch_rows)(const er_pass *pass, const ER_NUMBER *rows, si
         size_t feature = first + f, lanes = count - f < ER_LANES ? count - f : ER_LANES;
         int32_t z[ER_LANES], sum[ER_LANES] = {0}, sum_squares[ER_LANES] = {0}; /* of squares at most 2^27 */
         ER_BIN bins[ER_WAITING][ER_LANES];
-        uint64_t (*histogram)[ERAI_MAX_BINS] = pass->into.histogram + feature;
+        uint32_t (*histogram)[ERAI_MAX_BINS] = pass->into.histogram + feature;
         for (size_t row = 0; row < row_count; row++) {
             ER_OF(place)(rows + row * width + f, ER_LIMITS.mean + feature, ER_LIMITS.z_scale + feature,
                          ER_LIMITS.edges[feature / ER_LANES], z, bins[row]);
@@ -81,7 +81,7 @@ ER_INLINE void ER_OF(sketch_columns)(const er_pass *pass, const ER_NUMBER *value
 ER_INLINE void ER_OF(sketch_run)(const er_pass *pass, const ER_NUMBER *values, size_t feature, size_t position,
                                  size_t count) {
     size_t stride = pass->input->sketch_stride, skip = position % stride;
-    uint64_t *histogram = pass->into.histogram[feature];
+    uint32_t *histogram = pass->into.histogram[feature];
     ER_NUMBER mean[ER_LANES], z_scale[ER_LANES], edges[ERAI_MAX_BINS][ER_LANES];
     for (size_t lane = 0; lane < ER_LANES; lane++) {
         mean[lane] = ER_LIMITS.mean[feature];

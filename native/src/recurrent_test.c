@@ -16,7 +16,7 @@ typedef struct fixture {
     erai_guard guard;
     erai_tensor given[2];
     er_buffer results[2];
-    uint64_t statistics[ER_COUNT_FEATURES];
+    uint64_t counts[ER_COUNTS];
     erai_answer answer;
     er_recurrent *states;
     float next[ELEMENTS];
@@ -38,7 +38,7 @@ static void fixture_open(fixture *at, uint32_t dtype, int32_t row_axis, const in
     at->answer.guard = &at->guard;
     at->answer.inputs = at->given;
     at->answer.outputs = at->results;
-    at->answer.statistics = at->statistics;
+    at->answer.counts = at->counts;
     ER_CHECK_INT(er_mutex_init(&at->answer.lock), 0);
     at->states = er_recurrent_open(&at->guard);
     for (int i = 0; i < ELEMENTS; i++) at->next[i] = (float)(i + 1);
@@ -133,7 +133,7 @@ static void a_state_that_is_not_finite_begins_anew_and_flags_its_row(void) {
     ER_CHECK(reason->value == -INFINITY);
     ER_CHECK_INT(at.answer.verdicts[1], ERAI_VERDICT_ACCEPT);
     ER_CHECK_INT(at.answer.verdicts[2], ERAI_VERDICT_FLAG);
-    ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 1);
+    ER_CHECK_INT(at.counts[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 1);
     static const float expected[ELEMENTS] = {1, 2, 3, 4, 0, 0, 7, 8, 9, 10, 0, 0};
     ER_CHECK(memcmp(give(&at, ROWS), expected, sizeof expected) == 0);
     fixture_close(&at);
@@ -237,7 +237,7 @@ static void another_number_of_rows_costs_the_states_only_when_it_ran(void) {
     fixture_open(&at, ERAI_DTYPE_FLOAT32, 0, outer_rows);
     give(&at, ROWS);
     take(&at, at.next, ERAI_DTYPE_FLOAT32, outer_shape);
-    ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 0); /* there was nothing to forget */
+    ER_CHECK_INT(at.counts[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 0); /* there was nothing to forget */
     for (int i = 0; i < 3; i++) {
         static const float zeros[2 * LAYERS * WIDTH];
         ER_CHECK(memcmp(give(&at, 2), zeros, sizeof zeros) == 0);
@@ -250,7 +250,7 @@ static void another_number_of_rows_costs_the_states_only_when_it_ran(void) {
             reject(&at, 1);
             take(&at, first, ERAI_DTYPE_FLOAT32, two_rows);
         }
-        ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], i == 2);
+        ER_CHECK_INT(at.counts[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], i == 2);
         if (i < 2) ER_CHECK(memcmp(give(&at, ROWS), at.next, sizeof at.next) == 0);
     }
     static const float expected[2 * LAYERS * WIDTH] = {1, 2, 3, 4};
@@ -270,7 +270,7 @@ static void a_batch_without_a_row_has_states_without_a_row_and_changes_none(void
     ER_CHECK(at.given[1].rank == 3 && at.given[1].shape[0] == 0);
     take(&at, at.next, ERAI_DTYPE_FLOAT32, no_rows);
     ER_CHECK(memcmp(give(&at, ROWS), at.next, sizeof at.next) == 0);
-    ER_CHECK_INT(at.statistics[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 0);
+    ER_CHECK_INT(at.counts[ER_COUNT_DECISIONS + ERAI_COUNT_STATE_RESETS], 0);
     fixture_close(&at);
 }
 

@@ -17,7 +17,9 @@
 
 static erai_status make_room(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
-    answer->statistics = calloc(answer->session->statistics_size, sizeof *answer->statistics);
+    answer->counts = calloc(ER_COUNTS, sizeof *answer->counts);
+    answer->tally = er_tally_open(guard->feature_count);
+    answer->room = UINT32_MAX;
     answer->seen = calloc(ER_KINDS * guard->feature_count, sizeof *answer->seen);
     answer->inputs = calloc(guard->input_count, sizeof *answer->inputs);
     answer->known = calloc(guard->input_count, sizeof *answer->known);
@@ -26,8 +28,9 @@ static erai_status make_room(erai_answer *answer) {
     answer->staging = calloc(guard->input_count, sizeof *answer->staging);
     answer->trial = calloc(guard->output_count, sizeof *answer->trial);
     answer->fallback_outputs = calloc(guard->output_count, sizeof *answer->fallback_outputs);
-    return answer->statistics && answer->seen && answer->inputs && answer->known && answer->outputs && answer->shown &&
-                   answer->staging && answer->trial && answer->fallback_outputs && er_waiting_open(answer)
+    return answer->counts && answer->tally && answer->seen && answer->inputs && answer->known && answer->outputs &&
+                   answer->shown && answer->staging && answer->trial && answer->fallback_outputs &&
+                   er_waiting_open(answer)
                ? ERAI_OK
                : ERAI_E_MEMORY;
 }
@@ -67,7 +70,7 @@ void erai_answer_close(erai_answer *answer) {
     while (*link != answer) link = &(*link)->next;
     *link = answer->next;
     if (answer->waiting) er_waiting_sketch(answer);
-    if (answer->statistics) er_statistics_add(session->carried, answer->statistics, session->statistics_size);
+    if (answer->counts && answer->tally) er_answer_leave(answer);
     er_mutex_unlock(&session->lock);
     er_binding_close(answer->binding);
     er_binding_close(answer->fallback);
@@ -79,7 +82,8 @@ void erai_answer_close(erai_answer *answer) {
     free(answer->observed.data);
     free(answer->inputs);
     free(answer->known);
-    free(answer->statistics);
+    free(answer->counts);
+    free(answer->tally);
     free(answer->seen);
     free(answer->shown);
     free(answer->verdicts);
@@ -101,7 +105,7 @@ static erai_status fail_call(erai_answer *answer, erai_status status) {
     answer->key_count = 0;
     er_gate_leave(answer);
     er_mutex_lock(&answer->lock);
-    answer->statistics[ER_COUNT_ERRORS]++;
+    answer->counts[ER_COUNT_ERRORS]++;
     er_waiting_keep(answer);
     er_mutex_unlock(&answer->lock);
     return status;
@@ -208,7 +212,7 @@ static void show_outputs(erai_answer *answer) {
 }
 
 static void record(erai_answer *answer, uint64_t now_ns) {
-    uint64_t *counts = answer->statistics;
+    uint64_t *counts = answer->counts;
     er_mutex_lock(&answer->lock);
     if (answer->verdict == ERAI_VERDICT_ACCEPT) { /* all of them, and then the model answered them all */
         counts[ER_COUNT_VERDICTS + ERAI_VERDICT_ACCEPT] += answer->rows;
@@ -345,154 +349,4 @@ void erai_session_reset(erai_session *session) {
     er_mutex_lock(&session->call_lock);
     er_recurrent_reset(session->recurrent);
     er_mutex_unlock(&session->call_lock);
-}
-
-/* ---- Snapshots ---- */
-
-/* Adds every answer's statistics to `into`, and copies the events; with `take`, they begin again from zero. Under the
- * session's lock. */
-static void gather(erai_session *session, uint64_t *into, int take) {
-    size_t size = session->statistics_size;
-    memcpy(into, session->carried, size * sizeof *into);
-    if (take) memset(session->carried, 0, size * sizeof *into);
-    for (erai_answer *answer = session->answers; answer; answer = answer->next) {
-        er_mutex_lock(&answer->lock);
-        er_waiting_sketch(answer);
-        er_statistics_add(into, answer->statistics, size);
-        if (take) memset(answer->statistics, 0, size * sizeof *into);
-        er_mutex_unlock(&answer->lock);
-    }
-    if (session->watch && er_recording_hear_alarm(session)) { /* of rows that had waited until now */
-        into[ER_COUNT_DECISIONS + ERAI_COUNT_DRIFT_ALARMS]++;
-        if (!take) session->carried[ER_COUNT_DECISIONS + ERAI_COUNT_DRIFT_ALARMS]++;
-    }
-    if (session->events)
-        session->taken_event_count = er_events_gather(session->events, er_spool_epoch(session->spool),
-                                                      session->taken_events, session->taken_fields, into, take);
-}
-
-/* What is in `statistics`, as the snapshot of this window. Free its features. */
-static erai_status view_window(erai_session *session, uint64_t *statistics, uint64_t now_ns, int64_t now_unix_ns,
-                               erai_windows *window, erai_snapshot *view) {
-    erai_snapshot_info info = {.sequence = session->sequence,
-                               .start_unix_ns = session->window_unix_ns,
-                               .end_unix_ns = now_unix_ns,
-                               .duration_ns = er_since(session->window_ns, now_ns),
-                               .windows = window,
-                               .window_ranges = 1};
-    if (session->spool) {
-        memcpy(info.instance, er_spool_instance(session->spool), sizeof info.instance);
-        info.epoch = er_spool_epoch(session->spool);
-    }
-    memcpy(info.model_digest, session->model_digest, ERAI_DIGEST_SIZE);
-    memcpy(info.guard_digest, session->guard->digest, ERAI_DIGEST_SIZE);
-    *window = (erai_windows){.epoch = info.epoch, .first = info.sequence, .count = 1};
-    erai_status status = er_snapshot_view(view, &info, session->guard, statistics);
-    view->running_ms = session->ran_before_ms + er_since(session->opened_ns, now_ns) / 1000000;
-    view->events = session->taken_events;
-    view->info.events = session->taken_event_count;
-    if (!status && session->watch) er_recording_view_watch(session, view);
-    return status;
-}
-
-void er_session_own(erai_session *session) {
-    uint64_t process = er_process();
-    if (__atomic_load_n(&session->process, __ATOMIC_ACQUIRE) == process) return;
-    er_mutex_lock(&session->lock);
-    if (session->process != process) {
-        gather(session, session->taken, 1);
-        er_row_quantiles_begin(session);
-        session->sequence = 0;
-        er_recording_begin_window(session, er_session_ns(session), er_session_unix_ns(session));
-        __atomic_store_n(&session->process, process, __ATOMIC_RELEASE);
-    }
-    er_mutex_unlock(&session->lock);
-}
-
-/* Another epoch, whose files nobody else writes. */
-static erai_status begin_epoch(erai_session *session, char *detail) {
-    erai_status status = er_spool_begin_epoch(session->spool, detail);
-    if (!status) session->sequence = 0;
-    return status;
-}
-
-static erai_status ensure_epoch(erai_session *session, char *detail) {
-    return !session->spool || er_spool_is_own(session->spool) ? ERAI_OK : begin_epoch(session, detail);
-}
-
-erai_status erai_session_snapshot(erai_session *session, erai_snapshot **snapshot, char *detail) {
-    if (!session || !snapshot) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_snapshot: NULL");
-    er_writer out = {0};
-    er_session_own(session);
-    er_mutex_lock(&session->lock);
-    erai_status status = ensure_epoch(session, detail);
-    if (!status) {
-        erai_windows window;
-        erai_snapshot view = {0};
-        gather(session, session->taken, 0);
-        status =
-            view_window(session, session->taken, er_session_ns(session), er_session_unix_ns(session), &window, &view);
-        if (!status) er_snapshot_write(&out, &view);
-        free(view.features);
-    }
-    er_mutex_unlock(&session->lock);
-    if (out.failed) status = ERAI_E_MEMORY;
-    if (status == ERAI_E_MEMORY) er_fail(detail, status, "out of memory");
-    if (!status) status = erai_snapshot_open(out.data, out.size, snapshot, detail);
-    free(out.data);
-    return status;
-}
-
-/* Stores what is in `taken`. *visible as er_spool_store says. */
-static erai_status put_window(erai_session *session, uint64_t now_ns, int64_t now_unix_ns, char file[ER_FILE_NAME],
-                              int *visible, char *detail) {
-    erai_windows window;
-    erai_snapshot view = {0};
-    erai_status status = view_window(session, session->taken, now_ns, now_unix_ns, &window, &view)
-                             ? er_fail(detail, ERAI_E_MEMORY, "out of memory")
-                             : er_spool_store(session->spool, &view, file, visible, detail);
-    free(view.features);
-    return status;
-}
-
-int erai_session_flush_due(erai_session *session, uint64_t timeout_ns) {
-    return session->events ? er_events_wait(session->events, timeout_ns) : 0;
-}
-
-erai_status erai_session_flush(erai_session *session, char *name, char *detail) {
-    if (!session) return er_fail(detail, ERAI_E_ARGUMENT, "erai_session_flush: NULL");
-    if (!session->spool)
-        return er_fail(detail, ERAI_E_ARGUMENT, "this session has no spool: give a spool directory when opening it");
-    char file[ER_FILE_NAME];
-    int visible = 0;
-    er_session_own(session);
-    er_mutex_lock(&session->lock);
-    erai_status status = ensure_epoch(session, detail);
-    if (status) {
-        er_mutex_unlock(&session->lock);
-        return status;
-    }
-    uint64_t now_ns = er_session_ns(session);
-    int64_t now_unix_ns = er_session_unix_ns(session);
-    gather(session, session->taken, 1);
-    status = put_window(session, now_ns, now_unix_ns, file, &visible, detail);
-    if (!status && !visible) { /* somebody else has this epoch, of a spool that was copied, say */
-        status = begin_epoch(session, detail);
-        for (size_t i = 0; i < session->taken_event_count; i++)
-            session->taken_events[i].epoch = er_spool_epoch(session->spool);
-        if (!status) status = put_window(session, now_ns, now_unix_ns, file, &visible, detail);
-        if (!status && !visible) status = er_fail(detail, ERAI_E_SPOOL, "spool: there is a file %s already", file);
-    }
-    if (visible) {
-        session->sequence++;
-        er_recording_begin_window(session, now_ns, now_unix_ns);
-        /* On a disk without room the one before stays: counts come first, and the batch is stored. */
-        if (!status && session->watch) er_watch_store(session);
-    } else {
-        er_statistics_add(session->carried, session->taken, session->statistics_size);
-        if (session->events) er_events_put_back(session->events, session->taken_events, session->taken_event_count);
-    }
-    er_mutex_unlock(&session->lock);
-    if (!status && name) memcpy(name, file, strlen(file) + 1);
-    return status;
 }

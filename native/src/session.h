@@ -41,16 +41,17 @@ struct erai_session {
     er_watch *watch;
     er_row_quantiles *quantiles;
 
-    er_mutex lock;        /* what follows; taken before an answer's lock */
-    erai_answer *answers; /* open ones */
-    uint64_t *carried;    /* statistics of closed answers, and of a flush that failed */
-    uint64_t *taken;      /* scratch of a flush */
+    er_mutex lock;            /* what follows; taken before an answer's lock */
+    erai_answer *answers;     /* open ones */
+    uint64_t *carried;        /* counts of closed answers, and of a flush that failed */
+    uint64_t *taken;          /* scratch of a flush */
+    er_feature_total *totals; /* likewise of features, and what is flushed; NULL: the answers have all there is */
+    er_tally *left;           /* of answers that were closed when there was no memory for totals */
     erai_event *taken_events;
     erai_event_field *taken_fields;
     size_t taken_event_count;
     er_device_key key;
     int hashes; /* the key is used */
-    size_t statistics_size;
     uint64_t sequence;
     uint64_t opened_ns, ran_before_ms; /* for how long sessions of the spool have been open */
     uint64_t window_ns;                /* start of the window, monotonic */
@@ -59,6 +60,11 @@ struct erai_session {
 
 /* session.c: in a forked child, drops what its parent has counted and delivers. Before anything is counted or told. */
 void er_session_own(erai_session *session);
+
+/* windows.c, under the session's lock: the totals, made where there are none; NULL when out of memory. And what an
+ * answer has counted, before it is closed; its tally is kept itself where there is no memory to add it up in. */
+er_feature_total *er_session_totals(erai_session *session);
+void er_answer_leave(erai_answer *answer);
 
 /* watch_state.c: has rows that wait watched, taking the locks; stores the watch in the spool, where that can be; goes
  * on from what is stored there. */

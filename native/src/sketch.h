@@ -45,4 +45,34 @@ ER_INLINE int32_t er_wide_standardize(double value, double mean, double z_scale)
     return (int32_t)((z + 6755399441055744.0) - 6755399441055744.0); /* 1.5 * 2^52 */
 }
 
+/* Where one finite value of feature f of an input belongs. */
+typedef struct er_place {
+    uint32_t bin;
+    int32_t z;
+} er_place;
+
+static inline er_place er_place_of(const er_input *input, size_t f, double value) {
+    const er_limits *narrow = &input->limits;
+    const er_wide_limits *wide = &input->wide;
+    int is_narrow = input->width == ER_NARROW;
+    er_place place = {.z = is_narrow ? er_standardize((float)value, narrow->mean[f], narrow->z_scale[f])
+                                     : er_wide_standardize(value, wide->mean[f], wide->z_scale[f])};
+    for (unsigned i = 0; i < ERAI_MAX_BINS; i++)
+        place.bin += is_narrow ? (float)value > narrow->edges[f / ER_FLOATS][i][f % ER_FLOATS]
+                               : value > wide->edges[f / ER_DOUBLES][i][f % ER_DOUBLES];
+    return place;
+}
+
+static inline void er_feature_total_count(er_feature_total *total, er_place place) {
+    total->histogram[place.bin]++;
+    total->sum += (uint64_t)(int64_t)place.z;
+    total->sum_squares += (uint64_t)(uint32_t)(place.z * place.z);
+}
+
+static inline void er_tally_count(const er_tally *tally, size_t f, er_place place) {
+    tally->histogram[f][place.bin]++;
+    tally->sum[f] += (uint64_t)(int64_t)place.z;
+    tally->sum_squares[f] += (uint64_t)(uint32_t)(place.z * place.z);
+}
+
 #endif

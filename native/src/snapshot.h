@@ -34,10 +34,10 @@ typedef struct er_account {
 /* snapshot_write.c: writes a batch file. */
 void er_snapshot_write(er_writer *out, const erai_snapshot *snapshot);
 
-/* What is in `statistics`, as a snapshot that points into them. Of `info` the identity and the times are used. Free its
- * `features` and nothing else of it. */
+/* What is in `counts`, and in `totals` of the guard program's features, as a snapshot that points into them. Of `info`
+ * the identity and the times are used. Free its `features` and nothing else of it. */
 erai_status er_snapshot_view(erai_snapshot *view, const erai_snapshot_info *info, const erai_guard *guard,
-                             uint64_t *statistics);
+                             uint64_t *counts, er_feature_total *totals);
 
 /* snapshot_read.c. The account of a file of version 1 or 2 takes reading it all. */
 erai_status er_account_read(const uint8_t *bytes, size_t size, er_account *account, char *detail);

@@ -6,7 +6,12 @@
 #include "er_test.h"
 #include "test_guard.h"
 
-static uint8_t *make_batch(uint64_t *statistics, const erai_guard *guard, size_t *size) {
+typedef struct statistics {
+    uint64_t counts[ER_COUNTS];
+    er_feature_total totals[TEST_FEATURES];
+} statistics;
+
+static uint8_t *make_batch(statistics *from, const erai_guard *guard, size_t *size) {
     erai_snapshot_info info = {.epoch = 5, .sequence = 6, .start_unix_ns = -7, .end_unix_ns = 8, .duration_ns = 9};
     memset(info.instance, 0x11, sizeof info.instance);
     memset(info.model_digest, 0x22, sizeof info.model_digest);
@@ -16,7 +21,7 @@ static uint8_t *make_batch(uint64_t *statistics, const erai_guard *guard, size_t
     info.windows = &window;
     info.window_ranges = 1;
     erai_snapshot view;
-    if (er_snapshot_view(&view, &info, guard, statistics)) abort();
+    if (er_snapshot_view(&view, &info, guard, from->counts, from->totals)) abort();
     er_snapshot_write(&out, &view);
     free(view.features);
     if (out.failed) abort();
@@ -35,63 +40,60 @@ static erai_status open_copy(const uint8_t *bytes, size_t size, erai_snapshot **
 }
 
 /* Every count another number; the sums as far from zero as they go. */
-static uint64_t *make_statistics(size_t features, size_t *size) {
-    *size = er_statistics_size(features);
-    uint64_t *statistics = calloc(*size, sizeof *statistics);
-    if (statistics == NULL) abort();
-    for (size_t i = 0; i < *size; i++) statistics[i] = i * 0x9e3779b97f4a7c15u;
-    er_feature_statistics of = er_of_features(statistics, features);
-    of.sum[0] = (uint64_t)INT64_MIN;
-    of.sum[1] = (uint64_t)INT64_MAX;
-    of.sum[2] = (uint64_t)-1;
-    return statistics;
+static statistics make_statistics(void) {
+    statistics made;
+    for (size_t i = 0; i < sizeof made / sizeof(uint64_t); i++)
+        ((uint64_t *)(void *)&made)[i] = i * 0x9e3779b97f4a7c15u;
+    made.totals[0].sum = (uint64_t)INT64_MIN;
+    made.totals[1].sum = (uint64_t)INT64_MAX;
+    made.totals[2].sum = (uint64_t)-1;
+    return made;
 }
 
 static void every_count_reads_back(void) {
     erai_guard *guard = test_guard_open();
-    size_t count, size;
-    uint64_t *statistics = make_statistics(guard->feature_count, &count);
-    uint8_t *bytes = make_batch(statistics, guard, &size);
+    size_t size;
+    statistics from = make_statistics();
+    uint8_t *bytes = make_batch(&from, guard, &size);
     erai_snapshot *snapshot = NULL;
     ER_CHECK_INT(open_copy(bytes, size, &snapshot), ERAI_OK);
     erai_snapshot_info info;
     erai_snapshot_read(snapshot, &info);
     ER_CHECK(info.epoch == 5 && info.sequence == 6 && info.start_unix_ns == -7 && info.duration_ns == 9);
     ER_CHECK(info.instance[15] == 0x11 && info.model_digest[0] == 0x22 && info.guard_digest[31] == 0x33);
-    ER_CHECK(info.calls == statistics[ER_COUNT_CALLS] && info.errors == statistics[ER_COUNT_ERRORS]);
-    ER_CHECK(info.latency_sum_ns == statistics[ER_COUNT_LATENCY_SUM]);
+    ER_CHECK(info.calls == from.counts[ER_COUNT_CALLS] && info.errors == from.counts[ER_COUNT_ERRORS]);
+    ER_CHECK(info.latency_sum_ns == from.counts[ER_COUNT_LATENCY_SUM]);
     ER_CHECK_INT(info.verdicts, ER_VERDICTS);
     ER_CHECK_INT(info.sources, ER_SOURCES);
     ER_CHECK_INT(info.reason_codes, ER_REASONS);
     ER_CHECK_INT(info.latency_slots, ER_LATENCY_SLOTS);
-    ER_CHECK(memcmp(info.rows_by_verdict, statistics + ER_COUNT_VERDICTS, ER_VERDICTS * 8) == 0);
-    ER_CHECK(memcmp(info.rows_by_source, statistics + ER_COUNT_SOURCES, ER_SOURCES * 8) == 0);
-    ER_CHECK(memcmp(info.reasons, statistics + ER_COUNT_REASONS, ER_REASONS * 8) == 0);
-    ER_CHECK(memcmp(info.latency, statistics + ER_COUNT_LATENCY, ER_LATENCY_SLOTS * 8) == 0);
+    ER_CHECK(memcmp(info.rows_by_verdict, from.counts + ER_COUNT_VERDICTS, ER_VERDICTS * 8) == 0);
+    ER_CHECK(memcmp(info.rows_by_source, from.counts + ER_COUNT_SOURCES, ER_SOURCES * 8) == 0);
+    ER_CHECK(memcmp(info.reasons, from.counts + ER_COUNT_REASONS, ER_REASONS * 8) == 0);
+    ER_CHECK(memcmp(info.latency, from.counts + ER_COUNT_LATENCY, ER_LATENCY_SLOTS * 8) == 0);
     ER_CHECK_INT(info.features, TEST_FEATURES);
-    er_feature_statistics of = er_of_features(statistics, TEST_FEATURES);
     for (size_t f = 0; f < TEST_FEATURES; f++) {
         erai_feature_counts counts;
+        const er_feature_total *total = &from.totals[f];
         ER_CHECK_INT(erai_snapshot_feature(snapshot, f, &counts), ERAI_OK);
         ER_CHECK_INT(counts.bins, guard->features[f].bins);
-        if (counts.bins) ER_CHECK(memcmp(counts.histogram, of.histogram[f], counts.bins * 8) == 0);
-        ER_CHECK(counts.not_finite == of.not_finite[f] && counts.sum_squares == of.sum_squares[f]);
-        ER_CHECK_INT(counts.sum, (int64_t)of.sum[f]);
+        if (counts.bins) ER_CHECK(memcmp(counts.histogram, total->histogram, counts.bins * 8) == 0);
+        ER_CHECK(counts.not_finite == total->not_finite && counts.sum_squares == total->sum_squares);
+        ER_CHECK_INT(counts.sum, (int64_t)total->sum);
     }
     erai_feature_counts counts;
     ER_CHECK_INT(erai_snapshot_feature(snapshot, TEST_FEATURES, &counts), ERAI_E_ARGUMENT);
     erai_snapshot_close(snapshot);
     erai_snapshot_close(NULL);
     free(bytes);
-    free(statistics);
     erai_guard_close(guard);
 }
 
 static void an_empty_window_is_small_and_reads_back_as_zeros(void) {
     erai_guard *guard = test_guard_open();
     size_t size;
-    uint64_t *statistics = calloc(er_statistics_size(TEST_FEATURES), sizeof *statistics);
-    uint8_t *bytes = make_batch(statistics, guard, &size);
+    statistics from = {0};
+    uint8_t *bytes = make_batch(&from, guard, &size);
     ER_CHECK(size < 200);
     erai_snapshot *snapshot = NULL;
     ER_CHECK_INT(open_copy(bytes, size, &snapshot), ERAI_OK);
@@ -103,20 +105,30 @@ static void an_empty_window_is_small_and_reads_back_as_zeros(void) {
     ER_CHECK_INT(sum, 0);
     erai_snapshot_close(snapshot);
     free(bytes);
-    free(statistics);
     erai_guard_close(guard);
 }
 
-static void merging_is_addition_of_counts(void) {
-    size_t size;
-    uint64_t *first = make_statistics(TEST_FEATURES, &size), *second = make_statistics(TEST_FEATURES, &size);
-    er_feature_statistics of = er_of_features(second, TEST_FEATURES);
-    of.sum[1] = (uint64_t)-5;
-    er_statistics_add(second, first, size);
-    ER_CHECK_INT((int64_t)of.sum[1], INT64_MAX - 5);
-    ER_CHECK(second[ER_COUNT_REASONS] == 2 * first[ER_COUNT_REASONS]);
-    free(first);
-    free(second);
+static void adding_up_is_addition_of_counts(void) {
+    statistics first = make_statistics(), second = make_statistics();
+    er_tally *tally = er_tally_open(TEST_FEATURES);
+    ER_CHECK(tally != NULL && (uintptr_t)tally->histogram % 64 == 0);
+    if (!tally) return;
+    tally->histogram[2][ERAI_MAX_BINS - 1] = tally->not_finite[1] = UINT32_MAX;
+    tally->sum[1] = (uint64_t)-5;
+    tally->sum_squares[TEST_FEATURES - 1] = 7;
+    for (int times = 0; times < 2; times++) er_tally_add(tally, second.totals, TEST_FEATURES);
+    er_counts_add(second.counts, first.counts);
+    ER_CHECK(second.totals[2].histogram[ERAI_MAX_BINS - 1] - first.totals[2].histogram[ERAI_MAX_BINS - 1] ==
+             2 * (uint64_t)UINT32_MAX);
+    ER_CHECK(second.totals[1].not_finite - first.totals[1].not_finite == 2 * (uint64_t)UINT32_MAX);
+    ER_CHECK_INT((int64_t)second.totals[1].sum, INT64_MAX - 10);
+    ER_CHECK(second.totals[TEST_FEATURES - 1].sum_squares - first.totals[TEST_FEATURES - 1].sum_squares == 14);
+    ER_CHECK(second.counts[ER_COUNT_REASONS] == 2 * first.counts[ER_COUNT_REASONS]);
+    er_tally_clear(tally, TEST_FEATURES);
+    statistics before = second;
+    er_tally_add(tally, second.totals, TEST_FEATURES);
+    ER_CHECK(memcmp(&before, &second, sizeof second) == 0);
+    free(tally);
 }
 
 /* One window, with what a watch has come to by its end; named: the features in whose bit it is 1. */
@@ -174,9 +186,9 @@ static void merged_windows_tell_what_the_watch_came_to_last(void) {
 
 static void every_truncation_and_flipped_bit_is_refused(void) {
     erai_guard *guard = test_guard_open();
-    size_t count, size;
-    uint64_t *statistics = make_statistics(TEST_FEATURES, &count);
-    uint8_t *bytes = make_batch(statistics, guard, &size);
+    size_t size;
+    statistics from = make_statistics();
+    uint8_t *bytes = make_batch(&from, guard, &size);
     erai_snapshot *snapshot = NULL;
     for (size_t cut = 0; cut < size; cut++) {
         ER_CHECK_INT(open_copy(bytes, cut, &snapshot), ERAI_E_BATCH_FORMAT);
@@ -197,16 +209,15 @@ static void every_truncation_and_flipped_bit_is_refused(void) {
     }
     ER_CHECK(snapshot == NULL);
     free(bytes);
-    free(statistics);
     erai_guard_close(guard);
 }
 
 static void sealed_changes_are_refused_or_read_without_harm(void) {
     erai_guard *guard = test_guard_open();
-    size_t count, size;
-    uint64_t *statistics = make_statistics(TEST_FEATURES, &count);
-    memset(statistics, 0, ER_COUNT_FEATURES * sizeof *statistics);
-    uint8_t *bytes = make_batch(statistics, guard, &size);
+    size_t size;
+    statistics from = make_statistics();
+    memset(from.counts, 0, sizeof from.counts);
+    uint8_t *bytes = make_batch(&from, guard, &size);
     static const uint8_t values[] = {0, 1, 0x20, 0x21, 0x7f, 0x80, 0xff};
     for (size_t at = ER_BATCH_HEADER; at < size; at++)
         for (size_t v = 0; v < sizeof values; v++) {
@@ -220,14 +231,13 @@ static void sealed_changes_are_refused_or_read_without_harm(void) {
             bytes[at] = kept;
         }
     free(bytes);
-    free(statistics);
     erai_guard_close(guard);
 }
 
 int main(void) {
     ER_RUN(every_count_reads_back);
     ER_RUN(an_empty_window_is_small_and_reads_back_as_zeros);
-    ER_RUN(merging_is_addition_of_counts);
+    ER_RUN(adding_up_is_addition_of_counts);
     ER_RUN(merged_windows_tell_what_the_watch_came_to_last);
     ER_RUN(every_truncation_and_flipped_bit_is_refused);
     ER_RUN(sealed_changes_are_refused_or_read_without_harm);

@@ -171,29 +171,28 @@ void er_snapshot_write(er_writer *out, const erai_snapshot *snapshot) {
 }
 
 erai_status er_snapshot_view(erai_snapshot *view, const erai_snapshot_info *info, const erai_guard *guard,
-                             uint64_t *statistics) {
+                             uint64_t *counts, er_feature_total *totals) {
     *view = (erai_snapshot){.info = *info};
     erai_snapshot_info *to = &view->info;
-    to->calls = statistics[ER_COUNT_CALLS];
-    to->errors = statistics[ER_COUNT_ERRORS];
-    to->latency_sum_ns = statistics[ER_COUNT_LATENCY_SUM];
-    to->rows_by_verdict = statistics + ER_COUNT_VERDICTS, to->verdicts = ER_VERDICTS;
-    to->rows_by_source = statistics + ER_COUNT_SOURCES, to->sources = ER_SOURCES;
-    to->reasons = statistics + ER_COUNT_REASONS, to->reason_codes = ER_REASONS;
-    to->decisions = statistics + ER_COUNT_DECISIONS, to->decision_counts = ER_DECISIONS;
-    to->latency = statistics + ER_COUNT_LATENCY, to->latency_slots = ER_LATENCY_SLOTS;
-    to->events_by_class = statistics + ER_COUNT_EVENTS, to->event_classes = ER_EVENT_CLASSES;
-    to->expired = (const erai_expired *)(statistics + ER_COUNT_EXPIRED), to->expiries = ER_EXPIRIES;
+    to->calls = counts[ER_COUNT_CALLS];
+    to->errors = counts[ER_COUNT_ERRORS];
+    to->latency_sum_ns = counts[ER_COUNT_LATENCY_SUM];
+    to->rows_by_verdict = counts + ER_COUNT_VERDICTS, to->verdicts = ER_VERDICTS;
+    to->rows_by_source = counts + ER_COUNT_SOURCES, to->sources = ER_SOURCES;
+    to->reasons = counts + ER_COUNT_REASONS, to->reason_codes = ER_REASONS;
+    to->decisions = counts + ER_COUNT_DECISIONS, to->decision_counts = ER_DECISIONS;
+    to->latency = counts + ER_COUNT_LATENCY, to->latency_slots = ER_LATENCY_SLOTS;
+    to->events_by_class = counts + ER_COUNT_EVENTS, to->event_classes = ER_EVENT_CLASSES;
+    to->expired = (const erai_expired *)(counts + ER_COUNT_EXPIRED), to->expiries = ER_EXPIRIES;
     to->features = (uint32_t)guard->feature_count;
     view->features = calloc(guard->feature_count ? guard->feature_count : 1, sizeof *view->features);
     if (!view->features) return ERAI_E_MEMORY;
-    er_feature_statistics of = er_of_features(statistics, guard->feature_count);
     for (size_t f = 0; f < guard->feature_count; f++)
         view->features[f] = (erai_feature_counts){.bins = (uint32_t)guard->features[f].bins,
-                                                  .histogram = of.histogram[f],
-                                                  .not_finite = of.not_finite[f],
-                                                  .sum = (int64_t)of.sum[f],
-                                                  .sum_squares = of.sum_squares[f]};
+                                                  .histogram = totals[f].histogram,
+                                                  .not_finite = totals[f].not_finite,
+                                                  .sum = (int64_t)totals[f].sum,
+                                                  .sum_squares = totals[f].sum_squares};
     return ERAI_OK;
 }
 

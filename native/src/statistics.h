@@ -1,6 +1,6 @@
-/* Everything counted, as one vector of 64-bit integers, so that merging two is addition (modulo 2^64) and nothing else:
- * exact, associative and independent of order. The signed sums are in two's complement. The layout is internal; the
- * form that leaves the process is docs/formats/snapshot.md. */
+/* What is counted, as unsigned integers, so that merging two is addition and nothing else: exact, associative and
+ * independent of order. Signed sums are in two's complement. The layout is internal; the form that leaves the process
+ * is docs/formats/snapshot.md. */
 #ifndef ER_STATISTICS_H
 #define ER_STATISTICS_H
 
@@ -16,6 +16,7 @@
 /* Latency: eight slots an octave up to 2^40 ns (18 minutes); longer calls share the last slot. */
 #define ER_LATENCY_SLOTS 321u
 
+/* Of calls and rows, modulo 2^64. */
 enum er_count {
     ER_COUNT_CALLS = 0,
     ER_COUNT_ERRORS = 1,
@@ -27,31 +28,33 @@ enum er_count {
     ER_COUNT_LATENCY = ER_COUNT_DECISIONS + ER_DECISIONS,
     ER_COUNT_EVENTS = ER_COUNT_LATENCY + ER_LATENCY_SLOTS,
     ER_COUNT_EXPIRED = ER_COUNT_EVENTS + ER_EVENT_CLASSES, /* as erai_expired has them, one after the other */
-    ER_COUNT_FEATURES = ER_COUNT_EXPIRED + ER_EXPIRIES * ER_EXPIRED_COUNTS
+    ER_COUNTS = ER_COUNT_EXPIRED + ER_EXPIRIES * ER_EXPIRED_COUNTS
 };
 
-/* After these, for the features of a guard program in its order: their histograms, then their counts of values that are
- * not finite, their sums, and their sums of squares. 280 bytes a feature. */
-typedef struct er_feature_statistics {
-    uint64_t (*histogram)[ERAI_MAX_BINS];
-    uint64_t *not_finite;
-    uint64_t *sum;
-    uint64_t *sum_squares;
-} er_feature_statistics;
-
-static inline size_t er_statistics_size(size_t features) {
-    return ER_COUNT_FEATURES + features * (ERAI_MAX_BINS + 3);
+static inline void er_counts_add(uint64_t *into, const uint64_t *from) {
+    for (size_t i = 0; i < ER_COUNTS; i++) into[i] += from[i];
 }
 
-static inline er_feature_statistics er_of_features(uint64_t *statistics, size_t features) {
-    uint64_t *histograms = statistics + ER_COUNT_FEATURES, *after = histograms + features * ERAI_MAX_BINS;
-    return (er_feature_statistics){(uint64_t (*)[ERAI_MAX_BINS])histograms, after, after + features,
-                                   after + 2 * features};
-}
+/* The values of one feature in a window, modulo 2^64. Sums are of standardized values (sketch.h). */
+typedef struct er_feature_total {
+    uint64_t histogram[ERAI_MAX_BINS];
+    uint64_t not_finite, sum, sum_squares;
+} er_feature_total;
 
-static inline void er_statistics_add(uint64_t *into, const uint64_t *from, size_t size) {
-    for (size_t i = 0; i < size; i++) into[i] += from[i];
-}
+/* The same of each feature since it was last added to a total, which is to happen before there are 2^32 values: 148
+ * bytes a feature, in vectors that follow each other. */
+typedef struct er_tally {
+    struct er_tally *next; /* of those that closed answers left */
+    uint32_t (*histogram)[ERAI_MAX_BINS];
+    uint32_t *not_finite;
+    uint64_t *sum, *sum_squares;
+} er_tally;
+
+/* One of zeros, to be freed; NULL when out of memory. */
+er_tally *er_tally_open(size_t features);
+
+void er_tally_add(const er_tally *tally, er_feature_total *totals, size_t features);
+void er_tally_clear(er_tally *tally, size_t features);
 
 /* The slot of a duration: 0 up to 1 ns, i for 2^((i-1)/8) < ns <= 2^(i/8). */
 unsigned er_latency_slot(uint64_t ns);

@@ -10,6 +10,7 @@
 #include "status.h"
 #include "values.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct er_pass {
     erai_answer *answer;
     const er_input *input;
     const er_feature *features; /* of this input, as `into` is */
-    er_feature_statistics into;
+    er_tally into;
     size_t row_bytes, chunk;
     size_t width;                /* numbers of a row that waits */
     int rounds;                  /* of a type whose greatest integers float64 rounds */
@@ -73,19 +74,9 @@ static void find(const er_pass *pass, const er_row *row, size_t f, size_t elemen
 
 static void sketch_value(const er_pass *pass, size_t f, double value, size_t position) {
     if (!pass->features[f].bins || position % pass->input->sketch_stride) return;
-    const er_limits *narrow = &pass->input->limits;
-    const er_wide_limits *wide = &pass->input->wide;
-    int is_narrow = pass->input->width == ER_NARROW;
-    int32_t z = is_narrow ? er_standardize((float)value, narrow->mean[f], narrow->z_scale[f])
-                          : er_wide_standardize(value, wide->mean[f], wide->z_scale[f]);
-    unsigned bin = 0;
-    for (unsigned i = 0; i < ERAI_MAX_BINS; i++)
-        bin += is_narrow ? (float)value > narrow->edges[f / ER_FLOATS][i][f % ER_FLOATS]
-                         : value > wide->edges[f / ER_DOUBLES][i][f % ER_DOUBLES];
-    pass->into.histogram[f][bin]++;
-    pass->into.sum[f] += (uint64_t)(int64_t)z;
-    pass->into.sum_squares[f] += (uint64_t)(uint32_t)(z * z);
-    if (pass->cells) pass->cells[f] = (uint8_t)bin;
+    er_place place = er_place_of(pass->input, f, value);
+    er_tally_count(&pass->into, f, place);
+    if (pass->cells) pass->cells[f] = (uint8_t)place.bin;
 }
 
 static void find_outside(const er_pass *pass, const er_row *row, size_t f, size_t element, int kind) {
@@ -275,12 +266,15 @@ static er_pass pass_of(erai_answer *answer, size_t index, const er_row *row) {
     const erai_guard *guard = answer->guard;
     const er_input *input = &guard->inputs[index];
     er_waiting *waiting = &answer->waiting[index];
-    er_feature_statistics all = er_of_features(answer->statistics, guard->feature_count);
+    const er_tally *all = answer->tally;
     size_t first = input->first_feature;
     return (er_pass){.answer = answer,
                      .input = input,
                      .features = guard->features + first,
-                     .into = {all.histogram + first, all.not_finite + first, all.sum + first, all.sum_squares + first},
+                     .into = {.histogram = all->histogram + first,
+                              .not_finite = all->not_finite + first,
+                              .sum = all->sum + first,
+                              .sum_squares = all->sum_squares + first},
                      .row_bytes = row->outer * row->features * row->inner * erai_dtype_size(input->dtype),
                      .chunk =
                          input->dtype == ERAI_DTYPE_FLOAT32 || input->dtype == ERAI_DTYPE_FLOAT64 ? ER_PIECE : ER_CHUNK,
@@ -403,6 +397,7 @@ static int as_before(const erai_answer *answer) {
 static int check_tensors(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     answer->known_rows = 0;
+    answer->known_most = answer->rows; /* of what is observed */
     for (size_t i = 0; i < guard->input_count; i++) {
         const erai_tensor *tensor = &answer->inputs[i];
         er_known *found = &answer->known[i];
@@ -410,6 +405,8 @@ static int check_tensors(erai_answer *answer) {
         if (!er_check_tensor(answer, &guard->inputs[i], tensor, answer->rows, &found->bytes)) return 0;
         found->row = er_row_shape(&guard->inputs[i], tensor, guard->batched);
         answer->passes[i] = pass_of(answer, i, &found->row);
+        uint64_t values = (uint64_t)answer->rows * found->row.outer * found->row.inner;
+        if (values > answer->known_most) answer->known_most = values;
         found->rank = tensor->rank;
         if (tensor->rank) memcpy(found->shape, tensor->shape, tensor->rank * sizeof *tensor->shape);
     }
@@ -425,6 +422,20 @@ static erai_status check_data(erai_answer *answer) {
     return ERAI_OK;
 }
 
+/* Counts of 32 bits must not overflow: before they might, they are added to those of 64. */
+static erai_status make_room(erai_answer *answer) {
+    if (answer->known_most > UINT32_MAX)
+        return er_fail(answer->detail, ERAI_E_ARGUMENT,
+                       "a call of %" PRIu64 " values of a feature; expected at most %" PRIu32, answer->known_most,
+                       UINT32_MAX);
+    if (answer->room < answer->known_most) {
+        if (!er_answer_carry(answer)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
+        answer->room = UINT32_MAX;
+    }
+    answer->room -= answer->known_most;
+    return ERAI_OK;
+}
+
 erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     const erai_guard *guard = answer->guard;
     int same = as_before(answer);
@@ -433,6 +444,7 @@ erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     if (!status && guard->observed && !er_observe_begin(answer)) status = ERAI_E_MEMORY;
     if (status || (!same && !check_tensors(answer))) return status;
     status = check_data(answer);
+    if (!status) status = make_room(answer);
     if (guard->memories) er_mutex_lock(&answer->session->memory.lock);
     for (size_t i = 0; !status && i < guard->input_count; i++)
         if (!guard->inputs[i].is_state) admit_input(answer, i, unix_ns);

@@ -223,7 +223,7 @@ static size_t expect_feature(const subject *of, const erai_answer *answer, size_
 }
 
 static void check_counts(const subject *of, const erai_answer *answer, size_t f, const expectation *expected) {
-    er_feature_statistics counted = er_of_features(answer->statistics, answer->guard->feature_count);
+    er_tally counted = *answer->tally;
     ER_CHECK_INT(counted.not_finite[f], expected->not_finite);
     if (!of->features[f].bins) return;
     for (int i = 0; i < BINS; i++) ER_CHECK_INT(counted.histogram[f][i], expected->histogram[i]);
@@ -357,7 +357,7 @@ static void a_missing_value_is_counted_and_no_more_unless_its_rule_says_so(void)
     const float rows[3][2] = {{NAN, 1}, {1, -1}, {INFINITY, NAN}};
     ER_CHECK_INT(admit(&of, ERAI_DTYPE_FLOAT32, rows, 3), 2);
     er_waiting_sketch(of.answer);
-    er_feature_statistics counted = er_of_features(of.answer->statistics, 2);
+    er_tally counted = *of.answer->tally;
     ER_CHECK(counted.not_finite[0] == 2 && counted.not_finite[1] == 2);
     ER_CHECK(counted.histogram[0][0] + counted.histogram[0][1] == 1);
     ER_CHECK(counted.histogram[1][0] + counted.histogram[1][1] == 1);
@@ -401,9 +401,11 @@ static void rows_that_waited_are_sketched_once_and_alike(void) {
         }
         er_waiting_sketch(one.answer);
         er_waiting_sketch(five.answer);
-        ER_CHECK(memcmp(one.answer->statistics + ER_COUNT_FEATURES, five.answer->statistics + ER_COUNT_FEATURES,
-                        (er_statistics_size(COUNT) - ER_COUNT_FEATURES) * sizeof(uint64_t)) == 0);
-        er_feature_statistics counted = er_of_features(one.answer->statistics, COUNT);
+        er_feature_total sums[2][COUNT] = {0};
+        er_tally_add(one.answer->tally, sums[0], COUNT);
+        er_tally_add(five.answer->tally, sums[1], COUNT);
+        ER_CHECK(memcmp(sums[0], sums[1], sizeof sums[0]) == 0);
+        er_tally counted = *one.answer->tally;
         for (int f = 0; f < COUNT; f++) {
             uint64_t rows = counted.not_finite[f];
             for (int i = 0; i < ERAI_MAX_BINS; i++) rows += counted.histogram[f][i];
