@@ -120,6 +120,7 @@ class Session(Watching, Predictor):
         outputs: The model's outputs.
         features: What the guard knows of each feature, and behind these of what it observes besides.
         observations: How many of the features, the last, are not of the input but observed.
+        seasonal: By name of a feature that is held against the hour of the session's clock, what is observed of it.
         batched: Whether axis 0 of inputs and outputs counts rows that are judged one by one.
         rows_independent: Whether a row's answer does not depend on its batch mates: the bundle's manifest says so; of
             a bare model it is assumed, unless the model quantizes dynamically or keeps state.
@@ -164,6 +165,7 @@ class Session(Watching, Predictor):
         self.outputs: tuple[TensorSpec, ...] = self._native.outputs
         self.observations: int = len(self._native.observed) + self._native.outcomes
         self.features: tuple[Feature, ...] = self._native.features
+        self.seasonal: dict[str, str] = self._native.seasonal
         self.batched: bool = self._native.batched
         self.rows_independent: bool = self._native.rows_independent
         self.runtime: str = runtime_of(self._native.file_format)

@@ -16,8 +16,10 @@ from edge_rai.types import Verdict
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from edge_rai._native import ManualClock
     from edge_rai.drift import Watch
     from edge_rai.session import Session
+    from edge_rai.times import Times
     from edge_rai.types import TensorSpec
 
     Table = npt.NDArray[np.float64]
@@ -29,6 +31,28 @@ ROWS_BEFORE = 1000
 _ROWS_A_CALL = 16  # what is observed of a call is watched when the call has ended
 _PIECE = 50  # of strides
 _RAMP, _PERIOD = 1000, 400  # rows
+_LONGEST_NS = 10**15  # eleven days: in a drawn stream rows follow others that came years apart
+
+
+class Moments:
+    """When rows came, and the clock of the session that they are shown to.
+
+    Args:
+        clock: Of the session.
+        times: (rows,) seconds since 1970.
+    """
+
+    def __init__(self, clock: ManualClock, times: Times) -> None:
+        self._clock, self._times = clock, times
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def come(self, row: int) -> None:
+        """The clock shows when this row came, and has gone on since the row before by the time between them."""
+        unix_ns = round(float(self._times[row]) * 1e9)
+        self._clock.monotonic_ns += min(abs(unix_ns - self._clock.unix_ns), _LONGEST_NS)
+        self._clock.unix_ns = unix_ns
 
 
 class Delay(NamedTuple):
@@ -165,10 +189,10 @@ class _Rows:
         """Whether it can be missing."""
         return self._specs[int(np.searchsorted(self._ends, feature, side="right"))].dtype.startswith("float")
 
-    def calls(self, table: Table) -> Iterator[dict[str, Any]]:
-        """What ``predict`` takes, some hundred rows at a time."""
-        for first in range(0, len(table), _ROWS_A_CALL):
-            parts = np.split(table[first : first + _ROWS_A_CALL], self._ends[:-1], axis=1)
+    def calls(self, table: Table, together: int) -> Iterator[dict[str, Any]]:
+        """What ``predict`` takes, so many rows at a time."""
+        for first in range(0, len(table), together):
+            parts = np.split(table[first : first + together], self._ends[:-1], axis=1)
             yield {
                 spec.name: _typed(part.reshape(len(part), *extent), spec)
                 for spec, part, extent in zip(self._specs, parts, self._extents, strict=True)
@@ -186,6 +210,7 @@ def simulate(
     session: Session,
     arrays: Mapping[str, Any],
     *,
+    moments: Moments | None = None,
     runs: int = 20,
     most_rows: int = 5000,
     quiet_rows: int = 20000,
@@ -200,6 +225,8 @@ def simulate(
     Args:
         session: Whose policy has [drift]; nobody else asks it, and it has no spool.
         arrays: Rows by input name, at least two.
+        moments: When each of them came, which a session has to know that holds features against the hour. Then rows
+            are shown one by one.
         runs: Of each shift, and of none.
         most_rows: After each change.
         quiet_rows: Of each stream without one.
@@ -207,7 +234,8 @@ def simulate(
         told: What begins, and the share of all that is done.
 
     Raises:
-        ValueError: The policy watches nothing, or the model is none that this can be done with.
+        ValueError: The policy watches nothing, the model is none that this can be done with, or it is not said when
+            rows came.
     """
     watched = session.watch()
     if watched is None:
@@ -217,12 +245,17 @@ def simulate(
     rows = _Rows(session, arrays)
     if len(rows.table) < 2:
         raise ValueError(f"{len(rows.table)} rows; streams are drawn from two or more")
+    if moments is None and session.seasonal:
+        raise ValueError(f"feature {next(iter(session.seasonal))!r} is held against the hour; give moments")
+    if moments is not None and len(moments) != len(rows.table):
+        raise ValueError(f"{len(moments)} moments for {len(rows.table)} rows; give one a row")
     names = [feature.name for feature in session.features]
     given = names[: len(names) - session.observations]
-    places = [names.index(one.name) for one in watched.features if one.name in given]
+    looked_at = {one.name for one in watched.features}
+    places = [place for place, name in enumerate(given) if {name, session.seasonal.get(name)} & looked_at]
     if not places:
         raise ValueError("simulation changes features of the input, and none of these is watched for drift")
-    trial = _Trial(session, rows, places, max(f.stride for f in watched.features))
+    trial = _Trial(session, rows, moments, places, max(f.stride for f in watched.features))
     tell = told or _silent
     tell("no shift", 0.0)
     alarms = [trial.run(None, 0, quiet_rows, np.random.default_rng((seed, run))) for run in range(runs)]
@@ -247,6 +280,7 @@ class _Trial(NamedTuple):
 
     session: Session
     rows: _Rows
+    moments: Moments | None
     watched: list[int]
     stride: int
 
@@ -280,13 +314,16 @@ class _Trial(NamedTuple):
 
     def run(self, name: str | None, feature: int, length: int, random: np.random.Generator) -> tuple[int | None, float]:
         """A stream past the watch: rows until the alarm, and the share rejected after the change."""
-        stream = self.rows.table[drawn(len(self.rows.table), length, self.stride, random)]
+        places = drawn(len(self.rows.table), length, self.stride, random)
+        stream = self.rows.table[places]
         if name is not None:
             column = SHIFTS[name](stream[ROWS_BEFORE:, feature], self.rows.table[:, feature], random)
             stream[ROWS_BEFORE:, feature] = column
         self.session.reset_watch()
         begun, seen, after, rejected = _of(self.session).rows, 0, 0, 0
-        for call in self.rows.calls(stream):
+        for call in self.rows.calls(stream, _ROWS_A_CALL if self.moments is None else 1):
+            if self.moments is not None:
+                self.moments.come(int(places[seen]))
             answer = self.session.predict(call)
             verdicts = answer.row_verdicts
             late = verdicts[max(ROWS_BEFORE - seen, 0) :]

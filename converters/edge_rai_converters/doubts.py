@@ -1,4 +1,4 @@
-"""What a model's answers say against its labels: that it answers no better than somebody who does not look."""
+"""What a model's answers say against it: that they are no numbers, or no better than those of who does not look."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _Z = 1.96
 
 
 def doubts(learned: Learned, forms: Forms) -> Iterator[Finding]:
-    """Findings about labels that only show when the model has answered.
+    """Findings that only show when the model has answered.
 
     Args:
         learned: The model, its data and which rows are held back.
         forms: The candidates, the model as it came first.
     """
+    yield from _not_finite(learned)
     if forms.doubt:
         advice = "Number the labels as the model numbers its classes, or give none"
         yield Finding("labels_unlike_answers", "error", forms.doubt, advice)
@@ -44,3 +45,20 @@ def doubts(learned: Learned, forms: Forms) -> Iterator[Finding]:
         "channels",
         {"accuracy": accuracy, "most_common": share, "rows": total},
     )
+
+
+def _not_finite(learned: Learned) -> Iterator[Finding]:
+    """Answers that are NaN or infinite: a guard that was learned from them cannot tell them from faults."""
+    for name, output in learned.answers.outputs.items():
+        if not output.floating or output.finite:
+            continue
+        never = output.high < output.low
+        yield Finding(
+            "answers_not_finite",
+            "error" if never else "warning",
+            f"output {name!r} of the model as it came is {'never' if never else 'not always'} finite on the held-back "
+            "rows",
+            "See that the rows are prepared as in training, and that the model is sound: a policy that is learned from "
+            "such answers lets them through (finite = false)",
+            {"output": name},
+        )

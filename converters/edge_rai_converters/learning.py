@@ -282,6 +282,9 @@ def _load(path: str | Path, given: _Given, wishes: Wishes, progress: Callable[[f
     """The data, read in the layout of the model as it came, with the channels of what is moved behind it."""
     source, carried = given.original, {state.input for state in given.states}
     inputs = [spec for spec in source.inputs if spec.name not in carried]
+    if not inputs:
+        why = "every input of the model is a state, so that" if carried else "the model has no input, and"
+        raise DataError(f"{path}: {why} no row of the data reaches it; give a model that takes rows")
     named = str(wishes.times) if isinstance(wishes.times, str | Path) else None
     dataset = data.load(
         path,

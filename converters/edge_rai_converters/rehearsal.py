@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edge_rai.bundle import SUFFIX, Format, Manifest, write_bundle
 from edge_rai.policy import FeatureRule, Policy, Reference, compile_policy, policy_to_toml
+from edge_rai.policy.program import strides_of
 from edge_rai.session import Session, load
 from edge_rai.types import Verdict
 from edge_rai_converters.data import Rows
@@ -56,7 +57,7 @@ def rehearse(
         EdgeRaiError: The bundle would not load on a device.
     """
     timeless, left_out = without_order(policy)
-    found = verdicts(files, manifest, _without_seasons(timeless), rows, held_back).tolist()
+    found = verdicts(files, manifest, timeless, rows, held_back).tolist()
     return FalseRejections(
         rows=len(found),
         rejected=found.count(Verdict.REJECT),
@@ -108,6 +109,7 @@ def _calls(
 ) -> Iterator[tuple[Session, dict[str, Any]]]:
     """The device's own session, and what it is given call by call; recurrent states begin anew with each."""
     reference = Reference.from_json(files["reference/reference.json"])
+    policy = without_seasons(policy, reference)
     shown = {**files, "policy.toml": policy_to_toml(policy).encode(), "guard.bin": compile_policy(policy, reference)}
     states = {state.input for state in policy.states}
     given = {name: array for name, array in rows.items() if name not in states}
@@ -139,10 +141,14 @@ def without_order(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
     return replace(policy, decision=decision, inputs=tuple(inputs)), tuple(left_out)
 
 
-def _without_seasons(policy: Policy) -> Policy:
-    """Not watched where some of it follows the hours: rows are shown at the time of now."""
-    seasonal = any(rule.kind == "seasonal" for rule in policy.observe)
-    return replace(policy, drift=None) if seasonal else policy
+def without_seasons(policy: Policy, reference: Reference) -> Policy:
+    """The policy without a watch of what follows the hours, where rows are shown at the time of now."""
+    seasons = [rule.name for rule in policy.observe if rule.kind == "seasonal"]
+    if policy.drift is None or not seasons:
+        return policy
+    drift = replace(policy.drift, strides={**policy.drift.strides, **dict.fromkeys(seasons, 0)})
+    rest = replace(policy, drift=drift)
+    return rest if any(strides_of(rest, reference)) else replace(policy, drift=None)
 
 
 def _ordered(feature: FeatureRule) -> list[str]:

@@ -71,6 +71,22 @@ def read_observed(guard: Any, features: Sequence[Feature]) -> tuple[tuple[str, .
     return names[: count - outcomes], outcomes
 
 
+def read_seasonal(guard: Any, features: Sequence[Feature]) -> dict[str, str]:
+    """By the name of a feature that is held against the hour of the day or of the week, what is observed of it."""
+    of_input, rule = ffi.new("erai_input_rule *"), ffi.new("erai_observation_rule *")
+    first = [0]
+    for place in range(lib.erai_guard_inputs(guard)):
+        lib.erai_guard_input(guard, place, of_input)
+        first.append(first[-1] + of_input.feature_count)
+    found = {}
+    count = lib.erai_guard_observations(guard)
+    for place, feature in enumerate(features[len(features) - count :]):
+        lib.erai_guard_observation(guard, place, rule)
+        if rule.kind == lib.ERAI_OBSERVE_SEASONAL:
+            found[features[first[rule.index] + rule.element].name] = feature.name
+    return found
+
+
 class GuardProgram:
     """A guard program read from bytes that may come from anybody.
 

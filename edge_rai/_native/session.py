@@ -16,7 +16,7 @@ from edge_rai._native.call import Call
 from edge_rai._native.clock import ManualClock
 from edge_rai._native.given import Column, read_columns, read_most_rows, read_states, with_scales
 from edge_rai._native.library import Detail, text
-from edge_rai._native.programs import read_observed, read_rules
+from edge_rai._native.programs import read_observed, read_rules, read_seasonal
 from edge_rai._native.runtimes import Runtime
 from edge_rai._native.tensors import Array, Tensors, copy
 from edge_rai._predict import Predictor, method
@@ -101,6 +101,7 @@ class NativeSession:
         most_rows: The most that one call may have.
         observed: Names of what is observed of each row.
         outcomes: Whether outcomes are observed.
+        seasonal: By feature that is held against the hour, the name of what is observed of it.
         rows_independent: Whether rows of a batch are answered as if each were alone.
         file_format: Of the model that answers.
     """
@@ -129,6 +130,7 @@ class NativeSession:
         self.file_format = text(lib.erai_session_format(self.handle))
         self.subjects = _subjects(guard)
         self.observed, self.outcomes = read_observed(guard, self.features)
+        self.seasonal = read_seasonal(guard, self.features)
         self.calls.append(Call(self))
 
     def predict(self, arrays: Sequence[Array], keys: Sequence[bytes] = ()) -> Answer:

@@ -42,6 +42,7 @@ class _Model:
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
+        self.name = source.name
         self._package = _package(source.name)
         self._module = import_module(f"{self._package}.interpreter")
         # The other package counts versions in another way.
@@ -149,8 +150,14 @@ class _Interpreted(Stream):
     def __init__(self, model: _Model) -> None:
         self._model = model
         self._interpreter = model.make_interpreter()
-        self.inputs = self._interpreter.get_input_details()
-        self._outputs = self._interpreter.get_output_details()
+        try:
+            self.inputs = self._interpreter.get_input_details()
+            self._outputs = self._interpreter.get_output_details()
+        except ValueError as error:
+            raise UnsupportedModelError(
+                f"{model.name}: an input or output is of a type that has no array, as bfloat16 before `import "
+                f"ml_dtypes`: {error}"
+            ) from error
         self._shapes: list[tuple[int, ...] | None] = [tuple(map(int, detail["shape"])) for detail in self.inputs]
         self._places: tuple[_Places, _Places] = (), ()
         self._fixed = False  # all is planned beforehand

@@ -159,7 +159,7 @@ def _complete(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     from edge_rai.bench.run import Settings
-    from edge_rai.cli.rows import read_labels, read_rows
+    from edge_rai.cli.rows import read_column, read_rows
 
     _check(arguments)
     data = Path(arguments.data) if arguments.data else None
@@ -173,7 +173,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         against=_against(arguments.against),
         each=arguments.safeguards == "each",
         rows=partial(read_rows, data, labels=arguments.labels) if data else None,
-        labels=read_labels(data, arguments.labels) if data and arguments.labels else None,
+        labels=read_column(data, arguments.labels, "labels") if data and arguments.labels else None,
         percentile=arguments.percentile,
         bound_ns=None if arguments.bound_ms is None else round(arguments.bound_ms * 1e6),
         runtime=arguments.runtime,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from edge_rai.cli.rows import HELP
 
 if TYPE_CHECKING:
+    from edge_rai import ManualClock
     from edge_rai.counts import FeatureDrift
     from edge_rai.drift import Watch
     from edge_rai.session import Session
-    from edge_rai.simulation import Simulation
+    from edge_rai.simulation import Moments, Simulation
 
 _ROWS_A_CALL = 16
 
@@ -48,6 +49,12 @@ def _common(parser: Any) -> None:
     parser.add_argument("bundle", help="a bundle whose policy has [drift]")
     parser.add_argument("--data", required=True, help=HELP)
     parser.add_argument(
+        "--times",
+        metavar="NAME",
+        help="when each row came, for features that are held against the hour: an array or column of the data, or a "
+        ".npy file, of seconds since 1970 or of ISO 8601",
+    )
+    parser.add_argument(
         "--threads", type=int, default=0, help="threads within an operator (default: the runtime's choice)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -67,13 +74,15 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     """Exits 0 whatever is found."""
     from edge_rai.cli.bench_progress import Progress
     from edge_rai.cli.opening import opened
-    from edge_rai.cli.rows import read_rows
     from edge_rai.simulation import simulate
 
-    with opened(arguments.bundle, threads=arguments.threads) as session, Progress(sys.stderr) as told:
+    clock = _clock(arguments)
+    with opened(arguments.bundle, threads=arguments.threads, clock=clock) as session, Progress(sys.stderr) as told:
+        rows, moments = _read(arguments, session, clock)
         found = simulate(
             session,
-            read_rows(Path(arguments.data), session),
+            rows,
+            moments=moments,
             runs=arguments.runs,
             most_rows=arguments.rows,
             quiet_rows=arguments.quiet_rows,
@@ -86,6 +95,36 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     else:
         _print_simulation(found, arguments.data)
     return 0
+
+
+def _clock(arguments: argparse.Namespace) -> ManualClock | None:
+    from edge_rai import ManualClock
+
+    return None if arguments.times is None else ManualClock()
+
+
+def _read(
+    arguments: argparse.Namespace, session: Session, clock: ManualClock | None
+) -> tuple[dict[str, Any], Moments | None]:
+    """The rows, and when they came.
+
+    Raises:
+        ValueError: The latter is not said, and something is held against it.
+    """
+    from edge_rai.cli.rows import read_rows, read_times
+    from edge_rai.simulation import Moments
+
+    path = Path(arguments.data)
+    rows = read_rows(path, session, arguments.times)
+    if clock is not None:
+        count = len(next(iter(rows.values()))) if session.batched else 1
+        return rows, Moments(clock, read_times(path, arguments.times, count))
+    if session.seasonal:
+        raise ValueError(
+            f"{arguments.bundle}: feature {next(iter(session.seasonal))!r} is held against the hour; say when each row "
+            "came, with --times"
+        )
+    return rows, None
 
 
 def _print_simulation(found: Simulation, data: str) -> None:
@@ -115,11 +154,10 @@ def _rows(count: int | None) -> str:
 def run_report(arguments: argparse.Namespace) -> int:
     """Exits 1 on an alarm."""
     from edge_rai.cli.opening import opened
-    from edge_rai.cli.rows import read_rows
 
-    with opened(arguments.bundle, threads=arguments.threads) as session:
-        rows = read_rows(Path(arguments.data), session)
-        count = _show(session, rows)
+    clock = _clock(arguments)
+    with opened(arguments.bundle, threads=arguments.threads, clock=clock) as session:
+        count = _show(session, *_read(arguments, session, clock))
         drifts, watch = session.drift(), session.watch()
         if arguments.html:
             from edge_rai.documents.drift import drift_page
@@ -133,14 +171,15 @@ def run_report(arguments: argparse.Namespace) -> int:
     return 1 if watch is not None and watch.alarm is not None else 0
 
 
-def _show(session: Session, rows: dict[str, Any]) -> int:
-    """How many calls of one row, or rows, there were."""
-    count = len(next(iter(rows.values())))
-    if not session.batched:
-        session.predict(rows)
-        return 1
-    for first in range(0, count, _ROWS_A_CALL):
-        session.predict({name: values[first : first + _ROWS_A_CALL] for name, values in rows.items()})
+def _show(session: Session, rows: dict[str, Any], moments: Moments | None) -> int:
+    """How many calls of one row, or rows, there were. Rows of a call are taken to have come together."""
+    count = len(next(iter(rows.values()))) if session.batched else 1
+    together = _ROWS_A_CALL if moments is None else 1
+    for first in range(0, count, together):
+        if moments is not None:
+            moments.come(first)
+        some = slice(first, first + together)
+        session.predict({name: values[some] for name, values in rows.items()} if session.batched else rows)
     return count
 
 

@@ -9,9 +9,11 @@ from zipfile import BadZipFile
 
 from edge_rai.cli.table import SUFFIX, TableRows
 from edge_rai.errors import DataError
+from edge_rai.times import seconds_of
 
 if TYPE_CHECKING:
     from edge_rai.session import Session
+    from edge_rai.times import Times
     from edge_rai.types import TensorSpec
 
 HELP = (
@@ -57,8 +59,31 @@ def read_rows(path: Path, session: Session, labels: str | None = None) -> dict[s
     return {spec.name: _as_numbers(_in_columns(arrays[spec.name], spec), spec.dtype) for spec in inputs}
 
 
-def read_labels(path: Path, key: str) -> Any:
-    """The array or column of labels in a file of rows.
+def read_times(path: Path, times: str, rows: int) -> Times:
+    """(rows,) seconds since 1970.
+
+    Args:
+        path: Of the rows.
+        times: A column or array of that file, or a .npy file.
+        rows: How many there are.
+
+    Raises:
+        ValueError: There is no such column, array or file; says what the file has.
+        DataError: A file is not sound, or a value is no time.
+        OSError: It cannot be read.
+    """
+    if Path(times).suffix.lower() == ".npy":
+        return seconds_of(times, _load(Path(times), "")[""], rows)
+    return seconds_of(f"{path}: {times!r}", read_column(path, times, "times"), rows)
+
+
+def read_column(path: Path, key: str, what: str) -> Any:
+    """(n,) An array or column of a file of rows that holds no input.
+
+    Args:
+        path: .npz or .csv.
+        key: Its name.
+        what: Errors say that it holds: "labels", say.
 
     Raises:
         ValueError: There is none of that name; says which the file has.
@@ -67,12 +92,12 @@ def read_labels(path: Path, key: str) -> Any:
     """
     if path.suffix.lower() == SUFFIX:
         _check_there(path)
-        return TableRows(path).labels(key)
+        return TableRows(path).column(key, what)
     arrays = _load(path, "")
     if "" in arrays:
-        raise ValueError(f"{path}: one array, and no labels beside it; give an .npz with '{key}' in it, or a .csv")
+        raise ValueError(f"{path}: one array, and no {what} beside it; give an .npz with '{key}' in it, or a .csv")
     if key not in arrays:
-        raise ValueError(f"{path}: no array '{key}' for the labels; the file has: {', '.join(arrays)}")
+        raise ValueError(f"{path}: no array '{key}' for the {what}; the file has: {', '.join(arrays)}")
     return arrays[key]
 
 

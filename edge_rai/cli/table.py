@@ -38,15 +38,19 @@ class TableRows:
         if not len(self._lines):
             raise DataError(f"{path}: has no rows below its line of names; give at least one")
 
-    def labels(self, key: str) -> Any:
-        """(n,) The column with what answers should be: whole numbers, other numbers, or text.
+    def column(self, key: str, what: str) -> Any:
+        """(n,) A column that holds no input: whole numbers, other numbers, or text.
+
+        Args:
+            key: Its name.
+            what: Errors say that it holds.
 
         Raises:
             DataError: There is none, or one of its cells is empty.
         """
         import numpy as np
 
-        values = self._column(key, "which is to be the labels")
+        values = self._column(key, f"which is to be the {what}")
         if values.dtype.kind == "O":
             self._refuse(key, np.array([not isinstance(cell, str) for cell in values]), "is empty")
             return values.astype(np.str_)

@@ -268,7 +268,7 @@ def _read_latency(batch: Batch, taken: TakenApart) -> None:
     if len(points) != 1:
         raise RefusedError(f"{metric.name} must have one data point, has {len(points)}")
     (point,) = points
-    offset, used = point.positive.offset, point.positive.bucket_counts
+    offset, used = point.positive.offset, point.positive.bucket_counts[:]
     if point.scale != otlp.LATENCY_SCALE or not 0 <= offset <= _MOST_LATENCY_SLOTS - 1 - len(used):
         raise RefusedError(f"{metric.name} has scale {point.scale} and offset {offset}, which no device sends")
     slots = list(attributes.counts_of(metric.name, (point.zero_count, *[0] * offset, *used)))

@@ -102,10 +102,7 @@ def _watching(latest: Row, since_alarm: int, evidence: Mapping[str, float]) -> W
     rows = int(latest["drift_rows"]) + since_alarm
     return Watching(
         instance=latest["instance"],
-        site=latest["site"],
-        firmware=latest["firmware"],
-        model_version=latest["model_version"],
-        model_digest=latest["model_digest"],
+        **{name: latest[name] for name in queries.DIMENSIONS},
         guard_digest=latest["guard_digest"],
         e_value=latest["drift_evidence"] / rows,
         rows=rows,

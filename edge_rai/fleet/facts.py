@@ -47,7 +47,7 @@ def facts_of(batch: Batch, points: int) -> Facts:
     """A batch, and how many data points it came with."""
     rows = sum(count for (kind, _), count in batch.tallies.items() if kind == "verdict")
     counted = _counted(batch, rows)
-    labels = json.dumps({"site": batch.site, "firmware": batch.firmware, "model_version": batch.model_version})
+    labels = _ENCODE({"site": batch.site, "firmware": batch.firmware, "model_version": batch.model_version})
     return Facts(
         batch.instance,
         batch.epoch,

@@ -169,25 +169,29 @@ def devices(part: Part) -> Table:
     )
 
 
-def _newest_first(table: Table) -> Table:
-    """Numbered from 0 within each device, in the order in which it counted."""
-    order = [ibis.desc("epoch"), ibis.desc("sequence")]
-    return table.mutate(place=ibis.row_number().over(ibis.window(group_by="instance", order_by=order)))
+def _newest(table: Table) -> Table:
+    """The name of each device's last batch, in the order in which it counted."""
+    ends = table.group_by("instance", "epoch").aggregate(sequence=_.sequence.max())
+    order = ibis.window(group_by="instance", order_by=ibis.desc("epoch"))
+    return ends.mutate(place=ibis.row_number().over(order)).filter(_.place == 0).drop("place")
 
 
 def latest(part: Part) -> Table:
     """What each device said of itself last."""
+    batches = _of(BATCHES, part)
     wanted = ("instance", *DIMENSIONS, "guard_digest", "epoch", "sequence")
     drift = ("drift_evidence", "drift_rows", "drift_alarm")
-    return _newest_first(_of(BATCHES, part)).filter(_.place == 0).select(*wanted, *drift).order_by("instance")
+    last = batches.semi_join(_newest(batches), ["instance", "epoch", "sequence"])
+    return last.select(*wanted, *drift).order_by("instance")
 
 
 def rows_since_alarm(part: Part) -> Table:
     """Rows of each device whose alarm stands, in the batches since that in which it was raised, this one included."""
-    numbered = _newest_first(_of(BATCHES, part))
-    calm = ibis.ifelse(_.drift_alarm, ibis.null("int64"), _.place)
-    marked = numbered.mutate(calm=calm.min().over(ibis.window(group_by="instance")))
-    standing = marked.filter(_.drift_alarm & (_.calm.isnull() | (_.place < _.calm)))
+    batches = _of(BATCHES, part)
+    calm = _newest(batches.filter(~_.drift_alarm)).rename(calm_epoch="epoch", calm_sequence="sequence")
+    alarmed = batches.filter(_.drift_alarm).left_join(calm, "instance")
+    is_later = (_.epoch > _.calm_epoch) | ((_.epoch == _.calm_epoch) & (_.sequence > _.calm_sequence))
+    standing = alarmed.filter(_.calm_epoch.isnull() | is_later)
     return standing.group_by("instance").aggregate(rows=_.rows.sum()).order_by("instance")
 
 

@@ -19,8 +19,9 @@ from typing import Final
 
 from edge_rai.errors import StoreError
 from edge_rai.events import Windows
+from edge_rai.fleet.ranges import add_range
 from edge_rai.fleet.roll import day, locked, remove_unlisted, roll
-from edge_rai.fleet.store import Store, add_range
+from edge_rai.fleet.store import Store
 
 _INTERVAL_S: Final = 5.0
 _DAY_NS: Final = 86_400_000_000_000

@@ -136,6 +136,7 @@ def serve(app: ASGIApp, listener: socket.socket, *, tls: Tls | None, ready: Call
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         limit_concurrency=1000,
         timeout_graceful_shutdown=10,
     )

@@ -47,8 +47,6 @@ class Device:
         calls: Calls of predict.
         errors: Calls that raised.
         rows: Rows by verdict.
-        guard_digest: Of the guard program it used last.
-        drift: What its detectors last said; None: it watches nothing.
     """
 
     instance: str
@@ -229,10 +227,7 @@ def read_devices(engine: Engine, directory: Path, part: Part) -> tuple[Device, .
 def _device(row: Row, latest: Row, rows: dict[str, int], missing: dict[int, int]) -> Device:
     return Device(
         instance=row["instance"],
-        site=latest["site"],
-        firmware=latest["firmware"],
-        model_version=latest["model_version"],
-        model_digest=latest["model_digest"],
+        **{name: latest[name] for name in queries.DIMENSIONS},
         batches=int(row["batches"]),
         missing=missing,
         first_received_unix_ns=int(row["first_received_unix_ns"]),

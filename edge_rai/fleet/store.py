@@ -21,6 +21,7 @@ from edge_rai.errors import StoreError
 from edge_rai.events import Windows
 from edge_rai.fleet.decode_events import DeviceEvent
 from edge_rai.fleet.facts import Facts
+from edge_rai.fleet.ranges import add_range, has_all, has_some
 
 FILE_NAME: Final = "fleet.sqlite3"
 SCHEMA_VERSION: Final = 3
@@ -212,7 +213,7 @@ class Store:
     def _add_batch(self, connection: sqlite3.Connection, batch: Facts, received_unix_ns: int) -> Outcome:
         execute = connection.execute
         identity = (batch.instance, batch.epoch, batch.sequence)
-        if any(_has_some(connection, "span", batch.instance, one) for one in batch.windows):
+        if any(has_some(connection, "span", batch.instance, one) for one in batch.windows):
             return _known_outcome(connection, batch)
         for one in batch.windows:
             add_range(connection, "span", batch.instance, one)
@@ -261,52 +262,12 @@ def _known_outcome(connection: sqlite3.Connection, batch: Facts) -> Outcome:
     known = connection.execute(query, identity).fetchone()
     if known:
         return Outcome.DUPLICATE if known[0] == batch.content else Outcome.CONFLICT
-    forgotten = all(_has_all(connection, "forgotten_span", batch.instance, one) for one in batch.windows)
+    forgotten = all(has_all(connection, "forgotten_span", batch.instance, one) for one in batch.windows)
     return Outcome.DUPLICATE if forgotten else Outcome.CONFLICT
 
 
-def _around(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> list[tuple[int, int]]:
-    """First and count of the rows next to windows: the one after them, if they touch, and the one before or over."""
-    query = (
-        f"SELECT first, count FROM {table} WHERE (instance, epoch) = (?, ?) AND first <= ? ORDER BY first DESC LIMIT 2"
-    )
-    return connection.execute(query, (instance, windows.epoch, windows.first + windows.length)).fetchall()
-
-
-def _has_some(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> bool:
-    end = windows.first + windows.length
-    return any(
-        first < end and first + count > windows.first for first, count in _around(connection, table, instance, windows)
-    )
-
-
-def _has_all(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> bool:
-    """Neighbours are one row, so one row has all of them."""
-    end = windows.first + windows.length
-    return any(
-        first <= windows.first and first + count >= end
-        for first, count in _around(connection, table, instance, windows)
-    )
-
-
-def add_range(connection: sqlite3.Connection, table: str, instance: str, windows: Windows) -> None:
-    """Notes windows, or numbers of events, none of which the table has, as one row with those that they touch."""
-    first, end = windows.first, windows.first + windows.length
-    for other, count in _around(connection, table, instance, windows):
-        if other == end:
-            connection.execute(
-                f"DELETE FROM {table} WHERE (instance, epoch, first) = (?, ?, ?)", (instance, windows.epoch, other)
-            )
-            end += count
-        elif other + count == first:
-            first = other
-    connection.execute(
-        f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", (instance, windows.epoch, first, end - first)
-    )
-
-
 def _add_event(connection: sqlite3.Connection, event: DeviceEvent, received_unix_ns: int) -> None:
-    if _has_all(connection, "forgotten_event", event.instance, Windows(event.epoch, event.number, 1)):
+    if has_all(connection, "forgotten_event", event.instance, Windows(event.epoch, event.number, 1)):
         return
     row = (event.instance, event.epoch, event.number, received_unix_ns)
     if connection.execute("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", row).rowcount:

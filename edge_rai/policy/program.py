@@ -180,28 +180,37 @@ def _subject(policy: Policy, rule: Observation) -> tuple[int, int]:
     return (tensors.index(rule.of) if rule.of else 0), rule.element
 
 
-def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Reference | None) -> None:
-    """What can be watched has a reference and is of an input of one value a feature and row, or is observed."""
+def strides_of(policy: Policy, reference: Reference | None) -> list[int]:
+    """Of each feature, and of what is observed: at which stride a policy with [drift] watches it; 0: not at all.
+
+    What can be watched has a reference and is of an input of one value a feature and row, or is observed.
+    """
     assert policy.drift is not None
-    known = {entry.name: entry for entry in reference.features if len(entry.counts) > 1} if reference else {}
+    known = _watchable(reference)
     carried = {state.input for state in policy.states}
-    strides, outside = [], []
+    usual: list[tuple[str, int]] = []
     for rule in policy.inputs:
         table = rule.feature_axis is not None and rule.has_one_value_a_feature(policy.batched)
         watchable = table and rule.dtype != "string" and rule.name not in carried
-        for feature in rule.features:
-            usual = 1 if watchable and feature.name in known else 0
-            strides.append(policy.drift.strides.get(feature.name, usual))
-            outside.append(known[feature.name].outside if feature.name in known else 0)
-    for observation in policy.observe:
-        usual = 1 if observation.bound or observation.name in known else 0
-        strides.append(policy.drift.strides.get(observation.name, usual))
-        outside.append(0)
+        usual += [(feature.name, int(watchable and feature.name in known)) for feature in rule.features]
+    usual += [(rule.name, int(rule.bound > 0 or rule.name in known)) for rule in policy.observe]
+    return [policy.drift.strides.get(name, stride) for name, stride in usual]
+
+
+def _watchable(reference: Reference | None) -> dict[str, FeatureReference]:
+    return {entry.name: entry for entry in reference.features if len(entry.counts) > 1} if reference else {}
+
+
+def _set_drift(builder: _native.PolicyBuilder, policy: Policy, reference: Reference | None) -> None:
+    assert policy.drift is not None
+    known = _watchable(reference)
+    names = [feature.name for rule in policy.inputs for feature in rule.features]
+    outside = [known[name].outside if name in known else 0 for name in names] + [0] * len(policy.observe)
     builder.set_drift(
         average_run_length=policy.drift.average_run_length,
         effect=policy.drift.effect,
         verdict=("accept", "flag", "reject").index(policy.drift.verdict),
-        strides=strides,
+        strides=strides_of(policy, reference),
         outside=outside,
     )
 

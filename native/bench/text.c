@@ -203,8 +203,12 @@ void bench_report_print(const bench_summary *summary, const bench_report *report
     }
     for (size_t i = 0; i < summary->rate_count; i++) {
         const bench_rate *one = &summary->rates[i];
-        fprintf(file, "%s: %.0f queries a second with p%g within %.2f us\n", one->subject, one->rate_per_s,
-                one->percent, (double)one->bound_ns / 1e3);
+        if (one->rate_per_s > 0)
+            fprintf(file, "%s: %.0f queries a second with p%g within %.2f us\n", one->subject, one->rate_per_s,
+                    one->percent, (double)one->bound_ns / 1e3);
+        else
+            fprintf(file, "%s: p%g within %.2f us at no rate that was tried\n", one->subject, one->percent,
+                    (double)one->bound_ns / 1e3);
     }
     print_facts(report, file);
     bench_look after = bench_machine_after(&report->machine);

@@ -233,10 +233,14 @@ static int has_sound_scale(const erai_edge *edge) {
            edge->zero_point <= high;
 }
 
+static int is_number(uint32_t dtype) {
+    return erai_dtype_size(dtype) != 0 && dtype != ERAI_DTYPE_STRING;
+}
+
 static erai_status read_edge(er_guest *guest, const erai_edge *edge, er_tensor_spec *spec, char *detail) {
     if (!edge->name) return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "an input or output has no name");
     if (edge->rank > ERAI_MAX_RANK) return refuse_edge(guest, edge, "has more than 8 axes", detail);
-    if (!erai_dtype_size(edge->dtype) || edge->dtype == ERAI_DTYPE_STRING)
+    if (!is_number(edge->dtype))
         return refuse_edge(guest, edge, "is of no type of numbers that this library knows", detail);
     if (!has_sound_scale(edge)) return refuse_edge(guest, edge, "has no scale and zero point that it could", detail);
     *spec = (er_tensor_spec){.name = edge->name, .kind = ERAI_VALUE_TENSOR, .rank = edge->rank, .dtype = edge->dtype};
@@ -304,12 +308,28 @@ static erai_edge edge_of(const er_tflite_edge *seen, int free_ones, char *name) 
     return edge;
 }
 
+/* Before a runtime hands out their memory, as what it has of strings and handles is none that could be read. */
+static erai_status check_types(const erai_model_source *source, char *detail) {
+    size_t inputs = er_tflite_inputs(source->data, source->size);
+    size_t count = inputs + er_tflite_outputs(source->data, source->size);
+    for (size_t i = 0; i < count; i++) {
+        er_tflite_edge seen = look(source, i, inputs);
+        if (is_number(seen.dtype)) continue;
+        return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED, "%s: %s '%s' is of %s", source->name,
+                       i < inputs ? "input" : "output", seen.name,
+                       seen.dtype == ERAI_DTYPE_STRING ? "strings; give the model numbers in their place"
+                                                       : "no type of numbers that this library knows");
+    }
+    return ERAI_OK;
+}
+
 static erai_status check_file(const erai_runtime *runtime, const erai_model_source *source, char *detail) {
     char why[ERAI_DETAIL_SIZE] = "";
     erai_status status = erai_tflite_check(source->data, source->size, runtime->custom, runtime->custom_count, why);
     if (status) return er_fail(detail, status, "%s: %s", source->name, why);
     status = check_count(er_tflite_inputs(source->data, source->size), 0, detail);
-    return status ? status : check_count(er_tflite_outputs(source->data, source->size), 1, detail);
+    if (!status) status = check_count(er_tflite_outputs(source->data, source->size), 1, detail);
+    return status ? status : check_types(source, detail);
 }
 
 static erai_status read_file(er_guest *guest, const erai_model_source *source, char *detail) {

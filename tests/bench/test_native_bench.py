@@ -22,6 +22,7 @@ from edge_rai.bench.result import Result, ScenarioResult
 from edge_rai.bench.saving import from_json, load
 from edge_rai.bench.summary import summarize
 from edge_rai.cli import main
+from support.bench_models import perceptron
 from support.bench_program import LIMIT_S, ROOT, built, ran, run_of
 
 ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
@@ -167,6 +168,13 @@ def test_offline_is_what_python_makes_of_the_same_samples(program: Path, linear_
     ]
     assert sum(one.best for one in scenario.throughput) == 1
     agrees_with_python(tmp_path / "a.json", scenario)
+
+
+def test_a_bound_that_no_rate_keeps_is_said_in_words(program: Path, tmp_path: Path) -> None:
+    model = perceptron(tmp_path / "wide.onnx", 512, 512, 512)  # tens of microseconds anywhere
+    done = ran(program, model, "--scenario", "server", "--bound-ms", 0.001, "--duration", 0.5, "--cold-start", 0)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wide.onnx: p99 within 1.00 us at no rate that was tried\n" in done.stdout
 
 
 def test_server_finds_a_rate_whose_samples_keep_the_bound(program: Path, linear_bundle: Path, tmp_path: Path) -> None:

@@ -288,6 +288,24 @@ def test_infinite_answers_leave_a_finite_tolerance(make_model, tmp_path: Path) -
     assert 0 < bundle.read(tmp_path / "m.erai").manifest.golden.atol < 0.01
 
 
+@pytest.mark.parametrize(("weight", "severity"), [(np.nan, "error"), (np.inf, "warning")])
+def test_answers_that_are_no_numbers_are_told(make_model, tmp_path: Path, weight: float, severity: str) -> None:
+    path = make_model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])],
+        [("x", FLOAT, ["N", 2])],
+        [("y", FLOAT, ["N", 2])],
+        {"w": np.array([weight, 1 if severity == "warning" else weight], np.float32)},
+    )
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(64, 2)))
+    report = convert(path, tmp_path / "rows.npy", tmp_path / "m", reproducible=True)
+    (finding,) = (entry for entry in report.audit.findings if entry.kind == "answers_not_finite")
+    assert finding.severity == severity
+    assert (
+        f"output 'y' of the model as it came is {'never' if np.isnan(weight) else 'not always'} finite"
+        in finding.sentence
+    )
+
+
 def test_two_inputs_are_taken_by_name(make_model, tmp_path: Path) -> None:
     path = make_model(
         [helper.make_node("Add", ["left", "right"], ["sum"])],

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 import edge_rai
 from edge_rai import ReasonCode, Source, Verdict, bundle
-from edge_rai.errors import PolicyError, UnsupportedModelError
+from edge_rai.errors import DataError, EdgeRaiError, PolicyError, UnsupportedModelError
 from edge_rai.policy import Policy, StateRule, load_policy, parse_policy
 from edge_rai_converters import convert
 from edge_rai_converters.data import drawn
@@ -261,6 +261,18 @@ def test_state_that_is_no_pair_is_explained(leaky: tuple[Path, Path], tmp_path: 
         convert(*leaky, tmp_path / "m.erai", states=["h"])
     with pytest.raises(ValueError, match="no array for input 'h'"):
         convert(*leaky, tmp_path / "m.erai")
+
+
+def test_model_that_takes_no_rows_is_refused_in_a_sentence(make_model, tmp_path: Path) -> None:
+    output = [("y", TensorProto.FLOAT, ["N", 2])]
+    path = make_model([helper.make_node("Neg", ["x"], ["y"])], [("x", TensorProto.FLOAT, ["N", 2])], output)
+    np.save(tmp_path / "rows.npy", np.zeros((40, 2), np.float32))
+    with pytest.raises(DataError, match="every input of the model is a state, so that no row of the data reaches it"):
+        convert(path, tmp_path / "rows.npy", tmp_path / "m", states=["x=y"])
+    constant = {"w": np.ones((1, 2), np.float32)}
+    path = make_model([helper.make_node("Neg", ["w"], ["y"])], [], [("y", TensorProto.FLOAT, [1, 2])], constant)
+    with pytest.raises(EdgeRaiError, match="no input"):
+        convert(path, tmp_path / "rows.npy", tmp_path / "m")
 
 
 def test_policy_says_its_distances_and_states_itself(leaky: tuple[Path, Path], tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ def test_name_of_a_column_that_cannot_be_printed_is_refused(tmp_path: Path) -> N
 def test_exporters_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with exporting("model", "library"):
         sys.stdout.write("by Python\n")
+        sys.stderr.write("a graph\n")
         os.write(1, b"by C++\n")
     sys.stdout.write("a report\n")
     with (
@@ -171,7 +172,7 @@ def test_exporters_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         exporting("model", "library"),
     ):
         raise RuntimeError("advice") from ValueError("what it came of")
-    assert capfd.readouterr().out == "a report\n"
+    assert capfd.readouterr() == ("a report\n", "")
 
 
 ENDED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 import edge_rai
 from edge_rai.cli import main
 from edge_rai.errors import PolicyError
-from edge_rai.policy import Reference, load_policy
+from edge_rai.policy import Reference, compile_policy, load_policy
+from edge_rai.simulation import simulate
 from edge_rai_converters import convert, profile_model
 from edge_rai_converters.data.times import read_times
 from edge_rai_converters.errors import DataError
+from edge_rai_converters.rehearsal import without_seasons
 from edge_rai_converters.sample import sample_of
 from support.models import save_linear
 
@@ -99,6 +102,70 @@ def test_a_daily_cycle_is_watched_by_what_is_left_of_it(bundle: Path) -> None:
         assert watched(session, clock, times, 2) == 0  # four more weeks
         row = watched(session, clock, minutes(3 * ROWS + 400, 2000), 3, 1.0)
         assert 2 * ROWS < row <= 2 * ROWS + 100
+
+
+def test_rows_of_a_file_are_held_against_the_hour_in_which_they_came(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = minutes(ROWS, ROWS // 4)
+    calm, moved = tmp_path / "calm.npz", tmp_path / "moved.npz"
+    np.savez(calm, x=rows_at(times, 4), when=times)
+    np.savez(moved, x=rows_at(times, 4, 1.0), when=times)
+    assert main(["drift", "report", str(bundle), "--data", str(calm)]) == 2
+    assert (
+        f"feature {CYCLE!r} is held against the hour; say when each row came, with --times" in capsys.readouterr().err
+    )
+    assert main(["drift", "report", str(bundle), "--data", str(calm), "--times", "when"]) == 0
+    assert main(["drift", "report", str(bundle), "--data", str(moved), "--times", "when"]) == 1
+    assert f"seasonal of {CYCLE}" in capsys.readouterr().out
+    few = ["--runs", "4", "--rows", "500", "--quiet-rows", "1000", "--times", "when", "--json"]
+    assert main(["drift", "simulate", str(bundle), "--data", str(calm), *few]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["false_alarms"] == 0
+    assert {delay["shift"]: delay["found"] for delay in found["delays"]}["mean +1 sd"] == 4
+    with edge_rai.load(bundle) as session:
+        assert session.seasonal == {CYCLE: f"seasonal of {CYCLE}"}
+        with pytest.raises(ValueError, match="is held against the hour; give moments"):
+            simulate(session, {"x": rows_at(times, 4)})
+
+
+def test_where_nobody_says_when_rows_came_nothing_is_watched_by_the_hour(
+    given: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked = {"average_run_length": 1e5, "ordered": True}
+    when = np.load(given[1])["when"]
+    found = profile_model(*given, tmp_path / "two", times=when, **asked)  # type: ignore[arg-type]
+    rest = without_seasons(found.policy, found.reference)
+    assert rest.drift is not None
+    assert rest.drift.strides[f"seasonal of {CYCLE}"] == 0
+    compile_policy(rest, found.reference)
+    rows = np.load(given[1])["x"][:, :1]
+    alone = profile_model(
+        save_linear(tmp_path / "one.onnx", 1, 1),
+        rows,
+        tmp_path / "one",
+        times=when,
+        **asked,  # type: ignore[arg-type]
+    )
+    assert alone.policy.drift is not None
+    assert without_seasons(alone.policy, alone.reference).drift is None
+
+
+def test_a_weekly_cycle_is_watched_where_the_hour_of_the_day_is_not_enough(tmp_path: Path) -> None:
+    times = START + 5 * MINUTE * np.arange(8 * 7 * DAY // (5 * MINUTE), dtype=np.float64)
+    rows = np.random.default_rng(6).normal(size=(len(times), 2)).astype(np.float32)
+    rows[:, 0] += np.where((times // DAY + 4) % 7 < 2, 3.0, 0.0)  # at weekends
+    np.savez(tmp_path / "data.npz", x=rows, when=times)
+    model = save_linear(tmp_path / "model.onnx", 2, 1)
+    given = {"average_run_length": 1e5, "ordered": True, "times": "when"}
+    found = profile_model(model, tmp_path / "data.npz", tmp_path / "rules", **given)  # type: ignore[arg-type]
+    assert [(rule.kind, rule.of, rule.slots) for rule in found.policy.observe if rule.slots] == [
+        ("seasonal", CYCLE, 168)
+    ]
+    learned = next(entry for entry in found.reference.features if entry.name == f"seasonal of {CYCLE}")
+    weekend = (np.arange(168) // 24 + 4) % 7 < 2
+    assert np.ptp(np.array(learned.slot_means)[weekend]) < 1.0
+    assert np.mean(np.array(learned.slot_means)[weekend]) > 2.5 + np.mean(np.array(learned.slot_means)[~weekend])
 
 
 def test_what_a_session_makes_of_a_row_is_what_was_learned(bundle: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_rai.cli import main
-from edge_rai.cli.rows import read_labels, read_rows
+from edge_rai.cli.rows import read_column, read_rows, read_times
 from edge_rai.errors import DataError
 from edge_rai.policy import FeatureRule, InputRule, Missing, OutputRule, Policy
 from edge_rai.session import load
@@ -111,13 +111,31 @@ def test_labels_are_a_column_and_no_input(tmp_path: Path, linear_model: Path) ->
     path.write_text("p,y,q,r,kind,half,gap\n1,0,2,3,b,.5,\n1,1,2,4,m,1,1\n", encoding="utf-8")
     with load(linear_model) as session, pytest.raises(DataError, match="3 columns and knows no names of them, and 5"):
         read_rows(path, session, "y")
-    assert (read_labels(path, "y").dtype, read_labels(path, "y").tolist()) == (np.int64, [0, 1])
-    assert read_labels(path, "kind").tolist() == ["b", "m"]
-    assert read_labels(path, "half").tolist() == [0.5, 1.0]
+    labels = read_column(path, "y", "labels")
+    assert (labels.dtype, labels.tolist()) == (np.int64, [0, 1])
+    assert read_column(path, "kind", "labels").tolist() == ["b", "m"]
+    assert read_column(path, "half", "labels").tolist() == [0.5, 1.0]
     with pytest.raises(DataError, match="column 'gap' is empty in line 2"):
-        read_labels(path, "gap")
+        read_column(path, "gap", "labels")
     with pytest.raises(DataError, match="no column 'z', which is to be the labels; the file has: p, y, q, r, kind"):
-        read_labels(path, "z")
+        read_column(path, "z", "labels")
+
+
+def test_times_are_a_column_or_a_file_of_their_own(tmp_path: Path) -> None:
+    path, alone = tmp_path / "rows.csv", tmp_path / "when.npy"
+    path.write_text("p,when,n\n1,2027-01-15T08:00Z,1800000000\n2,2027-01-15T10:00:00+01:00,noon\n", encoding="utf-8")
+    assert read_times(path, "when", 2).tolist() == [1_800_000_000.0, 1_800_003_600.0]
+    np.save(alone, [5.0, 6.0])
+    assert read_times(path, str(alone), 2).tolist() == [5.0, 6.0]
+    for times, said in (
+        ("n", "'n': '1800000000' in row 0 is no time"),
+        ("z", "no column 'z', which is to be the times"),
+        (str(tmp_path / "no.npy"), "no.npy: there is no such file"),
+    ):
+        with pytest.raises((DataError, FileNotFoundError), match=said):
+            read_times(path, times, 2)
+    with pytest.raises(DataError, match=r"times of shape \[2\] for 3 rows"):
+        read_times(path, str(alone), 3)
 
 
 def test_images_and_unsound_tables_are_refused_in_a_sentence(run: Run, tmp_path: Path, linear_bundle: Path) -> None:

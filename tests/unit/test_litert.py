@@ -27,7 +27,7 @@ from edge_rai.types import QuantizedSpec
 from support import litert_models as models
 from support.children import run_python
 from support.litert_models import BIAS, WEIGHTS, interpreter_run
-from support.tflite_models import read, write
+from support.tflite_models import Graph, read, write
 
 Open = Callable[..., Session]
 ROWS = np.linspace(-2, 2, 12, dtype=np.float32).reshape(4, 3)
@@ -182,6 +182,48 @@ def test_inputs_that_are_no_numbers_are_named(opened: Open) -> None:
     model.subgraphs[0].tensors[0].type = 5
     with pytest.raises(UnsupportedModelError, match="of strings"):
         opened(write(model))
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (5, "is of strings; give the model numbers in their place"),
+        (8, "is of no type of numbers that this library knows"),  # complex
+        (13, "is of no type of numbers that this library knows"),  # a handle
+        (17, "is of no type of numbers that this library knows"),  # 4 bits
+    ],
+)
+def test_input_that_is_no_number_is_refused_before_litert_is_asked_for_its_memory(
+    opened: Open, stored: int, said: str
+) -> None:
+    """LiteRT ends the process where it is asked for an array of strings that nobody has set."""
+    graph = Graph()
+    x, y, kept = (graph.tensor(name, (1, 2)) for name in ("x", "y", "kept"))
+    graph.operator("ABS", [x], [y], "AbsOptions")
+    graph.graph.tensors[kept].type = stored
+    with pytest.raises(UnsupportedModelError, match=rf"m\.tflite: input 'kept' {said}"):
+        opened(write(graph.edges([x, kept], [y]).model))
+
+
+def test_output_that_is_no_number_is_refused_by_name(opened: Open) -> None:
+    graph = Graph()
+    x, y = (graph.tensor(name, (1, 2)) for name in "xy")
+    graph.graph.tensors[y].type = 8  # complex
+    graph.operator("CAST", [x], [y], "CastOptions", inDataType=0, outDataType=8)
+    with pytest.raises(UnsupportedModelError, match=r"m\.tflite: output 'y' is of no type of numbers"):
+        opened(write(graph.edges([x], [y]).model))
+
+
+def test_type_that_numpy_does_not_know_yet_is_refused_with_what_makes_it_known(tmp_path: Path) -> None:
+    graph = Graph()
+    x, y, kept = (graph.tensor(name, (1, 2)) for name in ("x", "y", "kept"))
+    graph.operator("ABS", [x], [y], "AbsOptions")
+    graph.graph.tensors[kept].type = 18  # bfloat16
+    (tmp_path / "m.tflite").write_bytes(write(graph.edges([x, kept], [y]).model))
+    child = run_python("import sys, edge_rai; edge_rai.load(sys.argv[1])", tmp_path / "m.tflite")
+    said = child.stderr.splitlines()[-1]
+    assert "UnsupportedModelError" in said
+    assert "m.tflite: an input or output is of a type that has no array, as bfloat16 before `import ml_dtypes`" in said
 
 
 def test_required_delegate_must_take_the_whole_model(opened: Open) -> None:

@@ -79,7 +79,9 @@ def test_alarm_is_flushed_at_once_and_calm_waits_for_its_time(watched_bundle: Pa
         while not (found := Spool(tmp_path / "spool").batches()) and time.monotonic() < deadline:
             time.sleep(0.01)
         snapshot = Spool(tmp_path / "spool").read(found[0])
-    assert snapshot.decisions[DecisionCount.DRIFT_ALARMS] == 1
+    spool = Spool(tmp_path / "spool")
+    # The alarm is counted when its call ends, which may be after the flush that it asked for.
+    assert sum(spool.read(one).decisions[DecisionCount.DRIFT_ALARMS] for one in spool.batches()) == 1
     assert snapshot.drift is not None
     assert snapshot.drift.alarm
     assert [event.event_class for event in snapshot.events] == [EventClass.URGENT]

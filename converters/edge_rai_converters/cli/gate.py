@@ -103,7 +103,7 @@ def _print(report: GateReport) -> None:
     passing = [cell for cell in report.cells if cell.verdict == "pass" and cell.waiver is None]
     hidden = len(report.cells) - len(shown) - len(passing)
     if hidden:
-        print(f"and {hidden} more that do not pass; --json has all of them")
+        print(f"and {hidden:,} more that do not pass; --json has all of them")
     if report.passed:
         _print_passing(passing)
     for name, lead in _FURTHER.items():
@@ -116,8 +116,8 @@ def _print(report: GateReport) -> None:
     standing = sum(1 for _ in report.standing())
     count = sum(cell.verdict == "pass" for cell in report.cells)
     print(
-        f"{report.verdict}: {count} of {len(report.cells)} cells pass, each with {1 - report.alpha:.4g} "
-        f"confidence{look}; {standing} stop the release"
+        f"{report.verdict}: {count:,} of {len(report.cells):,} cells pass, each with {1 - report.alpha:.4g} "
+        f"confidence{look}; {standing:,} stop the release"
     )
 
 
@@ -136,7 +136,7 @@ def _print_passing(cells: Sequence[Cell]) -> None:
     for name, *rest in table:
         figures = tuple(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))
         print("  ".join([name.ljust(widths[0]), *figures]))
-    more = f"and {len(cells) - len(closest)} more that pass; " if len(cells) > len(closest) else ""
+    more = f"and {len(cells) - len(closest):,} more that pass; " if len(cells) > len(closest) else ""
     print(f"{more}--json has every figure")
 
 

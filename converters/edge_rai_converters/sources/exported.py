@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -105,7 +105,7 @@ def exporting(name: str, library: str) -> Iterator[None]:
 
 @contextmanager
 def _without_output() -> Iterator[None]:
-    """Nothing reaches standard output, not even from C++: torch prints whole graphs there, and a report follows."""
+    """Nothing reaches standard output, not even from C++, nor Python's stderr: torch prints whole graphs to both."""
     if sys.stdout is not None:
         sys.stdout.flush()
     try:
@@ -114,7 +114,7 @@ def _without_output() -> Iterator[None]:
         yield
         return
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             os.dup2(nowhere.fileno(), 1)
             yield
     finally:

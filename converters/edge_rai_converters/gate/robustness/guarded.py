@@ -20,7 +20,7 @@ from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.robustness.sample import Sample
 from edge_rai_converters.golden import golden
 from edge_rai_converters.profile import MAX_ROWS
-from edge_rai_converters.rehearsal import without_order
+from edge_rai_converters.rehearsal import without_order, without_seasons
 
 Whose = Literal["candidate", "original", "none"]
 
@@ -138,7 +138,7 @@ def opened(model: Model, guard: Guard, sample: Sample, folder: Path, *, watching
     Raises:
         EdgeRaiError: A device would not open it; or no row is within the limits.
     """
-    rules, _ = without_order(guard.policy)
+    rules, _ = without_order(without_seasons(guard.policy, guard.reference))
     rules = replace(rules, fallback=(), decision=None, drift=rules.drift if watching else None)
     vectors, files = golden(model.answered.runner, rules, sample.rows, np.arange(len(sample), dtype=np.int64), "none")
     digest = hashlib.sha256(model.content).hexdigest()

@@ -31,6 +31,7 @@ from edge_rai_converters.gate.rows import Rows
 from edge_rai_converters.gate.rules import GatePolicy
 from edge_rai_converters.gate.slices import make_slices
 from edge_rai_converters.progress import Progress
+from edge_rai_converters.rehearsal import without_seasons
 from edge_rai_converters.words import number_of
 
 _JPEG = "jpeg was not tried: Pillow is not installed (pip install 'edge-rai-converters[images]')"
@@ -147,7 +148,7 @@ def robustness(
         trial = Trial(rule, sample, subjects.rows, policy.answer.largest_error, *contenders)
         report, judged = _tried(trial, policy, guard, progress)
         shift = None
-        if guard.policy.drift is not None:
+        if without_seasons(guard.policy, guard.reference).drift is not None:
             watching = stack.enter_context(opened(subjects.candidate, guard, sample, folder, watching=True))
             series = sample if stride_of(watching) == 1 else draw(subjects.series, rule, consecutive=True)
             shift = rehearse_shifts(watching, series, rule, lambda _, share: progress("rehearsing shifts", share))
