@@ -15,8 +15,8 @@ from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, Out
 from support.bundles import write_bundle
 from support.models import save_linear
 
-# Shared machines stall: a slow example is not a fault, nor is one slowly drawn. In CI a failure must be the change's, so
-# the examples stay.
+# Shared machines stall: a slow example is not a fault, nor is one slowly drawn. In CI a failure must be the change's,
+# so the examples stay.
 settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("anywhere"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")

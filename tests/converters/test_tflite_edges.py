@@ -136,6 +136,15 @@ def test_refusals_name_what_is_near_in_kind_and_not_in_name(operator: str, input
     )
 
 
+def test_answers_in_no_order_are_refused_and_what_does_not_hang_on_it_is_written() -> None:
+    largest, count = node("TopK", "x k", "v i", sorted=0), {"k": np.array([3])}
+    assert refusal(network([largest], {"x": (2, 8)}, "v", count)) == (
+        "TFLite: TopK node 'TopK_v': it answers in no order, so in another than the model's here; set sorted to 1"
+    )
+    total = network([largest, node("ReduceSum", "v", "y")], {"x": (2, 8)}, "y", count)
+    agrees(total, {"x": drawn(2, 8)})
+
+
 def test_operator_that_onnx_defines_as_a_loop_is_refused_under_its_own_name() -> None:
     given = {"end": np.array(3)}
     model = network([node("Range", "zero end one", "y")], given, "y", {"zero": np.array(0), "one": np.array(1)})

@@ -19,6 +19,8 @@ def largest(node: Node, to: Builder) -> None:
     rank, count = to.graph.rank(name), to.graph.constant(node.inputs[1])
     if count is None:
         raise node.refused("how many it takes is computed", "make that constant")
+    if not node.attribute("sorted", 1) and any(output in to.graph.outputs for output in node.outputs):
+        raise node.refused("it answers in no order, so in another than the model's here", "set sorted to 1")
     axis = node.attribute("axis", -1) % rank
     layout = (*(other for other in native(rank) if other != axis), axis)
     source = cast(to, to.tensor(name, layout), computed_in(node, to.graph.dtype(name)))
