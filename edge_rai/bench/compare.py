@@ -24,6 +24,8 @@ from edge_rai.bench.shift import shift_interval
 _CONFIDENCE = 0.99
 _BATCHES = 10
 _FEWEST_ROUNDS = 2 * _BATCHES
+# Subjects that a sentence names, of which there may be one a safeguard and batch.
+_NAMED = 4
 
 Key = tuple[str, str, int]
 
@@ -106,18 +108,21 @@ def compare(before: Result, after: Result, *, allow: float = 0.0) -> Comparison:
             "expected two of one program"
         )
     ours, theirs = _series(before), _series(after)
-    rows, left_out = [], _differences(before, after)
+    rows, short, left_out = list[Row](), list[str](), _differences(before, after)
     for key, (scenario, old) in ours.items():
         if key not in theirs:
             continue
         scenario_after, new = theirs[key]
         first, second = _multiples(scenario, old), _multiples(scenario_after, new)
         if first is None or second is None:
-            left_out.append(
-                f"{_named(key)} cannot be compared: it needs {_FEWEST_ROUNDS} rounds beside the yardstick in both"
-            )
+            short.append(_named(key))
             continue
         rows.append(_row(key, old, new, _difference(first, second), allow))
+    if short:
+        left_out.append(
+            f"{_listed(short)} cannot be compared: that takes {_FEWEST_ROUNDS} rounds beside the yardstick in both "
+            "results; measure longer"
+        )
     left_out += [*_alone(ours, theirs, "first"), *_alone(theirs, ours, "second")]
     if not rows:
         raise ValueError("; ".join(["the two results share nothing that can be compared", *left_out]))
@@ -149,7 +154,13 @@ def _named(key: Key) -> str:
 def _alone(ours: Iterable[Key], theirs: Collection[Key], which: str) -> list[str]:
     """One sentence for all of them: there may be one a safeguard."""
     names = [_named(key) for key in ours if key not in theirs]
-    return [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} in the {which} result alone"] if names else []
+    return [f"{_listed(names)} {'is' if len(names) == 1 else 'are'} in the {which} result alone"] if names else []
+
+
+def _listed(names: list[str]) -> str:
+    """The first few, and how many there are besides."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _differences(before: Result, after: Result) -> list[str]:

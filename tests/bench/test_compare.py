@@ -79,6 +79,26 @@ def test_what_many_have_not_in_common_is_one_sentence() -> None:
     assert said == "m without a in single_stream, m without b in single_stream are in the first result alone"
 
 
+def test_of_many_the_first_few_are_named_and_the_others_counted() -> None:
+    (scenario,) = QUIET.scenarios
+    others = [dataclasses.replace(scenario.series[0], subject=f"m{number}") for number in range(9)]
+    more = dataclasses.replace(QUIET, scenarios=[dataclasses.replace(scenario, series=[*scenario.series, *others])])
+    (said,) = compare(QUIET, more).left_out
+    assert said.endswith("m3 in single_stream and 5 more are in the second result alone")
+
+
+def test_results_of_too_few_rounds_are_refused_with_what_to_do() -> None:
+    (scenario,) = QUIET.scenarios
+    subjects = [dataclasses.replace(scenario.series[0], subject=f"m{number}") for number in range(9)]
+    series = [
+        dataclasses.replace(one, blocks=type(one.blocks)(*(column[:9] for column in dataclasses.astuple(one.blocks))))
+        for one in [*subjects, *scenario.series]
+    ]
+    short = dataclasses.replace(QUIET, scenarios=[dataclasses.replace(scenario, series=series)])
+    with pytest.raises(ValueError, match=r" and \d more cannot be compared: that takes 20 rounds .*; measure longer$"):
+        compare(short, short)
+
+
 def test_a_guard_that_rejected_rows_is_said() -> None:
     name = QUIET.scenarios[0].series[0].subject
     (said,) = compare(QUIET, dataclasses.replace(QUIET, warnings=[f"{name}: the guard rejected 1 of 2"])).left_out
