@@ -54,6 +54,7 @@ from edge_rai.types import (
 if TYPE_CHECKING:
     from edge_rai._native.quantiles import QuantileSettings, QuantileSketch
     from edge_rai.batcher import Batcher
+    from edge_rai.certificate import Certificate
     from edge_rai.counts import DecisionCount, FeatureCounts, FeatureDrift, Snapshot
     from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
     from edge_rai.telemetry.settings import SpoolSettings, UploadSettings
@@ -66,6 +67,7 @@ __all__ = [
     "Batcher",
     "Breaker",
     "BundleError",
+    "Certificate",
     "DecisionCount",
     "DeliveryError",
     "Direction",
@@ -106,6 +108,7 @@ __all__ = [
 _LATER = {
     "Alarm": "edge_rai.drift",
     "Batcher": "edge_rai.batcher",
+    "Certificate": "edge_rai.certificate",
     "DecisionCount": "edge_rai.counts",
     "Direction": "edge_rai.drift",
     "FeatureCounts": "edge_rai.counts",

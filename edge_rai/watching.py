@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edge_rai._native import Column, NativeSession
     from edge_rai._native.quantiles import QuantileSketch
     from edge_rai._native.tensors import Array
+    from edge_rai.certificate import Certificate
     from edge_rai.counts import FeatureDrift, Snapshot
     from edge_rai.drift import Watch
     from edge_rai.types import Feature, TensorSpec
@@ -22,6 +23,7 @@ class Watching:
 
     inputs: tuple[TensorSpec, ...]
     features: tuple[Feature, ...]
+    runtime: str
     _native: NativeSession
     _path: str
 
@@ -132,6 +134,19 @@ class Watching:
             ValueError: The session was loaded without them.
         """
         return self._native.quantiles(begin)
+
+    def certificate(self) -> Certificate | None:
+        """What the bundle's release gate promised; revoked as long as an alarm of drift stands. Reads the bundle.
+
+        None of a bare model, and of a bundle that nothing was promised of.
+
+        Raises:
+            BundleError: The bundle has changed since it was opened, and is not sound.
+        """
+        from edge_rai.certificate import certificate_of
+
+        watch = self.watch()
+        return certificate_of(self._path, self.runtime, None if watch is None else watch.alarm)
 
     def estimated_accuracy(self) -> float | None:
         """What share of the answers since the last flush is right, as far as confidence tells; advisory.

@@ -11,7 +11,7 @@ from edge_rai.types import ReasonCode, Source
 _MOST = 65536
 
 Step = Literal["model", "last_good", "default", "abstain", "reject"]
-Cause = Literal["error", "deadline", "reject"]
+Cause = Literal["error", "deadline", "reject", "drift"]
 
 STEPS: dict[str, Source] = {
     "model": Source.FALLBACK_MODEL,
@@ -91,7 +91,8 @@ class CircuitBreaker:
 
     Attributes:
         on: What is a failure: the runtime's errors, missed deadlines, calls whose every row was rejected, at least one
-            of them for what the model answered. A call counts once, however many rows it has.
+            of them for what the model answered. A call counts once, however many rows it has. "drift": an alarm
+            opens it at once, and keeps it open until it has been reset.
         window: The last calls looked at, at most 64.
         failures: So many among them open it.
         cooldown_s: Open so long, then half open.
@@ -106,7 +107,7 @@ class CircuitBreaker:
 
     def __post_init__(self) -> None:
         if not self.on:
-            raise ValueError("breaker.on is empty; expected some of error, deadline, reject")
+            raise ValueError("breaker.on is empty; expected some of error, deadline, reject, drift")
         for cause in self.on:
             check_word("an item of breaker.on", cause, Cause)
         if not 1 <= self.failures <= self.window <= 64:

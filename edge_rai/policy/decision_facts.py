@@ -85,7 +85,10 @@ def _breaker(rule: CircuitBreaker) -> Iterator[Row]:
         " one failure opens it again"
     )
     yield "circuit breaker", said, "reject"
-    yield "its failures", "; ".join(_FAILURES[cause] for cause in rule.on), ""
+    failures = [_FAILURES[cause] for cause in rule.on if cause != "drift"]
+    yield "its failures", "; ".join(failures) or "none", ""
+    if "drift" in rule.on:
+        yield "its alarm", "one of drift opens it at once, and it stays open until that is reset", "reject"
 
 
 def _last_good(rule: LastGood) -> str:

@@ -319,7 +319,7 @@ class Policy:
         self._check_states()
         self._check_distances()
         self._check_observed()
-        self._check_strides()
+        self._check_watched()
         self._check_fields()
         if self.batched:
             states = {name for state in self.states for name in (state.input, state.output)}
@@ -371,9 +371,12 @@ class Policy:
         if any(rule.is_outcome for rule in self.observe[:-1]):
             raise ValueError("observe: of wrong and error there is one, and it comes last")
 
-    def _check_strides(self) -> None:
+    def _check_watched(self) -> None:
         known = {feature.name for rule in self.inputs for feature in rule.features}
         known.update(rule.name for rule in self.observe)
+        breaker = self.decision.breaker if self.decision is not None else None
+        if breaker is not None and "drift" in breaker.on and self.drift is None:
+            raise ValueError("breaker.on has drift, and nothing is watched for it; add [drift]")
         for name in self.drift.strides if self.drift is not None else ():
             if name not in known:
                 raise ValueError(f"drift.strides has feature {name!r}, which no input has")

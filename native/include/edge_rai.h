@@ -421,6 +421,7 @@ typedef struct erai_fallback_rule {
 #define ERAI_DECISION_BREAK_ON_ERROR 2u    /* the inference runtime failed */
 #define ERAI_DECISION_BREAK_ON_DEADLINE 4u /* it missed the deadline */
 #define ERAI_DECISION_BREAK_ON_REJECT 8u   /* every row of the call was rejected, one by the judge */
+#define ERAI_DECISION_BREAK_ON_DRIFT 16u   /* an alarm of drift: at once, as long as it stands, then the cooldown */
 
 /* When the model is asked, and for how long. Zero switches each of them off. */
 typedef struct erai_decision_rule {

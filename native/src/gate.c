@@ -85,6 +85,23 @@ static int end_probe(er_gate *gate, const erai_answer *answer) {
     return 0;
 }
 
+/* Whether an alarm of drift stands that opens the breaker. */
+static int alarmed(const erai_session *session) {
+    size_t feature;
+    double evidence;
+    return session->watch && session->guard->decision.flags & ERAI_DECISION_BREAK_ON_DRIFT &&
+           er_watch_alarm(session->watch, &feature, &evidence);
+}
+
+/* 1: it was not open. As long as the alarm stands, the cooldown begins anew with every call. */
+static int open_on_alarm(er_gate *gate, const erai_session *session, uint64_t now_ns) {
+    if (!alarmed(session)) return 0;
+    int opens = gate->breaker != ERAI_BREAKER_OPEN;
+    gate->breaker = ERAI_BREAKER_OPEN;
+    gate->opened_ns = now_ns;
+    return opens;
+}
+
 static int breaker_refuses(er_gate *gate, const erai_decision_rule *rule, const erai_answer *answer, uint64_t now_ns) {
     cool_down(gate, rule, now_ns);
     if (gate->breaker != ERAI_BREAKER_HALF_OPEN) return gate->breaker == ERAI_BREAKER_OPEN;
@@ -120,8 +137,8 @@ static erai_breaker breaker_after(er_gate *gate, const erai_decision_rule *rule,
 erai_breaker erai_session_breaker(erai_session *session) {
     er_gate *gate = &session->gate;
     er_mutex_lock(&gate->lock);
-    cool_down(gate, &session->guard->decision, er_session_ns(session));
-    erai_breaker breaker = gate->breaker;
+    if (!alarmed(session)) cool_down(gate, &session->guard->decision, er_session_ns(session));
+    erai_breaker breaker = alarmed(session) ? ERAI_BREAKER_OPEN : gate->breaker;
     er_mutex_unlock(&gate->lock);
     return breaker;
 }
@@ -162,11 +179,13 @@ static void hold_rows(erai_answer *answer, er_gate *gate, const erai_decision_ru
 
 void er_gate_before(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
+    answer->breaker_opened = 0;
     if (!rule->rate_burst && !rule->breaker_window) return;
     size_t asked = answer->rows - answer->rejected, granted = asked;
     if (!asked && (answer->rows || answer->verdict == ERAI_VERDICT_REJECT)) return;
     er_gate *gate = &answer->session->gate;
     er_mutex_lock(&gate->lock);
+    answer->breaker_opened = open_on_alarm(gate, answer->session, now_ns);
     int refused = rule->breaker_window && breaker_refuses(gate, rule, answer, now_ns);
     if (!refused && rule->rate_burst) granted = take_tokens(gate, rule, asked, now_ns);
     if (!refused && granted && gate->breaker == ERAI_BREAKER_HALF_OPEN) {
@@ -174,6 +193,7 @@ void er_gate_before(erai_answer *answer, uint64_t now_ns) {
         gate->probed_ns = now_ns;
     }
     er_mutex_unlock(&gate->lock);
+    if (answer->breaker_opened) er_answer_count(answer, ERAI_COUNT_BREAKER_OPENED, 1);
     if (refused)
         er_answer_find(answer, ERAI_VERDICT_REJECT,
                        (erai_reason){.subject = "model", .row = -1, .limit = NAN, .code = ERAI_REASON_BREAKER_OPEN});
@@ -196,7 +216,6 @@ static outcome outcome_of(const erai_answer *answer, uint32_t flags) {
 
 void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
-    answer->breaker_opened = 0;
     if (!rule->breaker_window && !rule->hold_after) return;
     er_gate *gate = &answer->session->gate;
     uint64_t counts[ERAI_COUNT_RELEASED + 1] = {0};
@@ -212,7 +231,7 @@ void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     if (rule->hold_after && answer->ran)
         hold_rows(answer, gate, rule, &counts[ERAI_COUNT_HELD], &counts[ERAI_COUNT_RELEASED]);
     er_mutex_unlock(&gate->lock);
-    answer->breaker_opened = counts[ERAI_COUNT_BREAKER_OPENED] != 0;
+    answer->breaker_opened |= counts[ERAI_COUNT_BREAKER_OPENED] != 0;
     for (int i = 0; i <= ERAI_COUNT_RELEASED; i++)
         if (counts[i]) er_answer_count(answer, (erai_decision_count)i, counts[i]);
 }

@@ -361,7 +361,7 @@ erai_status er_check_fallback(const erai_fallback_rule *rule, char *detail) {
 
 erai_status er_check_decision(const erai_decision_rule *rule, char *detail) {
     const uint32_t known = ERAI_DECISION_SHARED | ERAI_DECISION_BREAK_ON_ERROR | ERAI_DECISION_BREAK_ON_DEADLINE |
-                           ERAI_DECISION_BREAK_ON_REJECT;
+                           ERAI_DECISION_BREAK_ON_REJECT | ERAI_DECISION_BREAK_ON_DRIFT;
     if (rule->flags & ~known) return er_fail(detail, ERAI_E_POLICY, "decision: unknown flags 0x%x", rule->flags);
     if (!(rule->rate_per_second >= 0) || isinf(rule->rate_per_second) ||
         (rule->rate_per_second > 0) != (rule->rate_burst > 0))

@@ -208,6 +208,35 @@ static void rows_are_watched_in_order_whichever_way_their_values_go(void) {
     for (int i = 0; i < 2; i++) erai_session_close(sessions[i]);
 }
 
+static void an_alarm_opens_the_breaker_until_it_is_reset_and_cooled_down(void) {
+    erai_clock clock = {.monotonic_ns = 1};
+    erai_policy *policy = policy_of((plan){ERAI_DTYPE_FLOAT32, 2, ERAI_VERDICT_ACCEPT, 1e4}, (uint32_t[]){1, 1});
+    test_set_decision(policy, (erai_decision_rule){.breaker_window = 1,
+                                                   .breaker_failures = 1,
+                                                   .breaker_probes = 1,
+                                                   .breaker_cooldown_ns = 1000,
+                                                   .flags = ERAI_DECISION_BREAK_ON_DRIFT});
+    erai_session *session = test_session(policy, &clock);
+    erai_answer *answer = test_answer(session);
+    rows_to_alarm(session, answer, 2, 1, 2000);
+    uint64_t refused = test_reasons(session, ERAI_REASON_BREAKER_OPEN);
+    for (int i = 0; i < 3; i++, clock.monotonic_ns += 5000) { /* however long it stands */
+        ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_OPEN);
+        admit(session, answer, (double[]){3, 4}, 1, 2);
+        ER_CHECK(erai_answer_source(answer) != ERAI_SOURCE_PRIMARY);
+    }
+    ER_CHECK_INT(test_reasons(session, ERAI_REASON_BREAKER_OPEN) - refused, 3);
+    ER_CHECK_INT(test_decisions(session, ERAI_COUNT_BREAKER_OPENED), 1);
+    ER_CHECK_INT(erai_session_drift_reset(session), ERAI_OK);
+    clock.monotonic_ns -= 4000;
+    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_HALF_OPEN);
+    admit(session, answer, (double[]){3, 4}, 1, 2);
+    ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_PRIMARY);
+    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_CLOSED);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 static void an_alarm_is_counted_and_becomes_one_urgent_event(void) {
     char path[64];
     test_directory_make(path);
@@ -459,6 +488,7 @@ static void rules_that_mean_nothing_are_refused(void) {
 int main(void) {
     ER_RUN(an_alarm_names_its_feature_and_stays);
     ER_RUN(rows_are_watched_in_order_whichever_way_their_values_go);
+    ER_RUN(an_alarm_opens_the_breaker_until_it_is_reset_and_cooled_down);
     ER_RUN(an_alarm_is_counted_and_becomes_one_urgent_event);
     ER_RUN(an_alarm_speaks_against_every_row_where_the_policy_says_so);
     ER_RUN(features_without_a_stride_are_not_watched);

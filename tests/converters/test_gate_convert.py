@@ -100,6 +100,39 @@ def test_people_are_certified_and_it_is_said_that_their_other_rows_calibrate(tum
     )
 
 
+def test_a_certificate_is_revoked_as_long_as_an_alarm_of_drift_stands(tumours: Path, tmp_path: Path) -> None:
+    policy = "format_version = 1\n[margins]\naccuracy = 0.4\n[certificate.abstention]\nerrors = 0.4\nabstains = 0.8\n"
+    convert(
+        tumours / "mlp.onnx",
+        tumours / "data.npz",
+        tmp_path / "m.erai",
+        labels="y",
+        quantize="none",
+        prune="none",
+        gate=written(tmp_path, policy),
+        average_run_length=1000,
+        ordered=True,
+        reproducible=True,
+    )
+    rows = np.load(tumours / "data.npz")["X"].astype(np.float32)
+    with edge_rai.load(tmp_path / "m.erai") as session:
+        certificate = session.certificate()
+        assert certificate is not None
+        assert certificate.holds
+        assert "errs on at most" in " ".join(certificate.promises)
+        for _ in range(20):
+            session.predict(rows[:64] + rows.std(axis=0))
+        revoked = session.certificate()
+        watch = session.watch()
+        assert watch is not None
+        assert revoked == (certificate.promises, watch.alarm)
+        assert not revoked.holds
+        session.reset_watch()
+        assert session.certificate() == certificate
+    with edge_rai.load(tumours / "mlp.onnx") as bare:
+        assert bare.certificate() is None
+
+
 def test_what_does_not_pass_is_left_for_the_original(tumours: Path, groups: Path, tmp_path: Path) -> None:
     report = convert(
         tumours / "mlp.onnx",

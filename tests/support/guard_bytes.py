@@ -167,7 +167,7 @@ def output_record(rule: dict[str, Any], *, version: int = 2, **raw: Any) -> byte
 
 def decision_record(rule: dict[str, Any]) -> bytes:
     """The word that there is a decision, and the decision; keyword arguments of PolicyBuilder.set_decision."""
-    flags = {"shared": 1, "break_on_error": 2, "break_on_deadline": 4, "break_on_reject": 8}
+    flags = {"shared": 1, "break_on_error": 2, "break_on_deadline": 4, "break_on_reject": 8, "break_on_drift": 16}
     record = struct.pack("<BQQQ", 1, *(rule.get(key, 0) for key in DECISION_TIMES))
     record += struct.pack("<d", rule.get("rate_per_second", 0.0))
     record += struct.pack("<8I", *(rule.get(key, 0) for key in DECISION_COUNTS))
