@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_rai.bundle import read
+from edge_rai.bundle.read import read
 from edge_rai.errors import BundleError
 
 if TYPE_CHECKING:

@@ -7,14 +7,17 @@ Statistically Rigorous Java Performance Evaluation, 2007). However long one proc
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 
 import numpy as np
 
@@ -25,6 +28,8 @@ from edge_rai.errors import InferenceError
 
 # What a run takes unless told otherwise: of so many, one that was unlucky does not spoil an interval.
 PROCESSES = 12
+
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watch: Watch | None = None) -> Run:
@@ -82,6 +87,19 @@ def _end_quietly() -> None:
     """Has a new process end without a word at a Ctrl-C, which all of a terminal's get: the first says what there is."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Has Linux kill this process when the one that made it is gone: nobody takes what it measures then.
+
+    A thread that waits for that would do without Linux, and have every malloc take a lock.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        parent = parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # gone before that
+            os._exit(1)
 
 
 def pooled(runs: Sequence[Run]) -> Run:

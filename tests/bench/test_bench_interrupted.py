@@ -77,6 +77,22 @@ def on_a_terminal(*arguments: object, cwd: Path) -> Iterator[Terminal]:
         os.close(master)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process's main thread made."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # it has ended
+        return []
+
+
+def command_of(pid: int) -> bytes:
+    """Empty where there is no such process any more."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 @pytest.mark.parametrize(("processes", "duration"), [(1, 60), (400, 400)])
 def test_ctrl_c_reports_and_keeps_what_there_was(bundle: Path, tmp_path: Path, processes: int, duration: int) -> None:
     options = [
@@ -112,6 +128,30 @@ def test_ctrl_c_reports_and_keeps_what_there_was(bundle: Path, tmp_path: Path, p
     assert not saved.complete
     assert saved.scenarios[0].series[0].queries > 10
     assert "This run was cut short: these are the numbers until then." in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="no Linux that lists children")
+def test_a_kill_takes_the_processes_that_measure_along(bundle: Path, tmp_path: Path) -> None:
+    options = ["--duration", "40", "--processes", "2", "--cold-start", "0", "--against", "none"]
+    command = [sys.executable, "-c", MAIN, "bench", str(bundle), *options]
+    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    until, measuring = time.monotonic() + PATIENCE_S, list[int]()
+    try:
+        while not (measuring := [pid for pid in children_of(child.pid) if b"spawn_main" in command_of(pid)]):
+            assert child.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        child.kill()
+        child.wait()
+        while any(b"spawn_main" in command_of(pid) for pid in measuring):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.wait()
+        for pid in measuring:
+            if b"spawn_main" in command_of(pid):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_ctrl_c_before_anything_was_measured_says_so(bundle: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import edge_rai
 from edge_rai import bundle, cli
 from edge_rai.errors import DataError, PolicyError
 from edge_rai_converters import AccuracyDropError, convert

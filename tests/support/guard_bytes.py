@@ -254,7 +254,7 @@ def sound_guard(version: int = 5) -> bytes:
 
 DECISION: dict[str, Any] = {
     "provider": "CPUExecutionProvider",
-    "flags": ("shared", "break_on_error", "break_on_reject"),
+    "flags": ("shared", "break_on_error", "break_on_reject", "break_on_drift"),
     "deadline_ns": 5_000_000,
     "last_good_age_ns": 2**40,
     "last_good_keys": 7,

@@ -138,7 +138,7 @@ review_rows = 65536
 provider = "CPUExecutionProvider"
 last_good = { max_age_s = 1099.511627776, keys = 7, shared = true }
 hysteresis = { after = 3, until = 65536 }
-breaker = { on = ["error", "reject"], window = 64, failures = 2, cooldown_s = 1e-9, probes = 1 }
+breaker = { on = ["error", "reject", "drift"], window = 64, failures = 2, cooldown_s = 1e-9, probes = 1 }
 rate_limit = { rows_per_second = 0.5, burst = 10 }
 
 [[fallback]]
@@ -348,8 +348,12 @@ FAULTS: list[tuple[str, str, str]] = [
     ("after = 3", "after = 0", "hysteresis.after is 0; it must be 1 to 65536"),
     ("failures = 2", "failures = 65", "breaker: 65 failures of 64; expected 1 to window, at most 64"),
     ("probes = 1", "probes = 0", "breaker.probes is 0; it must be 1 to 65536"),
-    ('["error", "reject"]', "[]", "breaker.on is empty; expected some of error, deadline, reject"),
-    ('["error", "reject"]', '["errors"]', r"breaker\.on\[0\] is 'errors': .*'error', 'deadline' or 'reject'"),
+    ('["error", "reject", "drift"]', "[]", "breaker.on is empty; expected some of error, deadline, reject"),
+    (
+        '["error", "reject", "drift"]',
+        '["errors"]',
+        r"breaker\.on\[0\] is 'errors': .*'error', 'deadline', 'reject' or 'drift'",
+    ),
     ("burst = 10", "burst = 0", "rate_limit.burst is 0; it must be 1 to 4294967295"),
     ('"deadline", ', '"deadlines", ', "reason 'deadlines' is not known; expected one of dtype, "),
     ('["abstain"]', "[]", "chain is .*; expected at least one step, and each once"),

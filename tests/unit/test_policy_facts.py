@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_rai.cli.layout import lines_of
+from edge_rai.errors import PolicyError
 from edge_rai.policy import Measured, Policy, Table, number, parse_policy, policy_data, policy_tables
 
 HOWTO = (Path(__file__).parents[2] / "docs/how-to/write-a-policy.md").read_text(encoding="utf-8")
@@ -183,6 +184,17 @@ def test_breaker_says_what_each_of_its_causes_is() -> None:
         assert found[1][1].startswith("open, which is that the model is not asked, after 5 failures among the last 10")
         assert "30 s later it is tried, and 2 good calls in a row close it" in found[1][1]
         assert found[2] == ("its failures", said, "")
+
+
+def test_breaker_may_open_on_an_alarm_of_drift_where_something_is_watched() -> None:
+    more = "[decision]\nbreaker = { on = ['drift'], window = 10, failures = 5, probes = 2 }"
+    with pytest.raises(PolicyError, match="breaker.on has drift, and nothing is watched for it; add \\[drift\\]"):
+        asking(more=more)
+    found = rows(asking(more=f"{more}\n[drift]\naverage_run_length = 1e5"), "When the model is asked")
+    assert found[2:4] == [
+        ("its failures", "none", ""),
+        ("its alarm", "one of drift opens it at once, and it stays open until that is reset", "reject"),
+    ]
 
 
 def test_every_rule_of_the_manual_has_words() -> None:

@@ -141,7 +141,7 @@ HEADER_FAULTS = {
     "no room for events": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "keep": 0, "forms": (0, 0)})),
     "a form that no rule has": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "forms": (4, 0)})),
     "a bucket without a reference": guard([X], [Y], end=bytes(6) + raw.events_record({**raw.EVENTS, "forms": (0, 1)})),
-    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x10\0\0\0" + bytes(7)),
+    "unknown decision flag": guard([X], [Y], end=b"\1" + bytes(64) + b"\x20\0\0\0" + bytes(7)),
     "check 19": checked((19, {"verdict": 2, "low": 0.0})),
     "check 65535": checked((65535, {"verdict": 2, "low": 0.0})),
     "a list beyond the file": checked((1, {"verdict": 2, "values": (1.0,)}), count=65536),
