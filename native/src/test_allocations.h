@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 static size_t allocations;
-static int no_memory; /* while it is 1, none succeeds */
+static int no_memory __attribute__((unused)); /* while it is 1, none succeeds */
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define ALLOCATIONS_COUNTED 1
