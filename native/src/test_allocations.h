@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static size_t allocations;
+static size_t allocations __attribute__((unused));
 static int no_memory __attribute__((unused)); /* while it is 1, none succeeds */
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
