@@ -118,8 +118,8 @@ class Texts:
 
 def _undecodable(path: Path) -> int:
     """The first line that is not UTF-8, which a reader does not say: it decodes blocks of a file."""
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        return next(number for number, line in enumerate(file, 1) if "\ufffd" in line)
+    with path.open("rb") as file:
+        return next(number for number, line in enumerate(file, 1) if line.decode(errors="ignore").encode() != line)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

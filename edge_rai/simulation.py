@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from edge_rai.types import Verdict
+from edge_rai.types import Breaker, Verdict
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,7 +31,7 @@ ROWS_BEFORE = 1000
 _ROWS_A_CALL = 16  # what is observed of a call is watched when the call has ended
 _PIECE = 50  # of strides
 _RAMP, _PERIOD = 1000, 400  # rows
-_LONGEST_NS = 10**15  # eleven days: in a drawn stream rows follow others that came years apart
+_LONGEST_NS = 10**12  # in a drawn stream rows follow others that came years apart; 64 bits hold 18 million of these
 
 
 class Moments:
@@ -49,7 +49,7 @@ class Moments:
         return len(self._times)
 
     def come(self, row: int) -> None:
-        """The clock shows when this row came, and has gone on since the row before by the time between them."""
+        """The clock shows when this row came, and has gone on by the time since the row before, 17 minutes at most."""
         unix_ns = round(float(self._times[row]) * 1e9)
         self._clock.monotonic_ns += min(abs(unix_ns - self._clock.unix_ns), _LONGEST_NS)
         self._clock.unix_ns = unix_ns
@@ -234,8 +234,8 @@ def simulate(
         told: What begins, and the share of all that is done.
 
     Raises:
-        ValueError: The policy watches nothing, the model is none that this can be done with, or it is not said when
-            rows came.
+        ValueError: The policy watches nothing, the model is none that this can be done with, it is not said when rows
+            came, or an alarm opens the breaker, behind which nothing can be measured.
     """
     watched = session.watch()
     if watched is None:
@@ -320,6 +320,11 @@ class _Trial(NamedTuple):
             column = SHIFTS[name](stream[ROWS_BEFORE:, feature], self.rows.table[:, feature], random)
             stream[ROWS_BEFORE:, feature] = column
         self.session.reset_watch()
+        if self.session.breaker is Breaker.OPEN:
+            raise ValueError(
+                "the circuit breaker is open, so that the model is not asked; simulate with a policy whose breaker "
+                "does not open on drift"
+            )
         begun, seen, after, rejected = _of(self.session).rows, 0, 0, 0
         for call in self.rows.calls(stream, _ROWS_A_CALL if self.moments is None else 1):
             if self.moments is not None:

@@ -34,9 +34,9 @@ def seconds_of(where: str, values: Any, rows: int) -> Times:
         raise DataError(f"{where}: times of shape {list(values.shape)} for {rows:,} rows; give one a row")
     values = values.reshape(-1)
     if values.dtype.kind == "M":
-        values = np.where(np.isnat(values), np.nan, values.astype("datetime64[ns]").astype(np.int64) / 1e9)
+        values = np.where(np.isnat(values), np.nan, values.astype("datetime64[us]").astype(np.int64) / 1e6)
     if values.dtype.kind in "UO":
-        return np.array([_of_text(where, row, value) for row, value in enumerate(values)], np.float64)
+        values = np.array([_of_text(where, row, value) for row, value in enumerate(values)], np.float64)
     if values.dtype.kind not in "fiu":
         raise DataError(
             f"{where}: {values.dtype} is no time; give seconds since 1970, or text such as 2026-01-31T06:00Z"

@@ -141,12 +141,12 @@ class Watching:
         None of a bare model, and of a bundle that nothing was promised of.
 
         Raises:
-            BundleError: The bundle has changed since it was opened, and is not sound.
+            BundleError: The bundle has changed since it was opened.
         """
         from edge_rai.certificate import certificate_of
 
         watch = self.watch()
-        return certificate_of(self._path, self.runtime, None if watch is None else watch.alarm)
+        return certificate_of(self._path, self.runtime, self.snapshot(), None if watch is None else watch.alarm)
 
     def estimated_accuracy(self) -> float | None:
         """What share of the answers since the last flush is right, as far as confidence tells; advisory.

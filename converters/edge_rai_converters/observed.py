@@ -15,7 +15,7 @@ from edge_rai.policy.observe import Kind
 from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Rows
 from edge_rai_converters.reference import BINS
-from edge_rai_converters.rehearsal import observations
+from edge_rai_converters.rehearsal import observations, unwatched
 from edge_rai_converters.strides import is_watchable, stride_of
 
 Values = npt.NDArray[np.float64]
@@ -74,8 +74,8 @@ def with_observed(
     learned = [rule for rule in policy.observe if not rule.bound and rule.kind != "seasonal"]
     if not learned:
         return policy, reference
-    unwatched = replace(policy, drift=None)  # an alarm would be observed too, as a verdict
-    seen = observations(files, manifest, unwatched, rows, held_back)
+    calm = unwatched(policy)  # an alarm would be observed too, as a verdict
+    seen = observations(files, manifest, calm, rows, held_back)
     entries = [reference_of(rule, seen[rule.name], policy) for rule in learned]
     known = tuple(entry for entry in entries if entry is not None)
     if labels is not None:
@@ -84,7 +84,7 @@ def with_observed(
     if policy.drift is None:
         return policy, found
     count = len(next(iter(rows.values())))
-    series = observations(files, manifest, unwatched, rows, np.arange(min(count, _MOST_ROWS)))
+    series = observations(files, manifest, calm, rows, np.arange(min(count, _MOST_ROWS)))
     strides = dict(policy.drift.strides)
     of_inputs = max(strides.values(), default=1)
     for entry in known:

@@ -36,7 +36,7 @@ from edge_rai_converters.order import Order, make_order
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.recipes import Prune, Quantize
-from edge_rai_converters.rehearsal import FalseRejections, rehearse, without_order
+from edge_rai_converters.rehearsal import FalseRejections, rehearse, unwatched, without_order
 from edge_rai_converters.wishes import Wishes
 
 DEFAULT_MAX_DROP = 1.0
@@ -192,8 +192,8 @@ def _converted(learned: Learned, order: Order, keeper: Gatekeeper | None, progre
     certified = learned if keeper is None else keeper.kept(reports)
     if certified.policy.observe:
         progress("learning what the bundle observes of held-back rows")
-        unwatched = replace(certified, policy=replace(certified.policy, drift=None))  # that needs the references first
-        certified = _observing(certified, assembled(unwatched, forms, choices, fallback, order.name))
+        calm = replace(certified, policy=unwatched(certified.policy))  # a watch needs the references first
+        certified = _observing(certified, assembled(calm, forms, choices, fallback, order.name))
     made = assembled(certified, forms, choices, fallback, order.name)
     progress("rehearsing: loading the bundle as a device does, and showing its guard the held-back rows")
     shown = replace(learned.policy, drift=certified.policy.drift)

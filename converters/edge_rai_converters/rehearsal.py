@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edge_rai.bundle import SUFFIX, Format, Manifest, write_bundle
 from edge_rai.policy import FeatureRule, Policy, Reference, compile_policy, policy_to_toml
+from edge_rai.policy.decision import without_alarm
 from edge_rai.policy.program import strides_of
 from edge_rai.session import Session, load
 from edge_rai.types import Verdict
@@ -148,7 +149,12 @@ def without_seasons(policy: Policy, reference: Reference) -> Policy:
         return policy
     drift = replace(policy.drift, strides={**policy.drift.strides, **dict.fromkeys(seasons, 0)})
     rest = replace(policy, drift=drift)
-    return rest if any(strides_of(rest, reference)) else replace(policy, drift=None)
+    return rest if any(strides_of(rest, reference)) else unwatched(policy)
+
+
+def unwatched(policy: Policy) -> Policy:
+    """The policy with nothing watched for drift."""
+    return replace(policy, drift=None, decision=without_alarm(policy.decision))
 
 
 def _ordered(feature: FeatureRule) -> list[str]:

@@ -19,6 +19,7 @@ from edge_rai.policy import (
     parse_policy,
     policy_to_toml,
 )
+from edge_rai.policy.decision import without_alarm
 
 ALL = "all of them"
 
@@ -152,7 +153,7 @@ def _drift(rules: Rules) -> Rules:
     )
     if reference is not None and reference.features:
         reference = replace(reference, features=()) if reference.distances else None
-    return replace(policy, drift=None, events=events), reference
+    return replace(policy, drift=None, decision=without_alarm(policy.decision), events=events), reference
 
 
 # By name in reports, in the order in which a call meets them.

@@ -18,6 +18,7 @@ from edge_rai.fleet.outline import Outline
 from edge_rai.telemetry import otlp
 
 _MOST_REMEMBERED_BYTES: Final = 8 << 20  # of metrics; what they say takes several times as much
+_EACH_BYTES: Final = 1 << 10  # that one counts as besides its own: the smallest take memory, too
 _LARGEST_REMEMBERED_BYTES: Final = 1 << 20
 _MOST_ALIKE: Final = 4  # metrics of one name and length that are remembered, the latest
 
@@ -70,10 +71,11 @@ class _Memory:
         learned = _learned(raw, metric, guard_digest) if len(raw) <= _LARGEST_REMEMBERED_BYTES else None
         if learned is None:
             return TakenApart(Outline(metric, guard_digest), _numbers(metric))
-        if self._bytes + len(raw) > _MOST_REMEMBERED_BYTES:
+        size = len(raw) + _EACH_BYTES
+        if self._bytes + size > _MOST_REMEMBERED_BYTES:
             self._known, self._bytes = {}, 0
         self._known[key] = [learned, *self._known.get(key, ())][:_MOST_ALIKE]
-        self._bytes += len(raw)
+        self._bytes += size
         return TakenApart(learned.outline, learned.numbers.unpack(raw))
 
 

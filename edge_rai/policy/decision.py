@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edge_rai.policy.checks import check_word
@@ -190,6 +190,14 @@ class Decision:
         if self.rate_limit:
             found |= {"rate_per_second": self.rate_limit.rows_per_second, "rate_burst": self.rate_limit.burst}
         return found
+
+
+def without_alarm(decision: Decision | None) -> Decision | None:
+    """The same where nothing is watched for drift, so that no breaker can wait for an alarm."""
+    if decision is None or decision.breaker is None:
+        return decision
+    on = tuple(cause for cause in decision.breaker.on if cause != "drift")
+    return replace(decision, breaker=replace(decision.breaker, on=on) if on else None)
 
 
 @dataclass(frozen=True, slots=True)

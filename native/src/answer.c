@@ -123,6 +123,7 @@ void er_answer_forget(erai_answer *answer) {
     answer->verdict = ERAI_VERDICT_REJECT;
     answer->source = ERAI_SOURCE_NONE;
     answer->ran = answer->cached = answer->failed = answer->missed = answer->answered = 0;
+    answer->breaker_opened = 0;
     answer->accepted = 0;
 }
 

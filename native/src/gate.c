@@ -93,13 +93,16 @@ static int alarmed(const erai_session *session) {
            er_watch_alarm(session->watch, &feature, &evidence);
 }
 
-/* 1: it was not open. As long as the alarm stands, the cooldown begins anew with every call. */
-static int open_on_alarm(er_gate *gate, const erai_session *session, uint64_t now_ns) {
-    if (!alarmed(session)) return 0;
-    int opens = gate->breaker != ERAI_BREAKER_OPEN;
+/* As long as the alarm stands, the cooldown begins anew with every call, also one whose rows are all rejected. */
+static void open_on_alarm(erai_answer *answer, uint64_t now_ns) {
+    er_gate *gate = &answer->session->gate;
+    if (!alarmed(answer->session)) return;
+    er_mutex_lock(&gate->lock);
+    answer->breaker_opened = gate->breaker != ERAI_BREAKER_OPEN;
     gate->breaker = ERAI_BREAKER_OPEN;
     gate->opened_ns = now_ns;
-    return opens;
+    er_mutex_unlock(&gate->lock);
+    if (answer->breaker_opened) er_answer_count(answer, ERAI_COUNT_BREAKER_OPENED, 1);
 }
 
 static int breaker_refuses(er_gate *gate, const erai_decision_rule *rule, const erai_answer *answer, uint64_t now_ns) {
@@ -179,13 +182,12 @@ static void hold_rows(erai_answer *answer, er_gate *gate, const erai_decision_ru
 
 void er_gate_before(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
-    answer->breaker_opened = 0;
     if (!rule->rate_burst && !rule->breaker_window) return;
+    open_on_alarm(answer, now_ns);
     size_t asked = answer->rows - answer->rejected, granted = asked;
     if (!asked && (answer->rows || answer->verdict == ERAI_VERDICT_REJECT)) return;
     er_gate *gate = &answer->session->gate;
     er_mutex_lock(&gate->lock);
-    answer->breaker_opened = open_on_alarm(gate, answer->session, now_ns);
     int refused = rule->breaker_window && breaker_refuses(gate, rule, answer, now_ns);
     if (!refused && rule->rate_burst) granted = take_tokens(gate, rule, asked, now_ns);
     if (!refused && granted && gate->breaker == ERAI_BREAKER_HALF_OPEN) {
@@ -193,7 +195,6 @@ void er_gate_before(erai_answer *answer, uint64_t now_ns) {
         gate->probed_ns = now_ns;
     }
     er_mutex_unlock(&gate->lock);
-    if (answer->breaker_opened) er_answer_count(answer, ERAI_COUNT_BREAKER_OPENED, 1);
     if (refused)
         er_answer_find(answer, ERAI_VERDICT_REJECT,
                        (erai_reason){.subject = "model", .row = -1, .limit = NAN, .code = ERAI_REASON_BREAKER_OPEN});

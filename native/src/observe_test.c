@@ -453,6 +453,32 @@ static void an_outcome_is_one_and_the_last(void) {
     }
 }
 
+/* What is observed of calls whose tensors are not in order is counted, too. */
+static void counts_of_calls_of_another_shape_do_not_end_at_32_bits(void) {
+    const seen verdict = {
+        .rule = {.kind = ERAI_OBSERVE_VERDICT}, .name = "verdict", .edges = {0, 1}, .counts = {90, 5, 5}, .bins = 3};
+    const float x[3 * 2] = {0};
+    const int64_t shape[] = {3, 2};
+    const erai_tensor input = {.data = x, .shape = shape, .rank = 2, .dtype = ERAI_DTYPE_FLOAT32};
+    erai_session *session = session_of(&verdict, 1, 0);
+    erai_answer *answer = test_answer(session);
+    answer->tally->histogram[FEATURES][ERAI_VERDICT_REJECT] = UINT32_MAX - 4;
+    answer->room = 4;
+    size_t admitted;
+    for (int i = 0; i < 2; i++) {
+        must(erai_admit(session, &input, 1, answer, &admitted) == ERAI_OK && !admitted);
+        must(erai_judge(session, NULL, 0, answer) == ERAI_OK);
+    }
+    erai_snapshot *snapshot;
+    erai_feature_counts of;
+    must(erai_session_snapshot(session, &snapshot, NULL) == ERAI_OK);
+    must(erai_snapshot_feature(snapshot, FEATURES, &of) == ERAI_OK);
+    ER_CHECK(of.histogram[ERAI_VERDICT_REJECT] == (uint64_t)UINT32_MAX - 4 + 6);
+    erai_snapshot_close(snapshot);
+    erai_answer_close(answer);
+    erai_session_close(session);
+}
+
 int main(void) {
     ER_RUN(every_kind_is_what_it_says);
     ER_RUN(parts_of_the_input_are_what_they_say);
@@ -465,5 +491,6 @@ int main(void) {
     ER_RUN(a_watch_of_observations_goes_on_where_it_was);
     ER_RUN(what_cannot_be_observed_is_refused);
     ER_RUN(an_outcome_is_one_and_the_last);
+    ER_RUN(counts_of_calls_of_another_shape_do_not_end_at_32_bits);
     return er_test_result();
 }

@@ -51,8 +51,10 @@ static void a_known_answer_is_given_without_asking_the_gate(void) {
     predict(session, answer, x, 2); /* says nothing of the model */
     predict(session, answer, x, 3);
     ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_OPEN);
+    ER_CHECK(answer->breaker_opened);
     for (int i = 0; i < 2; i++) { /* open, and half open */
         ER_CHECK(predict(session, answer, x, 2)[1] == 3);
+        ER_CHECK(!answer->breaker_opened);
         ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_ACCEPT);
         ER_CHECK_INT(erai_session_breaker(session), i ? ERAI_BREAKER_HALF_OPEN : ERAI_BREAKER_OPEN);
         clock.monotonic_ns += 20;

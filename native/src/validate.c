@@ -442,9 +442,11 @@ erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     erai_status status =
         er_answer_begin(answer, same ? answer->known_rows : er_believed_rows(answer), ERAI_VERDICT_ACCEPT);
     if (!status && guard->observed && !er_observe_begin(answer)) status = ERAI_E_MEMORY;
-    if (status || (!same && !check_tensors(answer))) return status;
-    status = check_data(answer);
-    if (!status) status = make_room(answer);
+    if (status) return status;
+    int in_order = same || check_tensors(answer);
+    if (in_order) status = check_data(answer);
+    if (!status) status = make_room(answer); /* what is observed is counted of any call */
+    if (!in_order) return status;
     if (guard->memories) er_mutex_lock(&answer->session->memory.lock);
     for (size_t i = 0; !status && i < guard->input_count; i++)
         if (!guard->inputs[i].is_state) admit_input(answer, i, unix_ns);

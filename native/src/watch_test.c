@@ -209,32 +209,34 @@ static void rows_are_watched_in_order_whichever_way_their_values_go(void) {
 }
 
 static void an_alarm_opens_the_breaker_until_it_is_reset_and_cooled_down(void) {
-    erai_clock clock = {.monotonic_ns = 1};
-    erai_policy *policy = policy_of((plan){ERAI_DTYPE_FLOAT32, 2, ERAI_VERDICT_ACCEPT, 1e4}, (uint32_t[]){1, 1});
-    test_set_decision(policy, (erai_decision_rule){.breaker_window = 1,
-                                                   .breaker_failures = 1,
-                                                   .breaker_probes = 1,
-                                                   .breaker_cooldown_ns = 1000,
-                                                   .flags = ERAI_DECISION_BREAK_ON_DRIFT});
-    erai_session *session = test_session(policy, &clock);
-    erai_answer *answer = test_answer(session);
-    rows_to_alarm(session, answer, 2, 1, 2000);
-    uint64_t refused = test_reasons(session, ERAI_REASON_BREAKER_OPEN);
-    for (int i = 0; i < 3; i++, clock.monotonic_ns += 5000) { /* however long it stands */
-        ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_OPEN);
+    for (uint32_t verdict = ERAI_VERDICT_ACCEPT; verdict <= ERAI_VERDICT_REJECT;
+         verdict += 2) { /* rows that it rejects ask nobody */
+        erai_clock clock = {.monotonic_ns = 1};
+        erai_policy *policy = policy_of((plan){ERAI_DTYPE_FLOAT32, 2, verdict, 1e4}, (uint32_t[]){1, 1});
+        test_set_decision(policy, (erai_decision_rule){.breaker_window = 1,
+                                                       .breaker_failures = 1,
+                                                       .breaker_probes = 1,
+                                                       .breaker_cooldown_ns = 1000,
+                                                       .flags = ERAI_DECISION_BREAK_ON_DRIFT});
+        erai_session *session = test_session(policy, &clock);
+        erai_answer *answer = test_answer(session);
+        rows_to_alarm(session, answer, 2, 1, 2000);
+        uint64_t refused = test_reasons(session, ERAI_REASON_BREAKER_OPEN);
+        for (int i = 0; i < 3; i++, clock.monotonic_ns += 1000) { /* however long it stands */
+            ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_OPEN);
+            admit(session, answer, (double[]){3, 4}, 1, 2);
+            ER_CHECK(erai_answer_source(answer) != ERAI_SOURCE_PRIMARY);
+        }
+        ER_CHECK_INT(test_reasons(session, ERAI_REASON_BREAKER_OPEN) - refused, verdict == ERAI_VERDICT_REJECT ? 0 : 3);
+        ER_CHECK_INT(test_decisions(session, ERAI_COUNT_BREAKER_OPENED), 1);
+        ER_CHECK_INT(erai_session_drift_reset(session), ERAI_OK);
+        ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_HALF_OPEN);
         admit(session, answer, (double[]){3, 4}, 1, 2);
-        ER_CHECK(erai_answer_source(answer) != ERAI_SOURCE_PRIMARY);
+        ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_PRIMARY);
+        ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_CLOSED);
+        erai_answer_close(answer);
+        erai_session_close(session);
     }
-    ER_CHECK_INT(test_reasons(session, ERAI_REASON_BREAKER_OPEN) - refused, 3);
-    ER_CHECK_INT(test_decisions(session, ERAI_COUNT_BREAKER_OPENED), 1);
-    ER_CHECK_INT(erai_session_drift_reset(session), ERAI_OK);
-    clock.monotonic_ns -= 4000;
-    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_HALF_OPEN);
-    admit(session, answer, (double[]){3, 4}, 1, 2);
-    ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_PRIMARY);
-    ER_CHECK_INT(erai_session_breaker(session), ERAI_BREAKER_CLOSED);
-    erai_answer_close(answer);
-    erai_session_close(session);
 }
 
 static void an_alarm_is_counted_and_becomes_one_urgent_event(void) {
@@ -287,9 +289,7 @@ static void an_alarm_speaks_against_every_row_where_the_policy_says_so(void) {
         erai_session *session = open_plan((plan){ERAI_DTYPE_FLOAT32, 2, verdict, 1000}, NULL);
         erai_answer *answer = test_answer(session);
         rows_to_alarm(session, answer, 2, 1, 1000);
-        double row[2];
-        fill_row(row, 2, NOBODY);
-        admit(session, answer, row, 1, 2);
+        admit(session, answer, (double[]){3, 4}, 1, 2);
         ER_CHECK_INT(erai_answer_verdict(answer), verdict);
         const erai_reason *reason;
         ER_CHECK_INT(erai_answer_reasons(answer, &reason), verdict != ERAI_VERDICT_ACCEPT);
@@ -300,7 +300,7 @@ static void an_alarm_speaks_against_every_row_where_the_policy_says_so(void) {
             ER_CHECK(test_reasons(session, ERAI_REASON_DRIFT) > 0);
         }
         must(erai_session_drift_reset(session) == ERAI_OK);
-        admit(session, answer, row, 1, 2);
+        admit(session, answer, (double[]){3, 4}, 1, 2);
         ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_ACCEPT);
         erai_answer_close(answer);
         erai_session_close(session);

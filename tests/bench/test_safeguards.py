@@ -70,6 +70,16 @@ def test_what_decides_is_switched_off_with_what_only_it_needs(linear_policy: Pol
     assert found[ALL][0].decision is None
 
 
+def test_without_a_watch_no_breaker_waits_for_its_alarm(linear_policy: Policy, linear_reference: Reference) -> None:
+    breaker = CircuitBreaker(on=("drift",), window=1, failures=1, probes=1)
+    policy = replace(linear_policy, decision=Decision(deadline_ms=5.0, breaker=breaker), drift=Drift(1e5))
+    found = dict(variants(policy, linear_reference))
+    assert found["drift counts"][0].decision == Decision(deadline_ms=5.0)
+    mixed = replace(policy, decision=Decision(breaker=replace(breaker, on=("drift", "error"))))
+    found = dict(variants(mixed, linear_reference))
+    assert found["drift counts"][0].decision == Decision(breaker=replace(breaker, on=("error",)))
+
+
 def test_every_variant_is_a_policy_that_compiles(linear_policy: Policy, linear_reference: Reference) -> None:
     rule = linear_policy.inputs[0]
     features = tuple(

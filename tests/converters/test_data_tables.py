@@ -194,8 +194,8 @@ ROWS = "1,2\n" * 40
         # with another column of numbers that could slip into its place
         ("a,b,c\n" + "1,2,3\n" * 40 + "1,abc,3\n", "column 'b' holds text such as 'abc' in line 42"),
         (
-            ("a,b\n" + ROWS + "1,caf\xe9\n").encode("latin-1"),
-            "line 42 is not UTF-8 .byte 0xe9.; save the file as UTF-8",
+            ("a,b\n1,\ufffd\n" + ROWS).encode() + "1,caf\xe9\n".encode("latin-1"),
+            "line 43 is not UTF-8 .byte 0xe9.; save the file as UTF-8",
         ),
         ('a,b\n1,"2\n' + ROWS, "is not CSV: unexpected end of data; mend its quotes"),
         ("a,b\n1," + "9" * 200_000 + "\n", "line 2 is not CSV: field larger than field limit"),

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edge_rai
 from edge_rai import bundle, cli
-from edge_rai.errors import DataError, PolicyError
+from edge_rai.errors import BundleError, DataError, PolicyError
 from edge_rai_converters import AccuracyDropError, convert
 from edge_rai_converters.answered import Answered
 from edge_rai_converters.data import drawn
@@ -130,6 +130,10 @@ def test_a_certificate_is_revoked_as_long_as_an_alarm_of_drift_stands(tumours: P
         assert not revoked.holds
         session.reset_watch()
         assert session.certificate() == certificate
+        convert(tumours / "mlp.onnx", tumours / "data.npz", tmp_path / "other.erai", quantize="none", prune="none")
+        (tmp_path / "other.erai").replace(tmp_path / "m.erai")
+        with pytest.raises(BundleError, match="it has changed since the session was opened; open it again"):
+            session.certificate()
     with edge_rai.load(tumours / "mlp.onnx") as bare:
         assert bare.certificate() is None
 

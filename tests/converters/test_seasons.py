@@ -212,6 +212,21 @@ def test_a_written_policy_takes_its_seasons_from_the_data(given: tuple[Path, Pat
     assert not load_policy(plain / "policy.toml").observe
 
 
+def test_a_written_policy_may_open_the_breaker_on_an_alarm(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """What is learned before anything is watched is learned without that breaker."""
+    model, data = given
+    options = ["--average-run-length", "1e5", "--ordered", "--times", "when", "--distance", "none"]
+    assert main(["profile", str(model), "--data", str(data), *options, "-o", str(tmp_path)]) == 0
+    policy = tmp_path / "policy.toml"
+    breaker = '[decision]\nbreaker = { on = ["drift"], window = 1, failures = 1, probes = 1 }\n'
+    policy.write_text(policy.read_text(encoding="utf-8").replace("\n[drift]", f"\n{breaker}\n[drift]"))
+    kept = {"prune": "none", "quantize": "none", "reproducible": True, "policy": policy, "times": "when"}
+    convert(model, data, tmp_path / "m.erai", **kept)  # type: ignore[arg-type]
+    with edge_rai.load(tmp_path / "m.erai") as session:
+        assert session.watch() is not None
+        assert session.breaker is edge_rai.Breaker.CLOSED
+
+
 def test_times_are_read_in_the_forms_that_people_have(tmp_path: Path) -> None:
     expected = [1_800_000_000.0, 1_800_003_600.5]
     table = tmp_path / "rows.csv"
@@ -235,6 +250,8 @@ def test_times_are_read_in_the_forms_that_people_have(tmp_path: Path) -> None:
         (np.array([1.0, 1.8e12]), r"1.8e\+12 in row 1 is no time"),
         (np.array([True, False]), "bool is no time"),
         (np.array(["NaT", "2027-01-15"], "datetime64[s]"), "nan in row 0 is no time"),
+        (np.array(["2027-01-15", "2999-01-01"], "datetime64[D]"), r"3\.24721e\+10 in row 1 is no time"),
+        (np.array(["2027-01-15", "2999-01-01"]), r"3\.24721e\+10 in row 1 is no time"),
     ],
 )
 def test_what_is_no_time_is_refused_by_its_row(tmp_path: Path, times: str | Values, says: str) -> None:

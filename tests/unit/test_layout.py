@@ -108,12 +108,12 @@ def test_references_of_two_guard_programs_are_two() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "_MOST_REMEMBERED_BYTES", 2000)
+    monkeypatch.setattr(layout, "_MOST_REMEMBERED_BYTES", 20_000)
     memory = layout._Memory()
     (raw,) = (raw for raw in metrics() if b"edge.calls" in raw)
     for index in range(1000):
         memory.take_apart(raw, f"{index:012x}")
-        assert sum(length * len(alike) for (_, length, _), alike in memory._known.items()) <= 2000
+        assert sum((1024 + length) * len(alike) for (_, length, _), alike in memory._known.items()) <= 20_000
     for index in range(1, 128):
         memory.take_apart(raw[:-3] + bytes([index]) + raw[-2:], GUARD)
     assert max(map(len, memory._known.values())) <= layout._MOST_ALIKE

@@ -11,9 +11,20 @@ import numpy.typing as npt
 import pytest
 
 import edge_rai
+from edge_rai import ManualClock
 from edge_rai.cli import main
-from edge_rai.policy import Drift, FeatureReference, FeatureRule, InputRule, OutputRule, Policy, Reference
-from edge_rai.simulation import SHIFTS, simulate
+from edge_rai.policy import (
+    CircuitBreaker,
+    Decision,
+    Drift,
+    FeatureReference,
+    FeatureRule,
+    InputRule,
+    OutputRule,
+    Policy,
+    Reference,
+)
+from edge_rai.simulation import SHIFTS, Moments, simulate
 from support.bundles import write_bundle
 from support.models import save_linear
 
@@ -29,7 +40,9 @@ def rows_of(random: np.random.Generator, count: int) -> npt.NDArray[np.float32]:
     return np.stack([first, second, last], axis=1).astype(np.float32)
 
 
-def bundle_of(folder: Path, rows: npt.NDArray[np.float32], drift: Drift | None) -> Path:
+def bundle_of(
+    folder: Path, rows: npt.NDArray[np.float32], drift: Drift | None, decision: Decision | None = None
+) -> Path:
     entries = []
     for index, column in enumerate(rows.T.astype(np.float64)):
         edges = np.unique(np.quantile(column, np.arange(1, 32) / 32, method="inverted_cdf"))
@@ -39,7 +52,7 @@ def bundle_of(folder: Path, rows: npt.NDArray[np.float32], drift: Drift | None) 
         )
     features = tuple(FeatureRule(f"f{index}", low=-8.0, high=8.0) for index in range(FEATURES))
     inputs = (InputRule("x", "float32", (-1, FEATURES), max_shape=(4096, FEATURES), feature_axis=1, features=features),)
-    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), drift=drift)
+    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), decision, drift=drift)
     model = save_linear(folder / "model.onnx", FEATURES, 1)
     golden = {"x": np.zeros((2, FEATURES), np.float32)}
     return write_bundle(folder / "m.erai", model, policy, golden, Reference(tuple(entries)))
@@ -95,6 +108,15 @@ def test_what_cannot_be_simulated_is_said(tmp_path: Path, rows: npt.NDArray[np.f
         simulate(session, {"x": rows[:1]})
 
 
+def test_behind_a_breaker_that_opens_on_an_alarm_nothing_is_measured(
+    tmp_path: Path, rows: npt.NDArray[np.float32]
+) -> None:
+    breaker = CircuitBreaker(on=("drift",), window=1, failures=1, probes=1)
+    path = bundle_of(tmp_path, rows, Drift(average_run_length=1e5), Decision(breaker=breaker))
+    with edge_rai.load(path) as session, pytest.raises(ValueError, match="the circuit breaker is open, so that"):
+        simulate(session, {"x": rows}, runs=2, most_rows=500, quiet_rows=16)
+
+
 def test_commands_print_and_draw_it(
     tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,3 +145,12 @@ def test_commands_print_and_draw_it(
     assert "default-src &#x27;none&#x27;" in drawn
     assert not re.search(r"https?:|<script|<link|<img|url\(", drawn)  # it needs nothing but itself
     assert "No alarm in 4000 rows" in drawn
+
+
+def test_rows_that_came_years_apart_do_not_run_the_clock_out() -> None:
+    clock = ManualClock()
+    moments = Moments(clock, np.array([1.5e9, 1.8e9]))
+    for row in range(20_000):
+        moments.come(row % 2)
+    assert clock.unix_ns == 1_800_000_000_000_000_000
+    assert clock.monotonic_ns < 2**60
