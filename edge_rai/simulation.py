@@ -34,6 +34,10 @@ _RAMP, _PERIOD = 1000, 400  # rows
 _LONGEST_NS = 10**12  # in a drawn stream rows follow others that came years apart; 64 bits hold 18 million of these
 
 
+class NotATableError(ValueError):
+    """The model, or what is watched of it, is none that shifts can be put into."""
+
+
 class Moments:
     """When rows came, and the clock of the session that they are shown to.
 
@@ -177,12 +181,12 @@ class _Rows:
         self._specs = session.inputs
         flat = [np.asarray(arrays[spec.name]) for spec in self._specs]
         if not session.batched or any(not np.issubdtype(array.dtype, np.number) for array in flat):
-            raise ValueError("simulation needs a model whose rows are judged one by one, of numbers alone")
+            raise NotATableError("simulation needs a model whose rows are judged one by one, of numbers alone")
         self._extents = [array.shape[1:] for array in flat]
         tables = [array.reshape(len(array), -1).astype(np.float64) for array in flat]
         self._ends = np.cumsum([table.shape[1] for table in tables])
         if self._ends[-1] != len(session.features) - session.observations:
-            raise ValueError("simulation needs inputs with one value a feature and row, as a table has them")
+            raise NotATableError("simulation needs inputs with one value a feature and row, as a table has them")
         self.table: Table = np.concatenate(tables, axis=1)
 
     def floating(self, feature: int) -> bool:
@@ -254,7 +258,7 @@ def simulate(
     looked_at = {one.name for one in watched.features}
     places = [place for place, name in enumerate(given) if {name, session.seasonal.get(name)} & looked_at]
     if not places:
-        raise ValueError("simulation changes features of the input, and none of these is watched for drift")
+        raise NotATableError("simulation changes features of the input, and none of these is watched for drift")
     trial = _Trial(session, rows, moments, places, max(f.stride for f in watched.features))
     tell = told or _silent
     tell("no shift", 0.0)

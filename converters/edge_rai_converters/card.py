@@ -73,6 +73,7 @@ class Written:
             *sections.promised(data),
             *_fallback(self.fallback),
             *_decides(learned),
+            *sections.rehearsed(data),
             *sections.price(data),
             *sections.provenance(data),
             *sections.not_said(data),

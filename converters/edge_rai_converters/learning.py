@@ -18,7 +18,7 @@ from edge_rai_converters.compare import Output
 from edge_rai_converters.data import Array, Dataset, Known, Rows
 from edge_rai_converters.data.labels import model_classes, model_numbers
 from edge_rai_converters.data.named import counted
-from edge_rai_converters.data.times import read_times
+from edge_rai_converters.data.times import Times, read_times
 from edge_rai_converters.distance import DistanceReport, LearnedDistance, learn_distances, relearn_distances
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.gaps import as_shown, may_be_nan
@@ -59,6 +59,7 @@ class Learned:
         distances: One an input that has one.
         without_distance: By input, why it has none.
         columns: Of the outputs that were maps.
+        times: (rows,) seconds since 1970; None: nobody said when rows came.
     """
 
     source: SourceModel
@@ -73,6 +74,7 @@ class Learned:
     distances: tuple[DistanceReport, ...]
     without_distance: Mapping[str, str]
     columns: Columns
+    times: Times | None
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
@@ -181,7 +183,8 @@ def _learned(
     features = learn_features(rules, dataset.rows, calibration)
     if wishes.average_run_length is not None:
         progress("finding how far apart rows know nothing of each other")
-    rules, seasons = _in_time(rules, features, dataset, data_path, wishes)
+    times = None if wishes.times is None else read_times(wishes.times, data_path, len(dataset))
+    rules, seasons = _in_time(rules, features, dataset, times, wishes)
     rules = rules if wishes.average_run_length is None else with_usual(rules, outputs)
     features = (*features, *(season.reference for season in seasons))
     distances = tuple(entry.reference for entry in found.values() if not isinstance(entry, str))
@@ -198,17 +201,15 @@ def _learned(
         distances=reports,
         without_distance=without,
         columns=given.columns,
+        times=times,
     )
 
 
 def _in_time(
-    rules: Policy, features: Sequence[FeatureReference], dataset: Dataset, path: str | Path, wishes: Wishes
+    rules: Policy, features: Sequence[FeatureReference], dataset: Dataset, times: Times | None, wishes: Wishes
 ) -> tuple[Policy, tuple[Season, ...]]:
     """The rules with what is watched, at which strides, and what of it follows the hours."""
-    shown = None
-    if wishes.times is not None:
-        times = read_times(wishes.times, path, len(dataset))
-        shown = Shown(dataset.rows, times, *dataset.split())
+    shown = None if times is None else Shown(dataset.rows, times, *dataset.split())
     if wishes.average_run_length is None:
         seasons = () if shown is None else written_seasons(rules, shown)
         return with_seasons(rules, seasons), seasons

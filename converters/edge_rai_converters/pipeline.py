@@ -18,8 +18,9 @@ from edge_rai_converters.choose import Budgets, Choice, choose
 from edge_rai_converters.compare import Comparison
 from edge_rai_converters.conversion import ConversionReport
 from edge_rai_converters.data import ImageOptions
+from edge_rai_converters.delays import found_delays
 from edge_rai_converters.distance import Asked
-from edge_rai_converters.documents.facts import Found
+from edge_rai_converters.documents.facts import DRIFT_FILE, Found, Json
 from edge_rai_converters.documents.required import read_papers
 from edge_rai_converters.documents.written import add_documents
 from edge_rai_converters.doubts import doubts
@@ -201,19 +202,27 @@ def _converted(learned: Learned, order: Order, keeper: Gatekeeper | None, progre
     gated = {} if keeper is None else evidence_of(keeper.promised(forms, certified, reports))
     evidence = Evidence(learned, forms, choices, apart, fallback, verdicts, order.budgets, order.defaults["seed"])
     written = card.Written(made.manifest, certified, forms, choices, apart, fallback, verdicts, audited)
-    write_bundle(order.output, made.files, _documented(made, evidence, written, gated, order))
+    drift = found_delays(made.files, made.manifest, certified, progress)
+    write_bundle(order.output, made.files, _documented(made, evidence, written, gated, drift, order))
     report = _report(order.output, learned, forms, choices, apart, fallback, made.manifest, verdicts, audited)
     return replace(report, gate=gated)
 
 
 def _documented(
-    made: Assembled, evidence: Evidence, written: card.Written, gated: Mapping[str, GateReport], order: Order
+    made: Assembled,
+    evidence: Evidence,
+    written: card.Written,
+    gated: Mapping[str, GateReport],
+    drift: Json | None,
+    order: Order,
 ) -> Manifest:
     """Puts evidence and documents beside the bundle's files; the manifest that promises them."""
     audited, learned = written.audited, written.learned
     made.files["evidence/candidates.json"] = evidence.candidates_json()
     made.files["evidence/audit.json"] = _json(audited.as_json())
     made.files.update({path: _json(entry.as_json()) for path, entry in gated.items()})
+    if drift is not None:
+        made.files[DRIFT_FILE] = _json(drift)
     made.files["evidence/report.html"] = evidence.report_html(order.name)
     facts = Found(
         manifest=made.manifest,
@@ -221,6 +230,7 @@ def _documented(
         candidates=json.loads(made.files["evidence/candidates.json"]),
         audit=audited.as_json(),
         gates={path: entry.as_json() for path, entry in gated.items()},
+        drift=drift,
         risk=order.papers.risk,
         task=card.task_of(learned, written.forms),
     )

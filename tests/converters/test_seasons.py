@@ -129,6 +129,19 @@ def test_rows_of_a_file_are_held_against_the_hour_in_which_they_came(
             simulate(session, {"x": rows_at(times, 4)})
 
 
+def test_the_card_quotes_how_soon_drift_is_found(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["card", str(bundle), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "evidence/drift.json" in found["from"]
+    delays = {delay["shift"]: delay for delay in found["drift"]["delays"]}
+    assert (found["drift"]["false_alarms"], found["drift"]["runs"]) == (0, 5)
+    assert delays["mean +1 sd"]["found"] == 5
+    assert main(["card", str(bundle)]) == 0
+    card = capsys.readouterr().out
+    assert "without a shift 0\nof 5 streams of 10,000 rows had an alarm (the policy promises 10 % of" in card
+    assert f"| mean +1 sd | 5 of 5 | {delays['mean +1 sd']['median']} | {delays['mean +1 sd']['ninth']} |" in card
+
+
 def test_where_nobody_says_when_rows_came_nothing_is_watched_by_the_hour(
     given: tuple[Path, Path], tmp_path: Path
 ) -> None:

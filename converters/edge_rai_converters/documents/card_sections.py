@@ -214,6 +214,30 @@ def _certified(groups: Sequence[Json]) -> Iterator[str]:
     yield ""
 
 
+def rehearsed(card: Json) -> Iterator[str]:
+    """How soon drift is found.
+
+    Args:
+        card: card.json.
+    """
+    found = card["drift"]
+    if found is None:
+        return
+    yield from ("## How soon drift is found", "")
+    promised = _percent(min(found["quiet_rows"] / found["average_run_length"], 1.0))
+    yield f"Measured on streams drawn from {found['rows']:,} rows of the data: without a shift {found['false_alarms']}"
+    yield f"of {found['runs']} streams of {found['quiet_rows']:,} rows had an alarm (the policy promises {promised} of"
+    yield f"them at most, on average). After a shift of one feature, rows to the alarm, {found['most_rows']:,} at most;"
+    yield "`edge-rai drift simulate` measures it with more."
+    yield ""
+    yield "| shift | found | median | nine of ten |"
+    yield "|---|---|---|---|"
+    for delay in found["delays"]:
+        ends = ("-" if delay[key] is None else f"{delay[key]:,}" for key in ("median", "ninth"))
+        yield _row((delay["shift"], f"{delay['found']} of {delay['runs'] - delay['early']}", *ends))
+    yield ""
+
+
 def price(card: Json) -> Iterator[str]:
     """What a call costs where it was measured.
 

@@ -12,6 +12,7 @@ from edge_rai.policy import Measured, Policy, policy_tables
 
 CARD_DATA_FILE = "card.json"
 CANDIDATES_FILE, AUDIT_FILE = "evidence/candidates.json", "evidence/audit.json"
+DRIFT_FILE = "evidence/drift.json"
 _COST = ("p10_ns", "p50_ns", "p90_ns", "speed_up", "speed_up_low", "speed_up_high", "peak_memory")
 _CELL = (
     "metric", "slice", "rows", "original", "candidate", "loss", "loss_low", "loss_high", "margin", "verdict",
@@ -32,6 +33,7 @@ class Found:
         candidates: evidence/candidates.json.
         audit: evidence/audit.json.
         gates: By path, what the gate said; none where it was not asked.
+        drift: evidence/drift.json; None: nothing was rehearsed.
         risk: The questionnaire; None: nobody answered one.
         task: As Hugging Face calls it; None: none of those that it has a name for.
     """
@@ -41,6 +43,7 @@ class Found:
     candidates: Json
     audit: Json
     gates: Mapping[str, Json]
+    drift: Json | None
     risk: Risk | None
     task: str | None
 
@@ -54,7 +57,7 @@ def card_data(found: Found) -> dict[str, Any]:
     measured = {entry["input"]: Measured(entry["above"], entry["held_back"]) for entry in found.candidates["distances"]}
     return {
         "format_version": 1,
-        "from": ["manifest.json", CANDIDATES_FILE, AUDIT_FILE, *found.gates],
+        "from": ["manifest.json", CANDIDATES_FILE, AUDIT_FILE, *([DRIFT_FILE] if found.drift else []), *found.gates],
         "name": found.manifest.name,
         "task": found.task,
         "use": found.risk and asdict(found.risk.use),
@@ -63,6 +66,7 @@ def card_data(found: Found) -> dict[str, Any]:
         "held_back_rows": found.candidates["held_back_rows"],
         "guard_on_held_back": found.candidates["guard_on_held_back"],
         "gates": {path: _gate(report) for path, report in found.gates.items()},
+        "drift": found.drift,
         "guard": [
             {"title": table.title, "columns": list(table.columns), "rows": [list(row) for row in table.rows]}
             for table in policy_tables(found.policy, measured)
