@@ -58,7 +58,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hidden = np.maximum(np.einsum("nhwij,cij->nchw", patches, kernels[:, 0]), 0)
     pooled = hidden.reshape(-1, 16, 3, 2, 3, 2).max(axis=(3, 5)).reshape(len(images), -1)
     wanted = np.eye(10)[loaded.target]
-    squares = pooled[::2].T @ pooled[::2] + np.eye(pooled.shape[1])
+    # So much of a ridge that rounding to int8 costs a few rows in a thousand, whatever kernels a processor rounds with.
+    squares = pooled[::2].T @ pooled[::2] + 10 * np.eye(pooled.shape[1])
     weights = np.linalg.solve(squares, pooled[::2].T @ wanted[::2]).astype(np.float32)
     graph = helper.make_graph(
         [
