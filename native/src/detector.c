@@ -207,38 +207,59 @@ float er_detector_mixture(const float won[ER_BETS], const er_bets *bets) {
     return mixture_of(won, bets);
 }
 
+/* Bets go four by four, in registers from value to value: loops over float and double together are left scalar by
+ * compilers. */
+enum { FOURS = ER_BETS / 4 };
+typedef float four_floats __attribute__((vector_size(4 * sizeof(float))));
+typedef double four_doubles __attribute__((vector_size(4 * sizeof(double))));
+typedef int32_t four_masks __attribute__((vector_size(4 * sizeof(int32_t))));
+
+ER_INLINE four_floats narrowed(const double *from) {
+    return (four_floats){(float)from[0], (float)from[1], (float)from[2], (float)from[3]};
+}
+
+/* `next`, or MOST where that is less or `next` is NaN. */
+ER_INLINE four_floats bounded(four_floats next) {
+    const four_floats most = {MOST, MOST, MOST, MOST};
+    four_masks less = next < most;
+    return (four_floats)((less & (four_masks)next) | (~less & (four_masks)most));
+}
+
 ER_INLINE void detect_values(er_detector *detector, const er_bets *bets, const uint8_t *cells, size_t step,
                              size_t count, float rows_a_value) {
-    float won[ER_BETS];
-    memcpy(won, detector->won, sizeof won);
+    four_floats won[FOURS];
+    for (unsigned i = 0; i < FOURS; i++) memcpy(&won[i], &detector->won[4 * i], sizeof won[i]);
     if (detector->total > 0) {
-        double fair[ER_BETS], total = detector->total;
-        memcpy(fair, detector->fair, sizeof fair);
+        four_doubles fair[FOURS];
+        four_floats tolerance[FOURS];
+        double total = detector->total;
+        for (unsigned i = 0; i < FOURS; i++) memcpy(&fair[i], &detector->fair[4 * i], sizeof fair[i]);
+        for (unsigned i = 0; i < FOURS; i++) tolerance[i] = narrowed(&bets->tolerance[4 * i]);
         for (size_t at = 0; at < count; at++, total += 1) {
             const float *factors = bets->factors[cells[at * step]];
-            for (unsigned i = 0; i < ER_BETS; i++) {
-                /* A division of floats: what it rounds is thousands of times less than the tolerance takes away. */
-                float expected = (float)(total * bets->tolerance[i]) / (float)fair[i];
-                float next = (won[i] + rows_a_value) * factors[i] * expected;
-                won[i] = next < MOST ? next : MOST;
-                fair[i] += (double)factors[i];
+            for (unsigned i = 0; i < FOURS; i++, factors += 4) {
+                four_floats factor = {factors[0], factors[1], factors[2], factors[3]};
+                /* In float: what it rounds is thousands of times less than the tolerance takes away. */
+                four_floats due = (float)total * tolerance[i] / __builtin_convertvector(fair[i], four_floats);
+                won[i] = bounded((won[i] + rows_a_value) * (factor * due));
+                fair[i] += (four_doubles){factors[0], factors[1], factors[2], factors[3]};
             }
         }
         detector->total = total;
-        memcpy(detector->fair, fair, sizeof fair);
+        for (unsigned i = 0; i < FOURS; i++) memcpy(&detector->fair[4 * i], &fair[i], sizeof fair[i]);
     } else {
-        float fair[ER_BETS];
-        for (unsigned i = 0; i < ER_BETS; i++) fair[i] = (float)detector->fair[i];
+        four_floats fair[FOURS];
+        for (unsigned i = 0; i < FOURS; i++) fair[i] = narrowed(&detector->fair[4 * i]);
         for (size_t at = 0; at < count; at++) {
             const float *factors = bets->factors[cells[at * step]];
-            for (unsigned i = 0; i < ER_BETS; i++) {
-                float next = (won[i] + rows_a_value) * factors[i] * fair[i];
-                won[i] = next < MOST ? next : MOST;
+            for (unsigned i = 0; i < FOURS; i++, factors += 4) {
+                four_floats factor = {factors[0], factors[1], factors[2], factors[3]};
+                won[i] = bounded((won[i] + rows_a_value) * (factor * fair[i]));
             }
         }
     }
-    memcpy(detector->won, won, sizeof won);
-    detector->mixture = mixture_of(won, bets);
+    for (unsigned i = 0; i < FOURS; i++) memcpy(&detector->won[4 * i], &won[i], sizeof won[i]);
+    detector->mixture = mixture_of(detector->won, bets);
 }
 
 /* Values that are hardly of the reference any more. */
