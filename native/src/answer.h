@@ -105,7 +105,8 @@ struct erai_answer {
     uint64_t layout;    /* counts changes of `shown` */
     int answered;       /* the call came to an answer */
     uint64_t accepted;  /* layout, or 0 when a row was not accepted */
-    uint64_t start_ns;  /* of the call, by the session's clock */
+    uint64_t start_ns;  /* of the call, by the session's clock, where somebody asks for it */
+    er_stopwatch call;  /* where the session has no clock of its own */
     int admitted;       /* from erai_admit to the end of erai_judge: the models are the application's own */
     int ran;            /* the outputs are the model's, of this call */
     int cached;         /* of one before with the same inputs: the model was not asked */

@@ -96,6 +96,7 @@ static erai_status fill_session(erai_session *session, const er_parts *parts, co
     session->carried = calloc(ER_COUNTS, sizeof *session->carried);
     session->taken = calloc(ER_COUNTS, sizeof *session->taken);
     session->process = er_process();
+    er_stopwatch_check();
     session->window_ns = er_session_ns(session);
     session->window_unix_ns = er_session_unix_ns(session);
     if (parts->path) session->stop_path = stop_path(parts->path);

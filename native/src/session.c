@@ -166,9 +166,23 @@ static void judge_drift(erai_answer *answer) {
                                  .code = ERAI_REASON_DRIFT});
 }
 
+/* Where no rule asks for it, the time is not read, only how long the call takes. */
+static void start_call(erai_answer *answer) {
+    const erai_session *session = answer->session;
+    const erai_decision_rule *rule = &answer->guard->decision;
+    int asked_for = session->clock || session->last_good || rule->rate_burst || rule->breaker_window;
+    answer->start_ns = asked_for ? er_session_ns(session) : 0;
+    if (!session->clock) answer->call = er_stopwatch_start();
+}
+
+static uint64_t latency_of(const erai_answer *answer) {
+    const erai_session *session = answer->session;
+    return session->clock ? er_since(answer->start_ns, er_session_ns(session)) : er_stopwatch_ns(&answer->call);
+}
+
 static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t count) {
     const erai_session *session = answer->session;
-    answer->start_ns = er_session_ns(session);
+    start_call(answer);
     erai_status stopped = refuse_stopped(answer);
     if (stopped) return stopped;
     if (count != answer->guard->given_count)
@@ -211,7 +225,7 @@ static void show_outputs(erai_answer *answer) {
     answer->answered = 1;
 }
 
-static void record(erai_answer *answer, uint64_t now_ns) {
+static void record(erai_answer *answer, uint64_t latency_ns) {
     uint64_t *counts = answer->counts;
     er_mutex_lock(&answer->lock);
     if (answer->verdict == ERAI_VERDICT_ACCEPT) { /* all of them, and then the model answered them all */
@@ -226,7 +240,6 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     if (answer->reasons_found)
         for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
     er_waiting_keep(answer);
-    uint64_t latency_ns = er_since(answer->start_ns, now_ns);
     if (answer->guard->observed) er_observe_rows(answer, latency_ns);
     counts[ER_COUNT_CALLS]++;
     counts[ER_COUNT_LATENCY_SUM] += latency_ns;
@@ -237,9 +250,8 @@ static void record(erai_answer *answer, uint64_t now_ns) {
     if (answer->session->events) er_events_record(answer->session->events, answer, latency_ns);
 }
 
-/* Where no rule asks for it, the time is not read. */
 static void after_the_model(erai_answer *answer) {
-    er_gate_after(answer, answer->guard->decision.struct_size ? er_session_ns(answer->session) : 0);
+    er_gate_after(answer, answer->guard->decision.breaker_window ? er_session_ns(answer->session) : 0);
 }
 
 /* What follows the model's run, or its absence. States advance last: the fallback model is asked with those that the
@@ -255,7 +267,7 @@ static erai_status finish(erai_answer *answer, er_recurrent *states) {
     if (status) return er_fail(answer->detail, status, "out of memory");
     if (states) er_recurrent_take(states, answer);
     show_outputs(answer);
-    record(answer, er_session_ns(session));
+    record(answer, latency_of(answer));
     return ERAI_OK;
 }
 

@@ -186,6 +186,7 @@ erai_status erai_session_flush(erai_session *session, char *name, char *detail) 
         er_mutex_unlock(&session->lock);
         return status;
     }
+    er_stopwatch_check();
     uint64_t now_ns = er_session_ns(session);
     int64_t now_unix_ns = er_session_unix_ns(session);
     gather(session, session->taken, session->totals, 1);

@@ -78,6 +78,20 @@ int64_t er_unix_ns(void);
 void er_utc_text(int64_t unix_ns, char text[ER_UTC_SIZE]);
 int er_random(void *bytes, size_t size); /* from the operating system; 0 is success */
 
+/* How long something takes (posix_stopwatch.c). Where the kernel's clock is made from a counter that a program may read
+ * too, that is read, once its rate is known; the monotonic clock until then, and elsewhere. Any thread. */
+typedef struct er_stopwatch {
+    uint64_t from;    /* of the counter, or of the monotonic clock in ns */
+    double ns_a_tick; /* of the counter; 0: it is the clock */
+} er_stopwatch;
+er_stopwatch er_stopwatch_start(void);
+uint64_t er_stopwatch_ns(const er_stopwatch *stopwatch); /* since then */
+/* Measures the counter's rate by the clock, from the first time it was asked to. Where the two part, as after a sleep
+ * of the machine, the clock is read again until a rate is known anew. */
+void er_stopwatch_check(void);
+/* What the rate is if it was `before`, or 0 where it was not known; 0 where that is not the same any more. */
+double er_stopwatch_rate(double before, uint64_t ns, uint64_t ticks);
+
 /* Sets an environment variable that is not set. No other thread may read the environment meanwhile. */
 void er_environment_default(const char *name, const char *value);
 
