@@ -72,6 +72,13 @@ static uint32_t rank_of(float value) {
     return bits ^ ((0u - (bits >> 31)) | (uint32_t)1 << 31);
 }
 
+static float of_rank(uint32_t rank) {
+    float value;
+    rank ^= ((rank >> 31) - 1u) | (uint32_t)1 << 31;
+    memcpy(&value, &rank, sizeof value);
+    return value;
+}
+
 /* By 16 bits of rank_of, less `least` and from `shift` on: their two bytes, the lesser one first. Equals stay in their
  * order. */
 static void sort_by_bits(float *values, float *scratch, size_t count, uint32_t least, unsigned shift) {
@@ -105,20 +112,34 @@ static int settle(float *values, size_t count) {
     return moves < 4 * count;
 }
 
-/* By the upper 16 bits that they differ in, which is usually all but for some neighbours. */
-static void sort(float *values, float *scratch, size_t count) {
+static void note_range(er_kll *kll, float least, float greatest) {
+    if (least < kll->least) kll->least = least;
+    if (greatest > kll->greatest) kll->greatest = greatest;
+}
+
+/* The first that came, which is the last one here, of those that equal `extreme`: 0 and -0 do, and Apache's has the
+ * first. */
+static float first_of(const float *values, size_t count, float extreme) {
+    if (extreme != 0) return extreme;
+    while (values[count - 1] != 0) count--;
+    return values[count - 1];
+}
+
+/* By the upper 16 bits that they differ in, which is usually all but for some neighbours; notes their range. */
+static void sort(er_kll *kll, float *values, size_t count) {
     uint32_t least = UINT32_MAX, most = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t rank = rank_of(values[i]);
         least = rank < least ? rank : least;
         most = rank > most ? rank : most;
     }
+    note_range(kll, first_of(values, count, of_rank(least)), first_of(values, count, of_rank(most)));
     unsigned shift = 0;
     while ((most - least) >> shift > UINT16_MAX) shift++;
-    sort_by_bits(values, scratch, count, least, shift);
+    sort_by_bits(values, kll->scratch, count, least, shift);
     if (!shift || settle(values, count)) return;
-    sort_by_bits(values, scratch, count, 0, 0);
-    sort_by_bits(values, scratch, count, 0, 16);
+    sort_by_bits(values, kll->scratch, count, 0, 0);
+    sort_by_bits(values, kll->scratch, count, 0, 16);
 }
 
 /* `half` values that begin at `low` and as many unused places after them, and then `above` values: both in one order,
@@ -135,17 +156,14 @@ static void merge_up(float *low, uint32_t half, uint32_t above) {
     while (low < last) *out++ = *low++;
 }
 
-static void note_range(er_kll *kll, float least, float greatest) {
-    if (least < kll->least) kll->least = least;
-    if (greatest > kll->greatest) kll->greatest = greatest;
-}
-
 static void sort_level_zero(er_kll *kll) {
     float *first = kll->items + kll->begin[0];
     uint32_t count = kll->begin[1] - kll->begin[0];
     if (!count) return;
-    if (!kll->sorted) sort(first, kll->scratch, count);
-    note_range(kll, first[0], first[count - 1]);
+    if (!kll->sorted)
+        sort(kll, first, count);
+    else
+        note_range(kll, first[0], first[count - 1]);
 }
 
 /* er_kll_total, from the table. */
@@ -220,9 +238,9 @@ void er_kll_add(er_kll *kll, const float *values, size_t count, size_t stride) {
 void er_kll_range(const er_kll *kll, float *least, float *greatest) {
     *least = kll->least;
     *greatest = kll->greatest;
-    for (uint32_t i = kll->begin[0]; i < kll->begin[1]; i++) {
-        if (kll->items[i] < *least) *least = kll->items[i];
-        if (kll->items[i] > *greatest) *greatest = kll->items[i];
+    for (uint32_t i = kll->begin[1]; i > kll->begin[0]; i--) { /* as they came */
+        if (kll->items[i - 1] < *least) *least = kll->items[i - 1];
+        if (kll->items[i - 1] > *greatest) *greatest = kll->items[i - 1];
     }
 }
 

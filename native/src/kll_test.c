@@ -231,6 +231,20 @@ static void values_are_sorted_whatever_their_bits(void) {
     erai_quantiles_close(sketch);
 }
 
+/* Of 0 and -0, which are equal, Apache keeps the one that came first: as least and as greatest value. */
+static void of_both_zeros_the_first_one_is_kept(void) {
+    for (int negative_first = 0; negative_first < 2; negative_first++)
+        for (uint32_t count = 2; count < 5000; count = count * 7 + 1) {
+            erai_quantiles *sketch = opened(200, 1);
+            erai_quantiles_info info = {.struct_size = sizeof info};
+            for (uint32_t i = 0; i < count; i++) add(sketch, (i % 2 == 0) == negative_first ? -0.0f : 0.0f);
+            erai_quantiles_read(sketch, &info);
+            ER_CHECK(info.least == 0 && !signbit(info.least) == !negative_first);
+            ER_CHECK(info.greatest == 0 && !signbit(info.greatest) == !negative_first);
+            erai_quantiles_close(sketch);
+        }
+}
+
 /* The greatest distance of a rank from the true one, over all values; `shape` 0: rising, 1: falling, 2: in no order,
  * 3: most of them the same. */
 static double worst_rank(int shape, uint64_t seed) {
@@ -461,6 +475,7 @@ int main(void) {
     ER_RUN(bytes_that_are_too_few_or_too_many_are_refused);
     ER_RUN(every_count_of_values_is_written_whole);
     ER_RUN(values_are_sorted_whatever_their_bits);
+    ER_RUN(of_both_zeros_the_first_one_is_kept);
     ER_RUN(ranks_are_within_the_stated_error);
     ER_RUN(quantiles_of_few_values_are_exact);
     ER_RUN(nan_is_counted_apart_and_infinity_is_a_value);
