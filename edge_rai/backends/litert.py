@@ -28,6 +28,8 @@ _Places = tuple[_Place, ...]
 _DELEGATE = "DELEGATE"
 # What a delegate's library brings.
 _PLUGIN = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
+# Bytes of failures that an interpreter may have said: with each it says all those before it again, and keeps them.
+_MOST_SAID = 4096
 # Kinds of numpy's types that tensors of numbers have.
 _NUMBERS = "biufc"
 
@@ -43,6 +45,7 @@ class _Model:
     def __init__(self, source: ModelSource) -> None:
         self._source = source
         self.name = source.name
+        self.keeps_state = source.keeps_state
         self._package = _package(source.name)
         self._module = import_module(f"{self._package}.interpreter")
         # The other package counts versions in another way.
@@ -149,6 +152,11 @@ class _Interpreted(Stream):
 
     def __init__(self, model: _Model) -> None:
         self._model = model
+        self._begin()
+        self.size(len(self.inputs), len(self._outputs))
+
+    def _begin(self) -> None:
+        model = self._model
         self._interpreter = model.make_interpreter()
         try:
             self.inputs = self._interpreter.get_input_details()
@@ -161,10 +169,11 @@ class _Interpreted(Stream):
         self._shapes: list[tuple[int, ...] | None] = [tuple(map(int, detail["shape"])) for detail in self.inputs]
         self._places: tuple[_Places, _Places] = (), ()
         self._fixed = False  # all is planned beforehand
-        self.size(len(self.inputs), len(self._outputs))
 
     def prepare(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         self.unbind()  # what is bound holds on to the interpreter, which does not change under anybody
+        if self.said() > _MOST_SAID and not self._model.keeps_state:
+            self._begin()
         for i, shape in enumerate(shapes):
             if shape == self._shapes[i]:
                 continue

@@ -35,6 +35,15 @@ def linear(
     return write(graph.model)
 
 
+def looked_up() -> bytes:
+    """int32 i (1, 2), places from 0 to 2, to y (1, 2): 10, 11 or 12. Of another place LiteRT fails to run."""
+    graph = Graph()
+    table = graph.tensor("table", (3,), values=np.array([10, 11, 12], np.float32))
+    i, y = graph.tensor("i", (1, 2), "int32"), graph.tensor("y", (1, 2))
+    graph.operator("GATHER", (table, i), (y,), "GatherOptions")
+    return write(graph.edges((i,), (y,)).model)
+
+
 def stored_empty() -> bytes:
     """float32 x (rows, 3), stored as of no rows, to its absolute values y."""
     graph = Graph()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_rai import Batcher, ReasonCode, Session, Source, Verdict, load
+from edge_rai import Batcher, InferenceError, ReasonCode, Session, Source, Verdict, load
+from edge_rai._native import Stream
 from edge_rai.policy import Decision, FallbackRule, FeatureRule, InputRule, OutputRule, Policy
 from support import litert_models as models
 from support.bundles import write_bundle
@@ -249,6 +251,24 @@ def test_golden_vectors_leave_no_state_behind(tmp_path: Path) -> None:
     )
     bundle = write_bundle(tmp_path / "m.erai", tmp_path / "m.tflite", rules, {"x": ONE}, golden_outputs={"y": ONE})
     assert total(load(bundle)) == 1
+
+
+# ---- Failures ----
+
+
+def test_each_of_many_failures_says_itself_alone_and_nothing_of_them_piles_up(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.looked_up())
+    said = set()
+    with load(tmp_path / "m.tflite") as session:
+        for _ in range(200):
+            with pytest.raises(InferenceError) as caught:
+                session.predict(np.array([[0, 7]], np.int32))
+            said.add(str(caught.value))
+            assert session.predict(np.array([[0, 2]], np.int32)).outputs["y"].tolist() == [[10, 12]]
+        streams = [found for found in gc.get_objects() if isinstance(found, Stream)]
+        assert max(stream.said() for stream in streams) < 8192
+    (only,) = said
+    assert only.count("failed to invoke") == 1
 
 
 # ---- Threads ----
