@@ -137,3 +137,25 @@ def test_answer_of_another_shape_is_replaced_row_by_row(
             answer = session.predict(np.full((2, 2), 1e9, np.float32), key="k")  # no model runs, nor may be asked
             refused = answers["default" if step == "model" else step][:2]
             np.testing.assert_array_equal(answer.outputs["y"], refused)
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["bare", "bundle"])
+def test_rejected_row_costs_no_other_where_each_rows_answer_has_a_length_of_its_own(tmp_path: Path, free: bool) -> None:
+    nodes = [
+        helper.make_node("Greater", ["x", "zero"], ["above"]),
+        helper.make_node("Reshape", ["above", "-1"], ["which"]),
+        helper.make_node("Compress", ["x", "which"], ["y"], axis=1),
+    ]
+    constants = {"zero": np.float32(0), "-1": np.array([-1])}
+    model = save(tmp_path / "m.onnx", nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, "k"])], constants)
+    x = np.array([[1, -2, 3, -4], [np.nan, 1, 1, 1], [-5, 6, -7, 8]], np.float32)
+    rules = InputRule("x", "float32", (-1, 4), (50, 4)), OutputRule("y", "float32", (-1, -1), default=(9.0,))
+    policy = Policy(1, True, rules[:1], rules[1:])
+    path = write_bundle(tmp_path / "m.erai", model, policy, {"x": x[:1]}) if free else model
+    with load(path) as session:
+        for rows in (x, x[1:], x[:2], x):
+            answer = session.predict(rows)
+            bad = np.isnan(rows).any(axis=1)
+            assert (answer.row_verdicts == np.where(bad, Verdict.REJECT, Verdict.ACCEPT)).all()
+            expected = [[9.0 if free else np.nan] * 2 if np.isnan(row).any() else row[row > 0].tolist() for row in rows]
+            np.testing.assert_array_equal(answer.outputs["y"], expected)
