@@ -47,20 +47,22 @@ def in_order(
         expected = f"a numpy array of {specs[0].dtype} or a mapping" if len(specs) == 1 else "a mapping of names"
         raise TypeError(f"expected {expected} ({_listed(names)}), got {type(given).__name__}")
     if given.keys() != set(names):
-        known = columns()
+        known = columns() if len(specs) == 1 else {}
         if any(name in known for name in given):
             return [_table(given, known, specs[0])]
         also = f", or the columns {_listed(known)}" if known else ""
         raise ValueError(f"{what}s by name: {_difference(given, names)}; the model has: {_listed(names)}{also}")
-    return [_named(given[spec.name], spec, what) for spec in specs]
+    return [_named(given[spec.name], spec, columns, what) for spec in specs]
 
 
-def _named(values: Any, spec: TensorSpec, what: str) -> Array:
-    """An input of several; one that is a single column takes a value, or one a row, as columns of a table do."""
+def _named(values: Any, spec: TensorSpec, columns: Callable[[], Columns], what: str) -> Array:
+    """An input by its name; one that is a single column takes a value, or one a row, as columns of a table do."""
     if isinstance(values, np.ndarray):
         return _plain(values, f"{what} '{spec.name}'")
     if len(spec.shape) == 2 and spec.shape[1] == 1 and not isinstance(values, Mapping):
-        column = _column(spec.name, values, _WITHOUT_MISSING, numpy_dtype(spec.dtype))
+        known = columns()
+        its = known.get(spec.name) or (next(iter(known.values())) if len(known) == 1 else _WITHOUT_MISSING)
+        column = _column(spec.name, values, its, numpy_dtype(spec.dtype))
         return np.atleast_1d(column)[:, np.newaxis]
     raise TypeError(f"{what} '{spec.name}': expected a numpy array of {spec.dtype}, got {type(values).__name__}")
 

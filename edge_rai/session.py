@@ -183,8 +183,8 @@ class Session(Watching, Predictor):
         Args:
             inputs: An array for a model of one input, or arrays by name, of the type that ``inputs`` says; strings of
                 any of numpy's types for them. Rows on axis 0 when ``batched``; a call without one is rejected as a
-                call, unless the policy allows it. Or, for one input of (rows, columns), values by column name: scalars
-                for one row, or sequences; None is a missing value.
+                call, unless the policy allows it. Or, for one input of (rows, columns), values by column name, and for
+                inputs of one column each by theirs: scalars for one row, or sequences; None is a missing value.
             key: Of all rows, or one a row, at most 64 bytes each: the fallback ``last_good`` gives a row the last good
                 answer of its own key. An integer is its decimal text, so 7 and "7" are one key; a bytearray or
                 memoryview is its bytes; None and what is empty are no key.

@@ -120,7 +120,9 @@ class LiteRTRunner:
 
     def _one(self, row: Mapping[str, Array]) -> dict[str, Array]:
         self._run(row)
-        return {name: edge.restored(self._interpreter.get_tensor(edge.index)) for name, edge in self._outputs.items()}
+        # Of a tensor without axes LiteRT gives a number.
+        given = {name: np.asarray(self._interpreter.get_tensor(edge.index)) for name, edge in self._outputs.items()}
+        return {name: self._outputs[name].restored(values) for name, values in given.items()}
 
     def _run(self, row: Mapping[str, Array]) -> None:
         try:
@@ -145,7 +147,7 @@ class _Edge:
         if self.scale and values.dtype.kind == "f":
             kind = np.iinfo(self._dtype)
             values = np.clip(np.rint(values / self.scale) + self.zero, kind.min, kind.max)
-        stored: Array = np.ascontiguousarray(values, dtype=self._dtype)
+        stored: Array = np.asarray(values, self._dtype, order="C")
         return stored
 
     def restored(self, values: Array) -> Array:

@@ -57,19 +57,27 @@ def read_most_rows(guard: Any, states: Collection[str]) -> int:
 
 
 def read_columns(guard: Any, inputs: Sequence[TensorSpec], batched: bool) -> dict[str, Column]:
-    """Columns by name, of a batched model of one input of (rows, columns) whose columns have names; else none."""
+    """Columns by name, of a batched model.
+
+    Of one input of (rows, columns), whose columns have names, these; of several inputs those that are a column each, by
+    the inputs' names; else none.
+    """
     rule = ffi.new("erai_input_rule *")
-    index = feature = 0
-    lib.erai_guard_input(guard, 0, rule)
-    while text(rule.name) != inputs[0].name:  # what is passed over is a state
-        feature += rule.feature_count
-        index += 1
+    found: dict[str, Column] = {}
+    names = {spec.name: spec for spec in inputs} if batched else {}
+    feature = 0
+    for index in range(lib.erai_guard_inputs(guard)):
         lib.erai_guard_input(guard, index, rule)
-    is_table = rule.rank == _TABLE and rule.feature_axis == 1 and rule.dtype != lib.ERAI_DTYPE_BFLOAT16
-    if not (batched and len(inputs) == 1 and is_table):
-        return {}
-    missing = math.nan if inputs[0].dtype.startswith("float") else None
-    return dict(_column(guard, feature + i, i, missing) for i in range(rule.feature_count))
+        first, feature = feature, feature + rule.feature_count
+        spec = names.get(text(rule.name))  # none of a state
+        if spec is None or rule.rank != _TABLE or rule.dtype == lib.ERAI_DTYPE_BFLOAT16:
+            continue
+        missing = math.nan if spec.dtype.startswith("float") else None
+        if len(inputs) == 1 and rule.feature_axis == 1:
+            found |= dict(_column(guard, first + i, i, missing) for i in range(rule.feature_count))
+        elif len(inputs) > 1 and rule.shape[1] == 1:
+            found[spec.name] = _column(guard, first, 0, missing)[1]
+    return found
 
 
 def _column(guard: Any, feature: int, position: int, missing: float | None) -> tuple[str, Column]:

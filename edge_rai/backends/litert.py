@@ -9,7 +9,8 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +29,8 @@ _Places = tuple[_Place, ...]
 _DELEGATE = "DELEGATE"
 # What a delegate's library brings.
 _PLUGIN = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
+# Bytes of failures that an interpreter may have said: with each it says all those before it again, and keeps them.
+_MOST_SAID = 4096
 # Kinds of numpy's types that tensors of numbers have.
 _NUMBERS = "biufc"
 
@@ -43,6 +46,7 @@ class _Model:
     def __init__(self, source: ModelSource) -> None:
         self._source = source
         self.name = source.name
+        self.keeps_state = source.keeps_state
         self._package = _package(source.name)
         self._module = import_module(f"{self._package}.interpreter")
         # The other package counts versions in another way.
@@ -149,6 +153,11 @@ class _Interpreted(Stream):
 
     def __init__(self, model: _Model) -> None:
         self._model = model
+        self._begin()
+        self.size(len(self.inputs), len(self._outputs))
+
+    def _begin(self) -> None:
+        model = self._model
         self._interpreter = model.make_interpreter()
         try:
             self.inputs = self._interpreter.get_input_details()
@@ -161,10 +170,13 @@ class _Interpreted(Stream):
         self._shapes: list[tuple[int, ...] | None] = [tuple(map(int, detail["shape"])) for detail in self.inputs]
         self._places: tuple[_Places, _Places] = (), ()
         self._fixed = False  # all is planned beforehand
-        self.size(len(self.inputs), len(self._outputs))
+        # By index, what stands for a tensor without axes: LiteRT shows a copy of its number, and no place of it.
+        self._numbers: dict[int, np.ndarray[Any, Any]] = {}
 
     def prepare(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         self.unbind()  # what is bound holds on to the interpreter, which does not change under anybody
+        if self.said() > _MOST_SAID and not self._model.keeps_state:
+            self._begin()
         for i, shape in enumerate(shapes):
             if shape == self._shapes[i]:
                 continue
@@ -180,7 +192,8 @@ class _Interpreted(Stream):
             self._fixed = False
             outputs = tuple(place(0, 0, "uint8", ()) for _ in self._outputs)
         else:
-            self._fixed = self._model.is_planned(self._interpreter)
+            copied = any(detail["index"] in self._numbers for detail in self._outputs)
+            self._fixed = not copied and self._model.is_planned(self._interpreter)
         self._bind(inputs, outputs, moves=True)
 
     def look(self) -> None:
@@ -202,6 +215,10 @@ class _Interpreted(Stream):
             if 0 not in shape:
                 raise
             return place(0, 0, _type_name(detail["dtype"]), shape)
+        if not isinstance(view, np.ndarray):
+            number = self._numbers.setdefault(detail["index"], np.zeros((), view.dtype))
+            number[...] = view
+            view = number
         address = view.__array_interface__["data"][0]
         return place(address, view.nbytes, _type_name(view.dtype), view.shape)
 
@@ -209,7 +226,19 @@ class _Interpreted(Stream):
         self._places = inputs, outputs
         wrapped = getattr(self._interpreter, "_interpreter", None)
         invoke = getattr(wrapped, "Invoke", None) or self._interpreter.invoke
+        given = {detail["index"] for detail in self.inputs}
+        numbers = {index: number for index, number in self._numbers.items() if index in given}
+        if numbers:
+            invoke = partial(_invoke_with, self._interpreter.set_tensor, numbers, invoke)
         self.bind(invoke, inputs, outputs, moves)
+
+
+def _invoke_with(
+    set_tensor: Callable[[int, Any], None], numbers: Mapping[int, Any], invoke: Callable[[], object]
+) -> None:
+    for index, number in numbers.items():
+        set_tensor(index, number)
+    invoke()
 
 
 @cache

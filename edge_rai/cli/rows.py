@@ -54,7 +54,7 @@ def read_rows(path: Path, session: Session, labels: str | None = None) -> dict[s
         arrays = {names[0]: next(iter(arrays.values()))}
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: no array '{missing[0]}'; the file has: {', '.join(arrays)}")
-    if named is not None:
+    if named is not None and len(names) == 1:
         arrays[names[0]] = _in_order(path, arrays[names[0]], named.astype(str).ravel().tolist(), [*session._columns()])
     return {spec.name: _as_numbers(_in_columns(arrays[spec.name], spec), spec.dtype) for spec in inputs}
 

@@ -70,9 +70,9 @@ class TableRows:
                 f"{self._path}: input {wide.name!r} takes {len(wide.shape)} axes, and a row of a table is one axis of "
                 "values; give .npz or .npy"
             )
-        if len(specs) > 1 or (specs[0].shape[1:] in ((), (1,)) and specs[0].name in self._columns):
-            return {spec.name: self._stacked(spec, {spec.name: None}) for spec in specs}
         known = {name: column.missing for name, column in session._columns().items()}
+        if len(specs) > 1 or (specs[0].shape[1:] in ((), (1,)) and specs[0].name in self._columns):
+            return {spec.name: self._stacked(spec, {spec.name: known.get(spec.name)}) for spec in specs}
         if not known or all(map(_NUMBERED.fullmatch, known)):
             known = self._by_place(specs[0], labels)
         return {specs[0].name: self._stacked(specs[0], known)}

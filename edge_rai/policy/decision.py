@@ -9,6 +9,7 @@ from edge_rai.policy.checks import check_word
 from edge_rai.types import ReasonCode, Source
 
 _MOST = 65536
+_MOST_AXES = 8  # ERAI_MAX_RANK
 
 Step = Literal["model", "last_good", "default", "abstain", "reject"]
 Cause = Literal["error", "deadline", "reject", "drift"]
@@ -213,6 +214,10 @@ class StateRule:
     input: str
     output: str
     row_axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.row_axis is not None and not 0 <= self.row_axis < _MOST_AXES:
+            raise ValueError(f"row_axis of {self.input!r} is {self.row_axis}; it must be 0 to {_MOST_AXES - 1}")
 
 
 def check_chains(rules: tuple[FallbackRule, ...], decision: Decision, *, has_default: bool) -> None:

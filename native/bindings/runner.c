@@ -32,6 +32,7 @@ typedef struct stream {
     Py_ssize_t references; /* what every object begins with, */
     PyObject *type;        /* on a CPython whose objects begin with a count and a type */
     PyObject *call;        /* NULL: bind was not called, or unbind was */
+    PyObject *said;        /* how the last failure read as a whole; NULL: there was none */
     int moves;             /* `look` is called after each run */
     side inputs, outputs;
 } stream;
@@ -84,8 +85,15 @@ static void keep_interruption(PyObject *raised) {
     interruption.thread = PyThread_get_thread_ident();
 }
 
+/* The part of what is said now that was not said last time: LiteRT's failures come with all those before them. */
+static const char *unsaid(const stream *self, const char *text, size_t size) {
+    Py_ssize_t before = 0;
+    const char *last = self->said ? PyUnicode_AsUTF8AndSize(self->said, &before) : NULL;
+    return last && (size_t)before < size && memcmp(text, last, (size_t)before) == 0 ? text + before : text;
+}
+
 /* What Python has raised, in one line, as the detail. */
-static erai_status say(char *detail) {
+static erai_status say(stream *self, char *detail) {
     PyObject *type = NULL, *value = NULL, *trace = NULL;
     PyErr_Fetch(&type, &value, &trace);
     PyErr_NormalizeException(&type, &value, &trace);
@@ -94,11 +102,14 @@ static erai_status say(char *detail) {
     Py_ssize_t size = 0;
     const char *bytes = text ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
     PyErr_Clear();
-    if (!bytes || !size) bytes = "the interpreter failed and did not say how";
-    snprintf(detail, ERAI_DETAIL_SIZE, "%s", bytes);
+    int silent = !bytes || !size;
+    snprintf(detail, ERAI_DETAIL_SIZE, "%s",
+             silent ? "the interpreter failed and did not say how" : unsaid(self, bytes, (size_t)size));
     for (char *at = detail; *at; at++)
         if (*at == '\n') *at = ' ';
-    Py_DecRef(text);
+    Py_DecRef(self->said);
+    self->said = silent ? NULL : text;
+    if (silent) Py_DecRef(text);
     Py_DecRef(type);
     Py_DecRef(value);
     Py_DecRef(trace);
@@ -137,7 +148,7 @@ static int invoke(stream *self) {
 /* Where everything is after a run that failed, nobody knows. */
 static erai_status call(stream *self, const erai_tensor *inputs, int ready, char *detail) {
     if (!ready) {
-        if (!prepare(self, inputs)) return say(detail);
+        if (!prepare(self, inputs)) return say(self, detail);
         if (!fits(self, inputs)) {
             snprintf(detail, ERAI_DETAIL_SIZE, "the interpreter has other inputs than its model says");
             return ERAI_E_INFERENCE;
@@ -145,7 +156,7 @@ static erai_status call(stream *self, const erai_tensor *inputs, int ready, char
         copy_inputs(self, inputs);
     }
     if (invoke(self)) return ERAI_OK;
-    erai_status status = say(detail);
+    erai_status status = say(self, detail);
     forget(self);
     return status;
 }
@@ -218,6 +229,15 @@ static PyObject *unbind(PyObject *object, PyObject *unused) {
     return none();
 }
 
+/* said(): bytes of how the last failure read as a whole. */
+static PyObject *bytes_said(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Py_ssize_t size = 0;
+    const stream *self = (const stream *)object;
+    if (self->said && !PyUnicode_AsUTF8AndSize(self->said, &size)) return NULL;
+    return PyLong_FromLongLong(size);
+}
+
 /* bind(call, inputs, outputs, moves): what a run calls, and the places, each (address, bytes, dtype, shape). */
 static PyObject *bind(PyObject *object, PyObject *arguments) {
     stream *self = (stream *)object;
@@ -235,6 +255,7 @@ static void destroy(PyObject *object) {
     stream *self = (stream *)object;
     PyObject *type = self->type;
     Py_DecRef(self->call);
+    Py_DecRef(self->said);
     free(self->inputs.places);
     free(self->outputs.places);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
@@ -296,6 +317,7 @@ int add_runner(PyObject *module) {
     static PyMethodDef of_stream[] = {{"size", size_stream, METH_VARARGS, NULL},
                                       {"bind", bind, METH_VARARGS, NULL},
                                       {"unbind", unbind, METH_NOARGS, NULL},
+                                      {"said", bytes_said, METH_NOARGS, NULL},
                                       {NULL, NULL, 0, NULL}};
     PyObject *type = make_type("edge_rai._predict.Stream", sizeof(stream), destroy, of_stream);
     int failed = !type || PyModule_AddObjectRef(module, "Stream", type) || PyModule_AddFunctions(module, functions);

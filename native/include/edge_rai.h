@@ -407,7 +407,8 @@ typedef struct erai_output_rule {
  * values, type or shape never does: it goes on to the next step, as a row whose answer from that model fails the
  * outputs' checks does too. erai_judge never asks it.
  *
- * An output without rows stays as the model gave it as long as one row is the model's. */
+ * An output without rows stays as the model gave it as long as one row is the model's. One that came in another shape
+ * than the policy states is nobody's answer: what the chain answers has the stated shape, free axes 1 long. */
 typedef struct erai_fallback_rule {
     size_t struct_size;
     uint64_t reasons;      /* bit i: erai_reason_code i; UINT64_MAX: any */

@@ -141,6 +141,7 @@ erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdi
     answer->rejected = verdict == ERAI_VERDICT_REJECT ? rows : 0;
     answer->verdict = verdict;
     answer->source = ERAI_SOURCE_PRIMARY;
+    answer->detail[0] = '\0';
     return ERAI_OK;
 }
 

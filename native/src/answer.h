@@ -225,6 +225,9 @@ int er_has_shape(const erai_answer *answer);
 /* judge.c: whether axis 0 of an output counts the call's rows. */
 int er_by_row(const erai_answer *answer, const er_buffer *buffer);
 
+/* judge.c: whether a tensor has the rank and the extents that the rules state, if they do. */
+int er_fits_shape(const er_output *output, const er_buffer *buffer, int64_t rows, int batched);
+
 /* observe.c: what there is none of yet is missing; 0 when out of memory. Of a row: the squared distance of an input. Of
  * all rows that were admitted: what the model's outputs say, before anything takes their place. And when the answer is
  * there, the rest, sketched and watched, under the answer's lock. */

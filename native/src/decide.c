@@ -27,6 +27,7 @@ typedef struct decision {
     int readable; /* the inputs have the types and shapes that the policy says */
     int asked;    /* the fallback model ran, or could not */
     int answered; /* it did */
+    int guessed;  /* outputs have shapes that no model gave in this call */
     uint64_t review_full;
 } decision;
 
@@ -77,32 +78,51 @@ static void blank(const erai_value *value) {
 
 /* ---- The outputs of a model that did not run ---- */
 
-/* The outputs take the shape that the model would have given, as far as it is known, and one where it is not. */
+/* The output takes the shape that the model would have given, as far as it is known, and one where it is not. */
+static int shape_output(const erai_answer *answer, const er_output *output, er_buffer *buffer, int known) {
+    size_t bytes = 0;
+    if (!known) {
+        buffer->rank = output->rank;
+        buffer->dtype = output->dtype;
+    }
+    for (uint32_t axis = 0; axis < buffer->rank; axis++) {
+        if (!known) buffer->shape[axis] = output->shape[axis] > 0 ? output->shape[axis] : 1;
+        if ((int32_t)axis == output->row_axis) buffer->shape[axis] = (int64_t)answer->rows;
+    }
+    return er_tensor_bytes(buffer->shape, buffer->rank, buffer->dtype, &bytes) && er_buffer_reserve(buffer, bytes);
+}
+
 static erai_status shape_outputs(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     for (size_t i = 0; i < guard->output_count; i++) {
         const er_output *output = &guard->outputs[i];
         er_buffer *buffer = &answer->outputs[i];
-        size_t bytes = 0;
         if (!output->dtype) continue;
         /* What the last run gave is better than what the model declares. */
-        int known = buffer->dtype != 0;
-        if (!known) {
-            buffer->rank = output->rank;
-            buffer->dtype = output->dtype;
-        }
-        for (uint32_t axis = 0; axis < buffer->rank; axis++) {
-            if (!known) buffer->shape[axis] = output->shape[axis] > 0 ? output->shape[axis] : 1;
-            if ((int32_t)axis == output->row_axis) buffer->shape[axis] = (int64_t)answer->rows;
-        }
-        if (!er_tensor_bytes(buffer->shape, buffer->rank, buffer->dtype, &bytes) || !er_buffer_reserve(buffer, bytes))
-            return ERAI_E_MEMORY;
+        if (!shape_output(answer, output, buffer, buffer->dtype != 0)) return ERAI_E_MEMORY;
         /* Strings are looked at before all of them are given; states, and calls without a row, are given no more than
          * this. */
         if (buffer->dtype == ERAI_DTYPE_STRING || output->is_state || !answer->rows)
             fill(buffer->data, buffer->dtype, 0, er_elements(buffer->shape, buffer->rank), NULL, 0);
     }
     return ERAI_OK;
+}
+
+/* What the model gave in another shape than the rules state is nobody's answer, and has no place for one a row: it
+ * takes the stated one. Whether any did; -1: out of memory. */
+static int restate_outputs(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    int any = 0;
+    for (size_t i = 0; i < guard->output_count; i++) {
+        const er_output *output = &guard->outputs[i];
+        er_buffer *buffer = &answer->outputs[i];
+        if (!buffer->dtype || output->is_state || er_fits_shape(output, buffer, (int64_t)answer->rows, guard->batched))
+            continue;
+        if (!shape_output(answer, output, buffer, 0)) return -1;
+        fill(buffer->data, buffer->dtype, 0, er_elements(buffer->shape, buffer->rank), NULL, 0);
+        any = 1;
+    }
+    return any;
 }
 
 /* ---- The fallback model ---- */
@@ -130,24 +150,24 @@ static int take_shapes(erai_answer *answer, size_t row) {
 }
 
 /* Whether rows of its outputs, from `row` on, can stand among the rows of the model's. */
-static int fits(erai_answer *answer, size_t row) {
+static int fits(const decision *it, size_t row) {
+    erai_answer *answer = it->answer;
     int same = 1;
     for (size_t i = 0; answer->rows > 1 && i < answer->guard->output_count; i++) {
         const er_buffer *from = &answer->fallback_outputs[i], *to = &answer->outputs[i];
         if (answer->guard->outputs[i].is_state) continue;
         if (from->dtype != to->dtype || !er_by_row(answer, from)) return 0;
-        if (!from->dtype)
-            same &= !answer->ran || er_by_row(answer, to);
-        else
+        if (!from->dtype && answer->ran && !er_by_row(answer, to)) return 0;
+        if (from->dtype)
             same &= from->rank == to->rank && memcmp(from->shape, to->shape, from->rank * sizeof *from->shape) == 0;
     }
-    return same || (!answer->ran && take_shapes(answer, row));
+    return same || (it->guessed && take_shapes(answer, row));
 }
 
 static int take_fallback(decision *it, size_t row) {
     erai_answer *answer = it->answer;
     if (!it->readable || answer->row_reasons[row] & ~ANSWERABLE) return 0;
-    if (!it->asked) it->answered = er_infer_fallback(answer) && fits(answer, row);
+    if (!it->asked) it->answered = er_infer_fallback(answer) && fits(it, row);
     it->asked = 1;
     if (!it->answered || !er_judge_fallback(answer, row)) return 0;
     for (size_t i = 0; i < answer->guard->output_count; i++) {
@@ -263,8 +283,9 @@ static int inputs_fit(const erai_answer *answer) {
     return 1;
 }
 
-static void decide_rejected(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
-    decision it = {.answer = answer, .now_ns = now_ns, .unix_ns = unix_ns, .readable = inputs_fit(answer)};
+static void decide_rejected(erai_answer *answer, int guessed, uint64_t now_ns, int64_t unix_ns) {
+    decision it = {
+        .answer = answer, .now_ns = now_ns, .unix_ns = unix_ns, .readable = inputs_fit(answer), .guessed = guessed};
     for (size_t row = 0; row < answer->rows; row++) {
         if (answer->verdicts[row] != ERAI_VERDICT_REJECT) continue;
         uint8_t source = decide_row(&it, row);
@@ -296,12 +317,13 @@ static void remember(erai_answer *answer, uint64_t now_ns) {
 }
 
 erai_status er_decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
-    if (!answer->ran) { /* also of no row at all */
-        erai_status status = shape_outputs(answer);
-        if (status) return status;
-    }
+    int guessed = !answer->ran; /* also of no row at all */
+    if (guessed && shape_outputs(answer)) return ERAI_E_MEMORY;
+    if (answer->ran && answer->verdict == ERAI_VERDICT_REJECT && answer->rejected == answer->rows)
+        guessed = restate_outputs(answer);
+    if (guessed < 0) return ERAI_E_MEMORY;
     if (!answer->rows && answer->verdict == ERAI_VERDICT_REJECT) answer->source = ERAI_SOURCE_NONE;
-    if (answer->rejected) decide_rejected(answer, now_ns, unix_ns);
+    if (answer->rejected) decide_rejected(answer, guessed, now_ns, unix_ns);
     if (answer->rejected || !answer->ran) settle_nests(answer);
     if (answer->session->last_good && answer->ran && answer->rejected < answer->rows) remember(answer, now_ns);
     return ERAI_OK;

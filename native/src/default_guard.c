@@ -85,6 +85,18 @@ static erai_status write_guard(erai_policy *policy, erai_guard **guard, char *de
     return status;
 }
 
+erai_status er_refuse_without_values(const er_model *model, char *detail) {
+    for (size_t i = 0; i < er_model_inputs(model); i++) {
+        const er_tensor_spec *spec = er_model_input(model, i);
+        for (uint32_t axis = 0; axis < spec->rank; axis++)
+            if (spec->shape[axis] == 0)
+                return er_fail(detail, ERAI_E_MODEL_UNSUPPORTED,
+                               "input '%s' of a recurrent model holds no value: its axis %u is 0 long", spec->name,
+                               axis);
+    }
+    return ERAI_OK;
+}
+
 erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **guard, char *detail) {
     erai_policy *policy = NULL;
     int batched = looks_batched(model);

@@ -215,6 +215,12 @@ typedef struct er_subject {
 /* guard_rules.c: the greatest finite number of a float type; of other types any number has its place below it. */
 double er_greatest(uint32_t dtype);
 
+/* guard_rules.c: what is held of a rule before its fields are read: that it is there and of this size, that an array of
+ * so many is there, that a name is one. */
+erai_status er_check_given(const void *policy, const void *rule, size_t size, const char *name, char *detail);
+erai_status er_check_array(const void *values, uint32_t count, const char *name, char *detail);
+erai_status er_check_name(const char *name, const char *what, char *detail);
+
 /* guard_rules.c: checks a rule of either direction; shared by the composer and the reader so that both refuse the same
  * things. */
 erai_status er_check_input(const er_input *input, int batched, char *detail);

@@ -9,6 +9,24 @@
 /* Extents stay below this so that products of two, and of one with an element size, fit into 64 bits. */
 #define MAX_EXTENT INT32_MAX
 
+erai_status er_check_given(const void *policy, const void *rule, size_t size, const char *name, char *detail) {
+    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "%s: the policy or the rule is NULL", name);
+    size_t struct_size;
+    memcpy(&struct_size, rule, sizeof struct_size);
+    if (struct_size != size) return er_fail(detail, ERAI_E_STRUCT, "%s: unknown struct_size", name);
+    return ERAI_OK;
+}
+
+erai_status er_check_array(const void *values, uint32_t count, const char *name, char *detail) {
+    return values || !count ? ERAI_OK : er_fail(detail, ERAI_E_ARGUMENT, "%s of the rule is NULL", name);
+}
+
+erai_status er_check_name(const char *name, const char *what, char *detail) {
+    if (!name || !name[0] || strlen(name) > ER_MAX_NAME)
+        return er_fail(detail, ERAI_E_POLICY, "%s: expected a name of 1 to %d bytes", what, ER_MAX_NAME);
+    return ERAI_OK;
+}
+
 erai_status er_check_input(const er_input *input, int batched, char *detail) {
     if (!erai_dtype_size(input->dtype))
         return er_fail(detail, ERAI_E_POLICY, "input '%s': %s is not supported", input->name,

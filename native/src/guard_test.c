@@ -76,6 +76,46 @@ static void structs_of_another_size_are_refused(void) {
     erai_policy_close(policy);
 }
 
+/* Of rules that name how many values they have, and have none. */
+static void arrays_that_are_not_there_are_refused(void) {
+    erai_policy *policy = NULL;
+    char detail[ERAI_DETAIL_SIZE];
+    const int64_t shape[] = {-1, 1};
+    const double value = 1;
+    erai_input_rule input = {.struct_size = sizeof input, .name = "x", .rank = 2, .dtype = 1, .feature_axis = 1};
+    erai_feature_rule feature = {.struct_size = sizeof feature, .name = "a", .high = 1, .bins = 2};
+    erai_output_rule output = {.struct_size = sizeof output, .name = "y", .rank = 2, .dtype = 1};
+    erai_check_rule check = {.struct_size = sizeof check, .kind = ERAI_CHECK_INTEGRAL, .verdict = 1, .count = 1};
+    erai_distance_rule distance = {.struct_size = sizeof distance, .verdict = 1, .threshold = 1, .mean = &value};
+    erai_fallback_rule fallback = {.struct_size = sizeof fallback, .reasons = 1, .steps = 1};
+    input.sketch_stride = 1;
+    ER_CHECK_INT(erai_policy_open(1, &policy), ERAI_OK);
+    ER_CHECK_INT(erai_policy_add_input(policy, &input, detail), ERAI_E_ARGUMENT);
+    input.shape = shape;
+    ER_CHECK_INT(erai_policy_add_input(policy, &input, detail), ERAI_E_ARGUMENT);
+    ER_CHECK_STR(detail, "max_shape of the rule is NULL");
+    input.max_shape = (const int64_t[]){8, 1};
+    ER_CHECK_INT(erai_policy_add_input(policy, &input, detail), ERAI_OK);
+    ER_CHECK_INT(erai_policy_add_feature(policy, &feature, detail), ERAI_E_ARGUMENT);
+    feature.edges = &value;
+    ER_CHECK_INT(erai_policy_add_feature(policy, &feature, detail), ERAI_E_ARGUMENT);
+    feature.bins = 0;
+    ER_CHECK_INT(erai_policy_add_feature(policy, &feature, detail), ERAI_OK);
+    ER_CHECK_INT(erai_policy_add_check(policy, &check, detail), ERAI_E_ARGUMENT);
+    ER_CHECK_INT(erai_policy_set_distance(policy, &distance, detail), ERAI_E_ARGUMENT);
+    distance.scale = &value;
+    distance.directions = 1;
+    ER_CHECK_INT(erai_policy_set_distance(policy, &distance, detail), ERAI_E_ARGUMENT);
+    ER_CHECK_INT(erai_policy_add_output(policy, &output, detail), ERAI_E_ARGUMENT);
+    output.shape = shape;
+    output.flags = ERAI_RULE_HAS_DEFAULT;
+    output.default_size = 1;
+    ER_CHECK_INT(erai_policy_add_output(policy, &output, detail), ERAI_E_ARGUMENT);
+    ER_CHECK_INT(erai_policy_add_fallback(policy, &fallback, detail), ERAI_E_ARGUMENT);
+    ER_CHECK_STR(detail, "chain of the rule is NULL");
+    erai_policy_close(policy);
+}
+
 /* A program of two inputs, each one feature of the given name. */
 static erai_status write_pair(const char *first, const char *second, uint8_t *bytes, size_t capacity, size_t *size,
                               char *detail) {
@@ -191,6 +231,7 @@ int main(void) {
     ER_RUN(rules_read_back_as_they_were_written);
     ER_RUN(a_buffer_that_is_too_small_is_told_the_size);
     ER_RUN(structs_of_another_size_are_refused);
+    ER_RUN(arrays_that_are_not_there_are_refused);
     ER_RUN(two_features_of_one_name_are_refused_by_writer_and_reader);
     ER_RUN(every_truncation_and_flipped_bit_is_refused);
     ER_RUN(sealed_changes_are_refused_or_stay_within_the_bounds);

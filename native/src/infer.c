@@ -21,11 +21,24 @@ static int is_staged(const erai_answer *answer, size_t index) {
     return answer->known[index].bytes <= STAGE_BYTES && input->width != ER_TEXT;
 }
 
-static erai_status stage_inputs(erai_answer *answer, uint64_t reasons, int shift, erai_tensor *staged) {
+/* Where rows are run one by one, a batch mate stands in for a rejected row: what the model gives of it has the shape
+ * that the others' have. */
+static void repeat_rows(const erai_answer *answer, size_t index, uint64_t reasons, const erai_tensor *staged) {
+    size_t bytes = answer->known[index].bytes / answer->rows, mate = 0;
+    char *rows = (char *)(uintptr_t)staged->data;
+    while (mate < answer->rows && answer->row_reasons[mate] & reasons) mate++;
+    for (size_t row = 0; bytes && mate < answer->rows && row < answer->rows; row++)
+        if (answer->row_reasons[row] & reasons) memcpy(rows + row * bytes, rows + mate * bytes, bytes);
+}
+
+static erai_status stage_inputs(erai_answer *answer, const er_model *model, uint64_t reasons, int shift,
+                                erai_tensor *staged) {
     for (size_t i = 0; i < answer->guard->input_count; i++) {
         staged[i] = answer->inputs[i];
-        erai_status status = is_staged(answer, i) ? er_stage(answer, i, reasons, shift, &staged[i]) : ERAI_OK;
+        if (!is_staged(answer, i)) continue;
+        erai_status status = er_stage(answer, i, reasons, shift, &staged[i]);
         if (status) return status;
+        if (answer->rejected && model->by_row) repeat_rows(answer, i, reasons, &staged[i]);
     }
     return ERAI_OK;
 }
@@ -49,7 +62,8 @@ static erai_status run_in_time(erai_answer *answer, const erai_tensor *staged, u
 /* Stand-ins are the reference's means plus `shift`. */
 static erai_status run(erai_answer *answer, int shift) {
     erai_tensor staged[ER_MAX_INPUTS];
-    if (stage_inputs(answer, UINT64_MAX, shift, staged)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
+    if (stage_inputs(answer, answer->session->model, UINT64_MAX, shift, staged))
+        return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
     uint64_t deadline_ns = answer->guard->decision.deadline_ns;
     return deadline_ns ? run_in_time(answer, staged, deadline_ns)
                        : er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
@@ -164,7 +178,7 @@ int er_infer_fallback(erai_answer *answer) {
     if (!model || answer->admitted || !er_has_shape(answer)) return 0;
     if (answer->session->rows_depend && has_stand_in(answer)) return 0;
     erai_tensor staged[ER_MAX_INPUTS];
-    if (stage_inputs(answer, ER_WITHHELD, 0, staged)) return 0;
+    if (stage_inputs(answer, model, ER_WITHHELD, 0, staged)) return 0;
     uint64_t deadline_ns = answer->guard->decision.deadline_ns;
     if (!deadline_ns) {
         if (!answer->fallback && er_binding_open(model, &answer->fallback)) return 0;

@@ -361,7 +361,7 @@ static void judge_whole(erai_answer *answer, size_t index, const layout *of, int
 
 /* ---- At a glance ---- */
 
-static int fits_at_a_glance(const er_output *output, const er_buffer *buffer, int64_t rows, int batched) {
+int er_fits_shape(const er_output *output, const er_buffer *buffer, int64_t rows, int batched) {
     if (!(output->flags & ERAI_RULE_SHAPE)) return 1;
     if (buffer->rank != output->rank) return 0;
     for (uint32_t i = 0; i < buffer->rank; i++) {
@@ -393,7 +393,7 @@ static int is_fine(const erai_answer *answer, size_t index) {
     const er_buffer *buffer = &answer->outputs[index];
     const er_glance *glance = &output->glance;
     int batched = answer->guard->batched;
-    if (!buffer->dtype || !fits_at_a_glance(output, buffer, (int64_t)answer->rows, batched)) return 0;
+    if (!buffer->dtype || !er_fits_shape(output, buffer, (int64_t)answer->rows, batched)) return 0;
     size_t elements = er_elements(buffer->shape, buffer->rank), count = elements;
     if (!output->check_count)
         return !(output->flags & ERAI_RULE_FINITE) || first_not_finite(buffer->data, buffer->dtype, 0, count) == count;

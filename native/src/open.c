@@ -373,8 +373,10 @@ static erai_status look_at_model(const er_file *file, er_parts *parts, int *recu
 static erai_status open_bare_parts(const er_file *file, int recurrent, const erai_session_config *config,
                                    er_parts *parts, char *detail) {
     erai_status status = open_file(file, config, &parts->model, detail);
-    /* Axis 0 of a recurrent network may be time, one step of it. */
-    if (!status && recurrent && strcmp(file->format, ONNX) == 0) parts->model->one_row = 0;
+    if (!status && recurrent && strcmp(file->format, ONNX) == 0) {
+        parts->model->one_row = 0; /* axis 0 of a recurrent network may be time, one step of it */
+        status = er_refuse_without_values(parts->model, detail);
+    }
     if (!status) status = er_default_guard(parts->model, recurrent, &parts->guard, detail);
     if (!status) status = er_match_model(parts->guard, parts->model, detail);
     if (status) return status;

@@ -94,17 +94,10 @@ static void begin_checks(erai_policy *policy, er_subject subject) {
     policy->awaits_checks = 1;
 }
 
-static erai_status check_name(const char *name, const char *what, char *detail) {
-    if (!name || !name[0] || strlen(name) > ER_MAX_NAME)
-        return er_fail(detail, ERAI_E_POLICY, "%s: expected a name of 1 to %d bytes", what, ER_MAX_NAME);
-    return ERAI_OK;
-}
-
 erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_input: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_input_rule: unknown struct_size");
-    if (check_name(rule->name, "input", detail)) return ERAI_E_POLICY;
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_input_rule", detail);
+    if (status) return status;
+    if (er_check_name(rule->name, "input", detail)) return ERAI_E_POLICY;
     if (policy->features_due)
         return er_fail(detail, ERAI_E_POLICY, "input '%s': the input before it lacks %u features", rule->name,
                        policy->features_due);
@@ -114,6 +107,10 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
         return er_fail(detail, ERAI_E_POLICY, "input '%s': at most %d inputs", rule->name, ER_MAX_INPUTS);
     if (rule->rank > ERAI_MAX_RANK)
         return er_fail(detail, ERAI_E_POLICY, "input '%s': rank %u, at most %d", rule->name, rule->rank, ERAI_MAX_RANK);
+    status = er_check_array(rule->shape, rule->rank, "shape", detail);
+    for (uint32_t i = 0; !status && i < rule->rank; i++)
+        if (rule->shape[i] < 0) status = er_check_array(rule->max_shape, 1, "max_shape", detail);
+    if (status) return status;
     er_input input = {.name = rule->name,
                       .rank = rule->rank,
                       .dtype = rule->dtype,
@@ -125,7 +122,7 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
         input.shape[i] = rule->shape[i];
         input.max_shape[i] = rule->shape[i] < 0 ? rule->max_shape[i] : rule->shape[i];
     }
-    erai_status status = er_check_input(&input, policy->batched, detail);
+    status = er_check_input(&input, policy->batched, detail);
     if (status) return status;
     if (input.feature_axis >= 0) {
         int64_t extent = input.shape[input.feature_axis];
@@ -158,14 +155,15 @@ erai_status erai_policy_add_input(erai_policy *policy, const erai_input_rule *ru
 }
 
 static erai_status check_feature(const erai_feature_rule *rule, uint32_t dtype, er_feature *feature, char *detail) {
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_feature_rule: unknown struct_size");
-    if (check_name(rule->name, "feature", detail)) return ERAI_E_POLICY;
+    if (er_check_name(rule->name, "feature", detail)) return ERAI_E_POLICY;
     const char *const texts[] = {rule->unit, rule->stand_in};
     for (int i = 0; i < 2; i++)
         if (texts[i] && strlen(texts[i]) > ER_MAX_NAME)
             return er_fail(detail, ERAI_E_POLICY, "feature '%s': its unit and stand_in have at most %d bytes",
                            rule->name, ER_MAX_NAME);
+    erai_status status = er_check_array(rule->edges, rule->bins > 1, "edges", detail);
+    if (!status) status = er_check_array(rule->counts, rule->bins, "counts", detail);
+    if (status) return status;
     *feature = (er_feature){.name = rule->name,
                             .unit = rule->unit,
                             .stand_in = rule->stand_in,
@@ -196,9 +194,9 @@ static void write_feature(er_writer *out, const er_feature *feature) {
 }
 
 erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_feature: NULL");
     er_feature feature;
-    erai_status status = check_feature(rule, policy->input.dtype, &feature, detail);
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_feature_rule", detail);
+    if (!status) status = check_feature(rule, policy->input.dtype, &feature, detail);
     if (status) return status;
     if (!policy->features_due)
         return er_fail(detail, ERAI_E_POLICY, "feature '%s': the input has all its features already", rule->name);
@@ -211,15 +209,17 @@ erai_status erai_policy_add_feature(erai_policy *policy, const erai_feature_rule
 }
 
 erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_output: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_output_rule: unknown struct_size");
-    if (check_name(rule->name, "output", detail)) return ERAI_E_POLICY;
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_output_rule", detail);
+    if (status) return status;
+    if (er_check_name(rule->name, "output", detail)) return ERAI_E_POLICY;
     if (policy->output_count == ER_MAX_OUTPUTS)
         return er_fail(detail, ERAI_E_POLICY, "output '%s': at most %d outputs", rule->name, ER_MAX_OUTPUTS);
     if (rule->rank > ERAI_MAX_RANK)
         return er_fail(detail, ERAI_E_POLICY, "output '%s': rank %u, at most %d", rule->name, rule->rank,
                        ERAI_MAX_RANK);
+    status = er_check_array(rule->shape, rule->rank, "shape", detail);
+    if (!status) status = er_check_array(rule->default_row, rule->default_size, "default_row", detail);
+    if (status) return status;
     er_output output = {.name = rule->name,
                         .rank = rule->rank,
                         .dtype = rule->dtype,
@@ -227,7 +227,7 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
                         .default_size = rule->default_size,
                         .default_row = rule->default_row};
     for (uint32_t i = 0; i < rule->rank; i++) output.shape[i] = rule->shape[i];
-    erai_status status = er_check_output(&output, policy->batched, detail);
+    status = er_check_output(&output, policy->batched, detail);
     if (status) return status;
     const erai_policy before = *policy;
     end_input(policy);
@@ -246,18 +246,21 @@ erai_status erai_policy_add_output(erai_policy *policy, const erai_output_rule *
 }
 
 erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_check: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_check_rule: unknown struct_size");
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_check_rule", detail);
+    if (status) return status;
     if (!policy->awaits_checks)
         return er_fail(detail, ERAI_E_ARGUMENT, "a check comes right after the feature or output that it is of");
     if (policy->checks == ER_MAX_CHECKS)
         return er_fail(detail, ERAI_E_POLICY, "'%s': at most %d checks", policy->subject.name, ER_MAX_CHECKS);
-    erai_status status = er_check_check(rule, &policy->subject, detail);
+    int is_text = policy->subject.dtype == ERAI_DTYPE_STRING && rule->kind == ERAI_CHECK_CATEGORIES;
+    const void *const list = is_text ? (const void *)rule->texts : rule->values;
+    status = er_check_array(list, rule->count, is_text ? "texts" : "values", detail);
+    for (uint32_t i = 0; !status && is_text && i < rule->count; i++)
+        status = er_check_array(rule->texts[i], 1, "a text", detail);
+    if (!status) status = er_check_check(rule, &policy->subject, detail);
     if (status) return status;
     const erai_policy before = *policy;
     er_writer *out = of_subject(policy);
-    int is_text = policy->subject.dtype == ERAI_DTYPE_STRING && rule->kind == ERAI_CHECK_CATEGORIES;
     er_write_u16(out, (uint16_t)rule->kind);
     er_write_u8(out, (uint8_t)rule->verdict);
     er_write_f64(out, rule->low);
@@ -276,12 +279,14 @@ erai_status erai_policy_add_check(erai_policy *policy, const erai_check_rule *ru
 }
 
 erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_distance: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_distance_rule: unknown struct_size");
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_distance_rule", detail);
+    if (status) return status;
     if (!policy->awaits_distance || policy->features_due)
         return er_fail(detail, ERAI_E_ARGUMENT, "a distance comes after all features of its input, and once");
-    erai_status status = er_check_distance(rule, &policy->input, policy->batched, detail);
+    status = er_check_array(rule->scale ? rule->mean : NULL, 1, "mean or scale", detail);
+    const float *const axes = rule->weights ? rule->projection : NULL;
+    if (!status) status = er_check_array(axes, rule->directions, "projection or weights", detail);
+    if (!status) status = er_check_distance(rule, &policy->input, policy->batched, detail);
     if (status) return status;
     const erai_policy before = *policy;
     end_checks(policy);
@@ -302,12 +307,12 @@ erai_status erai_policy_set_distance(erai_policy *policy, const erai_distance_ru
 }
 
 erai_status erai_policy_add_fallback(erai_policy *policy, const erai_fallback_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_fallback: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_fallback_rule: unknown struct_size");
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_fallback_rule", detail);
+    if (!status) status = er_check_array(rule->chain, rule->steps, "chain", detail);
+    if (status) return status;
     if (policy->fallback_count == ER_MAX_FALLBACKS)
         return er_fail(detail, ERAI_E_POLICY, "at most %d fallback rules", ER_MAX_FALLBACKS);
-    erai_status status = er_check_fallback(rule, detail);
+    status = er_check_fallback(rule, detail);
     if (status) return status;
     const erai_policy before = *policy;
     er_writer *out = &policy->parts[FALLBACKS];
@@ -328,11 +333,10 @@ static erai_status put_part(erai_policy *policy, int part, er_writer *out, char 
 }
 
 erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_decision: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_decision_rule: unknown struct_size");
-    if (rule->provider && check_name(rule->provider, "decision.provider", detail)) return ERAI_E_POLICY;
-    erai_status status = er_check_decision(rule, detail);
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_decision_rule", detail);
+    if (status) return status;
+    if (rule->provider && er_check_name(rule->provider, "decision.provider", detail)) return ERAI_E_POLICY;
+    status = er_check_decision(rule, detail);
     if (status) return status;
     er_writer out = {0};
     er_write_u64(&out, rule->deadline_ns);
@@ -349,11 +353,11 @@ erai_status erai_policy_set_decision(erai_policy *policy, const erai_decision_ru
 
 erai_status erai_policy_add_observation(erai_policy *policy, const erai_observation_rule *rule,
                                         const erai_feature_rule *feature_rule, char *detail) {
-    if (!policy || !rule || !feature_rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_observation: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_observation_rule: unknown struct_size");
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_observation_rule", detail);
+    if (!status) status = er_check_given(policy, feature_rule, sizeof *feature_rule, "erai_feature_rule", detail);
+    if (status) return status;
     er_feature feature;
-    erai_status status = check_feature(feature_rule, ERAI_DTYPE_FLOAT64, &feature, detail);
+    status = check_feature(feature_rule, ERAI_DTYPE_FLOAT64, &feature, detail);
     if (status) return status;
     if (policy->features_due || policy->observation_count == ER_MAX_OBSERVATIONS ||
         policy->features == ER_MAX_FEATURES || rule->index >= ER_MAX_OUTPUTS)
@@ -384,13 +388,13 @@ erai_status erai_policy_add_observation(erai_policy *policy, const erai_observat
 }
 
 erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *rule, char *detail) {
-    if (!policy || !rule || !rule->strides) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_drift: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_drift_rule: unknown struct_size");
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_drift_rule", detail);
+    if (!status) status = er_check_array(rule->strides, 1, "strides", detail);
+    if (status) return status;
     if (policy->features_due || rule->features != policy->features)
         return er_fail(detail, ERAI_E_POLICY, "drift: strides of %u features; it comes after all %u with one each",
                        rule->features, policy->features);
-    erai_status status = er_check_drift(rule, detail);
+    status = er_check_drift(rule, detail);
     if (status) return status;
     er_writer out = {0};
     er_write_f64(&out, rule->average_run_length);
@@ -402,13 +406,13 @@ erai_status erai_policy_set_drift(erai_policy *policy, const erai_drift_rule *ru
 }
 
 erai_status erai_policy_set_events(erai_policy *policy, const erai_events_rule *rule, char *detail) {
-    if (!policy || !rule || !rule->forms) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_set_events: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_events_rule: unknown struct_size");
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_events_rule", detail);
+    if (!status) status = er_check_array(rule->forms, 1, "forms", detail);
+    if (status) return status;
     if (policy->features_due || rule->features != policy->features)
         return er_fail(detail, ERAI_E_POLICY, "events: forms of %u features; it comes after all %u with one each",
                        rule->features, policy->features);
-    erai_status status = er_check_events(rule, detail);
+    status = er_check_events(rule, detail);
     if (status) return status;
     er_writer out = {0};
     er_write_u32(&out, rule->keep);
@@ -418,10 +422,9 @@ erai_status erai_policy_set_events(erai_policy *policy, const erai_events_rule *
 }
 
 erai_status erai_policy_add_state(erai_policy *policy, const erai_state_rule *rule, char *detail) {
-    if (!policy || !rule) return er_fail(detail, ERAI_E_ARGUMENT, "erai_policy_add_state: NULL");
-    if (rule->struct_size != sizeof *rule)
-        return er_fail(detail, ERAI_E_STRUCT, "erai_state_rule: unknown struct_size");
-    if (check_name(rule->input, "state.input", detail) || check_name(rule->output, "state.output", detail))
+    erai_status status = er_check_given(policy, rule, sizeof *rule, "erai_state_rule", detail);
+    if (status) return status;
+    if (er_check_name(rule->input, "state.input", detail) || er_check_name(rule->output, "state.output", detail))
         return ERAI_E_POLICY;
     if (policy->state_count == ER_MAX_STATES) return er_fail(detail, ERAI_E_POLICY, "at most %d states", ER_MAX_STATES);
     const erai_policy before = *policy;

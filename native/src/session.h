@@ -87,6 +87,9 @@ static inline int64_t er_session_unix_ns(const erai_session *session) {
 
 /* default_guard.c: of a bare model. One without recurrent layers may have empty axes, as long as they count no rows. */
 erai_status er_default_guard(const er_model *model, int recurrent, erai_guard **guard, char *detail);
+/* Of a recurrent one: ONNX Runtime 1.31 ends the process when an LSTM or GRU gets a batch of 0, and a model may declare
+ * that it takes no other. */
+erai_status er_refuse_without_values(const er_model *model, char *detail);
 
 /* match.c: guard and model belong together, and from now on the model takes and gives in the guard's places. The
  * fallback model takes what the primary takes, without the states or with them, and answers what it answers. */

@@ -356,3 +356,21 @@ def test_command_takes_the_target_and_tells_both_choices(
     document = json.loads(capsys.readouterr().out)
     assert document["choices"].keys() == {"onnx", "tflite"}
     assert document["tflite_against_onnx"]["agreement"] == 1.0
+
+
+def test_numbers_without_axes_are_converted_and_answered(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Mul", ["x", "k"], ["p"]), helper.make_node("ReduceSum", ["p"], ["y"], keepdims=0)]
+    edges = [helper.make_tensor_value_info(*each, []) for each in (("k", TensorProto.FLOAT), ("y", TensorProto.FLOAT))]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])
+    graph = helper.make_graph(nodes, "g", [x, edges[0]], [edges[1]])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    generator = np.random.default_rng(0)
+    rows = {name: generator.uniform(1, 2, shape).astype(np.float32) for name, shape in (("x", (64, 3)), ("k", 64))}
+    np.savez(tmp_path / "data.npz", **rows)
+    options = {"target": "onnx,tflite", "prune": "none", "quantize": "none"}
+    convert(tmp_path / "m.onnx", tmp_path / "data.npz", tmp_path / "m.erai", **options)  # type: ignore[arg-type]
+    for runtime in ("onnxruntime", "litert"):
+        with edge_rai.load(tmp_path / "m.erai", runtime=runtime) as session:
+            for row in range(8):
+                answer = session.predict({"x": rows["x"][row], "k": rows["k"][row, ...]})
+                assert np.isclose(answer.outputs["y"], rows["k"][row] * rows["x"][row].sum(), rtol=1e-5)

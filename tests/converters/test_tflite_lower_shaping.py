@@ -87,6 +87,13 @@ def test_paddings_are_written_for_every_axis(mode: str, pads: list[int]) -> None
     assert set(operators(result)) <= {"Pad", "Slice", "Concat"}
 
 
+@pytest.mark.parametrize("pads", [[4, 0, 0, 0], [0, 0, 0, 5], [-2, 0, 2, 0]])
+def test_reflection_of_more_than_there_is_is_refused(pads: list[int]) -> None:
+    padding = node_model("Pad", {"x": random(4, 5)}, pads=np.array(pads), mode="reflect")
+    with pytest.raises(UnsupportedModelError, match="Pad node .*: it reflects more than there is; pad by less"):
+        lower(padding)
+
+
 def test_paddings_of_some_axes_are_written_for_all() -> None:
     feed = {"x": random(4, 5, 6)}
     more = {"pads": np.array([1, 2]), "value": np.float32(7), "axes": np.array([-2])}

@@ -35,6 +35,25 @@ def linear(
     return write(graph.model)
 
 
+def scaled_total() -> bytes:
+    """float32 x (1, 3) and k, a number without axes, to the number y = k times the sum of x, and p = k x (1, 3)."""
+    graph = Graph()
+    x, k, p, y = (graph.tensor(*given) for given in (("x", (1, 3)), ("k", ()), ("p", (1, 3)), ("y", ())))
+    axes = graph.tensor("axes", (2,), "int32", values=np.array([0, 1], np.int32))
+    graph.operator("MUL", (x, k), (p,), "MulOptions")
+    graph.operator("SUM", (p, axes), (y,), "ReducerOptions", keepDims=False)
+    return write(graph.edges((x, k), (y, p)).model)
+
+
+def looked_up() -> bytes:
+    """int32 i (1, 2), places from 0 to 2, to y (1, 2): 10, 11 or 12. Of another place LiteRT fails to run."""
+    graph = Graph()
+    table = graph.tensor("table", (3,), values=np.array([10, 11, 12], np.float32))
+    i, y = graph.tensor("i", (1, 2), "int32"), graph.tensor("y", (1, 2))
+    graph.operator("GATHER", (table, i), (y,), "GatherOptions")
+    return write(graph.edges((i,), (y,)).model)
+
+
 def stored_empty() -> bytes:
     """float32 x (rows, 3), stored as of no rows, to its absolute values y."""
     graph = Graph()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_rai import Batcher, ReasonCode, Session, Source, Verdict, load
+from edge_rai import Batcher, InferenceError, ReasonCode, Session, Source, Verdict, load
+from edge_rai._native import Stream
 from edge_rai.policy import Decision, FallbackRule, FeatureRule, InputRule, OutputRule, Policy
 from support import litert_models as models
 from support.bundles import write_bundle
@@ -249,6 +252,54 @@ def test_golden_vectors_leave_no_state_behind(tmp_path: Path) -> None:
     )
     bundle = write_bundle(tmp_path / "m.erai", tmp_path / "m.tflite", rules, {"x": ONE}, golden_outputs={"y": ONE})
     assert total(load(bundle)) == 1
+
+
+# ---- Numbers without axes ----
+
+
+def test_numbers_without_axes_are_given_and_answered(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.scaled_total())
+    generator = np.random.default_rng(0)
+    with load(tmp_path / "m.tflite") as session:
+        for _ in range(50):
+            x, k = generator.normal(size=(1, 3)).astype(np.float32), np.array(generator.normal(), np.float32)
+            answer = session.predict({"x": x, "k": k})
+            assert (answer.verdict, answer.outputs["y"].shape) == (Verdict.ACCEPT, ())
+            np.testing.assert_allclose(answer.outputs["p"], k * x, rtol=1e-6)
+            np.testing.assert_allclose(answer.outputs["y"], np.sum(k * x), atol=1e-5)
+
+
+def test_interpreter_of_numbers_without_axes_ends_with_its_session(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.scaled_total())
+    before = {id(stream) for stream in _streams()}
+    with load(tmp_path / "m.tflite") as session:
+        session.predict({"x": np.ones((1, 3), np.float32), "k": np.array(2, np.float32)})
+        streams = [weakref.ref(stream) for stream in _streams() if id(stream) not in before]
+    del session
+    gc.collect()
+    assert streams
+    assert not any(stream() for stream in streams)
+
+
+def _streams() -> list[Stream]:
+    return [found for found in gc.get_objects() if isinstance(found, Stream)]
+
+
+# ---- Failures ----
+
+
+def test_each_of_many_failures_says_itself_alone_and_nothing_of_them_piles_up(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(models.looked_up())
+    said = set()
+    with load(tmp_path / "m.tflite") as session:
+        for _ in range(200):
+            with pytest.raises(InferenceError) as caught:
+                session.predict(np.array([[0, 7]], np.int32))
+            said.add(str(caught.value))
+            assert session.predict(np.array([[0, 2]], np.int32)).outputs["y"].tolist() == [[10, 12]]
+        assert max(stream.said() for stream in _streams()) < 8192
+    (only,) = said
+    assert only.count("failed to invoke") == 1
 
 
 # ---- Threads ----

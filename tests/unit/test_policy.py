@@ -367,6 +367,8 @@ FAULTS: list[tuple[str, str, str]] = [
     ('output = "next h"', 'output = "p h"', "states: from output 'p h' to input 'h'; the inputs are"),
     ('input = "h"', 'input = "words"', "states: output 'next h' is float32 and input 'words' is string"),
     ('input = "h"', 'entry = "h"', r"states\[0\]"),
+    ("row_axis = 0", "row_axis = -1", r"states\[0\]: row_axis of 'h' is -1; it must be 0 to 7"),
+    ("row_axis = 0", "row_axis = 2147483648", r"states\[0\]: row_axis of 'h' is 2147483648; it must be 0 to 7"),
 ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_rai import ReasonCode, Session, Source, Verdict, load
+from edge_rai.cli.rows import read_rows
 from edge_rai.policy import (
     Decision,
     FallbackRule,
@@ -313,3 +314,38 @@ def test_inputs_of_one_column_each_take_values_by_name(tmp_path: Path) -> None:
         assert answer.outputs["years"].tolist() == [[40.0], [41.5]]
         with pytest.raises(TypeError, match="column 'age': expected float32, got 'old'"):
             session.predict({"age": "old", "city": "Graz"})
+
+
+def test_missing_values_of_inputs_of_one_column_each_are_what_the_policy_says(tmp_path: Path) -> None:
+    types = {
+        "a": ("float32", TensorProto.FLOAT),
+        "b": ("int64", TensorProto.INT64),
+        "c": ("float32", TensorProto.FLOAT),
+    }
+    missing = {"a": Missing(becomes=3.0), "b": Missing(becomes=4.0, value=-9.0), "c": Missing(becomes=5.0, value=-1.0)}
+    model = save(
+        tmp_path / "m.onnx",
+        [helper.make_node("Identity", [name], [f"{name}y"]) for name in types],
+        [(name, onnx_type, ["N", 1]) for name, (_, onnx_type) in types.items()],
+        [(f"{name}y", onnx_type, ["N", 1]) for name, (_, onnx_type) in types.items()],
+    )
+    policy = Policy(
+        1,
+        True,
+        tuple(
+            InputRule(
+                name, dtype, (-1, 1), (9, 1), features=(FeatureRule(f"{name} as told", -99, 99, missing=missing[name]),)
+            )
+            for name, (dtype, _) in types.items()
+        ),
+        tuple(OutputRule(f"{name}y", dtype, (-1, 1)) for name, (dtype, _) in types.items()),
+    )
+    ones = {name: np.ones((1, 1), dtype) for name, (dtype, _) in types.items()}
+    with load(write_bundle(tmp_path / "m.erai", model, policy, ones)) as session:
+        answer = session.predict({"a": None, "b": None, "c": None})
+        assert (answer.verdict, [array.item() for array in answer.outputs.values()]) == (Verdict.ACCEPT, [3.0, 4, 5.0])
+        answer = session.predict({"a": [1, None], "b": [None, 2], "c": [7, None]})
+        assert [array.ravel().tolist() for array in answer.outputs.values()] == [[1, 3], [4, 2], [7, 5]]
+        (tmp_path / "rows.csv").write_text("a,b,c\n,2,\n8,,6\n")
+        answer = session.predict(read_rows(tmp_path / "rows.csv", session))
+        assert [array.ravel().tolist() for array in answer.outputs.values()] == [[3, 8], [2, 4], [5, 6]]

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from edge_rai import Answer, Batcher, InputRejectedError, ReasonCode, Session, Source, Verdict, load
+from edge_rai import (
+    Answer,
+    Batcher,
+    InputRejectedError,
+    ReasonCode,
+    Session,
+    Source,
+    UnsupportedModelError,
+    Verdict,
+    load,
+)
 from edge_rai.policy import Policy
 from support.bundles import write_bundle
 from support.children import run_python
@@ -146,3 +156,13 @@ def test_recurrent_model_whose_rows_come_first_never_gets_a_batch_without_one(tm
     child = run_python(RECURRENT, model)  # the bare runtime ends its process
     expected = "REJECT 0 (0, 1, 4)\nACCEPT 5 (5, 1, 4)\nREJECT 0 (0, 1, 4)\n" * 2
     assert (child.returncode, child.stdout) == (0, expected), child.stderr
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+def test_recurrent_model_that_takes_only_an_empty_batch_is_refused_by_name(tmp_path: Path, operator: str) -> None:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    weights = {name: np.ones((1, gates * 4, width), np.float32) for name, width in (("w", 3), ("r", 4))}
+    recurrent = helper.make_node(operator, ["x", "w", "r"], ["y"], hidden_size=4)
+    model = save(tmp_path / "m.onnx", [recurrent], [("x", FLOAT, [2, 0, 3])], [("y", FLOAT, [2, 1, 0, 4])], weights)
+    with pytest.raises(UnsupportedModelError, match="input 'x' of a recurrent model holds no value: its axis 1 is 0"):
+        load(model)

@@ -152,6 +152,10 @@ def _pad(draft: Draft) -> bool:
     if mode in ("edge", "wrap"):
         lengths = [end - start for start, end in cut]
         return draft.same(_repeated(draft, mode, given, lengths, before, behind))
+    if mode == "reflect" and any(
+        max(first, last) >= end - start for first, last, (start, end) in zip(before, behind, cut, strict=True)
+    ):
+        raise draft.refusal("it reflects more than there is", "pad by less than the extent")
     pads = np.array([*before, *behind], np.int64)
     stated = draft.constant(2, "constant_value") if draft.has(2) else draft.scalar(draft.attribute("value", 0.0))
     value = stated.reshape(())
