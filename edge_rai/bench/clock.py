@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 # A sleeping thread is woken late by about this much, so the last stretch before a moment is spent asking for the time.
 _WAKES_LATE_NS = 300_000
+_SHARE = 10
 
 
 class Clock(Protocol):
@@ -31,3 +34,28 @@ class SystemClock:
             time.sleep((ahead - _WAKES_LATE_NS) / 1e9)
         while self.now_ns() < moment_ns:
             time.sleep(0)
+
+
+class Seldom:
+    """Something that is done now and then, and takes a tenth of the time at most, but for the first time.
+
+    Args:
+        clock: None: the system's.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._next_ns = self._clock.now_ns()
+
+    @property
+    def due(self) -> bool:
+        """Whether it may be done."""
+        return self._clock.now_ns() >= self._next_ns
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """While it is done."""
+        began_ns = self._clock.now_ns()
+        yield
+        ended_ns = self._clock.now_ns()
+        self._next_ns = ended_ns + (_SHARE - 1) * (ended_ns - began_ns)

@@ -26,7 +26,7 @@ _MOST_CALLS = 1000
 # (at least one) runs before those that count.
 _REFILLS = 10
 _USUAL = 5  # blocks that say how long a call takes: one of them may have been stalled
-_FEWEST_KEPT = 8  # the fewest rounds of which a median has an interval at 99 %
+FEWEST_KEPT = 8  # the fewest rounds of which a median has an interval at 99 %
 _WARM_UP_SHARE = 0.2
 _LEAST_WARM_UP_SHARE, _LEAST_WARM_UP_S = 0.05, 1.0  # a slow settling cannot be seen in less
 _WARM_UP_GROWS = 1.5
@@ -59,6 +59,7 @@ def closed_loop(
     duration_s: float,
     seed: int = 0,
     percentile: float | None = None,
+    fewest_rounds: int = FEWEST_KEPT,
     watch: Watch | None = None,
 ) -> Run:
     """Warms up and then calls the subjects in turn until the time is over.
@@ -69,10 +70,11 @@ def closed_loop(
     Args:
         subjects: At least one.
         clock: None: the system's.
-        duration_s: How long, all subjects together, warm-up apart (which takes at most a fifth of it, or 1 s). Some
-            rounds run even when it is shorter than they are.
+        duration_s: How long, all subjects together, warm-up apart (which takes at most a fifth of it, or 1 s, and one
+            round at least).
         seed: Of the order within rounds.
         percentile: The percentile that is to be claimed; None: whichever the queries will do for.
+        fewest_rounds: So many run even when the duration is shorter than they are.
         watch: Given what there is so far, between rounds: at first soon, then about every 2 s.
 
     Raises:
@@ -84,7 +86,7 @@ def closed_loop(
     bench.warm_up(least_s, max(_LEAST_WARM_UP_S, _WARM_UP_SHARE * duration_s))
     if percentile is not None:
         bench.refuse_too_short(duration_s, percentile)
-    bench.measure(duration_s, watch)
+    bench.measure(duration_s, fewest_rounds, watch)
     return bench.run()
 
 
@@ -134,11 +136,11 @@ class _Bench:
                     f"{needed:,}; expected a duration of about {enough_s * 1.1:.0f} s, or a lower percentile"
                 )
 
-    def measure(self, duration_s: float, watch: Watch | None) -> None:
+    def measure(self, duration_s: float, fewest_rounds: int, watch: Watch | None) -> None:
         self.began_ns = self.clock.now_ns()
         watch_at_ns = self.began_ns + _FIRST_WATCH_NS
         rounds = 0
-        while rounds < _FEWEST_KEPT or self.clock.now_ns() - self.began_ns < duration_s * 1e9:
+        while rounds < fewest_rounds or self.clock.now_ns() - self.began_ns < duration_s * 1e9:
             for number, times in self._round():
                 self.kept[number].append(times)
             rounds += 1

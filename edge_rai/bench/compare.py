@@ -177,7 +177,7 @@ def _differences(before: Result, after: Result) -> list[str]:
     if not (before.complete and after.complete):
         said.append("a result is of a run that was cut short")
     return said + [
-        f"{name} is {UNFAIR}: in a result its guard rejected rows, for which the model is not run"
+        f"{name} is {UNFAIR}: in a result its guard rejected rows, for which no answer of the model counts"
         for name in sorted(rejecting(before) | rejecting(after))
     ]
 

@@ -30,6 +30,8 @@ BARE_C = "bare-c"
 BARE = ("bare-python", BARE_C, "litert")
 EMPTY = "empty"
 
+# Types that the program bare-c takes no rows of.
+_NOT_IN_FILES = ("string", "bfloat16")
 # Inputs of different calls differ, as they would, and together stay within what a cache close to the core may hold.
 _MOST_FEEDS = 256
 _MOST_FEED_BYTES = 1 << 20
@@ -91,6 +93,7 @@ def opened(
     threads: int,
     runtime: str | None,
     each: bool,
+    told: Callable[[], None] = lambda: None,
 ) -> Iterator[Model]:
     """Opens a model or bundle and, with ``each``, once more without each of its safeguards.
 
@@ -101,6 +104,7 @@ def opened(
         threads: Threads within an operator.
         runtime: See load.
         each: Whether the safeguards are switched off in turn.
+        told: Called after each session that is open: large models take a while.
 
     Raises:
         ValueError: A bare model without rows or, with ``each``, without a policy.
@@ -108,6 +112,7 @@ def opened(
     with ExitStack() as stack:
         with without_info():
             session = stack.enter_context(load(path, threads=threads, runtime=runtime))
+        told()
         bundle = None if path.suffix.lower() in (".onnx", ".tflite") else read(path)
         found = rows(session) if rows else _golden(bundle, session, path)
         model = Model(name, path, session, bundle, _checked(found, session, path), given=bool(rows), stack=stack)
@@ -117,6 +122,8 @@ def opened(
                 with without_info():
                     opening = load(changed, threads=threads, runtime=runtime)
                 model.without[safeguard] = stack.enter_context(opening)
+                changed.unlink()  # a session has read what it needs, and there may be twenty
+                told()
         yield model
 
 
@@ -211,6 +218,9 @@ def _bare(model: Model, runtime: str, threads: int, feeds: list[Rows]) -> Callab
 def _bare_c(model: Model, rows: int, threads: int) -> BareC:
     """The program with the same rows: its own golden ones of a bundle, or those of a file."""
     model.file_of("onnxruntime")
+    for spec in model.session.inputs:
+        if spec.dtype in _NOT_IN_FILES:
+            raise ValueError(f"{model.name}: bare-c takes inputs of numbers, and {spec.name} is of {spec.dtype}")
     arguments = ["--batch", str(rows), "--threads", str(threads)]
     if model.given:
         folder = model.stack.enter_context(TemporaryDirectory(prefix="edge-rai-bench-"))
@@ -220,7 +230,7 @@ def _bare_c(model: Model, rows: int, threads: int) -> BareC:
 
 def _saved(model: Model, folder: Path) -> Path:
     """The rows in a file that the program reads: one array, or several by their names."""
-    arrays = {spec.name: np.ascontiguousarray(model.rows[spec.name]) for spec in model.session.inputs}
+    arrays = {spec.name: np.asarray(model.rows[spec.name], order="C") for spec in model.session.inputs}
     if len(arrays) == 1:
         np.save(folder / "rows.npy", next(iter(arrays.values())))
         return folder / "rows.npy"

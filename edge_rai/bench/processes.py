@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import active_children, get_context, parent_process
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -30,6 +32,9 @@ from edge_rai.errors import InferenceError
 PROCESSES = 12
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+_STOPS = {signal.SIGINT, signal.SIGTERM}
 
 
 def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watch: Watch | None = None) -> Run:
@@ -45,48 +50,56 @@ def in_processes(measure: Callable[[int], Run], processes: int = PROCESSES, watc
         Exception: What `measure` raised.
     """
     runs: list[Run] = []
-    for number in range(processes):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_quietly) as fresh:
-            try:
-                with _ctrl_c_held():
-                    measured = fresh.submit(measure, number)
-                runs.append(measured.result())
-            except KeyboardInterrupt:
-                for child in active_children():  # one that was made after the Ctrl-C has not got it
-                    child.terminate()
-                raise
-            except BrokenProcessPool as error:
-                raise InferenceError("a process that measured was killed, perhaps for want of memory") from error
-        if watch is not None:
-            watch(pooled(runs))
+    # What a process that is killed does not take away, such as bundles, lies in a directory of ours.
+    with TemporaryDirectory(prefix="edge-rai-bench-") as folder:
+        for number in range(processes):
+            runs.append(_in_process(measure, number, folder))
+            if watch is not None:
+                watch(pooled(runs))
     return pooled(runs)
 
 
+def _in_process(measure: Callable[[int], Run], number: int, folder: str) -> Run:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(folder,)) as fresh:
+        try:
+            with _stops_held():
+                measured = fresh.submit(measure, number)
+            return measured.result()
+        except KeyboardInterrupt:
+            for child in active_children():  # one that was made after the Ctrl-C has not got it
+                child.terminate()
+            raise
+        except BrokenProcessPool as error:
+            raise InferenceError("a process that measured was killed, perhaps for want of memory") from error
+
+
 @contextmanager
-def _ctrl_c_held() -> Iterator[None]:
+def _stops_held() -> Iterator[None]:
     """Has a Ctrl-C wait while a process is made: half made, or while it imports, it would answer with a traceback.
 
     The new process inherits that this thread blocks it. Another thread of ours, of a runtime's, may still receive it,
-    and Python then has the main thread answer: so that only takes note.
+    and Python then has the main thread answer: so that only takes note. So it is with a request to terminate.
     """
     came: list[int] = []
     ours = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if ours else None
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = {stop: signal.signal(stop, lambda number, _: came.append(number)) for stop in _STOPS if ours}
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
     if came:
-        raise KeyboardInterrupt
+        signal.raise_signal(came[0])
 
 
-def _end_quietly() -> None:
+def _begin(folder: str) -> None:
     """Has a new process end without a word at a Ctrl-C, which all of a terminal's get: the first says what there is."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    tempfile.tempdir = folder
     _end_with_parent()
 
 

@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 from edge_rai import __version__
 from edge_rai.backends.opening import FORMATS
 from edge_rai.bench.accuracy import accuracy_of
-from edge_rai.bench.closed_loop import Run, closed_loop
+from edge_rai.bench.clock import Seldom
+from edge_rai.bench.closed_loop import FEWEST_KEPT, Run, closed_loop
 from edge_rai.bench.cold_start import cold_starts
 from edge_rai.bench.contenders import (
     BARE,
@@ -48,7 +49,7 @@ from edge_rai.types import Verdict
 USUAL_ROWS = {"single_stream": 1, "multi_stream": 8, "server": 1, "offline": 64}
 _PROBE_S = 0.5
 _LOOK_S = 2.0
-_MEASURING = "measuring"
+_OPENING, _MEASURING = "opening the models", "measuring"
 _SERVED_PERCENT = 99.0
 _PROGRAM = f"edge-rai bench {__version__}"
 
@@ -75,7 +76,8 @@ class Settings:
         processes: Fresh processes that measure one after the other, each for its part of the duration; 1: this one
             does. Of the server scenario, 1.
         seed: Of every order.
-        save: Where the result goes, at first soon and then every two seconds, as far as it is; None: nowhere.
+        save: Where the result goes, as far as it is, also while it runs: at first soon, then every two seconds or as
+            seldom as makes that a tenth of the time. None: nowhere.
     """
 
     command: list[str]
@@ -95,6 +97,19 @@ class Settings:
     processes: int = PROCESSES
     seed: int = 0
     save: Path | None = None
+
+
+class NotSavedError(OSError):
+    """A result cannot be saved.
+
+    Args:
+        error: Why.
+        result: What there is of it: no scenario, where nothing was measured yet.
+    """
+
+    def __init__(self, error: OSError, result: Result) -> None:
+        super().__init__(error.errno, error.strerror, error.filename)
+        self.result = result
 
 
 # Told what happens now, and how much of that is done, 0 to 1.
@@ -119,21 +134,29 @@ def measure(settings: Settings, tell: Tell = silent) -> Result:
         ValueError: Settings that do not fit the models, a duration too short for the percentile.
         EdgeRaiError: A model that cannot be opened.
         RuntimeMissingError: A runtime to measure against is not installed.
-        OSError: The result cannot be saved.
+        NotSavedError: The result cannot be saved.
     """
     order = random.Random(settings.seed)
-    with _opened(settings, order) as models:
+    with _opened(settings, order, tell) as models:
         return _Bench(settings, models, order, tell).measure()
 
 
 @contextmanager
-def _opened(given: Settings, order: random.Random) -> Iterator[list[Model]]:
+def _opened(given: Settings, order: random.Random, tell: Tell = silent) -> Iterator[list[Model]]:
     """The models as given, opened in an order drawn: what is opened first may lie better in memory."""
     names = _names(given.paths)
     with ExitStack() as stack:
         models = {
             name: stack.enter_context(
-                opened(path, name, rows=given.rows, threads=given.threads, runtime=given.runtime, each=given.each)
+                opened(
+                    path,
+                    name,
+                    rows=given.rows,
+                    threads=given.threads,
+                    runtime=given.runtime,
+                    each=given.each,
+                    told=partial(tell, _OPENING, 0.0),
+                )
             )
             for path, name in order.sample(names, len(names))
         }
@@ -145,7 +168,12 @@ def _part(settings: Settings, number: int) -> Run:
     order = random.Random(f"{settings.seed} {number}")
     with _opened(settings, order) as models:
         subjects = _subjects(settings, models, order)
-        return closed_loop(subjects, duration_s=settings.duration_s / settings.processes, seed=order.getrandbits(32))
+        return closed_loop(
+            subjects,
+            duration_s=settings.duration_s / settings.processes,
+            seed=order.getrandbits(32),
+            fewest_rounds=-(-FEWEST_KEPT // settings.processes),  # together they have as many as are needed
+        )
 
 
 class _Bench:
@@ -163,6 +191,7 @@ class _Bench:
         self.watcher = Watcher()
         self.rejected: dict[str, tuple[int, int]] = {}  # of how many rows asked
         self.looked_s = 0.0
+        self.saving = Seldom()
 
     def measure(self) -> Result:
         """The whole run."""
@@ -219,8 +248,10 @@ class _Bench:
     def _seen(self, run: Run, rates: list[ServerRate], share: float) -> None:
         self.seen = run, rates
         self.watcher.look()
-        if self.settings.save is not None:
-            self._save(run, rates)
+        if self.settings.save is not None and self.saving.due:
+            # A disk that is full now is no reason to lose the rest: the last time says so.
+            with self.saving.taking(), suppress(OSError):
+                self._save(run, rates)
         self.tell(_MEASURING, share)
         self.looked_s = time.monotonic()
 
@@ -266,13 +297,16 @@ class _Bench:
         subjects = [SubjectFacts(name, facts) for name, facts in self.facts.items()]
         result = Result(given.command, self.began_unix_ns, _PROGRAM, machine, subjects, scenarios, warnings, complete)
         if given.save is not None:
-            save(given.save, result, None if run is None else {given.scenario: run})
+            try:
+                save(given.save, result, None if run is None else {given.scenario: run})
+            except OSError as error:
+                raise NotSavedError(error, result) from error
         return result
 
     def _unfair(self) -> list[str]:
         return [
             f"{name}{REJECTED}{rejected:,} of {rows:,} rows asked before the run; for these the model "
-            f"is not run, so this is {UNFAIR}; give rows that it accepts"
+            f"is not run, or its answer not taken, so this is {UNFAIR}; give rows that it accepts"
             for name, (rejected, rows) in self.rejected.items()
             if rejected
         ]

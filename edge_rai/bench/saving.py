@@ -7,15 +7,16 @@ import os
 import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from edge_rai.bench.closed_loop import Run
-from edge_rai.bench.result import VERSION, Result
+from edge_rai.bench.result import VERSION, BlockMedians, Result
 
 _SHOWN = 60
 _GREATEST = sys.float_info.max  # JSON can write greater numbers
@@ -71,12 +72,19 @@ def save(path: Path, result: Result, samples: Mapping[str, Run] | None = None) -
             for number, series in enumerate(entry for entry in run.series if len(entry.block))
             for name in ("block", "scheduled_ns", "began_ns", "ended_ns")
         }
-        beside = path.with_suffix(".npz")
-        with open(_unfinished(beside), "wb") as file:
+        with _whole(path.with_suffix(".npz")) as file:
             np.savez_compressed(file, **arrays)
-        os.replace(_unfinished(beside), beside)
-    _unfinished(path).write_text(to_json(result), encoding="utf-8")
-    os.replace(_unfinished(path), path)
+    write(path, to_json(result).encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file: whoever reads the path meanwhile finds the old one or the new one whole.
+
+    Raises:
+        OSError: It cannot be written; nothing is left of it.
+    """
+    with _whole(path) as file:
+        file.write(content)
 
 
 def load(path: Path) -> Result:
@@ -94,8 +102,19 @@ def load(path: Path) -> Result:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".writing-{path.name}")
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    unfinished = path.with_name(f".writing-{path.name}")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+        os.replace(unfinished, path)
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _refuse(constant: str) -> Any:
@@ -129,4 +148,7 @@ def _built_object(kind: Any, value: Any, where: str) -> Any:
     if names != set(value):
         odd = min(names ^ set(value))
         raise ValueError(f"{where}.{odd} is {'missing' if odd in names else 'no field of this version'}")
-    return kind(**{name: _built(hints[name], value[name], f"{where}.{name}") for name in names})
+    built = kind(**{name: _built(hints[name], value[name], f"{where}.{name}") for name in names})
+    if isinstance(built, BlockMedians) and len({len(built.round), len(built.began_s), len(built.median_ns)}) > 1:
+        raise ValueError(f"{where}: its three lists differ in length")
+    return built

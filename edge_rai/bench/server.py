@@ -161,6 +161,8 @@ class _Search:
     def _try(self, rate: float, trial_s: float, seed: int) -> tuple[bool, Series]:
         queries = max(1, int(rate * trial_s))
         gaps = np.random.default_rng(seed).exponential(1e9 / rate, queries)
+        if queries == 1:
+            gaps = np.minimum(gaps, 1e9 * trial_s)  # the next may be far away
         scheduled = np.cumsum(gaps).astype(np.int64)
         allowed = queries - 1 - rank_of(queries, self.percent)
         trial = _Trial(self.subject, self.clock, scheduled, self.bound_ns, allowed)

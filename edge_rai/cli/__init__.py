@@ -55,9 +55,10 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; anything raised on purpose becomes one line on stderr."""
     try:
+        parser = _parser()  # which imports what other distributions add
         if getattr(signal.getsignal(signal.SIGINT), "__module__", "") == "edge_rai":  # of the imports; see there
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        arguments = _parser().parse_args(argv)
+        arguments = parser.parse_args(argv)
         code = int(arguments.run(arguments))
         if sys.stdout is not None:  # None: it was closed before we began
             sys.stdout.flush()

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from functools import partial
 from io import TextIOWrapper
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge_rai.bench.result import Result
     from edge_rai.bench.run import Settings
+    from edge_rai.cli.bench_stop import Stop
 
 _AGAINST = ("bare-python", "bare-c", "litert")
 _SCENARIOS = ("single_stream", "multi_stream", "server", "offline")
@@ -113,30 +113,52 @@ def run(arguments: argparse.Namespace) -> int:
         return _compare(arguments)
     if arguments.models[0] == _PAGE:
         return _page(arguments)
-    from edge_rai.bench.run import measure
+    from edge_rai.bench.run import NotSavedError
     from edge_rai.bench.saving import to_json
-    from edge_rai.cli.bench_progress import Progress
+    from edge_rai.cli.bench_stop import Stop
     from edge_rai.cli.bench_text import lines_of_result
 
-    settings = _settings(arguments)
-    try:
-        with Progress(sys.stderr) as progress:
-            result = measure(settings, progress)
-    except KeyboardInterrupt:
-        print("edge-rai: interrupted; nothing was measured yet", file=sys.stderr)
-        return 128 + signal.SIGINT
+    settings, not_saved = _settings(arguments), None
+    with Stop() as stop:
+        try:
+            result = _measured(settings, stop)
+        except NotSavedError as error:
+            if not error.result.scenarios:
+                raise
+            result, not_saved = error.result, error
+        except KeyboardInterrupt:
+            print("edge-rai: interrupted; nothing was measured yet", file=sys.stderr)
+            return stop.code
+    for line in [to_json(result)] if arguments.json else lines_of_result(result):
+        print(line)
     if arguments.html:
         _write(Path(arguments.html), result)
-    if arguments.json:
-        print(to_json(result))
-    else:
-        for line in lines_of_result(result):
-            print(line)
+    if not_saved:
+        raise not_saved
     if result.complete:
         return 0
     kept = " and ".join(filter(None, (arguments.save, arguments.html)))
     print(f"edge-rai: interrupted; what there was until then is above{kept and f', and in {kept}'}", file=sys.stderr)
-    return 128 + signal.SIGINT
+    return stop.code
+
+
+def _measured(settings: Settings, stop: Stop) -> Result:
+    """What was measured until a stop, where one came."""
+    from edge_rai.bench.run import measure
+    from edge_rai.cli.bench_progress import Progress
+
+    with Progress(sys.stderr) as progress:
+
+        def tell(stage: str, share: float, /) -> None:
+            stop.check()
+            progress(stage, share)
+
+        try:
+            return measure(settings, tell)
+        except Exception as error:
+            if stop.number is None or isinstance(error, OSError):
+                raise
+            raise KeyboardInterrupt from error
 
 
 def _complete(arguments: argparse.Namespace) -> None:
@@ -261,8 +283,9 @@ def _files(given: list[str]) -> str:
 
 def _write(path: Path, result: Result) -> None:
     from edge_rai.bench.page.document import page
+    from edge_rai.bench.saving import write
 
-    path.write_bytes(page(result))
+    write(path, page(result))
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -169,7 +169,10 @@ static void set_back(bench_series *series, size_t first, int64_t began_ns) {
 static int measure(closed_loop *loop, const bench_plan *plan, double duration_s) {
     int64_t began_ns = bench_now_ns();
     double watch_at_ns = FIRST_WATCH_NS, now_ns = 0;
-    for (int32_t round = 0; round < FEWEST_KEPT || now_ns < duration_s * 1e9; round++) {
+    /* Together the processes have as many rounds as are needed. */
+    int32_t processes = plan->processes ? (int32_t)plan->processes : 1;
+    int32_t fewest = (FEWEST_KEPT + processes - 1) / processes;
+    for (int32_t round = 0; round < fewest || now_ns < duration_s * 1e9; round++) {
         int code = one_round(loop, round);
         if (code) return code;
         for (size_t i = 0; i < loop->count; i++) {

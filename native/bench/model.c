@@ -150,8 +150,11 @@ int bench_model_open(const bench_options *options, size_t which, bench_model *mo
             "%.300s: erai-bench runs ONNX models alone, as LiteRT has no C interface that is the same from "
             "one version to the next; measure it with edge-rai bench",
             path);
-    int code = bench_code_of(erai_session_open(path, &config, &model->session, detail));
-    if (!code) code = ends_in(path, ".onnx") ? read_model(model, detail) : read_bundle(model, detail);
+    char why[ERAI_DETAIL_SIZE] = "";
+    int code = bench_code_of(erai_session_open(path, &config, &model->session, why));
+    if (code && strstr(why, path)) return bench_fail(detail, code, "%s", why);
+    if (code) return bench_fail(detail, code, "%.200s: %.300s", path, why);
+    code = ends_in(path, ".onnx") ? read_model(model, detail) : read_bundle(model, detail);
     if (!code) code = bench_rows_of(model->session, path, options, &model->rows, detail);
     if (code) return code;
     model->most_rows = most_rows(model);

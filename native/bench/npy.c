@@ -4,6 +4,7 @@
  */
 #include "npy.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "failure.h"
@@ -55,10 +56,10 @@ static uint32_t type_of(cursor *text) {
     static const struct {
         const char *name;
         uint32_t dtype;
-    } types[] = {{"'<f4'", ERAI_DTYPE_FLOAT32}, {"'<f8'", ERAI_DTYPE_FLOAT64}, {"'|b1'", ERAI_DTYPE_BOOL},
-                 {"'|i1'", ERAI_DTYPE_INT8},    {"'<i2'", ERAI_DTYPE_INT16},   {"'<i4'", ERAI_DTYPE_INT32},
-                 {"'<i8'", ERAI_DTYPE_INT64},   {"'|u1'", ERAI_DTYPE_UINT8},   {"'<u2'", ERAI_DTYPE_UINT16},
-                 {"'<u4'", ERAI_DTYPE_UINT32},  {"'<u8'", ERAI_DTYPE_UINT64}};
+    } types[] = {{"'<f2'", ERAI_DTYPE_FLOAT16}, {"'<f4'", ERAI_DTYPE_FLOAT32}, {"'<f8'", ERAI_DTYPE_FLOAT64},
+                 {"'|b1'", ERAI_DTYPE_BOOL},    {"'|i1'", ERAI_DTYPE_INT8},    {"'<i2'", ERAI_DTYPE_INT16},
+                 {"'<i4'", ERAI_DTYPE_INT32},   {"'<i8'", ERAI_DTYPE_INT64},   {"'|u1'", ERAI_DTYPE_UINT8},
+                 {"'<u2'", ERAI_DTYPE_UINT16},  {"'<u4'", ERAI_DTYPE_UINT32},  {"'<u8'", ERAI_DTYPE_UINT64}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (passes(text, types[i].name)) return types[i].dtype;
     return 0;
@@ -125,6 +126,15 @@ int bench_npy_read(const uint8_t *bytes, size_t size, bench_array *array, char *
     return FINE;
 }
 
+/* IEEE 754's binary16. */
+static double of_half(const uint8_t *at) {
+    int bits = at[0] | at[1] << 8, exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double value = exponent == 31 ? (fraction ? NAN : INFINITY)
+                   : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                  : ldexp(fraction, -24);
+    return bits >> 15 ? -value : value;
+}
+
 double bench_npy_number(const uint8_t *at, uint32_t dtype) {
 #define NUMBER(type)                        \
     do {                                    \
@@ -133,6 +143,7 @@ double bench_npy_number(const uint8_t *at, uint32_t dtype) {
         return (double)number;              \
     } while (0)
     switch (dtype) {
+    case ERAI_DTYPE_FLOAT16: return of_half(at);
     case ERAI_DTYPE_FLOAT32: NUMBER(float);
     case ERAI_DTYPE_FLOAT64: NUMBER(double);
     case ERAI_DTYPE_INT8: NUMBER(int8_t);

@@ -1,6 +1,7 @@
 /* .npy files, sound and damaged. SPDX-License-Identifier: Apache-2.0 */
 #include "npy.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "er_test.h"
@@ -65,6 +66,18 @@ static void numbers_of_every_type_are_read_as_they_are(void) {
     static const uint8_t half[8] = {0, 0, 0, 0, 0, 0, 0xE0, 0x3F}, quarter[4] = {0, 0, 0x80, 0x3E};
     ER_CHECK(bench_npy_number(half, ERAI_DTYPE_FLOAT64) == 0.5);
     ER_CHECK(bench_npy_number(quarter, ERAI_DTYPE_FLOAT32) == 0.25);
+    static const struct {
+        uint8_t bytes[2];
+        double value;
+    } halves[] = {{{0x00, 0x3C}, 1},
+                  {{0x55, 0xB5}, -0.333251953125},
+                  {{0x01, 0x00}, 0x1p-24},
+                  {{0xFF, 0x7B}, 65504},
+                  {{0x00, 0xFC}, -(double)INFINITY}};
+    for (size_t i = 0; i < sizeof halves / sizeof *halves; i++)
+        ER_CHECK(bench_npy_number(halves[i].bytes, ERAI_DTYPE_FLOAT16) == halves[i].value);
+    static const uint8_t not_a_number[2] = {0x00, 0x7E};
+    ER_CHECK(isnan(bench_npy_number(not_a_number, ERAI_DTYPE_FLOAT16)));
     ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT8) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT8) == 255);
     ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT16) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT16) == 65535);
     ER_CHECK(bench_npy_number(ones, ERAI_DTYPE_INT32) == -1 && bench_npy_number(ones, ERAI_DTYPE_UINT32) == 4294967295);

@@ -299,6 +299,9 @@ static int save_one(const bench_report *report, const bench_summary *summary, in
     if (file) fine = !ferror(file) && fine;
     if (file && fclose(file)) fine = 0;
     if (fine) fine = !rename(writing, path);
+    int why = errno;
+    if (!fine) remove(writing); /* it may be what fills the disk */
+    errno = why;
     free(writing);
     free(path);
     return fine;

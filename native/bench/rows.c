@@ -339,8 +339,11 @@ int bench_rows_of_chance(const erai_guard *guard, uint64_t seed, bench_rows *row
         if (erai_guard_input(guard, i, &rule)) continue;
         if (!rows->inputs[i].state && !fill(guard, rows, &rows->inputs[i], &rule, feature, &random))
             return bench_fail(detail, USAGE,
-                              "input %.100s is of a type that no random rows are made of; expected a bundle, which has "
-                              "golden inputs",
+                              rows->inputs[i].dtype == ERAI_DTYPE_STRING
+                                  ? "input %.100s holds strings, and erai-bench gives numbers alone; measure it with "
+                                    "edge-rai bench"
+                                  : "input %.100s is of a type that no random rows are made of; expected rows of that "
+                                    "type (--data), or a bundle, which has golden inputs",
                               rows->inputs[i].name);
         feature += rule.feature_count;
     }

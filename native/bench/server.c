@@ -71,6 +71,7 @@ static int try_rate(rate_search *search, double rate, double trial_s, bench_rand
     double due_ns = 0;
     for (size_t i = 0; i < queries; i++) {
         due_ns += bench_random_exponential(random) * 1e9 / rate;
+        if (queries == 1) due_ns = fmin(due_ns, trial_s * 1e9); /* the next may be far away */
         series->scheduled[i] = (int64_t)due_ns;
         series->block[i] = (int32_t)found->trial_count;
     }

@@ -6,7 +6,7 @@
 
 enum { SENTENCE = 512 };
 
-static const char FEW[] = "fewer than LoadGen's rule asks for";
+static const char FEW[] = "fewer than LoadGen's rule asks for", UNFAIR[] = "no fair comparison";
 
 /* Beyond these, others or the host had a part in the numbers. */
 static const double MEGABYTE = 1048576;
@@ -95,8 +95,8 @@ void bench_warnings(const bench_report *report, const bench_summary *summary, co
         if (!report->rejected[i]) continue;
         snprintf(text, sizeof text,
                  "%.150s: the guard rejected %llu of the rows asked before the run; for these the model is not run, "
-                 "so this is no fair comparison; give rows that it accepts",
-                 report->models[i].name, (unsigned long long)report->rejected[i]);
+                 "or its answer not taken, so this is %s; give rows that it accepts",
+                 report->models[i].name, (unsigned long long)report->rejected[i], UNFAIR);
         warn(user, text);
     }
 }
@@ -152,14 +152,27 @@ static void print_throughput(const bench_report *report, const bench_summary *su
     }
 }
 
+/* Whether a subject's guard rejected rows, for which no model's answer counted. */
+static int rejects(const bench_report *report, const char *subject) {
+    for (size_t m = 0; m < report->model_count; m++)
+        if (report->rejected[m] && !strcmp(report->models[m].name, subject)) return 1;
+    return 0;
+}
+
 static void print_ratio(const bench_report *report, const bench_ratio *one, FILE *file) {
+    int unfair = rejects(report, one->subject) || rejects(report, one->against);
+    int unsure = one->low_99 <= 1 && one->high_99 >= 1;
     if (lacks(report, one->against))
-        fprintf(file, "the price of %s: %+.3f us (%+.3f to %+.3f), %+.1f %%\n",
+        fprintf(file, "the price of %s: %+.3f us (%+.3f to %+.3f), %+.1f %%%s%s\n",
                 one->against + strlen(one->subject) + strlen(" without "), one->difference_ns / 1e3,
-                one->difference_low_95_ns / 1e3, one->difference_high_95_ns / 1e3, 100 * (one->ratio - 1));
+                one->difference_low_95_ns / 1e3, one->difference_high_95_ns / 1e3, 100 * (one->ratio - 1),
+                unfair || unsure ? ": " : "",
+                unfair   ? UNFAIR
+                : unsure ? "cannot tell"
+                         : "");
     else
         fprintf(file, "%s / %s: %.3f (%.3f to %.3f), %+.2f us: %s\n", one->subject, one->against, one->ratio,
-                one->low_95, one->high_95, one->difference_ns / 1e3, one->verdict);
+                one->low_95, one->high_95, one->difference_ns / 1e3, unfair ? UNFAIR : one->verdict);
 }
 
 /* What is known beside latency. */

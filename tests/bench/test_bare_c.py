@@ -12,7 +12,7 @@ from onnx import save as save_model
 from edge_rai.bench.bare_c import BareC
 from edge_rai.bench.saving import load
 from edge_rai.cli import main
-from support.bench_program import built, run_of
+from support.bench_program import built, ran, run_of
 
 ROWS = np.linspace(-2, 2, 24, dtype=np.float32).reshape(8, 3)
 
@@ -59,6 +59,39 @@ def test_bare_c_takes_rows_of_several_inputs_of_any_numbers(
     asked = [str(path), "--data", str(tmp_path / "rows.npz"), *how, "--save", str(tmp_path / "a.json")]
     assert main(["bench", *asked]) == 0
     assert load(tmp_path / "a.json").scenarios[0].series[1].queries > 0
+
+
+def test_bare_c_takes_a_model_of_one_number(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERAI_BENCH", str(program))
+    edges = [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "twice", edges[:1], edges[1:])
+    path = tmp_path / "twice.onnx"
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    np.save(tmp_path / "row.npy", np.float32(3))
+    how = ["--against", "bare-c", "--duration", "0.2", "--processes", "1", "--cold-start", "0"]
+    assert main(["bench", str(path), "--data", str(tmp_path / "row.npy"), *how]) == 0
+
+
+def test_bare_c_of_texts_is_refused_by_the_input(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ERAI_BENCH", str(program))
+    path = texts(tmp_path / "texts.onnx")
+    np.savez(tmp_path / "rows.npz", x=np.array([["a"], ["b"]]))
+    assert main(["bench", str(path), "--data", str(tmp_path / "rows.npz"), "--against", "bare-c"]) == 2
+    said = capsys.readouterr().err
+    assert said == "edge-rai: texts.onnx: bare-c takes inputs of numbers, and x is of string\n"
+    assert ran(program, path).stderr == (
+        "erai-bench: input x holds strings, and erai-bench gives numbers alone; measure it with edge-rai bench\n"
+    )
+
+
+def texts(path: Path) -> Path:
+    """Gives texts back."""
+    edges = [helper.make_tensor_value_info(name, TensorProto.STRING, ["N", 1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "texts", edges[:1], edges[1:])
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
 
 
 def test_bare_c_that_cannot_be_is_one_sentence(

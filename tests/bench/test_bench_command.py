@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from io import BytesIO, TextIOWrapper
@@ -19,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx import save as save_model
 
 from edge_rai import bundle
+from edge_rai.bench.contenders import opened
 from edge_rai.bench.result import Result
 from edge_rai.bench.saving import from_json, load, save
 from edge_rai.cli import main
@@ -106,6 +108,24 @@ def test_several_processes_share_the_duration(written: Path, capsys: pytest.Capt
     scenario = from_json(capsys.readouterr().out).scenarios[0]
     assert len(scenario.processes) == 2
     assert scenario.processes[1] in scenario.series[0].blocks.round
+
+
+def test_many_processes_take_no_longer_than_few(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--duration", "0.1", "--processes", "4", "--cold-start", "0", "--safeguards", "each", "--json"]
+    assert main(["bench", str(written), *asked]) == 0
+    scenario = from_json(capsys.readouterr().out).scenarios[0]
+    assert 8 <= len(scenario.series[0].blocks.round) < 4 * 8
+
+
+def test_bundles_without_a_safeguard_are_gone_when_they_are_open(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with opened(written, "linear.erai", rows=None, threads=1, runtime=None, each=True) as model:
+        assert len(model.without) == 5
+        assert not [path for path in temporary.rglob("*") if path.is_file()]
 
 
 def test_offline_finds_rows_a_second_by_batch(written: Path, capsys: pytest.CaptureFixture[str]) -> None:

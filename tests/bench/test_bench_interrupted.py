@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import pytest
 
 from edge_rai.bench.saving import load
 from edge_rai.cli.bench_progress import Progress
+from edge_rai.cli.bench_stop import Stop
 from edge_rai.policy import Policy, Reference
 from support.bundles import write_bundle
 
@@ -152,6 +153,49 @@ def test_a_kill_takes_the_processes_that_measure_along(bundle: Path, tmp_path: P
         for pid in measuring:
             if b"spawn_main" in command_of(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_a_request_to_terminate_reports_and_keeps_what_there_was(bundle: Path, tmp_path: Path) -> None:
+    options = ["--duration", "60", "--processes", "1", "--cold-start", "0", "--against", "none", "--save", "a.json"]
+    command = [sys.executable, "-c", MAIN, "bench", str(bundle), *options]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        until = time.monotonic() + PATIENCE_S
+        while not (load(tmp_path / "a.json").scenarios if (tmp_path / "a.json").exists() else []):
+            assert child.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        child.terminate()
+        report, complaints = child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == 143
+    assert "single_stream, 60 s for all subjects" in report
+    assert complaints == "edge-rai: interrupted; what there was until then is above, and in a.json\n"
+
+
+def test_a_stop_that_an_extension_module_swallows_is_heard_later() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Stop() as stop:
+        stop.check()
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            stop.check()
+    assert stop.code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_disk_that_fills_up_costs_the_saved_result_and_not_the_report(bundle: Path, tmp_path: Path) -> None:
+    """A limit on a file's size stands for it, which what Python starts is told of instead of being killed."""
+    options = ["--duration", "1", "--processes", "1", "--cold-start", "0", "--against", "none", "--save", "a.json"]
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); " + MAIN
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "bench", str(bundle), *options],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "single_stream, 1 s for all subjects" in done.stdout
+    assert done.stderr == "edge-rai: a.npz: File too large\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "linear.erai"]
+    assert not load(tmp_path / "a.json").complete
 
 
 def test_ctrl_c_before_anything_was_measured_says_so(bundle: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from edge_rai.bench.clock import Seldom
 from edge_rai.bench.closed_loop import closed_loop
 from edge_rai.bench.series import YARDSTICK, Subject, blocks_of
 from support.simulated_machine import SimulatedMachine, jittered, worker
@@ -38,6 +39,25 @@ def test_a_run_shorter_than_its_rounds_still_has_enough_for_a_ratio() -> None:
     machine = SimulatedMachine()
     run = closed_loop(subjects(machine, 1e9), machine, duration_s=0.5)
     assert len(run.series[0].block) == 8
+
+
+def test_of_several_processes_each_runs_no_more_rounds_than_together_are_needed() -> None:
+    machine = SimulatedMachine()
+    run = closed_loop(subjects(machine, 1e9), machine, duration_s=0.5, fewest_rounds=1)
+    assert (len(run.series[0].block), run.warm_up.rounds) == (1, 1)
+
+
+def test_what_takes_long_is_done_seldom() -> None:
+    machine = SimulatedMachine()
+    saving, times = Seldom(machine), 0
+    assert saving.due
+    while machine.now_ns() < 10e9:
+        machine.work(1e6)
+        if saving.due:
+            times += 1
+            with saving.taking():
+                machine.work(1e7)
+    assert 90 <= times <= 101
 
 
 def test_blocks_of_fast_and_slow_subjects_take_about_the_same_time() -> None:

@@ -256,7 +256,7 @@ def test_what_is_no_result_is_refused_in_one_sentence(
     damaged = json.loads(to_json(full))
     damaged["scenarios"][0]["series"][0]["blocks"]["round"].pop()
     saved.write_text(json.dumps(damaged))
-    assert "the blocks of float.erai are lists of different lengths" in said(capsys, saved)
+    assert "series[0].blocks: its three lists differ in length" in said(capsys, saved)
     damaged = json.loads(to_json(full))
     damaged["scenarios"][0]["series"][0]["max_ns"] = 10**400
     saved.write_text(json.dumps(damaged))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +12,11 @@ import numpy as np
 import pytest
 
 from edge_rai.bench.closed_loop import Run, closed_loop
-from edge_rai.bench.processes import in_processes, pooled
+from edge_rai.bench.processes import _stops_held, in_processes, pooled
 from edge_rai.bench.ratios import ratio_of
 from edge_rai.bench.series import Subject
-from support.bench_runs import failing, own_process
+from edge_rai.errors import InferenceError
+from support.bench_runs import failing, killed_with_a_file, own_process
 from support.simulated_machine import SimulatedMachine, jittered, worker
 
 
@@ -40,6 +44,26 @@ def test_each_part_is_measured_in_a_new_process() -> None:
 def test_what_a_process_raised_is_raised_here() -> None:
     with pytest.raises(RuntimeError, match="no model in process 0"):
         in_processes(failing, 2)
+
+
+def test_a_process_that_is_killed_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InferenceError, match="was killed"):
+        in_processes(killed_with_a_file, 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_request_to_stop_that_comes_while_a_process_is_made_is_heard() -> None:
+    def heard(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, heard)
+    try:
+        with pytest.raises(KeyboardInterrupt, match=str(int(signal.SIGTERM))), _stops_held():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_runs_joined_follow_one_another_in_time_and_in_rounds() -> None:

@@ -19,6 +19,13 @@ from support.simulated_machine import SimulatedMachine, jittered, worker
 RESULT = result(1, duration_s=2)
 
 
+def test_lists_of_one_block_that_differ_in_length_are_refused() -> None:
+    found = json.loads(to_json(RESULT))
+    found["scenarios"][0]["series"][0]["blocks"]["median_ns"].pop()
+    with pytest.raises(ValueError, match=r"series\[0\].blocks: its three lists differ in length"):
+        from_json(json.dumps(found))
+
+
 def full() -> Result:
     """With every kind of part."""
     machine = SimulatedMachine()

@@ -52,6 +52,14 @@ def test_the_series_is_that_of_the_rate_confirmed_and_keeps_the_bound() -> None:
     assert (series.began_ns >= series.scheduled_ns).all()
 
 
+def test_a_bound_that_no_rate_keeps_is_found_in_about_the_time_asked() -> None:
+    machine = SimulatedMachine()
+    began_ns = machine.now_ns()
+    _, (found,) = server([constant(machine, 1e9)], machine, duration_s=40, percent=50.0, bound_ns=1_000_000)
+    assert found.rate_per_s == 0
+    assert (machine.now_ns() - began_ns) / 1e9 < 60
+
+
 def test_arrivals_are_those_of_a_poisson_process() -> None:
     machine = SimulatedMachine()
     run, _ = server([constant(machine)], machine, duration_s=60)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -104,3 +107,10 @@ def own_process(_: int, *, seconds: float) -> Run:
 
 def failing(number: int) -> Run:
     raise RuntimeError(f"no model in process {number}")
+
+
+def killed_with_a_file(_: int) -> Run:
+    """Leaves a file and ends as a process does that is out of memory."""
+    Path(tempfile.mkdtemp(), "bundle").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError

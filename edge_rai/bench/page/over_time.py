@@ -25,9 +25,6 @@ _INSIDE = (10.0, 50.0, 90.0)
 
 def over_time(scenario: ScenarioResult) -> Iterator[Markup]:
     """The section; nothing where there are too few blocks."""
-    for series in scenario.series:
-        if not len(series.blocks.round) == len(series.blocks.began_s) == len(series.blocks.median_ns):
-            raise ValueError(f"the blocks of {series.subject} are lists of different lengths")
     shown = [series for series in _shown(scenario) if len(series.blocks.median_ns) >= _FEWEST]
     if not shown:
         return

@@ -91,7 +91,7 @@ def _median(series: SeriesSummary) -> str:
 
 
 def _without_model(names: Collection[str]) -> str:
-    return f"the guard of {', '.join(sorted(names))} rejected rows, for which the model is not run"
+    return f"the guard of {', '.join(sorted(names))} rejected rows, for which no answer of the model counts"
 
 
 def _compared(ratio: Ratio, unfair: set[str]) -> str:
