@@ -203,6 +203,7 @@ static void a_call_that_fails_leaves_nothing_of_the_one_before(void) {
         ER_CHECK(*erai_answer_detail(answer) != 0);
         ER_CHECK_INT(count_errors(session), way + 1);
         ER_CHECK_INT(test_call_floats(session, answer, nan, 1, y, 1), 0); /* with two keys it would be an error */
+        ER_CHECK_STR(erai_answer_detail(answer), "");
     }
     ER_CHECK_INT(erai_answer_set_keys(answer, two_keys, 2), ERAI_OK);
     ER_CHECK_INT(erai_answer_set_keys(answer, NULL, 2), ERAI_E_ARGUMENT);
