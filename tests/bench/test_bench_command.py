@@ -175,6 +175,19 @@ def test_rejected_rows_make_no_fair_run_and_it_is_said(
     rejected, rows = map(int, re.findall(r"\d+", said.replace(",", ""))[:2])
     assert said.startswith("linear.erai: ")
     assert 0 < rejected <= rows
+    assert "so this is no fair comparison" in said
+
+
+def test_few_rejected_rows_are_said_and_leave_the_verdict(
+    written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.tile(ROWS, (5, 1))
+    rows[7] = np.nan
+    np.save(tmp_path / "mostly.npy", rows)
+    assert main(["bench", str(written), *SHORT, "--data", str(tmp_path / "mostly.npy")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too few for the medians, by which subjects are compared, to show" in said
+    assert "no fair comparison" not in said
 
 
 def test_the_tflite_twin_is_measured_in_an_interpreter(
@@ -369,6 +382,9 @@ def test_labels_that_do_not_fit_are_refused(written: Path, tmp_path: Path, capsy
     np.savez(tmp_path / "few.npz", x=ROWS, y=np.ones(3, np.int64))
     said = refused(capsys, written, "--data", tmp_path / "few.npz", "--labels", "y")
     assert "the labels have shape [3]; expected [8]" in said
+    np.savez(tmp_path / "lacking.npz", x=ROWS, y=np.array([0, 1, 1, np.nan, 0, 1, 0, 1]))
+    said = refused(capsys, written, "--data", tmp_path / "lacking.npz", "--labels", "y")
+    assert "the label of row 3 is nan; expected a label of each row" in said
 
 
 def _of_one_row(path: Path) -> Path:
