@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx import save as save_model
 
 from edge_rai import bundle
+from edge_rai.bench.cold_start import _allocations_per_call, _Start
 from edge_rai.bench.contenders import opened
 from edge_rai.bench.result import Result
 from edge_rai.bench.saving import from_json, load, save
@@ -156,6 +157,12 @@ def test_a_cold_start_has_its_steps(written: Path, capsys: pytest.CaptureFixture
         assert sum(steps) == pytest.approx(start["total_ns"])
         assert start["peak_bytes"] >= start["resident_bytes"] > 2**20
         assert start["allocations_per_call"] is None or 0 < start["allocations_per_call"] < 1000
+
+
+def test_a_process_that_does_not_survive_the_trace_of_its_allocations_costs_their_number_alone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=ROWS[:1])
+    start = _Start(str(tmp_path / "absent.onnx"), str(tmp_path / "rows.npz"), "onnxruntime", "no", 1)
+    assert _allocations_per_call("absent.onnx", start) is None
 
 
 def test_accuracy_stands_beside_latency(written: Path, labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
