@@ -30,11 +30,14 @@ def accuracy_of(session: Session, rows: Rows, labels: Array, most_rows: int) -> 
         "metric" ("accuracy" or "mean absolute error"), "value", "low_95", "high_95", "rows" and "rejected".
 
     Raises:
-        ValueError: There are more or fewer labels than rows, or no output fits them.
+        ValueError: There are more or fewer labels than rows, one of them is no finite number, or no output fits them.
     """
     count = row_count(session, rows)
     if labels.shape != (count,):
         raise ValueError(f"the labels have shape {list(labels.shape)}; expected [{count}], one a row")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        row = int(np.argmin(np.isfinite(labels)))
+        raise ValueError(f"the label of row {row} is {labels[row]}; expected a label of each row")
     chunk = min(_CHUNK, most_rows)
     answers: list[dict[str, Any]] = []
     rejected = 0

@@ -158,7 +158,10 @@ def _allocations_per_call(name: str, start: _Start) -> float | None:
         "MTRACE_VERSION": _MTRACE_VERSIONS.get(platform.machine(), ""),
         "TRACED_CALLS": str(_TRACED_CALLS),
     }
-    _child(name, start, environment)
+    try:
+        _child(name, start, environment)
+    except InferenceError:  # glibc's trace is not made for a runtime's own threads, which may end the process
+        return None
     if not trace.exists():
         return None
     found = len(_ALLOCATION.findall(trace.read_text(errors="replace")))

@@ -14,6 +14,8 @@ from edge_rai.bench.series import YARDSTICK
 FEW = "fewer than LoadGen's rule asks for"
 REJECTED = ": the guard rejected "
 UNFAIR = "no fair comparison"
+# Of the rows asked, up to this share may be rejected: the medians, by which subjects are compared, show nothing of it.
+MAY_REJECT = 0.05
 MAY_BE_OFF_BY = f"{100 * ONE_PROCESS:g} %"  # of too few processes
 
 _WITHOUT = " without "
@@ -60,9 +62,10 @@ def within_memory(ratio: Ratio) -> bool:
 
 
 def rejecting(result: Result) -> set[str]:
-    """The subjects whose guard rejected rows: for those no model ran, so that their latency compares with nobody's."""
+    """The subjects whose guard rejected many rows: no model ran for those, so their latency compares with nobody's."""
     names = {series.subject for scenario in result.scenarios for series in scenario.series}
-    return {name for name in names for warning in result.warnings if warning.startswith(name + REJECTED)}
+    unfair = [warning for warning in result.warnings if UNFAIR in warning]
+    return {name for name in names for warning in unfair if warning.startswith(name + REJECTED)}
 
 
 def verdict_of(ratio: Ratio, unfair: Collection[str]) -> str:

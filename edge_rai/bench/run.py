@@ -35,7 +35,7 @@ from edge_rai.bench.machine import warnings_of as machine_warnings
 from edge_rai.bench.meters import find_meter
 from edge_rai.bench.percentiles import queries_needed
 from edge_rai.bench.processes import PROCESSES, in_processes
-from edge_rai.bench.reading import REJECTED, UNFAIR
+from edge_rai.bench.reading import MAY_REJECT, REJECTED, UNFAIR
 from edge_rai.bench.result import Result, ServerRate, SubjectFacts
 from edge_rai.bench.saving import save
 from edge_rai.bench.series import YARDSTICK, Subject, naming
@@ -51,6 +51,8 @@ _PROBE_S = 0.5
 _LOOK_S = 2.0
 _OPENING, _MEASURING = "opening the models", "measuring"
 _SERVED_PERCENT = 99.0
+_TOO_MANY = f", so this is {UNFAIR}; give rows that it accepts"
+_FEW = ": too few for the medians, by which subjects are compared, to show"
 _PROGRAM = f"edge-rai bench {__version__}"
 
 
@@ -306,7 +308,7 @@ class _Bench:
     def _unfair(self) -> list[str]:
         return [
             f"{name}{REJECTED}{rejected:,} of {rows:,} rows asked before the run; for these the model "
-            f"is not run, or its answer not taken, so this is {UNFAIR}; give rows that it accepts"
+            f"is not run, or its answer not taken{_TOO_MANY if rejected > MAY_REJECT * rows else _FEW}"
             for name, (rejected, rows) in self.rejected.items()
             if rejected
         ]

@@ -120,6 +120,9 @@ int bench_accuracy_of(erai_session *session, const bench_rows *rows, int64_t mos
     if (label_count != (size_t)rows->rows)
         return bench_fail(detail, USAGE, "there are %zu labels and %lld rows; expected one label a row", label_count,
                           (long long)rows->rows);
+    for (size_t i = 0; i < label_count; i++)
+        if (!isfinite(labels[i]))
+            return bench_fail(detail, USAGE, "the label of row %zu is %g; expected a label of each row", i, labels[i]);
     if (erai_answer_open(session, &answer)) return bench_fail(detail, ENVIRONMENT, "out of memory");
     for (size_t i = 0; i < label_count; i++) {
         classes += labels[i] == 0 || labels[i] == 1;

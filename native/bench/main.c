@@ -26,7 +26,7 @@ typedef struct bench_program {
     bench_pair *pairs;
     bench_per_call *per_call;
     bench_cold_start *cold_starts;
-    uint64_t *rejected;
+    bench_asked *asked;
     size_t opened, subject_count, caller_count, pair_count;
     bench_rate *rates; /* of `server` */
     size_t rate_count;
@@ -55,7 +55,7 @@ static size_t *order_of(bench_program *bench, size_t count) {
 static int open_models(bench_program *bench) {
     const bench_options *options = bench->report.options;
     bench->models = bench_allocate(options->model_count, sizeof *bench->models);
-    bench->rejected = bench_allocate(options->model_count, sizeof *bench->rejected);
+    bench->asked = bench_allocate(options->model_count, sizeof *bench->asked);
     bench->pairs = bench_allocate((2 + BENCH_SAFEGUARDS) * options->model_count, sizeof *bench->pairs);
     bench->opened = options->model_count;
     size_t *turns = order_of(bench, options->model_count);
@@ -127,13 +127,13 @@ static void begin_report(bench_program *bench) {
     bench->report.subjects = bench->subjects;
     bench->report.subject_count = bench->subject_count;
     bench->report.per_call = bench->per_call;
-    bench->report.rejected = bench->rejected;
+    bench->report.asked = bench->asked;
 }
 
 /* What calls take beside time, and whether the guard takes the rows. */
 static void measure_per_call(bench_program *bench) {
     bench->report.meter = bench_meter_find("/sys");
-    for (size_t i = 0; i < bench->opened; i++) bench->rejected[i] = bench_model_rejected(&bench->models[i]);
+    for (size_t i = 0; i < bench->opened; i++) bench->asked[i] = bench_model_asked(&bench->models[i]);
     for (size_t i = 0; i < bench->subject_count; i++) {
         size_t first = 0; /* of offline, the smallest batch */
         while (strcmp(bench->subjects[first].name, bench->subjects[i].name)) first++;
@@ -141,8 +141,10 @@ static void measure_per_call(bench_program *bench) {
             bench->per_call[i] =
                 bench_per_call_of(&bench->subjects[i], &bench->report.meter, bench->report.options->duration_s);
     }
-    for (size_t i = 0; i < bench->opened; i++)
-        bench->rejected[i] = bench_model_rejected(&bench->models[i]) - bench->rejected[i];
+    for (size_t i = 0; i < bench->opened; i++) {
+        bench_asked before = bench->asked[i], after = bench_model_asked(&bench->models[i]);
+        bench->asked[i] = (bench_asked){after.rows - before.rows, after.rejected - before.rejected};
+    }
 }
 
 static int gather(bench_program *bench) {
@@ -244,7 +246,7 @@ static void close_all(bench_program *bench) {
     free(bench->pairs);
     free(bench->per_call);
     free(bench->cold_starts);
-    free(bench->rejected);
+    free(bench->asked);
     free(bench->rates);
     bench_machine_free(&bench->report.machine);
 }

@@ -185,14 +185,16 @@ int bench_model_judge(const bench_options *options, bench_model *model, char *de
     return code ? bench_fail(detail, code, "%.100s: %.400s", model->name, why) : FINE;
 }
 
-uint64_t bench_model_rejected(const bench_model *model) {
+bench_asked bench_model_asked(const bench_model *model) {
+    bench_asked found = {0};
     erai_snapshot *snapshot = NULL;
     erai_snapshot_info info;
-    if (erai_session_snapshot(model->session, &snapshot, NULL)) return 0;
+    if (erai_session_snapshot(model->session, &snapshot, NULL)) return found;
     erai_snapshot_read(snapshot, &info);
-    uint64_t rejected = info.rows_by_verdict[ERAI_VERDICT_REJECT];
+    for (int i = 0; i <= ERAI_VERDICT_REJECT; i++) found.rows += info.rows_by_verdict[i];
+    found.rejected = info.rows_by_verdict[ERAI_VERDICT_REJECT];
     erai_snapshot_close(snapshot);
-    return rejected;
+    return found;
 }
 
 /* ---- Subjects -----------------------------------------------------------------------------------------------------

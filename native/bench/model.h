@@ -44,8 +44,12 @@ int bench_rows_of(const erai_session *session, const char *path, const bench_opt
 /* How right it is by the file's labels. */
 int bench_model_judge(const bench_options *options, bench_model *model, char *detail);
 
-/* Rows rejected so far. */
-uint64_t bench_model_rejected(const bench_model *model);
+typedef struct bench_asked {
+    uint64_t rows, rejected;
+} bench_asked;
+
+/* Rows asked so far, and how many of them were rejected. */
+bench_asked bench_model_asked(const bench_model *model);
 
 /* One subject's own: what it calls with. */
 typedef struct bench_caller {

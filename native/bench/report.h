@@ -34,7 +34,7 @@ typedef struct bench_report {
     const bench_subject *subjects;
     const bench_per_call *per_call; /* one a subject */
     size_t subject_count;
-    const uint64_t *rejected; /* one a model: rows, when what calls take beside time was measured */
+    const bench_asked *asked; /* one a model: when what calls take beside time was measured */
 } bench_report;
 
 /* `summary` is NULL as long as nothing was recorded. */

@@ -11,7 +11,7 @@ static const char FEW[] = "fewer than LoadGen's rule asks for", UNFAIR[] = "no f
 /* Beyond these, others or the host had a part in the numbers. */
 static const double MEGABYTE = 1048576;
 
-static const double OTHERS = 0.10, STOLEN = 0.02, LOWER_CLOCK = 0.9;
+static const double MAY_REJECT = 0.05, OTHERS = 0.10, STOLEN = 0.02, LOWER_CLOCK = 0.9;
 
 static int32_t fastest(const bench_look *look) {
     int32_t clock = 0;
@@ -86,17 +86,26 @@ static void warn_of_scenario(const bench_summary *summary, bench_warn warn, void
     }
 }
 
+/* Of the rows asked, up to a twentieth may be rejected: the medians show nothing of it. */
+static int too_many(const bench_asked *asked) {
+    return (double)asked->rejected > MAY_REJECT * (double)asked->rows;
+}
+
 void bench_warnings(const bench_report *report, const bench_summary *summary, const bench_look *after, bench_warn warn,
                     void *user) {
     char text[SENTENCE];
     if (summary) warn_of_scenario(summary, warn, user);
     warn_of_machine(&report->machine, after, warn, user);
     for (size_t i = 0; i < report->model_count; i++) {
-        if (!report->rejected[i]) continue;
+        const bench_asked *asked = &report->asked[i];
+        if (!asked->rejected) continue;
         snprintf(text, sizeof text,
-                 "%.150s: the guard rejected %llu of the rows asked before the run; for these the model is not run, "
-                 "or its answer not taken, so this is %s; give rows that it accepts",
-                 report->models[i].name, (unsigned long long)report->rejected[i], UNFAIR);
+                 "%.150s: the guard rejected %llu of %llu rows asked before the run; for these the model is not run, "
+                 "or its answer not taken%s%s%s",
+                 report->models[i].name, (unsigned long long)asked->rejected, (unsigned long long)asked->rows,
+                 too_many(asked) ? ", so this is "
+                                 : ": too few for the medians, by which subjects are compared, to show",
+                 too_many(asked) ? UNFAIR : "", too_many(asked) ? "; give rows that it accepts" : "");
         warn(user, text);
     }
 }
@@ -152,10 +161,10 @@ static void print_throughput(const bench_report *report, const bench_summary *su
     }
 }
 
-/* Whether a subject's guard rejected rows, for which no model's answer counted. */
+/* Whether a subject's guard rejected too many rows, for which no answer of its model counted. */
 static int rejects(const bench_report *report, const char *subject) {
     for (size_t m = 0; m < report->model_count; m++)
-        if (report->rejected[m] && !strcmp(report->models[m].name, subject)) return 1;
+        if (too_many(&report->asked[m]) && !strcmp(report->models[m].name, subject)) return 1;
     return 0;
 }
 

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx import save as save_model
 
 from edge_rai import bundle
+from edge_rai.bench.cold_start import _allocations_per_call, _Start
 from edge_rai.bench.contenders import opened
 from edge_rai.bench.result import Result
 from edge_rai.bench.saving import from_json, load, save
@@ -158,6 +159,12 @@ def test_a_cold_start_has_its_steps(written: Path, capsys: pytest.CaptureFixture
         assert start["allocations_per_call"] is None or 0 < start["allocations_per_call"] < 1000
 
 
+def test_a_process_that_does_not_survive_the_trace_of_its_allocations_costs_their_number_alone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=ROWS[:1])
+    start = _Start(str(tmp_path / "absent.onnx"), str(tmp_path / "rows.npz"), "onnxruntime", "no", 1)
+    assert _allocations_per_call("absent.onnx", start) is None
+
+
 def test_accuracy_stands_beside_latency(written: Path, labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = measured(capsys, written, "--data", labelled, "--labels", "y")
     accuracy = result.subjects[0].facts["accuracy"]
@@ -175,6 +182,19 @@ def test_rejected_rows_make_no_fair_run_and_it_is_said(
     rejected, rows = map(int, re.findall(r"\d+", said.replace(",", ""))[:2])
     assert said.startswith("linear.erai: ")
     assert 0 < rejected <= rows
+    assert "so this is no fair comparison" in said
+
+
+def test_few_rejected_rows_are_said_and_leave_the_verdict(
+    written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.tile(ROWS, (5, 1))
+    rows[7] = np.nan
+    np.save(tmp_path / "mostly.npy", rows)
+    assert main(["bench", str(written), *SHORT, "--data", str(tmp_path / "mostly.npy")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too few for the medians, by which subjects are compared, to show" in said
+    assert "no fair comparison" not in said
 
 
 def test_the_tflite_twin_is_measured_in_an_interpreter(
@@ -369,6 +389,9 @@ def test_labels_that_do_not_fit_are_refused(written: Path, tmp_path: Path, capsy
     np.savez(tmp_path / "few.npz", x=ROWS, y=np.ones(3, np.int64))
     said = refused(capsys, written, "--data", tmp_path / "few.npz", "--labels", "y")
     assert "the labels have shape [3]; expected [8]" in said
+    np.savez(tmp_path / "lacking.npz", x=ROWS, y=np.array([0, 1, 1, np.nan, 0, 1, 0, 1]))
+    said = refused(capsys, written, "--data", tmp_path / "lacking.npz", "--labels", "y")
+    assert "the label of row 3 is nan; expected a label of each row" in said
 
 
 def _of_one_row(path: Path) -> Path:

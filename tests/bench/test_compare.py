@@ -101,7 +101,10 @@ def test_results_of_too_few_rounds_are_refused_with_what_to_do() -> None:
 
 def test_a_guard_that_rejected_rows_is_said() -> None:
     name = QUIET.scenarios[0].series[0].subject
-    (said,) = compare(QUIET, dataclasses.replace(QUIET, warnings=[f"{name}: the guard rejected 1 of 2"])).left_out
+    (said,) = compare(
+        QUIET,
+        dataclasses.replace(QUIET, warnings=[f"{name}: the guard rejected 1 of 2, so this is no fair comparison"]),
+    ).left_out
     assert said.startswith(f"{name} is no fair comparison")
 
 

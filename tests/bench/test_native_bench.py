@@ -177,6 +177,16 @@ def test_rows_that_the_guard_rejects_give_no_verdict(program: Path, linear_bundl
     assert all(line.endswith(": no fair comparison") for line in compared)
 
 
+def test_few_rejected_rows_are_said_and_leave_the_verdict(program: Path, linear_bundle: Path, tmp_path: Path) -> None:
+    rows = np.tile(ROWS, (5, 1))
+    rows[7] = np.nan
+    np.save(tmp_path / "mostly.npy", rows)
+    asked = ["--data", tmp_path / "mostly.npy", "--duration", 0.3, "--processes", 1, "--cold-start", 0]
+    said = ran(program, linear_bundle, *asked, "--against", "bare-c").stdout
+    assert "too few for the medians, by which subjects are compared, to show" in said
+    assert "no fair comparison" not in said
+
+
 def test_rows_of_half_precision_are_read(program: Path, tmp_path: Path) -> None:
     edges = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, ["N", 3]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "twice", edges[:1], edges[1:])
@@ -357,6 +367,10 @@ def test_what_is_not_right_is_one_sentence(
     done = ran(program, linear_bundle, "--data", tmp_path / "few.npz", "--labels", "y")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "there are 3 labels and 8 rows" in done.stderr
+    np.savez(tmp_path / "lacking.npz", x=ROWS, y=np.where(LABELS, LABELS, np.nan))
+    done = ran(program, linear_bundle, "--data", tmp_path / "lacking.npz", "--labels", "y")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the label of row 0 is nan; expected a label of each row" in done.stderr
     missing = {**os.environ, "ERAI_ONNXRUNTIME": str(tmp_path / "absent.so")}
     done = subprocess.run([program, linear_model], capture_output=True, text=True, check=False, env=missing)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)

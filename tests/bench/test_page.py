@@ -159,7 +159,7 @@ def test_what_few_processes_may_be_off_by_is_said_where_it_keeps_from_a_verdict(
 
 def test_a_guard_that_rejected_rows_is_faster_than_nobody() -> None:
     found = result_of(single_stream(duration_s=4))
-    unfair = replace(found, warnings=["int8.erai: the guard rejected 3 of the 9 rows"])
+    unfair = replace(found, warnings=["int8.erai: the guard rejected 3 of the 9 rows, so this is no fair comparison"])
     said = list(sentences(unfair))
     assert not any("beyond doubt: 0." in one or "the fastest of 3 beyond doubt" in one for one in said)
     assert said[0].startswith("Who is the fastest of 3 cannot be said: the guard of int8.erai rejected rows")
