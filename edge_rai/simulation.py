@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from edge_rai.policy.order import OF_ORDER
 from edge_rai.types import Breaker, Verdict
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     # The stream of one feature from the change on, and all rows of it that there are: the stream changed.
     Change = Callable[[Table, Table, np.random.Generator], Table]
 
+# Rules that a drawn stream breaks for no reason of its own, or of what came in the stream before: see ``undisturbed``.
+# A value that is stuck is one of the shifts.
+OUT_OF_PLACE = OF_ORDER - {"stuck"}
 ROWS_BEFORE = 1000
 _ROWS_A_CALL = 16  # what is observed of a call is watched when the call has ended
 _PIECE = 50  # of strides
@@ -227,7 +231,7 @@ def simulate(
     watch has come to before is lost. The same of fresh sessions and equal arguments.
 
     Args:
-        session: Whose policy has [drift]; nobody else asks it, and it has no spool.
+        session: Whose policy has [drift], and no rule of ``OUT_OF_PLACE``; nobody else asks it, and it has no spool.
         arrays: Rows by input name, at least two.
         moments: When each of them came, which a session has to know that holds features against the hour. Then rows
             are shown one by one.

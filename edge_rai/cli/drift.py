@@ -74,10 +74,15 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     """Exits 0 whatever is found."""
     from edge_rai.cli.bench_progress import Progress
     from edge_rai.cli.opening import opened
-    from edge_rai.simulation import simulate
+    from edge_rai.simulation import OUT_OF_PLACE, simulate
+    from edge_rai.undisturbed import copy_without
 
     clock = _clock(arguments)
-    with opened(arguments.bundle, threads=arguments.threads, clock=clock) as session, Progress(sys.stderr) as told:
+    with (
+        copy_without(arguments.bundle, OUT_OF_PLACE) as path,
+        opened(path, threads=arguments.threads, clock=clock) as session,
+        Progress(sys.stderr) as told,
+    ):
         rows, moments = _read(arguments, session, clock)
         found = simulate(
             session,
@@ -154,9 +159,14 @@ def _rows(count: int | None) -> str:
 def run_report(arguments: argparse.Namespace) -> int:
     """Exits 1 on an alarm."""
     from edge_rai.cli.opening import opened
+    from edge_rai.policy.order import OF_CLOCK
+    from edge_rai.undisturbed import copy_without
 
     clock = _clock(arguments)
-    with opened(arguments.bundle, threads=arguments.threads, clock=clock) as session:
+    with (
+        copy_without(arguments.bundle, OF_CLOCK if clock is None else ()) as path,
+        opened(path, threads=arguments.threads, clock=clock) as session,
+    ):
         count = _show(session, *_read(arguments, session, clock))
         drifts, watch = session.drift(), session.watch()
         if arguments.html:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,10 @@ from edge_rai.policy import (
     FeatureReference,
     FeatureRule,
     InputRule,
+    Observation,
     OutputRule,
     Policy,
+    RateLimit,
     Reference,
 )
 from edge_rai.simulation import SHIFTS, Moments, simulate
@@ -41,7 +44,12 @@ def rows_of(random: np.random.Generator, count: int) -> npt.NDArray[np.float32]:
 
 
 def bundle_of(
-    folder: Path, rows: npt.NDArray[np.float32], drift: Drift | None, decision: Decision | None = None
+    folder: Path,
+    rows: npt.NDArray[np.float32],
+    drift: Drift | None,
+    decision: Decision | None = None,
+    observe: tuple[Observation, ...] = (),
+    **checks: Any,
 ) -> Path:
     entries = []
     for index, column in enumerate(rows.T.astype(np.float64)):
@@ -50,12 +58,18 @@ def bundle_of(
         entries.append(
             FeatureReference("x", f"f{index}", len(rows), column.mean(), column.std(), edges, counts.astype(np.uint64))
         )
-    features = tuple(FeatureRule(f"f{index}", low=-8.0, high=8.0) for index in range(FEATURES))
+    entries += [
+        FeatureReference(
+            "", one.name, len(rows), 0.0, 0.0, np.array([0.5, 1.5]), np.array([len(rows), 0, 0], np.uint64)
+        )
+        for one in observe
+    ]
+    features = tuple(FeatureRule(f"f{index}", low=-8.0, high=8.0, **checks) for index in range(FEATURES))
     inputs = (InputRule("x", "float32", (-1, FEATURES), max_shape=(4096, FEATURES), feature_axis=1, features=features),)
-    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), decision, drift=drift)
+    policy = Policy(1, True, inputs, (OutputRule("y", "float32", (-1, 1)),), decision, drift=drift, observe=observe)
     model = save_linear(folder / "model.onnx", FEATURES, 1)
     golden = {"x": np.zeros((2, FEATURES), np.float32)}
-    return write_bundle(folder / "m.erai", model, policy, golden, Reference(tuple(entries)))
+    return write_bundle(folder / "m.erai", model, policy, golden, Reference(tuple(entries)), written=True)
 
 
 @pytest.fixture
@@ -115,6 +129,34 @@ def test_behind_a_breaker_that_opens_on_an_alarm_nothing_is_measured(
     path = bundle_of(tmp_path, rows, Drift(average_run_length=1e5), Decision(breaker=breaker))
     with edge_rai.load(path) as session, pytest.raises(ValueError, match="the circuit breaker is open, so that"):
         simulate(session, {"x": rows}, runs=2, most_rows=500, quiet_rows=16)
+
+
+def test_rules_of_the_clock_and_of_order_say_nothing_of_rows_shown_at_once(
+    tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A breaker that opened in one stream is not open in the next, and nobody waits for a rate limit."""
+    data, few = tmp_path / "rows.npy", ("--runs", "2", "--rows", "500", "--quiet-rows", "500", "--json")
+    np.save(data, rows)
+    drift = Drift(average_run_length=1e5)
+    found = []
+    for decision, checks in (
+        (None, {}),
+        (
+            Decision(
+                breaker=CircuitBreaker(on=("drift", "reject"), window=1, failures=1, cooldown_s=3600.0),
+                rate_limit=RateLimit(rows_per_second=1.0, burst=100),
+            ),
+            {"step": 0.01},
+        ),
+    ):
+        path = bundle_of(tmp_path, rows, drift, decision, observe=(Observation("verdict"),), **checks)
+        assert main(["drift", "simulate", str(path), "--data", str(data), *few]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[1] == found[0]
+
+    path = bundle_of(tmp_path, rows, drift, decision, observe=(Observation("verdict"),))
+    assert main(["drift", "report", str(path), "--data", str(data)]) == 0
+    assert "No alarm in 4000 rows" in capsys.readouterr().out
 
 
 def test_commands_print_and_draw_it(
