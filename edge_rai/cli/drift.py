@@ -114,13 +114,15 @@ def _read(
     """The rows, and when they came.
 
     Raises:
-        ValueError: The latter is not said, and something is held against it.
+        ValueError: Rows of another shape than the model's; or it is not said when they came, and something is held
+            against that.
     """
     from edge_rai.cli.rows import read_rows, read_times
     from edge_rai.simulation import Moments
 
     path = Path(arguments.data)
     rows = read_rows(path, session, arguments.times)
+    _check_shapes(path, rows, session)
     if clock is not None:
         count = len(next(iter(rows.values()))) if session.batched else 1
         return rows, Moments(clock, read_times(path, arguments.times, count))
@@ -130,6 +132,19 @@ def _read(
             "came, with --times"
         )
     return rows, None
+
+
+def _check_shapes(path: Path, rows: dict[str, Any], session: Session) -> None:
+    """A guard rejects them one by one; a file of them alone is another model's."""
+    for spec in session.inputs:
+        came, taken = rows[spec.name].shape, spec.shape
+        first = 1 if session.batched else 0
+        fits = all(extent in (None, size) for extent, size in zip(taken[first:], came[first:], strict=False))
+        if len(came) != len(taken) or not fits:
+            wanted = ", ".join("any" if extent is None else str(extent) for extent in taken)
+            raise ValueError(
+                f"{path}: '{spec.name}' has the shape ({', '.join(map(str, came))}); the model takes ({wanted})"
+            )
 
 
 def _print_simulation(found: Simulation, data: str) -> None:

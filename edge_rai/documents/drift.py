@@ -29,7 +29,7 @@ _SAID = {
     "wider": "its values spread wider",
     "narrower": "its values spread less",
     "shares": "the shares of its categories have changed",
-    "missing": "more of its values are missing",
+    "missing": "more of its values are missing or not finite",
     "outside": "more of its values are out of range",
     "above": "its mean is above its bound",
 }
@@ -41,7 +41,8 @@ def said_of(watch: Watch | None) -> str:
         return "Nothing is watched: the policy has no [drift]."
     promised = f"once in {watch.average_run_length:g} rows at most while nothing has changed"
     if watch.alarm is None:
-        return f"No alarm in {watch.rows} rows: evidence {watch.evidence:.3g}; alarms come {promised}."
+        rows = f"{watch.rows} row{'s' * (watch.rows != 1)}"
+        return f"No alarm in {rows}: evidence {watch.evidence:.3g}; alarms come {promised}."
     first, *others = watch.alarm.features
     found = next(one for one in watch.features if one.name == first)
     size = _effect(found)
@@ -64,7 +65,7 @@ def _effect(found: WatchedFeature) -> str:
         return f", {found.effect:.2g} times {ends}"
     if found.direction is Direction.ABOVE:
         return f", {found.effect:.2g} {ends}"
-    return f", now {100 * found.effect:.2g} % of them"
+    return f", now {100 * found.effect:.3g} % of them"
 
 
 def drift_page(title: str, session: Session) -> bytes:
@@ -92,7 +93,8 @@ def _parts(title: str, session: Session) -> Iterator[Markup]:
 def _about(session: Session) -> str:
     window = session.snapshot()
     made = datetime.fromtimestamp(window.end_unix_ns / 1e9, timezone.utc)
-    return f"{window.rows} rows, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
+    rows = f"{window.rows} row{'s' * (window.rows != 1)}"
+    return f"{rows}, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
 
 
 def _drawn(session: Session, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]:

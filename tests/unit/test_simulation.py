@@ -27,7 +27,8 @@ from edge_rai.policy import (
     RateLimit,
     Reference,
 )
-from edge_rai.simulation import SHIFTS, Moments, simulate
+from edge_rai.simulation import SHIFTS, Moments, _typed, simulate
+from edge_rai.types import TensorSpec
 from support.bundles import write_bundle
 from support.models import save_linear
 
@@ -187,6 +188,49 @@ def test_commands_print_and_draw_it(
     assert "default-src &#x27;none&#x27;" in drawn
     assert not re.search(r"https?:|<script|<link|<img|url\(", drawn)  # it needs nothing but itself
     assert "No alarm in 4000 rows" in drawn
+
+
+def test_rows_of_another_shape_are_none_of_the_model_s(
+    tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, data = bundle_of(tmp_path, rows, Drift(average_run_length=1e5)), tmp_path / "rows.npy"
+    for others in (rows[:, :2], rows[:, :, None], rows.ravel()):
+        np.save(data, others)
+        for command in ("report", "simulate"):
+            assert main(["drift", command, str(path), "--data", str(data)]) == 2
+            shape = ", ".join(map(str, others.shape))
+            assert f"'x' has the shape ({shape}); the model takes (any, 3)" in capsys.readouterr().err
+    np.save(data, rows[:0])
+    assert main(["drift", "simulate", str(path), "--data", str(data)]) == 2
+    assert "0 rows; streams are drawn from two or more" in capsys.readouterr().err
+    np.save(data, rows.astype(complex))
+    assert main(["drift", "simulate", str(path), "--data", str(data)]) == 2
+    assert "of numbers alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_missing_or_infinite_are_shifted_by_what_is_known_of_them(
+    tmp_path: Path, rows: npt.NDArray[np.float32], value: float
+) -> None:
+    """Of one feature nothing, of one a single value, and of one all but a row."""
+    path = bundle_of(tmp_path, rows, Drift(average_run_length=1e5))
+    holed = rows.copy()
+    holed[:, 0], holed[::2, 1], holed[1::2, 1], holed[0, 2] = value, value, 1.0, value
+    with edge_rai.load(path, threads=1) as session:
+        found = simulate(session, {"x": holed}, runs=3, most_rows=50, quiet_rows=50)
+        assert found.false_alarms == 3  # it is not what was known
+        assert {delay.shift for delay in found.delays} == SHIFTS.keys()
+        holed[:] = value
+        found = simulate(session, {"x": holed}, runs=3, most_rows=50, quiet_rows=50)
+        assert [delay.shift for delay in found.delays] == ["a tenth missing"]
+
+
+def test_greatest_numbers_of_a_type_stay_within_it() -> None:
+    for dtype in (np.int64, np.uint64, np.int8):
+        given = np.array([[10.0 * np.iinfo(dtype).max], [np.iinfo(dtype).min * 10.0]])
+        held = _typed(given, TensorSpec("x", np.dtype(dtype).name, (None, 1)))
+        assert held[0, 0] > 0.99 * np.iinfo(dtype).max
+        assert held[1, 0] == np.iinfo(dtype).min
 
 
 def test_rows_that_came_years_apart_do_not_run_the_clock_out() -> None:
