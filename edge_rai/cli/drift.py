@@ -218,13 +218,13 @@ def _as_json(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) 
 
 
 def _print_report(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) -> None:
-    from edge_rai.documents.drift import said_of
+    from edge_rai.documents.drift import most_changed_first, said_of
 
     print(f"{count} row{'s' * (count != 1)}")
     print(said_of(watch))
     evidence = {} if watch is None else {one.name: one for one in watch.features}
     print(f"\n{'feature':34}{'PSI':>9}{'unchanged':>11}{'values':>9}{'evidence':>11}")
-    for drift in sorted(drifts, key=lambda one: one.expected - one.psi):
+    for drift in most_changed_first(drifts, watch):
         of = evidence.get(drift.name)
         said = "" if of is None else f"{of.evidence:11.3g}"
         print(f"{drift.name:34}{drift.psi:9.4f}{drift.expected:11.4f}{drift.values:9}{said}")

@@ -68,6 +68,17 @@ def _effect(found: WatchedFeature) -> str:
     return f", now {100 * found.effect:.3g} % of them"
 
 
+def most_changed_first(drifts: Sequence[FeatureDrift], watch: Watch | None) -> list[FeatureDrift]:
+    """Those that an alarm names first, whose shares of bins may be as ever; then by PSI above what chance gives.
+
+    Args:
+        drifts: In any order.
+        watch: Whose alarm may stand.
+    """
+    named = watch.alarm.features if watch is not None and watch.alarm is not None else ()
+    return sorted(drifts, key=lambda one: (one.name not in named, one.expected - one.psi))
+
+
 def drift_page(title: str, session: Session) -> bytes:
     """A page that needs nothing but itself: no network, no script.
 
@@ -82,12 +93,15 @@ def drift_page(title: str, session: Session) -> bytes:
 
 
 def _parts(title: str, session: Session) -> Iterator[Markup]:
-    drifts = sorted(session.drift(), key=lambda one: one.expected - one.psi)
     watch = session.watch()
+    drifts = most_changed_first(session.drift(), watch)
     yield element("h1", title)
     yield element("p", _about(session), class_="about")
     yield element("div", element("p", said_of(watch)), class_="lead")
-    yield section("Features, the most changed first", *_drawn(session, drifts), _numbers(watch, drifts))
+    title = (
+        "Features, those that the alarm names first" if watch and watch.alarm else "Features, the most changed first"
+    )
+    yield section(title, *_drawn(session, drifts), _numbers(watch, drifts))
 
 
 def _about(session: Session) -> str:
@@ -113,7 +127,8 @@ def _drawn(session: Session, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]
         bins = len(feature.counts)
         window, reference = counts.histogram[:bins], feature.counts
         value = f"PSI {drift.psi:.3f}"
-        note = f"{drift.expected:.3f} if unchanged; {drift.values} values; from {_ends(feature.edges)}"
+        lacking = f", {counts.not_finite} missing or not finite" if counts.not_finite else ""
+        note = f"{drift.expected:.3f} if unchanged; {drift.values} values{lacking}; from {_ends(feature.edges)}"
         yield row(drift.name, value, _bars(drift.name, window.tolist(), reference.tolist()), note)
     if len(drifts) > _MOST_FEATURES:
         yield element("p", f"{len(drifts) - _MOST_FEATURES} more are in the table.", class_="about")

@@ -190,6 +190,23 @@ def test_commands_print_and_draw_it(
     assert "No alarm in 4000 rows" in drawn
 
 
+def test_what_an_alarm_names_stands_first_also_where_its_values_are_distributed_as_ever(
+    tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, data, page = bundle_of(tmp_path, rows, Drift(average_run_length=1e5)), tmp_path / "rows.npy", tmp_path / "p"
+    holed = rows.copy()
+    holed[2000:, 1] = np.nan
+    holed[2000:, 0] *= 1.3
+    np.save(data, holed)
+    assert main(["drift", "report", str(path), "--data", str(data), "--html", str(page)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert "f1, more of its values are missing or not finite, now 100 % of them" in said[1]
+    assert said[4].startswith("f1 ")
+    drawn = page.read_text(encoding="utf-8")
+    assert drawn.index(">f1<") < drawn.index(">f0<")
+    assert "2000 values, 2000 missing or not finite" in drawn
+
+
 def test_rows_of_another_shape_are_none_of_the_model_s(
     tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
 ) -> None:
