@@ -145,6 +145,10 @@ def _check_shapes(path: Path, rows: dict[str, Any], session: Session) -> None:
             raise ValueError(
                 f"{path}: '{spec.name}' has the shape ({', '.join(map(str, came))}); the model takes ({wanted})"
             )
+    counts = {spec.name: len(rows[spec.name]) for spec in session.inputs if session.batched}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{count} in '{name}'" for name, count in counts.items())
+        raise ValueError(f"{path}: numbers of rows differ, {said}; give one a row in each")
 
 
 def _print_simulation(found: Simulation, data: str) -> None:

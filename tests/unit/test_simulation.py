@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from onnx import helper
 
 import edge_rai
 from edge_rai import ManualClock
@@ -30,7 +31,7 @@ from edge_rai.policy import (
 from edge_rai.simulation import SHIFTS, Moments, _typed, simulate
 from edge_rai.types import TensorSpec
 from support.bundles import write_bundle
-from support.models import save_linear
+from support.models import FLOAT, save, save_linear
 
 FEATURES = 3
 
@@ -223,6 +224,17 @@ def test_rows_of_another_shape_are_none_of_the_model_s(
     np.save(data, rows.astype(complex))
     assert main(["drift", "simulate", str(path), "--data", str(data)]) == 2
     assert "of numbers alone" in capsys.readouterr().err
+
+
+def test_inputs_of_different_numbers_of_rows_are_refused(
+    tmp_path: Path, rows: npt.NDArray[np.float32], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = ["rows", 3]
+    nodes, given = [helper.make_node("Add", ["x0", "x1"], ["y"])], [("x0", FLOAT, shape), ("x1", FLOAT, shape)]
+    model = save(tmp_path / "two.onnx", nodes, given, [("y", FLOAT, shape)])
+    np.savez(tmp_path / "rows.npz", x0=rows[:10], x1=rows[:17])
+    assert main(["drift", "report", str(model), "--data", str(tmp_path / "rows.npz")]) == 2
+    assert "numbers of rows differ, 10 in 'x0', 17 in 'x1'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
