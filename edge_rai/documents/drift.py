@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _HEIGHT = 56.0
 _MOST_FEATURES = 200  # drawn; the table has all of them
+_FAR = 1.8  # most values lie beyond the outermost bins by then, where nothing is told apart
 _SAID = {
     "mean_up": "its values have risen",
     "mean_down": "its values have fallen",
@@ -59,10 +60,11 @@ def _effect(found: WatchedFeature) -> str:
         return ""
     low, high = found.effect_interval
     ends = f"(95 %: {low:.2g} to {high:.2g})"
+    beyond = " or more" if abs(found.effect) > _FAR else ""
     if found.direction in (Direction.MEAN_UP, Direction.MEAN_DOWN):
-        return f" by {found.effect:+.2g} standard deviations {ends}"
+        return f" by {found.effect:+.2g} standard deviations{beyond} {ends}"
     if found.direction in (Direction.WIDER, Direction.NARROWER):
-        return f", {found.effect:.2g} times {ends}"
+        return f", {found.effect:.2g} times{beyond} {ends}"
     if found.direction is Direction.ABOVE:
         return f", {found.effect:.2g} {ends}"
     return f", now {100 * found.effect:.3g} % of them"

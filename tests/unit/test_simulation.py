@@ -184,6 +184,10 @@ def test_commands_print_and_draw_it(
     assert main(["drift", "report", str(path), "--data", str(data)]) == 1
     said = capsys.readouterr().out
     assert re.search(r"f1, its values have risen by \+\S+ standard deviations \(95 %: .*\), since about", said)
+    np.save(data, np.where(np.arange(FEATURES) == 1, rows - 5, rows))
+    assert main(["drift", "report", str(path), "--data", str(data)]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"f1, its values have fallen by -(1.[89]|2.\d) standard deviations or more \(95 %: .*\)", said)
     drawn = page.read_text(encoding="utf-8")
     assert drawn.count("<svg") == FEATURES
     assert "default-src &#x27;none&#x27;" in drawn
