@@ -158,6 +158,8 @@ def _print_simulation(found: Simulation, data: str) -> None:
         f"without a shift: {found.false_alarms} of {found.runs} streams of {found.quiet_rows} rows had an alarm "
         f"(the policy promises {bound:.1%} of them at most, on average)"
     )
+    if found.quiet_rows > found.rows:
+        print("in streams longer than the file its rows come again: an alarm may be of what they have by chance")
     print(f"\n{'shift of one feature':34}{'found':>10}{'median':>9}{'9 of 10':>9}  rejected anyway")
     for delay in found.delays:
         found_of = f"{delay.found} of {delay.runs - delay.early}"

@@ -171,6 +171,9 @@ def test_commands_print_and_draw_it(
     assert main(["drift", "simulate", str(path), "--data", str(data), *few]) == 0
     printed = capsys.readouterr().out
     assert "without a shift: 0 of 2 streams of 500 rows had an alarm" in printed
+    assert "its rows come again" not in printed
+    assert main(["drift", "simulate", str(path), "--data", str(data), *few[:4], "--quiet-rows", "4001"]) == 0
+    assert "longer than the file its rows come again" in capsys.readouterr().out
     assert re.search(r"^mean \+1 sd +2 of 2 ", printed, flags=re.MULTILINE)
     assert main(["drift", "simulate", str(path), "--data", str(data), *few, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["delays"][0]["found"] == 2
