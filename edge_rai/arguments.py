@@ -32,10 +32,13 @@ def number(name: str, value: Any) -> float:
 
     Raises:
         TypeError: It is none.
+        ValueError: It is an integer beyond the greatest float.
     """
     try:
         if not isinstance(value, str | bytes):
             return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is an integer beyond the greatest float; expected a number") from None
     except (TypeError, ValueError):
         pass
     raise wrong_type(name, value, "a number")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from edge_rai.policy.order import OF_ORDER
 from edge_rai.types import Breaker, Verdict
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     # The stream of one feature from the change on, and all rows of it that there are: the stream changed.
     Change = Callable[[Table, Table, np.random.Generator], Table]
 
+# Rules that a drawn stream breaks for no reason of its own, or of what came in the stream before: see ``undisturbed``.
+# A value that is stuck is one of the shifts.
+OUT_OF_PLACE = OF_ORDER - {"stuck"}
 ROWS_BEFORE = 1000
 _ROWS_A_CALL = 16  # what is observed of a call is watched when the call has ended
 _PIECE = 50  # of strides
@@ -105,8 +109,12 @@ class Simulation(NamedTuple):
     delays: tuple[Delay, ...]
 
 
+def _known(rows: Table) -> Table:
+    return rows[np.isfinite(rows)]
+
+
 def _swapped(stream: Table, rows: Table, _: np.random.Generator) -> Table:
-    values, counts = np.unique(rows[~np.isnan(rows)], return_counts=True)
+    values, counts = np.unique(_known(rows), return_counts=True)
     one, other = values[np.argsort(-counts, kind="stable")[:2]]
     return np.where(stream == one, other, np.where(stream == other, one, stream))
 
@@ -116,7 +124,7 @@ def _without(stream: Table, _: Table, random: np.random.Generator) -> Table:
 
 
 def _spread(stream: Table, rows: Table, _: np.random.Generator) -> Table:
-    middle = float(np.nanmean(rows))
+    middle = float(np.mean(_known(rows)))
     return np.asarray(middle + 1.5 * (stream - middle))
 
 
@@ -138,19 +146,17 @@ def _shuffled(stream: Table, rows: Table, random: np.random.Generator) -> Table:
 
 def _turned(stream: Table, rows: Table, random: np.random.Generator) -> Table:
     """The values as they are distributed, the greatest in the place of the least: what correlated does so inversely."""
-    known = np.sort(rows[~np.isnan(rows)])
-    if not len(known):
-        return stream
+    known = np.sort(_known(rows))
     low, high = (np.searchsorted(known, stream, side=side) for side in ("left", "right"))
     places = low + (random.random(len(stream)) * (high - low)).astype(np.int64)  # any of those that are equal
-    return np.where(np.isnan(stream), stream, known[len(known) - 1 - np.minimum(places, len(known) - 1)])
+    return np.where(np.isfinite(stream), known[len(known) - 1 - np.minimum(places, len(known) - 1)], stream)
 
 
 def _moved(by: float, when: Callable[[Places], Any] = _always) -> Change:
     """By standard deviations of the feature, times what is said of rows counted from the change."""
 
     def change(stream: Table, rows: Table, _: np.random.Generator) -> Table:
-        return np.asarray(stream + by * float(np.nanstd(rows)) * when(np.arange(len(stream))))
+        return np.asarray(stream + by * float(np.std(_known(rows))) * when(np.arange(len(stream))))
 
     return change
 
@@ -180,9 +186,11 @@ class _Rows:
     def __init__(self, session: Session, arrays: Mapping[str, Any]) -> None:
         self._specs = session.inputs
         flat = [np.asarray(arrays[spec.name]) for spec in self._specs]
-        if not session.batched or any(not np.issubdtype(array.dtype, np.number) for array in flat):
+        if not session.batched or any(array.dtype.kind not in "fiu" for array in flat):
             raise NotATableError("simulation needs a model whose rows are judged one by one, of numbers alone")
         self._extents = [array.shape[1:] for array in flat]
+        if min(map(len, flat)) < 2:
+            raise ValueError(f"{min(map(len, flat))} rows; streams are drawn from two or more")
         tables = [array.reshape(len(array), -1).astype(np.float64) for array in flat]
         self._ends = np.cumsum([table.shape[1] for table in tables])
         if self._ends[-1] != len(session.features) - session.observations:
@@ -206,8 +214,11 @@ class _Rows:
 def _typed(values: Table, spec: TensorSpec) -> Any:
     if spec.dtype.startswith(("int", "uint")):
         limits = np.iinfo(spec.dtype)
-        return np.clip(np.rint(values), limits.min, limits.max).astype(spec.dtype)
-    return values.astype(spec.dtype)
+        most = float(limits.max)  # of 64 bits the next power of two
+        most = most if int(most) <= limits.max else float(np.nextafter(most, 0))
+        return np.clip(np.rint(values), limits.min, most).astype(spec.dtype)
+    with np.errstate(over="ignore"):  # a shift of the greatest numbers makes them infinite
+        return values.astype(spec.dtype)
 
 
 def simulate(
@@ -227,7 +238,7 @@ def simulate(
     watch has come to before is lost. The same of fresh sessions and equal arguments.
 
     Args:
-        session: Whose policy has [drift]; nobody else asks it, and it has no spool.
+        session: Whose policy has [drift], and no rule of ``OUT_OF_PLACE``; nobody else asks it, and it has no spool.
         arrays: Rows by input name, at least two.
         moments: When each of them came, which a session has to know that holds features against the hour. Then rows
             are shown one by one.
@@ -247,8 +258,6 @@ def simulate(
             "the policy watches nothing for drift: it has no [drift]; `edge-rai profile --ordered` adds it"
         )
     rows = _Rows(session, arrays)
-    if len(rows.table) < 2:
-        raise ValueError(f"{len(rows.table)} rows; streams are drawn from two or more")
     if moments is None and session.seasonal:
         raise ValueError(f"feature {next(iter(session.seasonal))!r} is held against the hour; give moments")
     if moments is not None and len(moments) != len(rows.table):
@@ -313,8 +322,8 @@ class _Trial(NamedTuple):
     def _can(self, name: str, feature: int) -> bool:
         if name == _NEEDS_NAN:
             return self.rows.floating(feature)
-        few = 1 < len(np.unique(self.rows.table[:, feature])) <= _FEW
-        return few if name == _OF_FEW_VALUES else True
+        different = len(np.unique(_known(self.rows.table[:, feature])))
+        return 1 < different <= _FEW if name == _OF_FEW_VALUES else different > 0
 
     def run(self, name: str | None, feature: int, length: int, random: np.random.Generator) -> tuple[int | None, float]:
         """A stream past the watch: rows until the alarm, and the share rejected after the change."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from edge_rai import ManualClock
 from edge_rai.bundle import SUFFIX, Manifest, write_bundle
-from edge_rai.policy import compile_policy, policy_to_toml
 from edge_rai.session import load
-from edge_rai.simulation import Moments, NotATableError, simulate
+from edge_rai.simulation import OUT_OF_PLACE, Moments, NotATableError, simulate
+from edge_rai.undisturbed import files_without
 from edge_rai_converters.learning import Learned
 from edge_rai_converters.progress import Progress
 
@@ -58,7 +57,7 @@ def found_delays(
     rows = {name: values[:_MOST_ROWS][:, 0] for name, values in learned.dataset.rows.items()}
     with tempfile.TemporaryDirectory(prefix="edge-rai-") as folder:
         path = Path(folder, f"drift{SUFFIX}")
-        write_bundle(path, {**files, **_undecided(learned)}, manifest)
+        write_bundle(path, files_without(files, OUT_OF_PLACE), manifest)
         with load(path, clock=clock) as session:
             try:
                 found = simulate(
@@ -67,9 +66,3 @@ def found_delays(
             except (NotATableError, _TakesTooLongError):
                 return None
     return {**found._asdict(), "delays": [delay._asdict() for delay in found.delays]}
-
-
-def _undecided(learned: Learned) -> dict[str, bytes]:
-    """The policy without what answers a rejected row and when the model is asked: a breaker would be open for good."""
-    rules = replace(learned.policy, fallback=(), decision=None)
-    return {"policy.toml": policy_to_toml(rules).encode(), "guard.bin": compile_policy(rules, learned.reference)}

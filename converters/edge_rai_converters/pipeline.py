@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_rai.bundle import Format, Manifest, write_bundle
+from edge_rai.policy.order import OF_ORDER, without
 from edge_rai_converters import card
 from edge_rai_converters.assemble import Assembled, assembled
 from edge_rai_converters.audit import AuditReport, audit_dataset
@@ -37,7 +38,7 @@ from edge_rai_converters.order import Order, make_order
 from edge_rai_converters.passes.contract import Target
 from edge_rai_converters.progress import Progress, silent
 from edge_rai_converters.recipes import Prune, Quantize
-from edge_rai_converters.rehearsal import FalseRejections, rehearse, unwatched, without_order
+from edge_rai_converters.rehearsal import FalseRejections, rehearse, unwatched
 from edge_rai_converters.wishes import Wishes
 
 DEFAULT_MAX_DROP = 1.0
@@ -239,7 +240,7 @@ def _documented(
 
 def _observing(learned: Learned, made: Assembled) -> Learned:
     """With references of what the finished bundle observes."""
-    timeless, _ = without_order(learned.policy)
+    timeless, _ = without(learned.policy, OF_ORDER)
     rules, reference = with_observed(
         timeless,
         learned.reference,

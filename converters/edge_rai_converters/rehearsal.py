@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai.bundle import SUFFIX, Format, Manifest, write_bundle
-from edge_rai.policy import FeatureRule, Policy, Reference, compile_policy, policy_to_toml
+from edge_rai.policy import Policy, Reference, compile_policy, policy_to_toml
 from edge_rai.policy.decision import without_alarm
+from edge_rai.policy.order import OF_ORDER, without
 from edge_rai.policy.program import strides_of
 from edge_rai.session import Session, load
 from edge_rai.types import Verdict
@@ -39,9 +40,6 @@ class FalseRejections:
 
 
 _RUNTIMES: Mapping[Format, str] = {"onnx": "onnxruntime", "tflite": "litert"}
-# What depends on the order of rows, the clock or the machine: the reference data has neither a clock nor a sequence.
-_OF_CALLS = ("deadline_ms", "hysteresis", "breaker", "rate_limit")
-_OF_ORDER: Mapping[str, Any] = {"age": None, "step": None, "stuck": None, "monotonic": False}
 
 
 def rehearse(
@@ -57,7 +55,7 @@ def rehearse(
     Raises:
         EdgeRaiError: The bundle would not load on a device.
     """
-    timeless, left_out = without_order(policy)
+    timeless, left_out = without(policy, OF_ORDER)
     found = verdicts(files, manifest, timeless, rows, held_back).tolist()
     return FalseRejections(
         rows=len(found),
@@ -128,20 +126,6 @@ def _calls(
                 yield session, feed
 
 
-def without_order(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
-    """The policy without rules that need an order of rows or a clock, and which those are."""
-    left_out = []
-    decision = policy.decision
-    if decision is not None:
-        left_out = [name for name in _OF_CALLS if getattr(decision, name) is not None]
-        decision = replace(decision, **dict.fromkeys(_OF_CALLS))
-    inputs = []
-    for rule in policy.inputs:
-        left_out += [f"{name} of {feature.name}" for feature in rule.features for name in _ordered(feature)]
-        inputs.append(replace(rule, features=tuple(replace(feature, **_OF_ORDER) for feature in rule.features)))
-    return replace(policy, decision=decision, inputs=tuple(inputs)), tuple(left_out)
-
-
 def without_seasons(policy: Policy, reference: Reference) -> Policy:
     """The policy without a watch of what follows the hours, where rows are shown at the time of now."""
     seasons = [rule.name for rule in policy.observe if rule.kind == "seasonal"]
@@ -155,7 +139,3 @@ def without_seasons(policy: Policy, reference: Reference) -> Policy:
 def unwatched(policy: Policy) -> Policy:
     """The policy with nothing watched for drift."""
     return replace(policy, drift=None, decision=without_alarm(policy.decision))
-
-
-def _ordered(feature: FeatureRule) -> list[str]:
-    return [name for name, absent in _OF_ORDER.items() if getattr(feature, name) != absent]

@@ -23,6 +23,8 @@ _SLOTS = (24, 168)
 _FEWEST = 30
 # Of fewer days or weeks whatever came of them once would be taken for what comes in each.
 _PERIODS = 3
+# What the error of an hour's mean may add to the logarithm of the evidence: all rows of that hour have it in common.
+_IN_COMMON = 0.07
 # Of long data the first rows say how far apart they know nothing of each other.
 _MOST_ROWS = 200_000
 
@@ -108,7 +110,20 @@ def _season(policy: Policy, rule: Observation, values: Values, shown: Shown) -> 
     if reference is None or len(reference.counts) < 2:
         return None
     usual = replace(reference, slot_means=tuple(means.tolist()), slot_scales=tuple(scales.tolist()))
-    return Season(rule, usual, stride_of(rest[:_MOST_ROWS]))
+    stride = stride_of(rest[:_MOST_ROWS])
+    return Season(rule, usual, max(stride, _apart(shown, rule.slots)) if stride else 0)
+
+
+def _apart(shown: Shown, slots: int) -> int:
+    """The least stride at which so few rows of an hour are looked at that the error of its mean does not add up.
+
+    What k rows of an hour have in common adds k / n to the logarithm of the evidence, n being the rows that the mean is
+    of, and on the line between two means two thirds of that (docs/adr/0014-drift.md).
+    """
+    hours = np.floor(shown.times / _HOUR)
+    learned = np.unique(hours[shown.calibration] % slots, return_counts=True)[1]
+    together = len(hours) / len(np.unique(hours))
+    return int(np.ceil(2 / 3 * together / float(learned.mean()) / _IN_COMMON))
 
 
 def _between(usual: Values, scales: Values, times: Times) -> Values:

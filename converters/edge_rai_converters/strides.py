@@ -130,9 +130,11 @@ def _decorrelated(series: npt.NDArray[np.float64]) -> int:
     else:
         lag = max(seen, 1)
         stride = math.ceil(lag * math.log(_RESIDUAL) / math.log(min(correlation[lag], 0.9999)))
-    # Correlation makes its own estimates err more: by as many rows as one is worth.
+    # Correlation makes its own estimates err more: by as many rows as one is worth. So do values that are seldom far
+    # from the others: products of them are skewed, the greatest of many further out (Cornish and Fisher's first term).
     worth = 1 + 2 * float((correlation[1 : stride + 1] ** 2).sum())
-    bound = _OF_MANY * error * math.sqrt(worth)
+    skewness = float((series**3).mean() / (series**2).mean() ** 1.5)
+    bound = (_OF_MANY + (_OF_MANY**2 - 1) / 6 * skewness**2 * error) * error * math.sqrt(worth)
     if bound >= 1:
         return 0  # too few rows to tell
     stride = max(stride, int(np.flatnonzero(correlation > bound)[-1]) + 1)  # lag 0 at least is

@@ -74,10 +74,15 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     """Exits 0 whatever is found."""
     from edge_rai.cli.bench_progress import Progress
     from edge_rai.cli.opening import opened
-    from edge_rai.simulation import simulate
+    from edge_rai.simulation import OUT_OF_PLACE, simulate
+    from edge_rai.undisturbed import copy_without
 
     clock = _clock(arguments)
-    with opened(arguments.bundle, threads=arguments.threads, clock=clock) as session, Progress(sys.stderr) as told:
+    with (
+        copy_without(arguments.bundle, OUT_OF_PLACE) as path,
+        opened(path, threads=arguments.threads, clock=clock) as session,
+        Progress(sys.stderr) as told,
+    ):
         rows, moments = _read(arguments, session, clock)
         found = simulate(
             session,
@@ -109,13 +114,15 @@ def _read(
     """The rows, and when they came.
 
     Raises:
-        ValueError: The latter is not said, and something is held against it.
+        ValueError: Rows of another shape than the model's; or it is not said when they came, and something is held
+            against that.
     """
     from edge_rai.cli.rows import read_rows, read_times
     from edge_rai.simulation import Moments
 
     path = Path(arguments.data)
     rows = read_rows(path, session, arguments.times)
+    _check_shapes(path, rows, session)
     if clock is not None:
         count = len(next(iter(rows.values()))) if session.batched else 1
         return rows, Moments(clock, read_times(path, arguments.times, count))
@@ -127,6 +134,23 @@ def _read(
     return rows, None
 
 
+def _check_shapes(path: Path, rows: dict[str, Any], session: Session) -> None:
+    """A guard rejects them one by one; a file of them alone is another model's."""
+    for spec in session.inputs:
+        came, taken = rows[spec.name].shape, spec.shape
+        first = 1 if session.batched else 0
+        fits = all(extent in (None, size) for extent, size in zip(taken[first:], came[first:], strict=False))
+        if len(came) != len(taken) or not fits:
+            wanted = ", ".join("any" if extent is None else str(extent) for extent in taken)
+            raise ValueError(
+                f"{path}: '{spec.name}' has the shape ({', '.join(map(str, came))}); the model takes ({wanted})"
+            )
+    counts = {spec.name: len(rows[spec.name]) for spec in session.inputs if session.batched}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{count} in '{name}'" for name, count in counts.items())
+        raise ValueError(f"{path}: numbers of rows differ, {said}; give one a row in each")
+
+
 def _print_simulation(found: Simulation, data: str) -> None:
     bound = min(found.quiet_rows / found.average_run_length, 1.0)
     print(f"streams drawn from {found.rows} rows of {data}; average run length {found.average_run_length:g} rows")
@@ -134,6 +158,8 @@ def _print_simulation(found: Simulation, data: str) -> None:
         f"without a shift: {found.false_alarms} of {found.runs} streams of {found.quiet_rows} rows had an alarm "
         f"(the policy promises {bound:.1%} of them at most, on average)"
     )
+    if found.quiet_rows > found.rows:
+        print("in streams longer than the file its rows come again: an alarm may be of what they have by chance")
     print(f"\n{'shift of one feature':34}{'found':>10}{'median':>9}{'9 of 10':>9}  rejected anyway")
     for delay in found.delays:
         found_of = f"{delay.found} of {delay.runs - delay.early}"
@@ -154,9 +180,14 @@ def _rows(count: int | None) -> str:
 def run_report(arguments: argparse.Namespace) -> int:
     """Exits 1 on an alarm."""
     from edge_rai.cli.opening import opened
+    from edge_rai.policy.order import OF_CLOCK
+    from edge_rai.undisturbed import copy_without
 
     clock = _clock(arguments)
-    with opened(arguments.bundle, threads=arguments.threads, clock=clock) as session:
+    with (
+        copy_without(arguments.bundle, OF_CLOCK if clock is None else ()) as path,
+        opened(path, threads=arguments.threads, clock=clock) as session,
+    ):
         count = _show(session, *_read(arguments, session, clock))
         drifts, watch = session.drift(), session.watch()
         if arguments.html:
@@ -193,13 +224,13 @@ def _as_json(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) 
 
 
 def _print_report(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) -> None:
-    from edge_rai.documents.drift import said_of
+    from edge_rai.documents.drift import most_changed_first, said_of
 
     print(f"{count} row{'s' * (count != 1)}")
     print(said_of(watch))
     evidence = {} if watch is None else {one.name: one for one in watch.features}
     print(f"\n{'feature':34}{'PSI':>9}{'unchanged':>11}{'values':>9}{'evidence':>11}")
-    for drift in sorted(drifts, key=lambda one: one.expected - one.psi):
+    for drift in most_changed_first(drifts, watch):
         of = evidence.get(drift.name)
         said = "" if of is None else f"{of.evidence:11.3g}"
         print(f"{drift.name:34}{drift.psi:9.4f}{drift.expected:11.4f}{drift.values:9}{said}")

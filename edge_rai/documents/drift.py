@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 _HEIGHT = 56.0
 _MOST_FEATURES = 200  # drawn; the table has all of them
+_FAR = 1.8  # most values lie beyond the outermost bins by then, where nothing is told apart
 _SAID = {
     "mean_up": "its values have risen",
     "mean_down": "its values have fallen",
     "wider": "its values spread wider",
     "narrower": "its values spread less",
     "shares": "the shares of its categories have changed",
-    "missing": "more of its values are missing",
+    "missing": "more of its values are missing or not finite",
     "outside": "more of its values are out of range",
     "above": "its mean is above its bound",
 }
@@ -41,7 +42,8 @@ def said_of(watch: Watch | None) -> str:
         return "Nothing is watched: the policy has no [drift]."
     promised = f"once in {watch.average_run_length:g} rows at most while nothing has changed"
     if watch.alarm is None:
-        return f"No alarm in {watch.rows} rows: evidence {watch.evidence:.3g}; alarms come {promised}."
+        rows = f"{watch.rows} row{'s' * (watch.rows != 1)}"
+        return f"No alarm in {rows}: evidence {watch.evidence:.3g}; alarms come {promised}."
     first, *others = watch.alarm.features
     found = next(one for one in watch.features if one.name == first)
     size = _effect(found)
@@ -58,13 +60,25 @@ def _effect(found: WatchedFeature) -> str:
         return ""
     low, high = found.effect_interval
     ends = f"(95 %: {low:.2g} to {high:.2g})"
+    beyond = " or more" if abs(found.effect) > _FAR else ""
     if found.direction in (Direction.MEAN_UP, Direction.MEAN_DOWN):
-        return f" by {found.effect:+.2g} standard deviations {ends}"
+        return f" by {found.effect:+.2g} standard deviations{beyond} {ends}"
     if found.direction in (Direction.WIDER, Direction.NARROWER):
-        return f", {found.effect:.2g} times {ends}"
+        return f", {found.effect:.2g} times{beyond} {ends}"
     if found.direction is Direction.ABOVE:
         return f", {found.effect:.2g} {ends}"
-    return f", now {100 * found.effect:.2g} % of them"
+    return f", now {100 * found.effect:.3g} % of them"
+
+
+def most_changed_first(drifts: Sequence[FeatureDrift], watch: Watch | None) -> list[FeatureDrift]:
+    """Those that an alarm names first, whose shares of bins may be as ever; then by PSI above what chance gives.
+
+    Args:
+        drifts: In any order.
+        watch: Whose alarm may stand.
+    """
+    named = watch.alarm.features if watch is not None and watch.alarm is not None else ()
+    return sorted(drifts, key=lambda one: (one.name not in named, one.expected - one.psi))
 
 
 def drift_page(title: str, session: Session) -> bytes:
@@ -81,18 +95,22 @@ def drift_page(title: str, session: Session) -> bytes:
 
 
 def _parts(title: str, session: Session) -> Iterator[Markup]:
-    drifts = sorted(session.drift(), key=lambda one: one.expected - one.psi)
     watch = session.watch()
+    drifts = most_changed_first(session.drift(), watch)
     yield element("h1", title)
     yield element("p", _about(session), class_="about")
     yield element("div", element("p", said_of(watch)), class_="lead")
-    yield section("Features, the most changed first", *_drawn(session, drifts), _numbers(watch, drifts))
+    title = (
+        "Features, those that the alarm names first" if watch and watch.alarm else "Features, the most changed first"
+    )
+    yield section(title, *_drawn(session, drifts), _numbers(watch, drifts))
 
 
 def _about(session: Session) -> str:
     window = session.snapshot()
     made = datetime.fromtimestamp(window.end_unix_ns / 1e9, timezone.utc)
-    return f"{window.rows} rows, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
+    rows = f"{window.rows} row{'s' * (window.rows != 1)}"
+    return f"{rows}, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
 
 
 def _drawn(session: Session, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]:
@@ -111,7 +129,8 @@ def _drawn(session: Session, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]
         bins = len(feature.counts)
         window, reference = counts.histogram[:bins], feature.counts
         value = f"PSI {drift.psi:.3f}"
-        note = f"{drift.expected:.3f} if unchanged; {drift.values} values; from {_ends(feature.edges)}"
+        lacking = f", {counts.not_finite} missing or not finite" if counts.not_finite else ""
+        note = f"{drift.expected:.3f} if unchanged; {drift.values} values{lacking}; from {_ends(feature.edges)}"
         yield row(drift.name, value, _bars(drift.name, window.tolist(), reference.tolist()), note)
     if len(drifts) > _MOST_FEATURES:
         yield element("p", f"{len(drifts) - _MOST_FEATURES} more are in the table.", class_="about")

@@ -1046,14 +1046,16 @@ typedef struct erai_feature_drift {
     size_t struct_size;
     double evidence;    /* now; without drift its mean is at most `rows`, that of the device's at most `rows` too */
     uint64_t changed;   /* rows ago, as estimated; 0: nothing points to a change */
-    uint32_t direction; /* erai_direction: what most of the evidence is for */
+    uint32_t direction; /* erai_direction: what most of the evidence is for; of values that went all to one side,
+                         * which a bet on a wider spread gains from too, the side */
     uint32_t stride;    /* 0: not watched */
     uint32_t named;     /* by the alarm: those that e-BH would name at its level, and the one with the most evidence */
     uint32_t reserved;
     /* How large the change is, of the values since the evidence was 256 rows' worth, and a 95 % interval as if these
      * were chosen beforehand. Of a mean: how far it moved, in standard deviations of the reference, or, where a bound
      * is watched, the mean itself. Of a spread: how many times as wide. Of MISSING and OUTSIDE: the share of such
-     * values. NaN: of SHARES, or there are no values. */
+     * values. NaN: of SHARES, or there are no values. Beyond the outermost of the reference's bins nothing is told
+     * apart: with 32 of them a mean moves by 2.2 at most, and a spread is at most about twice as wide. */
     double effect, effect_low, effect_high;
 } erai_feature_drift;
 

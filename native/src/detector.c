@@ -328,9 +328,19 @@ er_effect er_detector_effect(const er_detector *detector, uint32_t direction) {
     return (er_effect){size, size - 1.96 * error, size + 1.96 * error};
 }
 
+/* A mean that moves far takes nearly all values to the last bin, of which the bet on a wider spread wins the most. They
+ * spread less around their own mean than the reference does. */
+static int moved_far(const er_detector *detector) {
+    double present = (double)detector->measured - (double)detector->missing - (double)detector->outside;
+    double mean = (double)detector->moved / present;
+    return present > 0 && (double)detector->squared / present - mean * mean < 1;
+}
+
 uint32_t er_detector_direction(const er_detector *detector, const er_bets *bets) {
     unsigned most = 0;
     for (unsigned i = 1; i < ER_BETS; i++)
         if (bets->weights[i] * detector->won[i] > bets->weights[most] * detector->won[most]) most = i;
+    if (bets->direction[most] == ERAI_DRIFT_WIDER && moved_far(detector))
+        return detector->moved > 0 ? ERAI_DRIFT_MEAN_UP : ERAI_DRIFT_MEAN_DOWN;
     return bets->direction[most];
 }

@@ -194,10 +194,10 @@ static void what_has_changed_and_since_when_is_told(void) {
     const struct {
         double shift, scale;
         erai_direction direction;
-    } changes[] = {{0.6, 1, ERAI_DRIFT_MEAN_UP},
-                   {-0.6, 1, ERAI_DRIFT_MEAN_DOWN},
-                   {0, 1.7, ERAI_DRIFT_WIDER},
-                   {0, 0.4, ERAI_DRIFT_NARROWER}};
+    } changes[] = {{0.6, 1, ERAI_DRIFT_MEAN_UP},  {-0.6, 1, ERAI_DRIFT_MEAN_DOWN},
+                   {3, 1, ERAI_DRIFT_MEAN_UP}, /* nearly all of them in the last bin, as wider values would be */
+                   {-5, 1, ERAI_DRIFT_MEAN_DOWN}, {0, 1.7, ERAI_DRIFT_WIDER},
+                   {0, 10, ERAI_DRIFT_WIDER},     {0, 0.4, ERAI_DRIFT_NARROWER}};
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         seed(7 + i);
         watched feature;

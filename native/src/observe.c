@@ -287,12 +287,12 @@ erai_status erai_session_outcome(erai_session *session, uint64_t receipt, double
     const erai_guard *guard = session->guard;
     const er_observation *rule = outcome_rule(guard);
     if (!rule) return er_fail(detail, ERAI_E_ARGUMENT, "the policy observes no outcomes");
-    if (receipt >> 32 != (MARK | policy_bits(guard)) >> 32)
-        return er_fail(detail, ERAI_E_ARGUMENT, "receipt %" PRIu64 " is none of an answer by this policy", receipt);
-    if (!isfinite(label)) return er_fail(detail, ERAI_E_ARGUMENT, "a label of %g; expected a number", label);
     uint32_t bits = (uint32_t)receipt;
     float answered;
     memcpy(&answered, &bits, sizeof answered);
+    if (receipt >> 32 != (MARK | policy_bits(guard)) >> 32 || !isfinite(answered))
+        return er_fail(detail, ERAI_E_ARGUMENT, "receipt %" PRIu64 " is none of an answer by this policy", receipt);
+    if (!isfinite(label)) return er_fail(detail, ERAI_E_ARGUMENT, "a label of %g; expected a number", label);
     double off = fabs((double)answered - label);
     double loss = rule->kind == ERAI_OBSERVE_WRONG ? (double)(off > 0) : fmin(off / rule->limit, 1);
     er_place place = er_place_of(guard->outcomes, 0, loss);

@@ -13,13 +13,24 @@ import pytest
 import edge_rai
 from edge_rai.cli import main
 from edge_rai.errors import PolicyError
-from edge_rai.policy import Reference, compile_policy, load_policy
+from edge_rai.policy import (
+    FeatureRule,
+    InputRule,
+    Observation,
+    OutputRule,
+    Policy,
+    Reference,
+    compile_policy,
+    load_policy,
+)
 from edge_rai.simulation import simulate
 from edge_rai_converters import convert, profile_model
+from edge_rai_converters.data import drawn
 from edge_rai_converters.data.times import read_times
 from edge_rai_converters.errors import DataError
 from edge_rai_converters.rehearsal import without_seasons
 from edge_rai_converters.sample import sample_of
+from edge_rai_converters.seasons import Shown, written_seasons
 from support.models import save_linear
 
 Values = npt.NDArray[np.float64]
@@ -140,6 +151,21 @@ def test_the_card_quotes_how_soon_drift_is_found(bundle: Path, capsys: pytest.Ca
     card = capsys.readouterr().out
     assert "without a shift 0\nof 5 streams of 10,000 rows had an alarm (the policy promises 10 % of" in card
     assert f"| mean +1 sd | 5 of 5 | {delays['mean +1 sd']['median']} | {delays['mean +1 sd']['ninth']} |" in card
+
+
+@pytest.mark.parametrize(("days", "slots", "stride"), [(28, 168, 4), (91, 168, 1), (7, 24, 2), (14, 24, 1)])
+def test_rows_of_an_hour_whose_mean_is_of_few_periods_are_not_all_looked_at(days: int, slots: int, stride: int) -> None:
+    """They have its error in common: of four weeks, with every row, a third of calm streams had an alarm."""
+    times = START + 300.0 * np.arange(days * 288)
+    values = np.random.default_rng(5).normal(size=len(times)).astype(np.float32)
+    held_back = drawn(len(times), 4)
+    given = InputRule("x", "float32", (-1, 1), max_shape=(8, 1), feature_axis=1, features=(FeatureRule("f"),))
+    policy = Policy(
+        1, True, (given,), (OutputRule("y", "float32", (-1, 1)),), observe=(Observation("seasonal", "f", slots=slots),)
+    )
+    shown = Shown({"x": values[:, None, None]}, times, np.flatnonzero(~held_back), np.flatnonzero(held_back))
+    (season,) = written_seasons(policy, shown)
+    assert season.stride == stride
 
 
 def test_where_nobody_says_when_rows_came_nothing_is_watched_by_the_hour(

@@ -50,6 +50,14 @@ def test_correlation_that_decays_is_left_behind(rho: float, least: int, most: in
         assert least <= stride_of(np.exp(2 * values)) <= most
 
 
+def test_rare_events_that_nothing_binds_together_are_watched(random: np.random.Generator) -> None:
+    """One row of a hundred: where a few of them lie equally far apart, as some always do, nothing correlates."""
+    found = [stride_of((random.random(4000) < 0.01).astype(np.float64)) for _ in range(40)]
+    assert set(found) <= {1, 2}
+    bursts = np.repeat(random.random(1000) < 0.01, 4).astype(np.float64)
+    assert stride_of(bursts) >= 4
+
+
 def test_spread_that_comes_in_clusters_is_seen_although_levels_are_not_correlated(random: np.random.Generator) -> None:
     values = np.exp(autoregressive(random, 0.9, 10000)) * random.normal(size=10000)
     assert stride_of(values) > 15

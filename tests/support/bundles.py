@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_rai import bundle
-from edge_rai.policy import Policy, Reference, compile_policy
+from edge_rai.policy import Policy, Reference, compile_policy, policy_to_toml
 from edge_rai.types import TensorSpec
 from support.models import reference_run
 
@@ -32,10 +32,11 @@ def write_bundle(
     rows_independent: bool = True,
     atol: float = 1e-6,
     requirements: Mapping[str, str] | None = None,
+    written: bool = False,
 ) -> Path:
     """A sound bundle, whose golden outputs are the bare runtime's unless given; sequences and maps have none.
 
-    A model is one file, or one in each of several formats.
+    A model is one file, or one in each of several formats. Policy and reference are in it as written too on request.
     """
     sources = {
         (role, path.suffix): path
@@ -54,6 +55,9 @@ def write_bundle(
         **{paths[key]: content for key, content in contents.items()},
         **{_golden_path(name): bundle.golden_bytes(values) for name, values in {**golden_inputs, **outputs}.items()},
     }
+    if written:
+        files["policy.toml"] = policy_to_toml(policy).encode()
+        files |= {"reference/reference.json": reference.to_json()} if reference else {}
     digests = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
     manifest = bundle.Manifest(
         format_version=bundle.FORMAT_VERSION,

@@ -115,8 +115,12 @@ def test_receipts_are_of_answers_by_the_model_alone(tmp_path: Path) -> None:
             session.record_outcome(receipts[0], 1)
         with pytest.raises(ValueError, match="none of an answer by this policy"):
             session.record_outcome(int(receipts[1]) ^ 1 << 40, 1)
-        with pytest.raises(ValueError, match="expected a number"):
-            session.record_outcome(receipts[1], float("nan"))
+        for forged in (0x7F800000, 0xFFC00000):  # of an infinite answer, and of NaN: the model's would have none
+            with pytest.raises(ValueError, match="none of an answer by this policy"):
+                session.record_outcome(int(receipts[1]) >> 32 << 32 | forged, 1)
+        for label in (float("nan"), 10**400):
+            with pytest.raises(ValueError, match="expected a number"):
+                session.record_outcome(receipts[1], label)
         with pytest.raises(TypeError, match="label is .*; expected a number"):
             session.record_outcome(receipts[1], "1")  # type: ignore[arg-type]
         session.record_outcome(receipts[1], True)

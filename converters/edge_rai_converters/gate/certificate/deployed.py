@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from edge_rai.bundle import Manifest
 from edge_rai.policy import Decision, FallbackRule, Policy
+from edge_rai.policy.order import OF_ORDER, without
 from edge_rai.types import Verdict
 from edge_rai_converters.data import Rows
 from edge_rai_converters.gate.certificate.rules import Score
 from edge_rai_converters.gate.rows import Mask
-from edge_rai_converters.rehearsal import verdicts, without_order
+from edge_rai_converters.rehearsal import verdicts
 
 # Rows that wait for a person; more are nobody's answer.
 _REVIEW_ROWS = 1024
@@ -44,7 +45,7 @@ def admitted(
     Raises:
         EdgeRaiError: The bundle would not load on a device.
     """
-    timeless, _ = without_order(policy)
+    timeless, _ = without(policy, OF_ORDER)
     return np.asarray(verdicts(files, manifest, timeless, rows, index, batch_rows) != Verdict.REJECT)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_rai.bundle import FORMAT_VERSION, SUFFIX, Bundle, Format, Manifest, ModelFile, Provenance, write_bundle
 from edge_rai.policy import InputRule, OutputRule, Policy, Reference, compile_policy, parse_policy, policy_to_toml
+from edge_rai.policy.order import OF_ORDER, without
 from edge_rai.session import Session, load
 from edge_rai.types import TensorSpec
 from edge_rai_converters.answered import Answered
@@ -20,7 +21,7 @@ from edge_rai_converters.errors import DataError
 from edge_rai_converters.gate.robustness.sample import Sample
 from edge_rai_converters.golden import golden
 from edge_rai_converters.profile import MAX_ROWS
-from edge_rai_converters.rehearsal import without_order, without_seasons
+from edge_rai_converters.rehearsal import without_seasons
 
 Whose = Literal["candidate", "original", "none"]
 
@@ -138,7 +139,7 @@ def opened(model: Model, guard: Guard, sample: Sample, folder: Path, *, watching
     Raises:
         EdgeRaiError: A device would not open it; or no row is within the limits.
     """
-    rules, _ = without_order(without_seasons(guard.policy, guard.reference))
+    rules, _ = without(without_seasons(guard.policy, guard.reference), OF_ORDER)
     rules = replace(rules, fallback=(), decision=None, drift=rules.drift if watching else None)
     vectors, files = golden(model.answered.runner, rules, sample.rows, np.arange(len(sample), dtype=np.int64), "none")
     digest = hashlib.sha256(model.content).hexdigest()
