@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -20,8 +21,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from edge_rai.counts import FeatureCounts
 from edge_rai.fleet.body import Body, FailedError
-from edge_rai.fleet.decode import Refusal, decode
+from edge_rai.fleet.decode import Batch, FeatureBatch, Refusal, decode
+from edge_rai.fleet.facts import facts_of
 from edge_rai.fleet.ingest import Ingest, Waiting
+from edge_rai.fleet.outline import Reference
 from edge_rai.fleet.request import read_request
 from edge_rai.fleet.store import Store, stored
 from edge_rai.telemetry import otlp
@@ -89,10 +92,25 @@ def test_sum_of_windows_is_bounded() -> None:
 
 def test_batch_of_very_many_metrics_is_refused() -> None:
     message = ExportMetricsServiceRequest.FromString(request(snapshot()))
-    for index in range(256):
-        message.resource_metrics[0].scope_metrics[0].metrics.add(name=str(index))
+    metrics = message.resource_metrics[0].scope_metrics[0].metrics
+    sent = sum(map(otlp.count_points, metrics))
+    for index in range(300):
+        metrics.add(name=str(index)).gauge.data_points.add(as_int=1)
     (refusal,) = refusals_of(message)
     assert "metrics in one batch; the most is 256" in refusal.message
+    assert refusal.points == sent + 300
+
+
+def test_references_that_are_remembered_are_bounded_in_bytes() -> None:
+    references = [tuple(Reference(f"{'x' * 1000} {i}", (), (), f"{i} {j}") for j in range(1000)) for i in range(40)]
+    tracemalloc.start()
+    try:
+        for some in references:
+            facts_of(Batch("", 0, 0, "", "", (), features=[FeatureBatch("", one, (), 0, 0, 0) for one in some]), 0)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20 << 20  # was a megabyte for each of them
 
 
 class FailsOnOne(Store):
