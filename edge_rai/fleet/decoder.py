@@ -1,8 +1,8 @@
 """Requests decoded by a process of its own, while the collector's takes others and commits what is decoded.
 
 Python runs one thread of a process at a time, however many processors there are. The two talk through pipes, pickles
-each behind its length; what was found comes in the order of the requests. The process ends when nobody can write to it
-any more, so it outlives no collector, however that one ended.
+each behind its length, which nobody else writes; what was found comes in the order of the requests. The process ends
+when nobody can write to it any more, so it outlives no collector, however that one ended.
 """
 
 from __future__ import annotations
