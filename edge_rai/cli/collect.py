@@ -52,13 +52,14 @@ def run(args: argparse.Namespace) -> int:
         return 3
     from edge_rai.fleet.access import read_tokens
     from edge_rai.fleet.collector import Tokens, make_app
+    from edge_rai.fleet.decoder import LOG_FORMAT
     from edge_rai.fleet.ingest import Ingest
     from edge_rai.fleet.page.routes import pages
     from edge_rai.fleet.retention import kept_up
     from edge_rai.fleet.server import listen, serve
     from edge_rai.fleet.store import Store
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     tls = _tls(args)
     tokens = Tokens(*(read_tokens(path) if path else () for path in (args.device_tokens, args.reader_tokens)))
     with listen(args.listen) as listener:

@@ -31,6 +31,9 @@ class FailedError(Exception):
         super().__init__(message)
         self.status = status
 
+    def __reduce__(self) -> tuple[type[FailedError], tuple[int, str]]:
+        return FailedError, (self.status, str(self))
+
 
 class Body(NamedTuple):
     """A request's body as it came.

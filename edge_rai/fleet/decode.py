@@ -30,6 +30,7 @@ MODEL_VERSION: Final = "artifact.version"
 _MOST_LATENCY_SLOTS: Final = 1024
 _MOST_WINDOWS: Final = 4096
 _MOST_METRICS: Final = 256
+_MOST_COUNTED_METRICS: Final = 1 << 14  # of a refused batch: empty ones by the million would take seconds
 _MOST_LABELS: Final = 256  # of one metric; the library has a few dozen
 _RANGE: Final = re.compile(r"([0-9a-f]{1,16}):([0-9a-f]{1,16})\+([0-9a-f]{1,16})")
 _TALLIES: Final = {
@@ -148,7 +149,7 @@ def _batch_or_refusal(resource: Sequence[KeyValue], scope_metrics: ScopeOfBytes)
     try:
         return _batch(resource, scope_metrics)
     except RefusedError as refusal:
-        refused = map(Metric.FromString, scope_metrics.metrics[:_MOST_METRICS])
+        refused = map(Metric.FromString, scope_metrics.metrics[:_MOST_COUNTED_METRICS])
         return Refusal(sum(map(otlp.count_points, refused)), str(refusal))
 
 

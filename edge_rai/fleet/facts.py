@@ -10,7 +10,8 @@ from edge_rai.events import Windows
 from edge_rai.fleet.decode import Batch
 from edge_rai.fleet.outline import Reference
 
-_MOST_KNOWN: Final = 1 << 10
+_MOST_KNOWN_BYTES: Final = 8 << 20  # of references, as lines
+_EACH_BYTES: Final = 1 << 10  # that such lines count as besides their own
 _ENCODE: Final = json.JSONEncoder(check_circular=False).encode
 
 
@@ -94,15 +95,25 @@ def _counted(batch: Batch, rows: int) -> str:
     )
 
 
-_known: dict[tuple[str, ...], tuple[bytes, str]] = {}
+class _Memory:
+    """Of references that came together, as many as a number of bytes allows; then all are forgotten."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], tuple[bytes, str]] = {}
+        self._bytes = 0
+
+    def lines(self, guard_digest: str, references: tuple[Reference, ...]) -> tuple[bytes, str]:
+        key = tuple(one.digest for one in references)  # which have the guard program's in them
+        found = self._known.get(key)
+        if found is None:
+            lines = "\n".join(json.dumps({**one._asdict(), "guard_digest": guard_digest}) for one in references)
+            found = hashlib.sha256(lines.encode()).digest(), lines
+            size = len(lines) + _EACH_BYTES
+            if self._bytes + size > _MOST_KNOWN_BYTES:
+                self._known, self._bytes = {}, 0
+            self._known[key] = found
+            self._bytes += size
+        return found
 
 
-def _references(guard_digest: str, references: tuple[Reference, ...]) -> tuple[bytes, str]:
-    key = tuple(one.digest for one in references)  # which have the guard program's in them
-    found = _known.get(key)
-    if found is None:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        lines = "\n".join(json.dumps({**one._asdict(), "guard_digest": guard_digest}) for one in references)
-        found = _known[key] = (hashlib.sha256(lines.encode()).digest(), lines)
-    return found
+_references: Final = _Memory().lines

@@ -1,4 +1,4 @@
-"""From the bytes of requests to receipts: one thread decodes them while another commits what is decoded."""
+"""From the bytes of requests to receipts: a process decodes them while a thread commits what is decoded."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from edge_rai.errors import StoreError
-from edge_rai.fleet.body import Body, Decoded, FailedError, decode_or_failure
+from edge_rai.fleet.body import Body, Decoded, FailedError
 from edge_rai.fleet.decode import Refusal
+from edge_rai.fleet.decoder import Decoder
 from edge_rai.fleet.facts import Facts
 from edge_rai.fleet.store import Outcome, Store
 from edge_rai.telemetry import otlp
 
-_MOST_IN_A_COMMIT: Final = 256
-_ENOUGH_UNPACKED_BYTES: Final = 16 << 20  # for a commit: with the request that reaches it, at most 32 MiB
+_PAUSE_S: Final = 1.0  # before another process decodes: one that cannot work is not started all the time
 _LONGEST_MESSAGE: Final = 1000
 
 _log = logging.getLogger(__name__)
@@ -38,60 +38,31 @@ class Waiting(NamedTuple):
     answer: asyncio.Future[otlp.Answer]
 
 
-_Found = tuple[Waiting, Decoded | FailedError]
 _Said = tuple[Waiting, otlp.Answer | FailedError]
 
 
-class _Line:
-    """What is decoded and not yet stored; whoever decodes waits while it is enough for a commit."""
-
-    def __init__(self) -> None:
-        self._found: deque[_Found] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self._ends = False
-
-    def put(self, waiting: Waiting, found: Decoded | FailedError) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._bytes < _ENOUGH_UNPACKED_BYTES)
-            self._found.append((waiting, found))
-            self._bytes += _size(found)
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        with self._changed:
-            self._ends = True
-            self._changed.notify_all()
-
-    def take(self) -> list[_Found]:
-        """What one commit is for; empty: there is nothing any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._found or self._ends)
-            together: list[_Found] = []
-            size = 0
-            while self._found and len(together) < _MOST_IN_A_COMMIT and size < _ENOUGH_UNPACKED_BYTES:
-                together.append(self._found.popleft())
-                size += _size(together[-1][1])
-            self._bytes -= size
-            self._changed.notify_all()
-            return together
-
-
-def _size(found: Decoded | FailedError) -> int:
-    return found.unpacked_bytes if isinstance(found, Decoded) else 0
-
-
 class Ingest:
-    """The two threads. `put` is for any thread; whoever made it stops it."""
+    """Two threads: one gives requests to the process that decodes them, the other stores what that finds.
+
+    `put` is for any thread; whoever made it stops it.
+    """
 
     def __init__(self, store: Store, clock: Callable[[], int] = time.time_ns) -> None:
+        """Starts them.
+
+        Raises:
+            OSError: The system has no room for the process.
+        """
         self._store = store
         self._clock = clock
         self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self._line = _Line()
+        self._given: deque[Waiting] = deque()  # to the process, which has not told yet what it found
+        self._ends = False
+        self._lock = threading.Lock()  # of whoever gives to the process, or replaces it
+        self._decoder = Decoder()
         self._threads = [
             threading.Thread(target=run, name=name, daemon=True)
-            for run, name in ((self._decode, "edge-rai-decode"), (self._store_decoded, "edge-rai-store"))
+            for run, name in ((self._give, "edge-rai-give"), (self._store_found, "edge-rai-store"))
         ]
         for thread in self._threads:
             thread.start()
@@ -101,23 +72,50 @@ class Ingest:
         self._waiting.put(waiting)
 
     def stop(self) -> None:
-        """Ends the threads, once they have answered what they were given."""
+        """Ends the threads and the process, once all that was put is answered."""
         self._waiting.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _decode(self) -> None:
+    def _give(self) -> None:
         while (waiting := self._waiting.get()) is not None:
-            self._line.put(waiting, decode_or_failure(waiting.body))
-        self._line.end()
+            with self._lock:
+                self._given.append(waiting)
+                self._decoder.give(waiting.body)
+                if self._waiting.empty():
+                    self._decoder.flush()
+        with self._lock:
+            self._ends = True
+            self._decoder.give_no_more()
 
-    def _store_decoded(self) -> None:
-        while together := self._line.take():
-            said: list[_Said] = [(waiting, found) for waiting, found in together if isinstance(found, FailedError)]
-            said += self._answers([(waiting, found) for waiting, found in together if isinstance(found, Decoded)])
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                # Once for all: it is as dear as decoding a small batch.
-                together[0][0].answer.get_loop().call_soon_threadsafe(_settle, said)
+    def _store_found(self) -> None:
+        while (found := self._decoder.take()) or self._replace_decoder():
+            together = [(self._given.popleft(), one) for one in found]
+            said: list[_Said] = [(waiting, one) for waiting, one in together if isinstance(one, FailedError)]
+            said += self._answers([(waiting, one) for waiting, one in together if isinstance(one, Decoded)])
+            _settle(said)
+
+    def _replace_decoder(self) -> bool:
+        """Has another process decode after one that has ended; False: nothing is to be decoded any more."""
+        with self._lock:
+            left = list(self._given)
+            self._given.clear()
+            if left or not self._ends:
+                code = self._decoder.wait()
+                _log.error("the process that decodes ended with %d; %d requests get a 503", code, len(left))
+            _settle([(one, FailedError(503, "the request could not be decoded; send it again")) for one in left])
+            if self._ends:
+                self._decoder.close()
+                return False
+            time.sleep(_PAUSE_S)
+            try:
+                another = Decoder()
+            except OSError as error:
+                _log.error("no process to decode can be started: %s; it is tried again", error)
+                return True
+            self._decoder.close()
+            self._decoder = another
+            return True
 
     def _answers(self, decoded: list[tuple[Waiting, Decoded]]) -> list[_Said]:
         """Stores requests in one commit."""
@@ -143,6 +141,13 @@ class Ingest:
 
 
 def _settle(said: Sequence[_Said]) -> None:
+    """Wakes who waits: once for all, which is as dear as decoding a small batch."""
+    if said:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            said[0][0].answer.get_loop().call_soon_threadsafe(_set_answers, said)
+
+
+def _set_answers(said: Sequence[_Said]) -> None:
     for waiting, answer in said:
         if waiting.answer.done():  # whoever asked has hung up
             continue

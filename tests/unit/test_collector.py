@@ -368,9 +368,12 @@ def test_nothing_answered_is_lost_when_the_collector_is_killed(tmp_path: Path) -
     answered: list[int] = []
     for round_number in range(4):
         with CollectorProcess(tmp_path) as collector:
+            sequence = 1000 * round_number
+            assert post(collector.url, request(snapshot(sequence)))[0] == 200  # it decodes
+            answered.append(sequence)
+            sequence += 1
             thread = threading.Timer(0.15, collector.kill)
             thread.start()
-            sequence = 1000 * round_number
             while True:
                 try:
                     status, _, body = post(collector.url, request(snapshot(sequence)))
@@ -380,7 +383,7 @@ def test_nothing_answered_is_lost_when_the_collector_is_killed(tmp_path: Path) -
                 answered.append(sequence)
                 sequence += 1
             thread.join()
-    assert len(answered) > 4
+    assert len(answered) > 8
     present = {sequence for _, sequence in stored(tmp_path)}
     assert set(answered) <= present
     assert len(present) <= len(answered) + 4  # each kill may hit one that was stored and not answered
