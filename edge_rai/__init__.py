@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from edge_rai.certificate import Certificate
     from edge_rai.counts import DecisionCount, FeatureCounts, FeatureDrift, Snapshot
     from edge_rai.drift import Alarm, Direction, Watch, WatchedFeature
+    from edge_rai.drift_report import DriftReport
     from edge_rai.telemetry.settings import SpoolSettings, UploadSettings
 
 __version__ = version()
@@ -71,6 +72,7 @@ __all__ = [
     "DecisionCount",
     "DeliveryError",
     "Direction",
+    "DriftReport",
     "EdgeRaiError",
     "Feature",
     "FeatureCounts",
@@ -111,6 +113,7 @@ _LATER = {
     "Certificate": "edge_rai.certificate",
     "DecisionCount": "edge_rai.counts",
     "Direction": "edge_rai.drift",
+    "DriftReport": "edge_rai.drift_report",
     "FeatureCounts": "edge_rai.counts",
     "FeatureDrift": "edge_rai.counts",
     "QuantileSettings": "edge_rai._native.quantiles",

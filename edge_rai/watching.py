@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from edge_rai._native.quantiles import QuantileSketch
     from edge_rai._native.tensors import Array
     from edge_rai.certificate import Certificate
-    from edge_rai.counts import FeatureDrift, Snapshot
+    from edge_rai.counts import Snapshot
     from edge_rai.drift import Watch
+    from edge_rai.drift_report import DriftReport
     from edge_rai.types import Feature, TensorSpec
 
 
@@ -110,16 +111,14 @@ class Watching:
             raise ValueError(f"receipt is {receipt}: the model did not answer this row, or nobody observes outcomes")
         self._native.record_outcome(receipt, arguments.number("label", label))
 
-    def drift(self) -> tuple[FeatureDrift, ...]:
-        """PSI of each feature that has a reference, over what has been counted since the last flush."""
-        from edge_rai.telemetry.drift import feature_drift
+    def drift(self) -> DriftReport:
+        """What has been counted since the last flush beside the reference: PSI of each feature that has one.
 
-        counts = self.snapshot().features
-        return tuple(
-            feature_drift(feature.name, feature.counts, counted.histogram)
-            for feature, counted in zip(self.features, counts, strict=True)
-            if len(feature.counts)
-        )
+        The report is a sequence of these; ``str()`` of it is a sentence of the watch, ``html()`` a page of it all.
+        """
+        from edge_rai.drift_report import DriftReport
+
+        return DriftReport(self.snapshot(), self.watch(), self.features)
 
     def quantiles(self, *, begin: bool = False) -> dict[str, QuantileSketch]:
         """Sketches of the inputs' quantiles, by feature: copies, of all rows until now.

@@ -12,8 +12,7 @@ from edge_rai.cli.rows import HELP
 
 if TYPE_CHECKING:
     from edge_rai import ManualClock
-    from edge_rai.counts import FeatureDrift
-    from edge_rai.drift import Watch
+    from edge_rai.drift_report import DriftReport
     from edge_rai.session import Session
     from edge_rai.simulation import Moments, Simulation
 
@@ -189,17 +188,15 @@ def run_report(arguments: argparse.Namespace) -> int:
         opened(path, threads=arguments.threads, clock=clock) as session,
     ):
         count = _show(session, *_read(arguments, session, clock))
-        drifts, watch = session.drift(), session.watch()
+        report = session.drift()
         if arguments.html:
-            from edge_rai.documents.drift import drift_page
-
             title = f"Drift: {Path(arguments.bundle).name} and {Path(arguments.data).name}"
-            Path(arguments.html).write_bytes(drift_page(title, session))
+            Path(arguments.html).write_bytes(report.html(title))
     if arguments.json:
-        print(json.dumps(_as_json(count, watch, drifts), allow_nan=False))
+        print(json.dumps(_as_json(count, report), allow_nan=False))
     else:
-        _print_report(count, watch, drifts)
-    return 1 if watch is not None and watch.alarm is not None else 0
+        _print_report(count, report)
+    return 1 if report.watch is not None and report.watch.alarm is not None else 0
 
 
 def _show(session: Session, rows: dict[str, Any], moments: Moments | None) -> int:
@@ -214,23 +211,21 @@ def _show(session: Session, rows: dict[str, Any], moments: Moments | None) -> in
     return count
 
 
-def _as_json(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) -> dict[str, Any]:
-    watched = None
+def _as_json(count: int, report: DriftReport) -> dict[str, Any]:
+    watch, watched = report.watch, None
     if watch is not None:
         features = [{**one._asdict(), "direction": one.direction.name.lower()} for one in watch.features]
         alarm = None if watch.alarm is None else watch.alarm._asdict()
         watched = {**watch._asdict(), "alarm": alarm, "features": features}
-    return {"rows": count, "watch": watched, "psi": [drift._asdict() for drift in drifts]}
+    return {"rows": count, "watch": watched, "psi": [drift._asdict() for drift in report]}
 
 
-def _print_report(count: int, watch: Watch | None, drifts: tuple[FeatureDrift, ...]) -> None:
-    from edge_rai.documents.drift import most_changed_first, said_of
-
+def _print_report(count: int, report: DriftReport) -> None:
     print(f"{count} row{'s' * (count != 1)}")
-    print(said_of(watch))
-    evidence = {} if watch is None else {one.name: one for one in watch.features}
+    print(report)
+    evidence = {} if report.watch is None else {one.name: one for one in report.watch.features}
     print(f"\n{'feature':34}{'PSI':>9}{'unchanged':>11}{'values':>9}{'evidence':>11}")
-    for drift in most_changed_first(drifts, watch):
+    for drift in report.most_changed_first():
         of = evidence.get(drift.name)
         said = "" if of is None else f"{of.evidence:11.3g}"
         print(f"{drift.name:34}{drift.psi:9.4f}{drift.expected:11.4f}{drift.values:9}{said}")

@@ -25,6 +25,7 @@ NAMES = {
         "EdgeRaiError",
         "Feature",
     ),
+    "DriftReport",
     *("FeatureCounts", "FeatureDrift", "InferenceError", "InputRejectedError", "IntegrityError", "ManualClock"),
     *(
         "NativeError",

@@ -246,10 +246,25 @@ def test_drift_shows_a_shifted_feature(session: Session) -> None:
     assert by_name["texture"] > 0.25 > 0.05 > max(by_name["radius"], by_name["area"])
 
 
+def test_drift_report_is_a_sequence_a_sentence_and_a_page_of_one_window(session: Session) -> None:
+    session.predict(ROWS)
+    report = session.drift()
+    session.predict(ROWS)  # after it was made
+    assert [feature.name for feature in report] == ["radius", "texture", "area"]
+    assert report[0] == report[:1][0]
+    assert len(report) == 3
+    assert report.window.rows == len(ROWS)
+    assert str(report) == "Nothing is watched: the policy has no [drift]."
+    page = report.html("Drift of <this>").decode()
+    assert "Drift of &lt;this&gt;" in page
+    assert f"{len(ROWS)} row" in page
+    assert all(feature.name in page for feature in report)
+
+
 def test_session_without_a_reference_has_no_drift(linear_model: Path) -> None:
     with load(linear_model) as session:
         session.predict(ROWS)
-        assert session.drift() == ()
+        assert len(session.drift()) == 0
 
 
 def test_flush_without_a_spool_says_what_to_give(session: Session) -> None:

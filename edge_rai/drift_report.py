@@ -1,25 +1,26 @@
-"""What a watch for drift has come to: in a sentence, and as a page with each feature's reference and window."""
+"""How far a window has moved from the reference: its numbers, a sentence, and a page with both of each feature."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
 
-from edge_rai.drift import Direction
+from edge_rai.counts import FeatureDrift, Snapshot
+from edge_rai.drift import Direction, Watch, WatchedFeature
 from edge_rai.page.drawing import block, strip, upright
 from edge_rai.page.figure import row, section
 from edge_rai.page.frame import framed
 from edge_rai.page.markup import Markup, element, table
+from edge_rai.telemetry.drift import feature_drift
+from edge_rai.types import Feature
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from edge_rai.counts import FeatureDrift
-    from edge_rai.drift import Watch, WatchedFeature
-    from edge_rai.session import Session
 
 _HEIGHT = 56.0
 _MOST_FEATURES = 200  # drawn; the table has all of them
@@ -36,8 +37,71 @@ _SAID = {
 }
 
 
-def said_of(watch: Watch | None) -> str:
-    """One sentence of the watch, with the alarm if there is one."""
+@dataclass(frozen=True)
+class DriftReport(Sequence[FeatureDrift]):
+    """A window beside the reference: a sequence of the features that have one, in the policy's order.
+
+    Attributes:
+        window: What was counted since the last flush.
+        watch: What the detectors have won over all windows, and their alarm; None: the policy has no [drift].
+        features: The policy's, with their references.
+    """
+
+    window: Snapshot
+    watch: Watch | None
+    features: tuple[Feature, ...]
+
+    @cached_property
+    def _drifts(self) -> tuple[FeatureDrift, ...]:
+        return tuple(
+            feature_drift(feature.name, feature.counts, counted.histogram)
+            for feature, counted in zip(self.features, self.window.features, strict=True)
+            if len(feature.counts)
+        )
+
+    def __len__(self) -> int:
+        return len(self._drifts)
+
+    @overload
+    def __getitem__(self, index: int) -> FeatureDrift: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FeatureDrift]: ...
+    def __getitem__(self, index: int | slice) -> FeatureDrift | Sequence[FeatureDrift]:
+        return self._drifts[index]
+
+    def __str__(self) -> str:
+        """One sentence of the watch, with the alarm if there is one."""
+        return _said_of(self.watch)
+
+    def most_changed_first(self) -> list[FeatureDrift]:
+        """Those that an alarm names first, whose shares of bins may be as ever; then by PSI above what chance gives."""
+        named = self.watch.alarm.features if self.watch is not None and self.watch.alarm is not None else ()
+        return sorted(self, key=lambda one: (one.name not in named, one.expected - one.psi))
+
+    def html(self, title: str = "Drift") -> bytes:
+        """A page that needs nothing but itself, in UTF-8: no network, no script."""
+        return framed(title, _parts(title, self))
+
+
+def _parts(title: str, report: DriftReport) -> Iterator[Markup]:
+    watch = report.watch
+    drifts = report.most_changed_first()
+    yield element("h1", title)
+    yield element("p", _about(report.window), class_="about")
+    yield element("div", element("p", str(report)), class_="lead")
+    title = (
+        "Features, those that the alarm names first" if watch and watch.alarm else "Features, the most changed first"
+    )
+    yield section(title, *_drawn(report, drifts), _numbers(watch, drifts))
+
+
+def _about(window: Snapshot) -> str:
+    made = datetime.fromtimestamp(window.end_unix_ns / 1e9, timezone.utc)
+    rows = f"{window.rows} row{'s' * (window.rows != 1)}"
+    return f"{rows}, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
+
+
+def _said_of(watch: Watch | None) -> str:
     if watch is None:
         return "Nothing is watched: the policy has no [drift]."
     promised = f"once in {watch.average_run_length:g} rows at most while nothing has changed"
@@ -70,53 +134,9 @@ def _effect(found: WatchedFeature) -> str:
     return f", now {100 * found.effect:.3g} % of them"
 
 
-def most_changed_first(drifts: Sequence[FeatureDrift], watch: Watch | None) -> list[FeatureDrift]:
-    """Those that an alarm names first, whose shares of bins may be as ever; then by PSI above what chance gives.
-
-    Args:
-        drifts: In any order.
-        watch: Whose alarm may stand.
-    """
-    named = watch.alarm.features if watch is not None and watch.alarm is not None else ()
-    return sorted(drifts, key=lambda one: (one.name not in named, one.expected - one.psi))
-
-
-def drift_page(title: str, session: Session) -> bytes:
-    """A page that needs nothing but itself: no network, no script.
-
-    Args:
-        title: Of the page.
-        session: What it has counted since the last flush is the window.
-
-    Returns:
-        HTML in UTF-8.
-    """
-    return framed(title, _parts(title, session))
-
-
-def _parts(title: str, session: Session) -> Iterator[Markup]:
-    watch = session.watch()
-    drifts = most_changed_first(session.drift(), watch)
-    yield element("h1", title)
-    yield element("p", _about(session), class_="about")
-    yield element("div", element("p", said_of(watch)), class_="lead")
-    title = (
-        "Features, those that the alarm names first" if watch and watch.alarm else "Features, the most changed first"
-    )
-    yield section(title, *_drawn(session, drifts), _numbers(watch, drifts))
-
-
-def _about(session: Session) -> str:
-    window = session.snapshot()
-    made = datetime.fromtimestamp(window.end_unix_ns / 1e9, timezone.utc)
-    rows = f"{window.rows} row{'s' * (window.rows != 1)}"
-    return f"{rows}, counted up to {made:%Y-%m-%d %H:%M} UTC; model {window.model_digest[:12]}"
-
-
-def _drawn(session: Session, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]:
+def _drawn(report: DriftReport, drifts: Sequence[FeatureDrift]) -> Iterator[Markup]:
     counted = {
-        feature.name: (feature, counts)
-        for feature, counts in zip(session.features, session.snapshot().features, strict=True)
+        feature.name: (feature, counts) for feature, counts in zip(report.features, report.window.features, strict=True)
     }
     yield element(
         "p",
