@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from edge_rai.fleet.engine import Engine
@@ -56,6 +56,9 @@ def look(store: Store, engine: Engine, rules: Rules, sinks: Sequence[str], now_u
             continue
         findings = list(_findings(rule, engine, devices, now_unix_ns))
         with store.transaction() as connection:
+            if isinstance(rule, DevicesRule):
+                period = last_set_time(now_unix_ns, rule.every_hours) // HOUR_NS
+                connection.execute("INSERT OR REPLACE INTO alert VALUES (?, '', 0, ?)", (rule.name, period))
             for body in _changes(connection, rule, findings, now_unix_ns):
                 made += 1
                 connection.executemany(
@@ -72,7 +75,6 @@ def _is_due(store: Store, rule: DevicesRule, now_unix_ns: int) -> bool:
     with store.transaction() as connection:
         query = "SELECT looks FROM alert WHERE (rule, subject) = (?, '')"
         last = connection.execute(query, (rule.name,)).fetchone()
-        connection.execute("INSERT OR REPLACE INTO alert VALUES (?, '', 0, ?)", (rule.name, period))
     return last is None or last[0] != period
 
 
@@ -108,8 +110,8 @@ def _rates(rule: RateRule, engine: Engine, now_unix_ns: int) -> Iterator[_Findin
         if rows < rule.least_rows:
             continue
         counts = {"verdict": group.rows, "source": group.sources, "reason": group.reasons, "decision": group.decisions}
-        value = sum(counts[rule.of].get(name, 0) for name in rule.names) / rows
-        subject = ", ".join(group.of.values()) or "the fleet"
+        value = sum(counts[rule.of].get(name, 0) for name in set(rule.names)) / rows
+        subject = _named(group.of.values()) or "the fleet"
         together = group.of.get(rule.group or "", "")
         yield _Finding(subject, value, value > rule.raise_above, value < rule.clear_below, together)
 
@@ -121,9 +123,14 @@ def _drifts(rule: DriftRule, engine: Engine, now_unix_ns: int) -> Iterator[_Find
             continue
         surely = max(feature.psi - feature.expected - 2 * feature.error, 0.0)
         guard = f"guard {feature.guard_digest[:12]}"
-        subject = ", ".join((feature.feature, *feature.of.values(), guard))
+        subject = _named((feature.feature, *feature.of.values(), guard))
         clears = feature.psi - feature.expected < rule.clear_below
         yield _Finding(subject, surely, surely > rule.raise_above, clears, feature.of.get(rule.group or "", ""))
+
+
+def _named(parts: Iterable[str]) -> str:
+    """Of devices' own words, so that no two subjects have one name: quoted are empty ones, and those with a comma."""
+    return ", ".join(json.dumps(it, ensure_ascii=False) if not it or set(it) & set(',"') else it for it in parts)
 
 
 def _changes(

@@ -21,9 +21,8 @@ import duckdb
 
 from edge_rai.errors import StoreError
 from edge_rai.fleet.attributes import MOST_BINS
-from edge_rai.fleet.store import Store, sync_directory
+from edge_rai.fleet.store import FOLDER, Store, sync_directory
 
-FOLDER: Final = "facts"
 BINS: Final = tuple(f"bin_{index}" for index in range(MOST_BINS))
 
 _LOCK: Final = "facts.lock"

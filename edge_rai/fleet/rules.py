@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,8 +126,11 @@ class Rules(BaseModel):
     @field_validator("webhook", "otlp")
     @classmethod
     def _is_url(cls, given: str | None) -> str | None:
-        if given is not None and (urlsplit(given).scheme not in ("http", "https") or not urlsplit(given).hostname):
-            raise ValueError("this must be an http or https URL")
+        if given is not None:
+            parts = urlsplit(given)
+            if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch("[!-~]+", given):
+                raise ValueError("this must be an http or https URL, of ASCII characters without spaces")
+            _ = parts.port, parts.hostname.encode("idna")  # or they say what is wrong
         return given
 
     @model_validator(mode="after")

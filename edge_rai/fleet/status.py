@@ -131,6 +131,7 @@ class FeatureStatus:
 
 def read_groups(engine: Engine, part: Part, by: Sequence[str] = ()) -> tuple[Group, ...]:
     """Each group with what it reported; without `by` one of the whole fleet."""
+    by = tuple(dict.fromkeys(by))
     counted: dict[tuple[str, ...], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     for row in engine.rows(queries.tallies(part, by)):
         counted[_key(row, by)][row["kind"]][row["name"]] = int(row["count"])
@@ -169,6 +170,7 @@ def _group(row: Row, by: Sequence[str], counted: dict[str, dict[str, int]]) -> G
 
 def read_features(engine: Engine, part: Part, by: Sequence[str] = ()) -> tuple[FeatureStatus, ...]:
     """Features of each group, the surest drift first, those without a reference last."""
+    by = tuple(dict.fromkeys(by))
     known = {row["digest"]: row for row in engine.rows(queries.references())}
     merged = [_feature(row, known[row["reference"]], by) for row in engine.rows(queries.histograms(part, by))]
     return tuple(sorted(merged, key=lambda one: (one.psi is None, -_excess(one))))

@@ -24,6 +24,7 @@ from edge_rai.fleet.facts import Facts
 from edge_rai.fleet.ranges import add_range, has_all, has_some
 
 FILE_NAME: Final = "fleet.sqlite3"
+FOLDER: Final = "facts"
 SCHEMA_VERSION: Final = 3
 
 _APPLICATION_ID: Final = 0x45524149  # "ERAI"
@@ -158,6 +159,7 @@ class Store:
         execute("BEGIN IMMEDIATE")  # two collectors may start at once
         try:
             if not execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                _require_no_facts(path)
                 for statement in _SCHEMA.split(";\n"):
                     execute(statement)
                 execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -324,6 +326,15 @@ def require_store(directory: Path) -> Path:
     if not path.is_file():
         raise StoreError(f"no store at {path}; `edge-rai collect --store {directory}` makes one")
     return path
+
+
+def _require_no_facts(path: Path) -> None:
+    """Facts that a new ledger does not list would be removed."""
+    if next((path.parent / FOLDER).glob("*/*/*.parquet"), None):
+        raise StoreError(
+            f"{path} is missing or empty, and {path.parent / FOLDER} has facts: put the ledger back with its -wal, "
+            "or give another directory"
+        )
 
 
 def _require_known_schema(connection: sqlite3.Connection, path: Path) -> None:

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -77,11 +78,14 @@ class Budget:
             kept = json.loads(self._path.read_text(encoding="ascii"))
             self._boot, self._boot_s, self._elapsed_s = str(kept["boot"]), float(kept["boot_s"]), float(kept["s"])
             self._sent = {int(hour): int(size) for hour, size in kept["sent"].items()}
+            if not (isfinite(self._boot_s) and isfinite(self._elapsed_s)) or min(self._sent.values(), default=0) < 0:
+                raise ValueError("a time or a size is none")
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             _log.warning("%s is damaged (%s): the day's bytes count as sent", self._path, error)
-            self._sent = {0: self.bytes_a_day}
+            self._boot, self._boot_s = self._clock()
+            self._elapsed_s, self._sent = 0.0, {0: self.bytes_a_day}
 
     def _store(self) -> None:
         kept = {"boot": self._boot, "boot_s": self._boot_s, "s": self._elapsed_s, "sent": self._sent}

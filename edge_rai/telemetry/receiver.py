@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +23,7 @@ LONGEST_WAIT_S: Final = 3600.0
 REFUSES_GZIP: Final = frozenset({400, 415})  # or the request itself: who does not take gzip says it like this
 
 _LARGEST_ANSWER_BYTES: Final = 64 << 10
+_ANSWER_TIMEOUTS: Final = 3  # that an answer as a whole may take: one that drips keeps within each of its own
 _MOST_HEAD_BYTES: Final = 512  # of a request, without its token
 
 
@@ -75,6 +80,7 @@ class Receiver:
         scheme, host, port, path = check_endpoint(settings.endpoint)
         self._prefix = path.rstrip("/")
         self._budget = budget
+        self._answer_timeout_s = _ANSWER_TIMEOUTS * settings.timeout_s
         self._token = _read_token(settings.token_file)
         self._gzip_taken: bool | None = None  # not known yet
         if self._token and scheme == "http" and not _is_loopback(host):
@@ -136,9 +142,12 @@ class Receiver:
         if self._budget:
             self._charge(self._budget, len(body) + _MOST_HEAD_BYTES + len(self._token))
         self._connection.request("POST", self._prefix + path, body, headers)
-        response = self._connection.getresponse()
-        answer = response.read(_LARGEST_ANSWER_BYTES + 1)
-        if len(answer) > _LARGEST_ANSWER_BYTES or not response.isclosed():
+        with _hung_up_after(self._answer_timeout_s, self._connection.sock), self._connection.getresponse() as response:
+            answer = response.read(_LARGEST_ANSWER_BYTES + 1)
+            is_done = response.isclosed()
+        if response.length and len(answer) <= _LARGEST_ANSWER_BYTES:
+            raise http.client.IncompleteRead(answer, response.length)  # else the nothing that came would be a receipt
+        if len(answer) > _LARGEST_ANSWER_BYTES or not is_done:
             self.close()  # the rest of an answer nobody asked for is not read
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return Response(response.status, content_type, answer, _retry_after_s(response))
@@ -152,6 +161,34 @@ class Receiver:
                 + ("; allow more" if never else ""),
                 never=never,
             )
+
+
+@contextmanager
+def _hung_up_after(seconds: float, connected: socket.socket) -> Iterator[None]:
+    """Ends a connection that the block is not done with by then.
+
+    Raises:
+        TimeoutError: It was not.
+    """
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        with suppress(OSError):
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not as TLS does, which another thread reads from
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError(f"not whole after {seconds:g} s")
 
 
 def _read_token(path: Path | None) -> str:
@@ -196,6 +233,6 @@ def _retry_after_s(response: http.client.HTTPResponse) -> float | None:
     try:
         until, now = parsedate_to_datetime(value), parsedate_to_datetime(response.headers.get("Date", ""))
         seconds = (until - now).total_seconds()
-    except (TypeError, ValueError):  # not a date; or only one of them has a time zone
+    except (TypeError, ValueError, OverflowError):  # not a date; or only one of them has a time zone
         return None
     return min(max(seconds, 0.0), LONGEST_WAIT_S)

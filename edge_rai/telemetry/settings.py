@@ -77,7 +77,7 @@ class UploadSettings(NamedTuple):
     Attributes:
         endpoint: "http://host:port" or "https://host/prefix", to which "/v1/metrics" and "/v1/logs" are added.
         interval_s: From one pass to the next, give or take a tenth.
-        timeout_s: For each connecting, sending and receiving.
+        timeout_s: For each connecting, sending and receiving; an answer as a whole may take three times that.
         token_file: Holds a bearer token; read again every pass. Over http only to this machine.
         ca: Authorities in PEM form, which alone are trusted; None: the system's.
         certificate: The device's, in PEM form, with its key unless that is in ``key``.

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +295,56 @@ def test_receiver_that_hangs_up_before_answering_gives_no_receipt(batch_spool: P
     assert (report.sent, report.kept) == (0, 3)
 
 
+@contextmanager
+def answering(first: bytes, then: bytes = b"") -> Iterator[str]:
+    """A receiver that says so to each request, the second part again and again until its client has gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(1 << 20)
+                        connection.sendall(first)
+                        while then:
+                            connection.sendall(then)
+                            time.sleep(0.02)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("rest", [b"Content-Length: 20\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_answer_whose_body_did_not_come_is_no_receipt(batch_spool: Path, rest: bytes) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n" + rest) as url:
+        report = upload(batch_spool, url)
+    assert (report.sent, report.kept) == (0, 3)
+    assert report.error is not None
+    assert report.error.retryable
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: x\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 60000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n", b"\n"),
+    ],
+)
+def test_answer_that_drips_without_an_end_is_given_up(batch_spool: Path, first: bytes, then: bytes) -> None:
+    began = time.monotonic()
+    with answering(first, then) as url:
+        report = upload(batch_spool, UploadSettings(url, timeout_s=0.3))
+    assert (report.sent, report.kept) == (0, 3)
+    assert report.error is not None
+    assert time.monotonic() - began < 30
+
+
 @pytest.mark.parametrize("endpoint", ["ftp://host", "host:4318", "http://", "http://host:port", "http://u:p@host", ""])
 def test_endpoint_that_is_no_url_is_named(batch_spool: Path, endpoint: str) -> None:
     with pytest.raises(ValueError, match=r"endpoint must be like|Port could not be"):
@@ -312,6 +363,8 @@ def test_missing_spool_is_an_error(tmp_path: Path) -> None:
         ({"Retry-After": "99999999999999999999"}, LONGEST_WAIT_S),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "Thu, 01 Jan 9999999999 00:00:00 GMT"}, None),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 +99999999999999"}, None),
         # The device's clock has no say: a date counts from the receiver's own.
         ({"Retry-After": "Thu, 01 Jan 1970 00:02:00 GMT", "Date": "Thu, 01 Jan 1970 00:00:30 GMT"}, 90.0),
         ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT", "Date": "Thu, 01 Jan 1970 00:00:30 GMT"}, 0.0),

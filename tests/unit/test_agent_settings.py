@@ -153,7 +153,15 @@ def test_no_day_sees_more_than_the_budget_whatever_the_device_does(tmp_path: Pat
 
 
 def test_damaged_account_of_the_budget_counts_as_a_day_spent(tmp_path: Path) -> None:
-    for damage in ("", "{}", "[]", '{"boot": "one", "boot_s": 0, "s": 0, "sent": []}'):
+    numbers = (
+        '0, "s": 0, "sent": []',
+        '0, "s": NaN, "sent": {}',
+        '1e999, "s": 0, "sent": {}',
+        '0, "s": 1e999, "sent": {}',
+    )
+    sizes = ('0, "s": 0, "sent": []', '0, "s": 0, "sent": {"0": -9}', '0, "s": 0, "sent": {"0": 1e999}')
+    more = ('0, "s": 1e9, "sent": {"0": []}', *numbers, *sizes)
+    for damage in ("", "{}", "[]", "[" * 100_000, *(f'{{"boot": "one", "boot_s": {said}}}' for said in more)):
         (tmp_path / "upload").write_text(damage)
         assert not Budget(tmp_path, 100, clocks().since_boot).take(1)
 

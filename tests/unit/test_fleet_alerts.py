@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from edge_rai.cli import main
 from edge_rai.counts import FeatureCounts
-from edge_rai.errors import PolicyError
+from edge_rai.errors import PolicyError, StoreError
 from edge_rai.fleet.alerts import look, raised_now
 from edge_rai.fleet.notify import Message, sinks_of, tell
 from edge_rai.fleet.rules import Rules, read_rules
@@ -81,6 +81,18 @@ def test_rate_is_measured_group_by_group(tmp_path: Path) -> None:
     assert looked(tmp_path, rules({**RATE, "by": ["site"]}), NOW) == ["rejected: raised: Oslo (0.9)"]
 
 
+def test_name_or_dimension_given_twice_counts_once(tmp_path: Path) -> None:
+    store_all(tmp_path, judged(60, 40, 0), at=NOW, site="east")
+    assert looked(tmp_path, rules({**RATE, "names": ["reject", "reject"], "by": ["site", "site"]}), NOW) == []
+
+
+def test_subjects_of_other_words_have_other_names(tmp_path: Path) -> None:
+    for sequence, (site, firmware) in enumerate((("a, b", "c"), ("a", "b, c"), ("", "c"), ("", ""))):
+        store_all(tmp_path, judged(0, 100, sequence), at=NOW, site=site, firmware=firmware)
+    (said,) = looked(tmp_path, rules({**RATE, "by": ["site", "firmware"]}), NOW)
+    assert said == 'rejected: raised: "", "" (1), "", c (1), "a, b", c (1), a, "b, c" (1)'
+
+
 def test_silence_is_one_message_for_all_devices_of_a_group(tmp_path: Path) -> None:
     for index in range(30):
         site = "Oslo" if index < 20 else "Rome"
@@ -119,6 +131,16 @@ def test_devices_are_judged_once_a_period_by_what_was_received_before_it(tmp_pat
     store_all(tmp_path, snapshot(1), at=NOW, drift_evidence=1e6, drift_rows=100)
     assert looked(tmp_path, devices, NOW + 23 * HOUR_NS) == []
     assert looked(tmp_path, devices, NOW + 24 * HOUR_NS) == [f"drifting: raised: {INSTANCE} (1e+04)"]
+
+
+def test_look_that_fails_is_not_the_one_of_its_period(tmp_path: Path) -> None:
+    devices = rules({"name": "drifting", "kind": "drifted_devices", "every_hours": 24})
+    store_all(tmp_path, snapshot(0), at=NOW - 1, drift_evidence=1e6, drift_rows=100)
+    with open_store(tmp_path) as (store, engine):
+        engine.connection.execute("DROP VIEW drifts")  # as if a file of it could not be read
+        with pytest.raises(StoreError):
+            look(store, engine, devices, ["stdout"], NOW)
+    assert looked(tmp_path, devices, NOW) == [f"drifting: raised: {INSTANCE} (1e+04)"]
 
 
 def standing(store: Path) -> list[tuple[str, str]]:
@@ -259,6 +281,9 @@ def test_command_looks_once_and_keeps_what_no_sink_took(tmp_path: Path, capsys: 
         ('webhook = "file:///etc"\n[[rule]]\nname = "x"\nkind = "silence"\nhours = 4\n', "webhook"),
         ('[[rule]]\nname = "x"\nkind = "drift"\nraise_above = 0.1\nclear_below = 0.2\n', "clear_below"),
         ('[[rule]]\nname = "x"\nkind = "gap"\n[[rule]]\nname = "x"\nkind = "gap"\n', "two rules have one name"),
+        ('webhook = "http://host:99999/"\n[[rule]]\nname = "x"\nkind = "gap"\n', "webhook"),
+        ('webhook = "http://host/\u00e4"\n[[rule]]\nname = "x"\nkind = "gap"\n', "webhook"),
+        ('otlp = "http://a..b/"\n[[rule]]\nname = "x"\nkind = "gap"\n', "otlp"),
         ("", "rule"),
     ],
 )

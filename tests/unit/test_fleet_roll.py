@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from edge_rai.cli import main
+from edge_rai.errors import StoreError
 from edge_rai.events import Windows
 from edge_rai.fleet.roll import roll
-from edge_rai.fleet.store import Outcome, Store
+from edge_rai.fleet.store import FILE_NAME, Outcome, Store
 from support.fleets import HOUR_NS, OTHER, batch_of, open_store, seen, store_all, with_radius
 from support.telemetry import FEATURES, snapshot
 
@@ -68,6 +69,20 @@ def test_file_that_the_ledger_does_not_list_is_removed_and_not_read(tmp_path: Pa
     known.with_name(".half.parquet").write_bytes(b"half")
     assert seen(tmp_path).group.batches == 1
     assert files(tmp_path) == listed(tmp_path)
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "missing"])
+def test_facts_whose_ledger_is_gone_are_not_removed(tmp_path: Path, is_empty: bool) -> None:
+    store_all(tmp_path, snapshot())
+    expected = seen(tmp_path)
+    ledger = tmp_path / FILE_NAME
+    kept = ledger.read_bytes()
+    ledger.write_bytes(b"") if is_empty else ledger.unlink()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="put the ledger back"):
+            Store(tmp_path)
+    ledger.write_bytes(kept)
+    assert seen(tmp_path) == expected
 
 
 def test_facts_are_rolled_so_many_bytes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
