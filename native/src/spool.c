@@ -175,29 +175,60 @@ static int parse_instance(const uint8_t *text, size_t size, uint8_t *instance) {
     return 1;
 }
 
-/* Reads the instance's name, or makes one: random, so that it says nothing of the device. */
+/* A random name, so that it says nothing of the device. */
+static erai_status make_instance(erai_spool *spool, const char *path, char *detail) {
+    uint8_t random[16];
+    char text[34];
+    int error = er_random(random, sizeof random);
+    if (error) return er_spool_fail(detail, "random numbers for", path, error);
+    for (size_t i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
+    text[32] = '\n';
+    return put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, detail);
+}
+
+/* Whether the name was read; otherwise ERAI_OK too where what is there is none, and is no directory either. */
+static erai_status read_instance(const char *path, uint8_t *instance, int *found, char *detail) {
+    uint8_t *data = NULL;
+    size_t size = 0;
+    erai_status status = er_file_read(path, 64, &data, &size, detail);
+    *found = !status && parse_instance(data, size, instance);
+    free(data);
+    return status == ERAI_E_SIZE ? ERAI_OK : status ? ERAI_E_SPOOL : ERAI_OK;
+}
+
+/* Under the lock, and if there is none still: another process may have been quicker. */
+static erai_status set_instance_aside(const erai_spool *spool, const char *path, char *detail) {
+    uint8_t instance[16];
+    char *lock_path = er_path_join(spool->path, ER_LOCK_FILE), *folder = er_path_join(spool->path, "corrupt");
+    char *to = folder ? er_path_join(folder, INSTANCE_FILE) : NULL;
+    int lock = 0, found = 0, error = lock_path && to ? er_lock_take(lock_path, &lock) : ENOMEM;
+    if (!error) {
+        if (!read_instance(path, instance, &found, NULL) && !found) {
+            error = er_directory_make(folder);
+            if (!error) error = er_file_rename(path, to);
+            if (!error) error = er_directory_sync(folder);
+        }
+        er_lock_drop(lock);
+    }
+    free(lock_path);
+    free(folder);
+    free(to);
+    return error ? er_spool_fail(detail, "setting aside", path, error) : ERAI_OK;
+}
+
+/* Reads the instance's name, or makes one. One that is damaged is lost, and the spool goes on under another: batch
+ * files have the name that they were written under. */
 static erai_status find_instance(erai_spool *spool, char *detail) {
     char *path = er_path_join(spool->path, INSTANCE_FILE);
     if (!path) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     erai_status status = ERAI_OK;
-    if (er_path_look(path) == ER_PATH_MISSING) { /* two processes may both get here */
-        uint8_t random[16];
-        char text[34];
-        int error = er_random(random, sizeof random);
-        if (error) status = er_spool_fail(detail, "random numbers for", path, error);
-        for (size_t i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
-        text[32] = '\n';
-        if (!status) status = put(spool, INSTANCE_FILE, (const uint8_t *)text, 33, 1, detail);
+    for (int found = 0, tries = 0; !status && !found; tries++) {
+        if (er_path_look(path) == ER_PATH_MISSING) status = make_instance(spool, path, detail); /* or others do */
+        if (!status) status = read_instance(path, spool->instance, &found, detail);
+        if (!status && !found)
+            status = tries < 3 ? set_instance_aside(spool, path, detail)
+                               : er_fail(detail, ERAI_E_SPOOL, "spool: %s is damaged again and again", path);
     }
-    uint8_t *data = NULL;
-    size_t size = 0;
-    if (!status && er_file_read(path, 64, &data, &size, detail)) status = ERAI_E_SPOOL;
-    if (!status && !parse_instance(data, size, spool->instance))
-        status = er_fail(detail, ERAI_E_SPOOL,
-                         "spool: %s is damaged: expected 32 hexadecimal digits; remove it to get a "
-                         "new name",
-                         path);
-    free(data);
     free(path);
     return status;
 }

@@ -85,6 +85,41 @@ static void every_opening_is_a_later_epoch_of_one_instance(void) {
     test_directory_remove(path);
 }
 
+/* Batch files of before say whose they are. */
+static void a_name_that_is_damaged_is_set_aside_and_another_one_made(void) {
+    static char long_one[100];
+    memset(long_one, 'a', sizeof long_one);
+    const struct {
+        const char *bytes;
+        size_t size;
+    } damaged[] = {{"", 0}, {"0123", 4}, {"0123456789abcdef0123456789abcdeF\n", 33}, {long_one, sizeof long_one}};
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        char path[64], detail[ERAI_DETAIL_SIZE];
+        uint8_t instance[16];
+        test_directory_make(path);
+        erai_spool *spool = NULL;
+        ER_CHECK_INT(erai_spool_open(path, &spool, detail), ERAI_OK);
+        memcpy(instance, er_spool_instance(spool), sizeof instance);
+        erai_spool_close(spool);
+        char *name = er_path_join(path, "instance"), *folder = er_path_join(path, "corrupt");
+        FILE *file = fopen(name, "wb");
+        ER_CHECK(file && fwrite(damaged[i].bytes, 1, damaged[i].size, file) == damaged[i].size);
+        if (file) fclose(file);
+        for (int opening = 0; opening < 2; opening++) {
+            ER_CHECK_INT(erai_spool_open(path, &spool, detail), ERAI_OK);
+            ER_CHECK_INT(memcmp(instance, er_spool_instance(spool), sizeof instance) != 0, !opening);
+            memcpy(instance, er_spool_instance(spool), sizeof instance);
+            ER_CHECK_INT(er_spool_epoch(spool) >> 32, opening + 2);
+            erai_spool_close(spool);
+        }
+        ER_CHECK(file_is(folder, "instance", damaged[i].bytes, damaged[i].size));
+        test_directory_remove(folder);
+        test_directory_remove(path);
+        free(name);
+        free(folder);
+    }
+}
+
 static void a_directory_that_cannot_be_made_is_named(void) {
     char detail[ERAI_DETAIL_SIZE];
     erai_spool *spool = NULL;
@@ -153,6 +188,7 @@ int main(void) {
     ER_RUN(what_is_put_is_there_under_its_name);
     ER_RUN(names_that_lead_elsewhere_are_refused);
     ER_RUN(every_opening_is_a_later_epoch_of_one_instance);
+    ER_RUN(a_name_that_is_damaged_is_set_aside_and_another_one_made);
     ER_RUN(a_directory_that_cannot_be_made_is_named);
     ER_RUN(threads_that_open_and_write_at_once_do_not_disturb_each_other);
     return er_test_result();

@@ -138,12 +138,19 @@ def test_leftovers_of_ended_epochs_are_removed_and_nothing_else(linear_bundle: P
     "text",
     [b"", b"0" * 32, b"0" * 33, b"g" * 32 + b"\n", b"A" * 32 + b"\n", b"0" * 32 + b"\n\n", b"\0" * 33, bytes(100)],
 )
-def test_damaged_instance_is_named(linear_bundle: Path, tmp_path: Path, text: bytes) -> None:
+def test_damaged_instance_is_set_aside_and_costs_no_batch(linear_bundle: Path, tmp_path: Path, text: bytes) -> None:
     spool = tmp_path / "spool"
-    load(linear_bundle, spool=spool).close()
+    with load(linear_bundle, spool=spool) as session:
+        session.predict(np.ones((1, 3), np.float32))
+    name = (spool / "instance").read_bytes()
     (spool / "instance").write_bytes(text)
-    with pytest.raises(SpoolError, match="spool/instance"):
-        load(linear_bundle, spool=spool)
+    with load(linear_bundle, spool=spool) as session:
+        session.predict(np.ones((1, 3), np.float32))
+    assert (spool / "corrupt" / "instance").read_bytes() == text
+    another = (spool / "instance").read_bytes()
+    assert another != name
+    batches = [snapshot.instance for snapshot in batches(spool)]
+    assert batches == [name.decode().strip(), another.decode().strip()]
 
 
 def test_used_up_epochs_say_so(linear_bundle: Path, tmp_path: Path) -> None:

@@ -32,12 +32,14 @@ from edge_rai.types import Feature
 from support.telemetry import CollectorProcess, promise, request, snapshot
 
 
-def answers(store: Store, bodies: Sequence[bytes], *, logs: bool = False, compressed: bool = False) -> list[object]:
+def answers(
+    store: Store, bodies: Sequence[bytes], *, logs: bool = False, compressed: bool = False, json: bool = False
+) -> list[object]:
     """What requests that wait together, and have room in a pipe, are answered."""
 
     async def ask() -> list[object]:
         loop = asyncio.get_running_loop()
-        waiting = [Waiting(Body(body, logs, compressed, False), loop.create_future()) for body in bodies]
+        waiting = [Waiting(Body(body, logs, compressed, json), loop.create_future()) for body in bodies]
         os.kill(taker._decoder.pid, signal.SIGSTOP)  # so that it finds them all at once
         for one in waiting:
             taker.put(one)
@@ -145,6 +147,18 @@ def test_millions_of_empty_parts_are_refused_at_once(tmp_path: Path, logs: bool,
     assert found.status == 413
     ended = os.times()
     assert ended.user + ended.children_user - started.user - started.children_user < 5  # was a minute
+
+
+def test_millions_of_messages_in_json_are_refused_at_once(tmp_path: Path) -> None:
+    body = b'{"resourceMetrics": [' + b"{}," * 5_000_000 + b"{}]}"
+    started = os.times()
+    with closing(Store(tmp_path)) as store:
+        (found,) = answers(store, [otlp.compress(body)], json=True, compressed=True)
+    assert isinstance(found, FailedError)
+    assert found.status == 413
+    assert "use protobuf" in str(found)
+    ended = os.times()
+    assert ended.user + ended.children_user - started.user - started.children_user < 5  # was 40 s
 
 
 def test_request_is_one_line_of_the_log_however_many_batches_are_refused(
