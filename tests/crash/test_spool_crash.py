@@ -149,8 +149,8 @@ def test_damaged_instance_is_set_aside_and_costs_no_batch(linear_bundle: Path, t
     assert (spool / "corrupt" / "instance").read_bytes() == text
     another = (spool / "instance").read_bytes()
     assert another != name
-    batches = [snapshot.instance for snapshot in batches(spool)]
-    assert batches == [name.decode().strip(), another.decode().strip()]
+    names = [snapshot.instance for snapshot in batches(spool)]
+    assert names == [name.decode().strip(), another.decode().strip()]
 
 
 def test_used_up_epochs_say_so(linear_bundle: Path, tmp_path: Path) -> None:
