@@ -215,5 +215,5 @@ def test_of_short_calls_the_difference_is_loadgens_binding_and_the_caches_betwee
     )
     theirs, empty, within, between, row = (each[:, 0] for each in (theirs, empty, within, between, row))
     assert near(theirs - empty, within)
-    assert np.median(row) <= np.median(within)
+    assert np.median(row) <= np.median(within) or near(row, within)
     assert model == SHORTEST or near(within, between)
