@@ -111,11 +111,11 @@ static int make_rows(erai_answer *answer, size_t rows) {
 }
 
 void er_answer_forget(erai_answer *answer) {
-    if (answer->reasons_found) {
+    if (ER_UNLIKELY(answer->reasons_found)) {
         memset(answer->row_reasons, 0, answer->rows * sizeof *answer->row_reasons);
         memset(answer->reasons_by_code, 0, sizeof answer->reasons_by_code);
     }
-    if (answer->reviewed) memset(answer->review_ids, 0, answer->rows * sizeof *answer->review_ids);
+    if (ER_UNLIKELY(answer->reviewed)) memset(answer->review_ids, 0, answer->rows * sizeof *answer->review_ids);
     answer->rows = answer->rejected = 0;
     answer->reason_count = 0;
     answer->reasons_found = 0;
@@ -130,10 +130,10 @@ void er_answer_forget(erai_answer *answer) {
 erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict) {
     size_t room = rows ? rows : 1; /* so that a batch without a row is no case of its own */
     er_answer_forget(answer);
-    if (room > answer->row_capacity && !make_rows(answer, room)) return ERAI_E_MEMORY;
+    if (ER_UNLIKELY(room > answer->row_capacity) && !make_rows(answer, room)) return ERAI_E_MEMORY;
     answer->verdicts[0] = (uint8_t)verdict;
     answer->sources[0] = ERAI_SOURCE_PRIMARY;
-    if (rows > 1) { /* seldom */
+    if (ER_UNLIKELY(rows > 1)) {
         memset(answer->verdicts, (int)verdict, rows);
         memset(answer->sources, ERAI_SOURCE_PRIMARY, rows);
     }

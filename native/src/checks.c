@@ -5,6 +5,7 @@
 #include "session.h"
 
 #include "feature_row.h"
+#include "likely.h"
 #include "text.h"
 
 #include <math.h>
@@ -313,10 +314,10 @@ static void check_strings(feature_pass *pass) {
 /* As feature_pass.rejected; 0 is no kind of a feature's. */
 static uint64_t check_distance(erai_answer *answer, const er_row *row) {
     const er_input *input = row->input;
-    if (answer->row_reasons[row->row] >> ERAI_REASON_NOT_FINITE & 1) return 0;
+    if (ER_UNLIKELY(answer->row_reasons[row->row] >> ERAI_REASON_NOT_FINITE & 1)) return 0;
     double squared = er_distance_squared(input, answer->guard->features + input->first_feature, row->values);
-    if (answer->guard->observed) er_observe_distance(answer, row, squared);
-    if (squared <= input->distance->threshold) return 0;
+    if (ER_UNLIKELY(answer->guard->observed)) er_observe_distance(answer, row, squared);
+    if (ER_LIKELY(squared <= input->distance->threshold)) return 0;
     er_answer_find(answer, (erai_verdict)input->distance->verdict,
                    (erai_reason){.subject = input->name,
                                  .row = (int64_t)row->row,
@@ -354,7 +355,7 @@ void er_check_row(erai_answer *answer, const er_row *row) {
         rejected |= pass.rejected;
     }
     if (input->distance && size == 1) rejected |= check_distance(answer, row);
-    if (!answer->guard->memories || !row->in_order) return;
+    if (ER_LIKELY(!answer->guard->memories || !row->in_order)) return;
     for (uint32_t i = 0; i < input->checked; i++)
         remember(&answer->session->memory, &features[input->checked_features[i]], rejected);
 }

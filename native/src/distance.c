@@ -3,12 +3,12 @@
  * distance of Mahalanobis (1936); its blocks end where their zeros begin (guard_layout.c).
  *
  * z is computed in float64 and rounded to float32, eight directions at a time, in an order that does not depend on the
- * processor: sums add the products of even and of odd features apart. Without a rest they are float32. With one, the
- * sum over k takes away most of what the squares add (weights are negative there), and what is left has their error: of
- * every 16 features the products are added in float32, these sums and everything after them in float64. A product has
- * then passed nine roundings to 24 bits in its direction, however many features there are; converters rely on that
- * (docs/adr/0008-distance.md). A missing value and NaN have z = 0, and z is clipped to +-10^6, past any threshold, so
- * that infinite values give numbers too. */
+ * processor: sums add the products of even and of odd features apart. Without a rest they are float32, up to 256
+ * features. With one, the sum over k takes away most of what the squares add (weights are negative there), and what is
+ * left has their error: of every 16 features the products are added in float32, these sums and everything after them in
+ * float64. A product has then passed nine roundings to 24 bits in its direction, however many features there are;
+ * converters rely on that (docs/adr/0008-distance.md). A missing value and NaN have z = 0, and z is clipped to +-10^6,
+ * past any threshold, so that infinite values give numbers too. */
 #include "answer.h"
 #include "dispatch.h"
 #include "values.h"
@@ -16,6 +16,7 @@
 #include <math.h>
 
 typedef float lanes __attribute__((vector_size(32), may_alias));
+typedef float unaligned __attribute__((vector_size(32), aligned(sizeof(float)), may_alias));
 typedef float half __attribute__((vector_size(16), may_alias));
 typedef double wide __attribute__((vector_size(32), may_alias));
 typedef int32_t mask __attribute__((vector_size(32), may_alias));
@@ -26,7 +27,7 @@ typedef int32_t mask __attribute__((vector_size(32), may_alias));
 #define WIDE(narrow) __builtin_convertvector(narrow, wide)
 
 /* Eight values of z: NaN becomes 0, and what is beyond the clip the clip. */
-ER_INLINE void clip(lanes *z) {
+ER_INLINE void clip(unaligned *z) {
     const lanes most = {1e6f, 1e6f, 1e6f, 1e6f, 1e6f, 1e6f, 1e6f, 1e6f};
     mask kept = *z == *z;
     *z = (lanes)((mask)*z & kept);
@@ -36,28 +37,32 @@ ER_INLINE void clip(lanes *z) {
     *z = (lanes)(((mask)*z & kept) | ((mask)-most & ~kept));
 }
 
-/* z of `count` features from `first` on, and zeros up to the next multiple of 8, as means and scales end in zeros. */
+ER_INLINE void standardize_eight(const float *x, const double *mean, const double *scale, float *z) {
+    for (size_t i = 0; i < 8; i++) z[i] = (float)(((double)x[i] - mean[i]) * scale[i]);
+    clip((unaligned *)(void *)z);
+}
+
+/* z of `count` features from `first` on, and zeros up to the next multiple of 8, as means and scales end in zeros. The
+ * last eight of a row are taken together, some of them again: to read as a whole what was just written in parts waits.
+ */
 ER_INLINE void standardize_narrow(const er_input *input, const void *values, size_t first, size_t count, lanes *z) {
     const double *mean = input->distance->mean + first, *scale = input->distance->scale + first;
-    const char *from = (const char *)values + first * erai_dtype_size(input->dtype);
-    float chunk[CHUNK];
-    const float *x = chunk;
-    if (input->dtype == ERAI_DTYPE_FLOAT32)
-        x = (const float *)(const void *)from;
-    else
-        er_read_narrow(from, input->dtype, count, chunk);
-    for (size_t f = 0; f < count; f += 8) {
-        float last[8] = {0};
-        const float *eight = x + f;
-        if (count - f < 8) {
-#pragma GCC unroll 1
-            for (size_t i = 0; i < count - f; i++) last[i] = eight[i];
-            eight = last;
-        }
-        float *next = (float *)&z[f / 8];
-        for (size_t i = 0; i < 8; i++) next[i] = (float)(((double)eight[i] - mean[f + i]) * scale[f + i]);
-        clip(&z[f / 8]);
+    float chunk[CHUNK], *next = (float *)z;
+    const float *x = (const float *)values + first;
+    if (input->dtype != ERAI_DTYPE_FLOAT32) {
+        er_read_narrow((const char *)values + first * erai_dtype_size(input->dtype), input->dtype, count, chunk);
+        x = chunk;
     }
+    if (count % 8) z[count / 8] = (lanes){0};
+    for (size_t f = 0; count >= 8 && f < count; f += 8) {
+        size_t at = count - f < 8 ? count - 8 : f;
+        standardize_eight(x + at, mean + at, scale + at, next + at);
+    }
+    if (count >= 8) return;
+    float few[8] = {0};
+#pragma GCC unroll 1
+    for (size_t i = 0; i < count; i++) few[i] = x[i];
+    standardize_eight(few, mean, scale, next);
 }
 
 ER_INLINE void standardize_wide(const er_input *input, const void *values, size_t first, size_t count, lanes *z) {
@@ -68,7 +73,7 @@ ER_INLINE void standardize_wide(const er_input *input, const void *values, size_
     for (size_t f = 0; f < count; f += 8) {
         float *next = (float *)&z[f / 8];
         for (size_t i = 0; i < 8; i++) next[i] = (float)((x[f + i] - mean[f + i]) * scale[f + i]);
-        clip(&z[f / 8]);
+        clip((unaligned *)&z[f / 8]);
     }
 }
 
@@ -87,7 +92,7 @@ static void forget_missing(const er_input *input, const er_feature *features, co
     }
 }
 
-/* Adds the products of a block's directions with z, over `count` features, a multiple of 4. */
+/* The products of a block's directions with z, over `count` features, a multiple of 4. */
 ER_INLINE void project(const float *factors, const float *z, size_t count, lanes *sum) {
     const lanes *factor = (const lanes *)(const void *)factors;
     lanes even = {0}, odd = {0};
@@ -98,33 +103,32 @@ ER_INLINE void project(const float *factors, const float *z, size_t count, lanes
         even += factor[f + 2] * z[f + 2];
         odd += factor[f + 3] * z[f + 3];
     }
-    *sum += even + odd;
+    *sum = even + odd;
 }
 
+/* Without a rest, of a chunk's features at most; or without directions. */
 ER_INLINE void squared_body(const er_input *input, const er_feature *features, const void *values, double *squared) {
     const er_distance *distance = input->distance;
-    lanes sums[BLOCKS], total = {0};
-    for (size_t b = 0; b < distance->blocks; b++) sums[b] = (lanes){0};
+    const lanes *weights = (const lanes *)(const void *)distance->weights;
+    lanes total = {0};
     for (size_t first = 0; first < distance->features; first += CHUNK) {
         size_t rest = distance->features - first, count = rest < CHUNK ? rest : CHUNK;
-        lanes z[CHUNK / 8];
-        standardize(input, values, first, count, (lanes *)z);
+        lanes z[CHUNK / 8], sum;
+        standardize(input, values, first, count, z);
         if (input->sentinels) forget_missing(input, features, values, first, count, (float *)z);
         if (distance->rest != 0.0f)
             for (size_t i = 0; i < (count + 7) / 8; i++) total += z[i] * z[i];
         for (size_t b = 0; b < distance->blocks; b++) {
-            size_t extent = distance->extents[b] > first ? distance->extents[b] - first : 0;
-            project(distance->factors[b] + 8 * first, (float *)z, extent < count ? extent : count, &sums[b]);
+            project(distance->factors[b], (const float *)z, distance->extents[b], &sum);
+            total += sum * sum * weights[b];
         }
     }
-    total *= distance->rest;
-    for (size_t b = 0; b < distance->blocks; b++)
-        total += sums[b] * sums[b] * *(const lanes *)(const void *)(distance->weights + 8 * b);
-    *squared = (((double)total[0] + (double)total[1]) + ((double)total[2] + (double)total[3])) +
-               (((double)total[4] + (double)total[5]) + ((double)total[6] + (double)total[7]));
+    if (distance->rest != 0.0f) total *= distance->rest;
+    const wide low = WIDE(*(const half *)&total), high = WIDE(*((const half *)&total + 1));
+    *squared = ((low[0] + low[1]) + (low[2] + low[3])) + ((high[0] + high[1]) + (high[2] + high[3]));
 }
 
-/* The same in runs; sum[0] has the first four directions, sum[1] the others. */
+/* The products in runs; sum[0] has the first four directions, sum[1] the others. */
 ER_INLINE void project_closely(const float *factors, const float *z, size_t count, wide *sum) {
     wide low = sum[0], high = sum[1];
     for (size_t f = 0; f < count; f += RUN) {
@@ -180,7 +184,8 @@ ER_TWICE(closely, (const er_input *input, const er_feature *features, const void
 
 double er_distance_squared(const er_input *input, const er_feature *features, const void *values) {
     double result = 0;
-    if (input->distance->rest != 0.0f && input->distance->blocks > 0)
+    const er_distance *distance = input->distance;
+    if (distance->blocks > 0 && (distance->rest != 0.0f || distance->features > CHUNK))
         closely(input, features, values, &result);
     else
         squared(input, features, values, &result);

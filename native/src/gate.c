@@ -15,6 +15,7 @@
  * erai_judge, is given up after another cooldown. A clock that goes back stands still here until it has caught up. */
 #include "gate.h"
 
+#include "likely.h"
 #include "session.h"
 
 #include <float.h>
@@ -182,7 +183,7 @@ static void hold_rows(erai_answer *answer, er_gate *gate, const erai_decision_ru
 
 void er_gate_before(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
-    if (!rule->rate_burst && !rule->breaker_window) return;
+    if (ER_LIKELY(!rule->rate_burst && !rule->breaker_window)) return;
     open_on_alarm(answer, now_ns);
     size_t asked = answer->rows - answer->rejected, granted = asked;
     if (!asked && (answer->rows || answer->verdict == ERAI_VERDICT_REJECT)) return;
@@ -217,7 +218,7 @@ static outcome outcome_of(const erai_answer *answer, uint32_t flags) {
 
 void er_gate_after(erai_answer *answer, uint64_t now_ns) {
     const erai_decision_rule *rule = &answer->guard->decision;
-    if (!rule->breaker_window && !rule->hold_after) return;
+    if (ER_LIKELY(!rule->breaker_window && !rule->hold_after)) return;
     er_gate *gate = &answer->session->gate;
     uint64_t counts[ERAI_COUNT_RELEASED + 1] = {0};
     outcome came = outcome_of(answer, rule->flags);

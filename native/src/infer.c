@@ -38,7 +38,7 @@ static erai_status stage_inputs(erai_answer *answer, const er_model *model, uint
         if (!is_staged(answer, i)) continue;
         erai_status status = er_stage(answer, i, reasons, shift, &staged[i]);
         if (status) return status;
-        if (answer->rejected && model->by_row) repeat_rows(answer, i, reasons, &staged[i]);
+        if (ER_UNLIKELY(answer->rejected) && model->by_row) repeat_rows(answer, i, reasons, &staged[i]);
     }
     return ERAI_OK;
 }
@@ -65,8 +65,8 @@ static erai_status run(erai_answer *answer, int shift) {
     if (stage_inputs(answer, answer->session->model, UINT64_MAX, shift, staged))
         return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
     uint64_t deadline_ns = answer->guard->decision.deadline_ns;
-    return deadline_ns ? run_in_time(answer, staged, deadline_ns)
-                       : er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
+    return ER_UNLIKELY(deadline_ns) ? run_in_time(answer, staged, deadline_ns)
+                                    : er_binding_run(answer->binding, staged, answer->outputs, answer->detail);
 }
 
 /* ---- Rows that are assumed not to depend on each other ---- */
@@ -144,7 +144,7 @@ static er_cache *cache_for(const erai_answer *answer) {
 
 int er_infer_known(erai_answer *answer) {
     er_cache *cache = answer->verdict == ERAI_VERDICT_REJECT ? NULL : cache_for(answer);
-    if (!cache || !er_cache_get(cache, answer, &answer->input_hash)) return 0;
+    if (ER_LIKELY(!cache) || !er_cache_get(cache, answer, &answer->input_hash)) return 0;
     er_answer_count(answer, ERAI_COUNT_CACHE_HITS, 1);
     answer->ran = answer->cached = 1;
     return 1;
@@ -152,10 +152,11 @@ int er_infer_known(erai_answer *answer) {
 
 erai_status er_infer(erai_answer *answer) {
     er_cache *cache = cache_for(answer);
-    erai_status status = answer->rejected && answer->session->rows_assumed ? run_on_trial(answer) : run(answer, 0);
-    if (status) return fail(answer, status);
+    erai_status status =
+        ER_UNLIKELY(answer->rejected) && answer->session->rows_assumed ? run_on_trial(answer) : run(answer, 0);
+    if (ER_UNLIKELY(status)) return fail(answer, status);
     answer->ran = !answer->missed;
-    if (cache && answer->ran) er_cache_put(cache, answer, answer->input_hash);
+    if (ER_UNLIKELY(cache) && answer->ran) er_cache_put(cache, answer, answer->input_hash);
     return ERAI_OK;
 }
 

@@ -7,6 +7,7 @@
  * greatest score and Z the sum of e^(x_i - m), so that the entropy is ln Z - sum of p_i (x_i - m); of a single score
  * the sigmoid p and 1 - p. NaN passes no check. */
 #include "answer.h"
+#include "likely.h"
 #include "values.h"
 
 #include <math.h>
@@ -393,19 +394,20 @@ static int is_fine(const erai_answer *answer, size_t index) {
     const er_buffer *buffer = &answer->outputs[index];
     const er_glance *glance = &output->glance;
     int batched = answer->guard->batched;
-    if (!buffer->dtype || !er_fits_shape(output, buffer, (int64_t)answer->rows, batched)) return 0;
+    if (ER_UNLIKELY(!buffer->dtype || !er_fits_shape(output, buffer, (int64_t)answer->rows, batched))) return 0;
     size_t elements = er_elements(buffer->shape, buffer->rank), count = elements;
-    if (!output->check_count)
+    if (ER_UNLIKELY(!output->check_count))
         return !(output->flags & ERAI_RULE_FINITE) || first_not_finite(buffer->data, buffer->dtype, 0, count) == count;
-    if (!glance->usable || buffer->dtype != ERAI_DTYPE_FLOAT32) return 0;
+    if (ER_UNLIKELY(!glance->usable || buffer->dtype != ERAI_DTYPE_FLOAT32)) return 0;
     if (glance->of_shares) {
-        if (buffer->rank < 1u + (uint32_t)batched) return 0; /* a single share: the sigmoid's, and its complement */
+        if (ER_UNLIKELY(buffer->rank < 1u + (uint32_t)batched))
+            return 0; /* a single share: the sigmoid's, and its complement */
         count = (size_t)buffer->shape[buffer->rank - 1];
-        if (count < 2) return 0;
+        if (ER_UNLIKELY(count < 2)) return 0;
     }
     const float *values = buffer->data;
     for (size_t at = 0; at < elements; at += count)
-        if (!pass_at_a_glance(glance, values + at, count)) return 0;
+        if (ER_UNLIKELY(!pass_at_a_glance(glance, values + at, count))) return 0;
     return 1;
 }
 
@@ -416,8 +418,10 @@ void er_judge(erai_answer *answer) {
     if (answer->rejected == answer->rows) return;
     int mixed = answer->rejected > 0, any = 0;
     size_t fine = 0;
-    while (!mixed && fine < guard->output_count && (guard->outputs[fine].is_state || is_fine(answer, fine))) fine++;
-    if (fine == guard->output_count) return;
+    while (!mixed && fine < guard->output_count &&
+           (ER_UNLIKELY(guard->outputs[fine].is_state) || is_fine(answer, fine)))
+        fine++;
+    if (ER_LIKELY(fine == guard->output_count)) return;
     layout layouts[ER_MAX_OUTPUTS];
     uint8_t suspects[ER_MAX_OUTPUTS];
     for (size_t i = 0; i < guard->output_count; i++) {

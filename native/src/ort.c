@@ -114,7 +114,7 @@ static erai_status make_view(er_ort_binding *binding, er_view *view, enum slot s
 }
 
 static int same_shape(const er_view *view, const erai_tensor *tensor) {
-    if (!view->value || view->rank != tensor->rank) return 0;
+    if (ER_UNLIKELY(!view->value || view->rank != tensor->rank)) return 0;
     for (uint32_t axis = 0; axis < view->rank; axis++)
         if (view->shape[axis] != tensor->shape[axis]) return 0;
     return 1;
@@ -127,10 +127,10 @@ static erai_status bind_inputs(er_ort_binding *binding, const erai_tensor *input
         const erai_tensor *input = &inputs[model->head.input_places[i]];
         er_view *view = &binding->inputs[i];
         int same = same_shape(view, input), is_text = input->dtype == ERAI_DTYPE_STRING;
-        if (!same) binding->learned = 0;
-        if (!same || (!is_text && view->data != input->data))
+        if (ER_UNLIKELY(!same)) binding->learned = 0;
+        if (ER_UNLIKELY(!same || (!is_text && view->data != input->data)))
             status = make_view(binding, view, BIND_INPUT, model->input_names[i], input, detail);
-        if (!status && is_text) status = er_value_fill(model, input, view->value, detail);
+        if (!status && ER_UNLIKELY(is_text)) status = er_value_fill(model, input, view->value, detail);
     }
     return status;
 }
@@ -173,7 +173,7 @@ static erai_status run_bound(er_ort_binding *binding, char *detail) {
     typedef OrtStatus *(*run_fn)(OrtHandle *, const OrtHandle *, const OrtHandle *);
     er_ort *model = binding->model;
     OrtStatus *error = CALL(model, RUN_WITH_BINDING, run_fn)(model->session, binding->options, binding->io);
-    return error ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail) : ERAI_OK;
+    return ER_UNLIKELY(error) ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail) : ERAI_OK;
 }
 
 static erai_status run_and_learn(er_ort_binding *binding, er_buffer *outputs, char *detail) {
@@ -195,11 +195,12 @@ static erai_status run(er_binding *asked, const erai_tensor *inputs, er_buffer *
     er_ort *model = binding->model;
     erai_status status = bind_inputs(binding, inputs, detail);
     if (status) return status;
-    if (!binding->learned || !outputs_bound(binding, outputs)) return run_and_learn(binding, outputs, detail);
-    status = binding->loose ? run_values(binding, outputs, NULL) : run_bound(binding, NULL);
-    if (!status) {
+    if (ER_UNLIKELY(!binding->learned || !outputs_bound(binding, outputs)))
+        return run_and_learn(binding, outputs, detail);
+    status = ER_UNLIKELY(binding->loose) ? run_values(binding, outputs, NULL) : run_bound(binding, NULL);
+    if (ER_LIKELY(!status)) {
         for (size_t i = 0; i < model->head.output_count; i++) {
-            if (is_loose(&model->head.outputs[i])) continue;
+            if (ER_UNLIKELY(is_loose(&model->head.outputs[i]))) continue;
             er_buffer *output = &outputs[model->head.output_places[i]];
             output->rank = binding->outputs[i].rank;
             output->dtype = binding->outputs[i].dtype;

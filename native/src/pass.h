@@ -1,6 +1,7 @@
 /* The pass over the rows of one input, in one of the two widths: a template that validate.c includes for each, with
  * ER_NUMBER, the number it reads, ER_LANES of which are a vector, and ER_BIN, an integer as wide; ER_OF(name), its own
- * name for something; and ER_READ, ER_LIMITS, ER_BINS and ER_STANDARDIZE, what it reads, compares and sketches with.
+ * name for something; ER_BINS, a vector of ER_BIN; and ER_READ, ER_LIMITS, ER_PLACE and ER_STANDARDIZE, what it reads,
+ * compares and sketches with.
  *
  * A piece of a row is checked first, several values at a time and without a branch for each. Only where all of its
  * values are inside their limits, which says that they are finite too, are they sketched in the same manner; any other
@@ -27,13 +28,20 @@ ER_INLINE int ER_OF(exact)(const er_pass *pass, const ER_NUMBER *values, size_t 
     return !pass->rounds || ER_OF(run_inside)(-most, most, values, count);
 }
 
-/* Where ER_LANES values belong in the sketches of features with these moments and edges. The loop is to become one step
- * of a vector, and would not if it were unrolled first. */
-ER_INLINE void ER_OF(place)(const ER_NUMBER *values, const ER_NUMBER *mean, const ER_NUMBER *z_scale,
-                            const ER_NUMBER (*edges)[ER_LANES], int32_t *z, ER_BIN *bins) {
+/* Bins of ER_LANES values each of any number of rows, `width` numbers apart. */
+ER_INLINE void ER_OF(place)(const ER_NUMBER (*edges)[ER_LANES], const ER_NUMBER *values, size_t width, size_t rows,
+                            ER_BINS *bins) {
+    size_t row = 0;
+    for (; row + ER_TOGETHER <= rows; row += ER_TOGETHER)
+        ER_PLACE(edges, values + row * width, width, ER_TOGETHER, bins + row);
+    for (; row < rows; row++) ER_PLACE(edges, values + row * width, width, 1, bins + row);
+}
+
+/* Moments of ER_LANES values. The loop is to become one step of a vector, and would not if it were unrolled first. */
+ER_INLINE void ER_OF(standardize)(const ER_NUMBER *values, const ER_NUMBER *mean, const ER_NUMBER *z_scale,
+                                  int32_t *z) {
 #pragma GCC unroll 1
     for (size_t lane = 0; lane < ER_LANES; lane++) z[lane] = ER_STANDARDIZE(values[lane], mean[lane], z_scale[lane]);
-    ER_BINS(edges, values, bins);
 }
 
 /* One value each of the features from `first` on, of at most ER_WAITING rows. Rows are `width` numbers apart and, like
@@ -44,22 +52,29 @@ ER_INLINE void ER_OF(sketch_rows)(const er_pass *pass, const ER_NUMBER *rows, si
     for (size_t f = 0; f < count; f += ER_LANES) {
         size_t feature = first + f, lanes = count - f < ER_LANES ? count - f : ER_LANES;
         int32_t z[ER_LANES], sum[ER_LANES] = {0}, sum_squares[ER_LANES] = {0}; /* of squares at most 2^27 */
-        ER_BIN bins[ER_WAITING][ER_LANES];
+        union {
+            ER_BINS all[ER_WAITING];
+            ER_BIN of[ER_WAITING][ER_LANES];
+        } bins;
         uint32_t (*histogram)[ERAI_MAX_BINS] = pass->into.histogram + feature;
+        ER_OF(place)(ER_LIMITS.edges[feature / ER_LANES], rows + f, width, row_count, bins.all);
         for (size_t row = 0; row < row_count; row++) {
-            ER_OF(place)(rows + row * width + f, ER_LIMITS.mean + feature, ER_LIMITS.z_scale + feature,
-                         ER_LIMITS.edges[feature / ER_LANES], z, bins[row]);
+            ER_OF(standardize)(rows + row * width + f, ER_LIMITS.mean + feature, ER_LIMITS.z_scale + feature, z);
 #pragma GCC unroll 1
             for (size_t lane = 0; lane < ER_LANES; lane++) {
                 sum[lane] += z[lane];
                 sum_squares[lane] += z[lane] * z[lane];
             }
         }
-        for (size_t row = 0; row < row_count; row++)
-            for (size_t lane = 0; lane < lanes; lane++) histogram[lane][bins[row][lane]]++;
+        if (lanes == ER_LANES) /* unrolled */
+            for (size_t row = 0; row < row_count; row++)
+                for (size_t lane = 0; lane < ER_LANES; lane++) histogram[lane][bins.of[row][lane]]++;
+        else
+            for (size_t row = 0; row < row_count; row++)
+                for (size_t lane = 0; lane < lanes; lane++) histogram[lane][bins.of[row][lane]]++;
         for (size_t row = 0; pass->cells && row < row_count; row++)
             for (size_t lane = 0; lane < lanes; lane++)
-                pass->cells[row * pass->width + feature + lane] = (uint8_t)bins[row][lane];
+                pass->cells[row * pass->width + feature + lane] = (uint8_t)bins.of[row][lane];
         for (size_t lane = 0; lane < lanes; lane++) {
             pass->into.sum[feature + lane] += (uint64_t)(int64_t)sum[lane];
             pass->into.sum_squares[feature + lane] += (uint64_t)(uint32_t)sum_squares[lane];
@@ -94,16 +109,19 @@ ER_INLINE void ER_OF(sketch_run)(const er_pass *pass, const ER_NUMBER *values, s
     for (size_t i = skip ? stride - skip : 0; i < count;) {
         ER_NUMBER some[ER_PLACES];
         int32_t z[ER_PLACES];
-        ER_BIN bins[ER_PLACES];
+        union {
+            ER_BINS all[ER_PLACES / ER_LANES];
+            ER_BIN of[ER_PLACES];
+        } bins;
         size_t found = 0, whole;
         for (; found < ER_PLACES && i < count; i += stride) some[found++] = values[i];
         for (whole = found; whole % ER_LANES; whole++) some[whole] = *mean; /* which adds nothing to the sums */
-        for (size_t at = 0; at < whole; at += ER_LANES)
-            ER_OF(place)(some + at, mean, z_scale, edges, z + at, bins + at);
+        ER_OF(place)(edges, some, ER_LANES, whole / ER_LANES, bins.all);
+        for (size_t at = 0; at < whole; at += ER_LANES) ER_OF(standardize)(some + at, mean, z_scale, z + at);
         for (size_t at = 0; at < found; at++) {
             sum += z[at];
             sum_squares += z[at] * z[at];
-            histogram[bins[at]]++;
+            histogram[bins.of[at]]++;
         }
     }
     pass->into.sum[feature] += (uint64_t)sum;

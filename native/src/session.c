@@ -121,7 +121,7 @@ static erai_status refuse_null(erai_answer *answer, const char *function) {
 static erai_status place_inputs(erai_answer *answer, const erai_tensor *inputs) {
     const erai_guard *guard = answer->guard;
     for (size_t i = 0, given = 0; i < guard->input_count; i++) {
-        if (guard->inputs[i].is_state) continue;
+        if (ER_UNLIKELY(guard->inputs[i].is_state)) continue;
         if (inputs[given].rank && !inputs[given].shape)
             return er_fail(answer->detail, ERAI_E_ARGUMENT, "input '%s': its shape is NULL", guard->inputs[i].name);
         answer->inputs[i] = inputs[given++];
@@ -131,7 +131,7 @@ static erai_status place_inputs(erai_answer *answer, const erai_tensor *inputs) 
 
 /* Where the inputs are not even of the shape that the policy says, nobody knows whose rows they were. */
 static erai_status check_keys(erai_answer *answer) {
-    if (answer->key_count <= 1 || answer->key_count == answer->rows) return ERAI_OK;
+    if (ER_LIKELY(answer->key_count <= 1) || answer->key_count == answer->rows) return ERAI_OK;
     if (!er_has_shape(answer)) {
         answer->key_count = 0;
         return ERAI_OK;
@@ -147,7 +147,7 @@ static erai_status refuse_stopped(erai_answer *answer) {
 
 /* Where rows depend on each other, what stands in for a rejected one changes the answers of all. */
 static void reject_mates(erai_answer *answer) {
-    if (answer->rejected && answer->rejected < answer->rows && answer->session->rows_depend)
+    if (ER_UNLIKELY(answer->rejected) && answer->rejected < answer->rows && answer->session->rows_depend)
         er_answer_find(answer, ERAI_VERDICT_REJECT,
                        (erai_reason){.subject = "model", .row = -1, .code = ERAI_REASON_ROWS_DEPEND});
 }
@@ -171,29 +171,30 @@ static void start_call(erai_answer *answer) {
     const erai_session *session = answer->session;
     const erai_decision_rule *rule = &answer->guard->decision;
     int asked_for = session->clock || session->last_good || rule->rate_burst || rule->breaker_window;
-    answer->start_ns = asked_for ? er_session_ns(session) : 0;
-    if (!session->clock) answer->call = er_stopwatch_start();
+    answer->start_ns = ER_UNLIKELY(asked_for) ? er_session_ns(session) : 0;
+    if (ER_LIKELY(!session->clock)) answer->call = er_stopwatch_start();
 }
 
 static uint64_t latency_of(const erai_answer *answer) {
     const erai_session *session = answer->session;
-    return session->clock ? er_since(answer->start_ns, er_session_ns(session)) : er_stopwatch_ns(&answer->call);
+    return ER_UNLIKELY(session->clock) ? er_since(answer->start_ns, er_session_ns(session))
+                                       : er_stopwatch_ns(&answer->call);
 }
 
 static erai_status admit(erai_answer *answer, const erai_tensor *inputs, size_t count) {
     const erai_session *session = answer->session;
     start_call(answer);
     erai_status stopped = refuse_stopped(answer);
-    if (stopped) return stopped;
+    if (ER_UNLIKELY(stopped)) return stopped;
     if (count != answer->guard->given_count)
         return er_fail(answer->detail, ERAI_E_ARGUMENT, "%zu inputs given, %zu expected", count,
                        answer->guard->given_count);
     erai_status status = place_inputs(answer, inputs);
     if (status) return status;
-    status = er_validate(answer, session->guard->timed ? er_session_unix_ns(session) : 0);
+    status = er_validate(answer, ER_UNLIKELY(session->guard->timed) ? er_session_unix_ns(session) : 0);
     if (status == ERAI_E_MEMORY) return er_fail(answer->detail, status, "out of memory");
     if (status) return status;
-    if (session->watch) judge_drift(answer);
+    if (ER_UNLIKELY(session->watch)) judge_drift(answer);
     reject_mates(answer);
     return check_keys(answer);
 }
@@ -206,7 +207,7 @@ static void ask_gate(erai_answer *answer) {
 
 /* What is no tensor is nowhere that a view could show. */
 static int looks_as_shown(const er_buffer *shown, const er_buffer *output) {
-    if (!shown->dtype && !output->dtype) return 1;
+    if (ER_UNLIKELY(!shown->dtype && !output->dtype)) return 1;
     if (shown->data != output->data || shown->dtype != output->dtype || shown->rank != output->rank) return 0;
     for (uint32_t axis = 0; axis < output->rank; axis++)
         if (shown->shape[axis] != output->shape[axis]) return 0;
@@ -216,11 +217,11 @@ static int looks_as_shown(const er_buffer *shown, const er_buffer *output) {
 static void show_outputs(erai_answer *answer) {
     int changed = 0;
     for (size_t i = 0; i < answer->guard->output_count; i++) {
-        if (looks_as_shown(&answer->shown[i], &answer->outputs[i])) continue;
+        if (ER_LIKELY(looks_as_shown(&answer->shown[i], &answer->outputs[i]))) continue;
         answer->shown[i] = answer->outputs[i];
         changed = 1;
     }
-    if (changed || !answer->layout) answer->layout++;
+    if (ER_UNLIKELY(changed || !answer->layout)) answer->layout++;
     answer->accepted = answer->verdict == ERAI_VERDICT_ACCEPT ? answer->layout : 0;
     answer->answered = 1;
 }
@@ -228,7 +229,7 @@ static void show_outputs(erai_answer *answer) {
 static void record(erai_answer *answer, uint64_t latency_ns) {
     uint64_t *counts = answer->counts;
     er_mutex_lock(&answer->lock);
-    if (answer->verdict == ERAI_VERDICT_ACCEPT) { /* all of them, and then the model answered them all */
+    if (ER_LIKELY(answer->verdict == ERAI_VERDICT_ACCEPT)) { /* all of them, and then the model answered them all */
         counts[ER_COUNT_VERDICTS + ERAI_VERDICT_ACCEPT] += answer->rows;
         counts[ER_COUNT_SOURCES + ERAI_SOURCE_PRIMARY] += answer->rows;
     } else {
@@ -237,35 +238,36 @@ static void record(erai_answer *answer, uint64_t latency_ns) {
             counts[ER_COUNT_SOURCES + answer->sources[row]]++;
         }
     }
-    if (answer->reasons_found)
+    if (ER_UNLIKELY(answer->reasons_found))
         for (size_t i = 0; i < ER_REASONS; i++) counts[ER_COUNT_REASONS + i] += answer->reasons_by_code[i];
     er_waiting_keep(answer);
-    if (answer->guard->observed) er_observe_rows(answer, latency_ns);
+    if (ER_UNLIKELY(answer->guard->observed)) er_observe_rows(answer, latency_ns);
     counts[ER_COUNT_CALLS]++;
     counts[ER_COUNT_LATENCY_SUM] += latency_ns;
     counts[ER_COUNT_LATENCY + er_latency_slot(latency_ns)]++;
     er_mutex_unlock(&answer->lock);
-    if (answer->session->watch && er_recording_hear_alarm(answer->session))
+    if (ER_UNLIKELY(answer->session->watch) && er_recording_hear_alarm(answer->session))
         er_answer_count(answer, ERAI_COUNT_DRIFT_ALARMS, 1);
-    if (answer->session->events) er_events_record(answer->session->events, answer, latency_ns);
+    if (ER_UNLIKELY(answer->session->events)) er_events_record(answer->session->events, answer, latency_ns);
 }
 
 static void after_the_model(erai_answer *answer) {
-    er_gate_after(answer, answer->guard->decision.breaker_window ? er_session_ns(answer->session) : 0);
+    er_gate_after(answer, ER_UNLIKELY(answer->guard->decision.breaker_window) ? er_session_ns(answer->session) : 0);
 }
 
 /* What follows the model's run, or its absence. States advance last: the fallback model is asked with those that the
  * model was asked with. */
 static erai_status finish(erai_answer *answer, er_recurrent *states) {
     const erai_session *session = answer->session;
-    if (answer->guard->observed && (answer->ran || answer->cached)) er_observe_outputs(answer);
-    if (answer->ran) er_judge(answer);
+    if (ER_UNLIKELY(answer->guard->observed) && (answer->ran || answer->cached)) er_observe_outputs(answer);
+    if (ER_LIKELY(answer->ran)) er_judge(answer);
     after_the_model(answer);
-    erai_status status = er_decide(answer, answer->start_ns, session->review ? er_session_unix_ns(session) : 0);
+    erai_status status =
+        er_decide(answer, answer->start_ns, ER_UNLIKELY(session->review) ? er_session_unix_ns(session) : 0);
     answer->admitted = 0;
     answer->key_count = 0;
     if (status) return er_fail(answer->detail, status, "out of memory");
-    if (states) er_recurrent_take(states, answer);
+    if (ER_UNLIKELY(states)) er_recurrent_take(states, answer);
     show_outputs(answer);
     record(answer, latency_of(answer));
     return ERAI_OK;
@@ -273,13 +275,13 @@ static erai_status finish(erai_answer *answer, er_recurrent *states) {
 
 static erai_status predict(erai_session *session, const erai_tensor *inputs, size_t count, erai_answer *answer) {
     erai_status status = admit(answer, inputs, count);
-    if (!status && session->recurrent) status = er_recurrent_give(session->recurrent, answer);
+    if (!status && ER_UNLIKELY(session->recurrent)) status = er_recurrent_give(session->recurrent, answer);
     if (status) return status;
-    if (er_infer_known(answer)) return finish(answer, NULL); /* a session with states has no cache */
+    if (ER_UNLIKELY(er_infer_known(answer))) return finish(answer, NULL); /* a session with states has no cache */
     ask_gate(answer);
     /* A batch without a row, where the policy allows that, is for the model to answer. */
     if (answer->rejected < answer->rows || answer->verdict != ERAI_VERDICT_REJECT) status = er_infer(answer);
-    if (!status) return finish(answer, session->recurrent);
+    if (ER_LIKELY(!status)) return finish(answer, session->recurrent);
     answer->failed = 1;
     after_the_model(answer);
     return status;
@@ -293,9 +295,9 @@ erai_status erai_session_predict(erai_session *session, const erai_tensor *input
         return fail_call(answer,
                          er_fail(answer->detail, ERAI_E_NO_MODEL,
                                  "this session has a guard program and no model: use erai_admit and erai_judge"));
-    if (session->recurrent) er_mutex_lock(&session->call_lock);
+    if (ER_UNLIKELY(session->recurrent)) er_mutex_lock(&session->call_lock);
     erai_status status = predict(session, inputs, count, answer);
-    if (session->recurrent) er_mutex_unlock(&session->call_lock);
+    if (ER_UNLIKELY(session->recurrent)) er_mutex_unlock(&session->call_lock);
     return status ? fail_call(answer, status) : ERAI_OK;
 }
 

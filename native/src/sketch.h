@@ -8,26 +8,31 @@
 
 #include <math.h>
 
-/* Bins of finite values, as many as a vector has lanes: for each the number of edges below it, those of its own lane.
- * Comparing with all edges, the unused ones too, takes no branch and, so many values at a time, less than a search
- * whose steps wait for each other. */
-ER_INLINE void er_bins(const float (*edges)[ER_FLOATS], const float *values, uint32_t *bins) {
-    for (unsigned lane = 0; lane < ER_FLOATS; lane++) {
-        uint32_t below = 0;
-#pragma GCC unroll 8
-        for (unsigned i = 0; i < ERAI_MAX_BINS; i++) below += values[lane] > edges[i][lane];
-        bins[lane] = below;
-    }
-}
+/* Values that are placed at once: of as many features as a vector has lanes, and of so many rows. */
+#define ER_TOGETHER 4u
 
-ER_INLINE void er_wide_bins(const double (*edges)[ER_DOUBLES], const double *values, uint64_t *bins) {
-    for (unsigned lane = 0; lane < ER_DOUBLES; lane++) {
-        uint64_t below = 0;
-#pragma GCC unroll 8
-        for (unsigned i = 0; i < ERAI_MAX_BINS; i++) below += values[lane] > edges[i][lane];
-        bins[lane] = below;
+typedef float er_floats __attribute__((vector_size(ER_VECTOR), aligned(sizeof(float)), may_alias));
+typedef double er_doubles __attribute__((vector_size(ER_VECTOR), aligned(sizeof(double)), may_alias));
+typedef uint32_t er_narrow_bins __attribute__((vector_size(ER_VECTOR), aligned(sizeof(float)), may_alias));
+typedef uint64_t er_wide_bins __attribute__((vector_size(ER_VECTOR), aligned(sizeof(double)), may_alias));
+
+/* Bins of finite values: for each the number of edges below it, those of its own lane. Comparing with all edges, the
+ * unused ones too, takes no branch and, so many values at a time, less than a search whose steps wait for each other.
+ * Rows, 1 or ER_TOGETHER of them, are `width` numbers apart; each edge is fetched once for all of them. */
+#define ER_DEFINE_PLACE(name, number, numbers, numbers_bins)                                                         \
+    ER_INLINE void name(const number(*edges)[sizeof(numbers) / sizeof(number)], const number *values, size_t width,  \
+                        size_t rows, numbers_bins *bins) {                                                           \
+        numbers value[ER_TOGETHER];                                                                                  \
+        numbers_bins below[ER_TOGETHER] = {{0}};                                                                     \
+        for (size_t row = 0; row < rows; row++) value[row] = *(const numbers *)(const void *)(values + row * width); \
+        for (size_t i = 0; i < ERAI_MAX_BINS; i++) {                                                                 \
+            numbers edge = *(const numbers *)(const void *)edges[i];                                                 \
+            for (size_t row = 0; row < rows; row++) below[row] -= (numbers_bins)(edge < value[row]);                 \
+        }                                                                                                            \
+        for (size_t row = 0; row < rows; row++) bins[row] = below[row];                                              \
     }
-}
+ER_DEFINE_PLACE(er_place_narrow, float, er_floats, er_narrow_bins)
+ER_DEFINE_PLACE(er_place_wide, double, er_doubles, er_wide_bins)
 
 /* A value in standard deviations of its reference, clipped to +-8 and rounded to 1/256, so that sums are integers: a
  * square is at most 2^22, and 2^42 values fit before a window's sum could wrap. NaN comes out as some number within the

@@ -65,11 +65,31 @@ static void latency_slots_are_exact_for_random_durations(void) {
     for (int i = 0; i < 20000; i++) check_slot(next_random() >> (next_random() % 63));
 }
 
+static void check_bins(const float (*edges)[ER_FLOATS], const double (*wide_edges)[ER_DOUBLES], float value,
+                       size_t rows, unsigned least) {
+    float values[ER_TOGETHER][ER_FLOATS];
+    double wide_values[ER_TOGETHER][ER_DOUBLES];
+    er_narrow_bins bins[ER_TOGETHER];
+    er_wide_bins wide_bins[ER_TOGETHER];
+    for (size_t row = 0; row < rows; row++) {
+        for (unsigned lane = 0; lane < ER_FLOATS; lane++)
+            values[row][lane] = value + (float)(lane % 3) + 5.25f * (float)row;
+        for (unsigned lane = 0; lane < ER_DOUBLES; lane++) wide_values[row][lane] = (double)values[row][lane];
+    }
+    er_place_narrow(edges, *values, ER_FLOATS, rows, bins);
+    er_place_wide(wide_edges, *wide_values, ER_DOUBLES, rows, wide_bins);
+    for (size_t row = 0; row < rows; row++)
+        for (unsigned lane = 0; lane < ER_FLOATS; lane++) {
+            unsigned below = 0;
+            for (unsigned i = 0; i < least + lane; i++) below += edges[i][lane] < values[row][lane];
+            ER_CHECK_INT(bins[row][lane], below);
+            if (lane < ER_DOUBLES) ER_CHECK_INT(wide_bins[row][lane], below);
+        }
+}
+
 static void bins_count_the_edges_below(void) {
-    float edges[ERAI_MAX_BINS][ER_FLOATS], values[ER_FLOATS];
-    double wide_edges[ERAI_MAX_BINS][ER_DOUBLES], wide_values[ER_DOUBLES];
-    uint32_t bins[ER_FLOATS];
-    uint64_t wide_bins[ER_DOUBLES];
+    float edges[ERAI_MAX_BINS][ER_FLOATS];
+    double wide_edges[ERAI_MAX_BINS][ER_DOUBLES];
     for (unsigned least = 0; least + ER_FLOATS <= ERAI_MAX_BINS;
          least++) { /* edges of each lane in use: least + lane */
         for (unsigned i = 0; i < ERAI_MAX_BINS; i++) {
@@ -78,16 +98,9 @@ static void bins_count_the_edges_below(void) {
             for (unsigned lane = 0; lane < ER_DOUBLES; lane++) wide_edges[i][lane] = (double)edges[i][lane];
         }
         for (float value = -10.0f; value < 35.0f; value += 0.25f) {
-            for (unsigned lane = 0; lane < ER_FLOATS; lane++) values[lane] = value + (float)(lane % 3);
-            for (unsigned lane = 0; lane < ER_DOUBLES; lane++) wide_values[lane] = (double)values[lane];
-            er_bins((const float (*)[ER_FLOATS])edges, values, bins);
-            er_wide_bins((const double (*)[ER_DOUBLES])wide_edges, wide_values, wide_bins);
-            for (unsigned lane = 0; lane < ER_FLOATS; lane++) {
-                unsigned below = 0;
-                for (unsigned i = 0; i < least + lane; i++) below += edges[i][lane] < values[lane];
-                ER_CHECK_INT(bins[lane], below);
-                if (lane < ER_DOUBLES) ER_CHECK_INT(wide_bins[lane], below);
-            }
+            check_bins((const float (*)[ER_FLOATS])edges, (const double (*)[ER_DOUBLES])wide_edges, value, 1, least);
+            check_bins((const float (*)[ER_FLOATS])edges, (const double (*)[ER_DOUBLES])wide_edges, value, ER_TOGETHER,
+                       least);
         }
     }
 }

@@ -3,6 +3,7 @@
  * reference's means, kept to what its type, its limits and its categories allow, since a model may end a process on an
  * index that it does not know. */
 #include "answer.h"
+#include "likely.h"
 #include "values.h"
 
 #include <math.h>
@@ -95,7 +96,7 @@ erai_status er_stage(erai_answer *answer, size_t index, uint64_t reasons, int sh
     if (bytes) memcpy(buffer->data, tensor->data, bytes);
     *staged = *tensor;
     staged->data = buffer->data;
-    if (input->is_state || !bytes || (!answer->rejected && !input->replaced)) return ERAI_OK;
+    if (ER_LIKELY(input->is_state || !bytes || (!answer->rejected && !input->replaced))) return ERAI_OK;
     const er_row shape = er_row_shape(input, tensor, guard->batched);
     const er_feature *features = guard->features + input->first_feature;
     for (size_t row = 0; row < answer->rows; row++) {

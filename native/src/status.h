@@ -3,13 +3,12 @@
 #define ER_STATUS_H
 
 #include "edge_rai.h"
+#include "likely.h"
 
 #if defined(__GNUC__)
 #define ER_PRINTF(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
-#define ER_COLD __attribute__((cold)) /* what leads to it is laid out apart from what runs in every call */
 #else
 #define ER_PRINTF(format_index, first_index)
-#define ER_COLD
 #endif
 
 /* Writes the sentence to `detail` (NULL, or ERAI_DETAIL_SIZE bytes) and returns `status`. Texts from hostile files may

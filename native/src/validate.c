@@ -175,7 +175,7 @@ static size_t waiting_width(const er_input *input) {
 
 static inline void let_wait(const er_pass *pass, const void *values, size_t bytes) {
     er_waiting *waiting = pass->waiting;
-    if (waiting->fresh == waiting->room) {
+    if (ER_UNLIKELY(waiting->fresh == waiting->room)) {
         er_mutex_lock(&pass->answer->lock);
         sketch_all_waiting(pass);
         er_mutex_unlock(&pass->answer->lock);
@@ -185,14 +185,14 @@ static inline void let_wait(const er_pass *pass, const void *values, size_t byte
 }
 
 static void next_tag(erai_answer *answer) {
-    if (++answer->tag) return;
+    if (ER_LIKELY(++answer->tag)) return;
     memset(answer->seen, 0, answer->guard->feature_count * ER_KINDS * sizeof *answer->seen);
     answer->tag = 1;
 }
 
 static inline void finish_row(const er_pass *pass, er_row *row) {
-    if (pass->cells && !pass->waiting) watch_rows(pass, 1);
-    if (pass->quantiles && !pass->waiting) er_row_quantiles_row(pass->quantiles, input_index(pass), row);
+    if (ER_UNLIKELY(pass->cells && !pass->waiting)) watch_rows(pass, 1);
+    if (ER_UNLIKELY(pass->quantiles && !pass->waiting)) er_row_quantiles_row(pass->quantiles, input_index(pass), row);
     if (pass->checks) er_check_row(pass->answer, row);
     row->values = (const char *)row->values + pass->row_bytes;
     next_tag(pass->answer);
@@ -219,7 +219,8 @@ ER_INLINE const double *read_wide(const er_pass *pass, const er_piece *piece, do
 #define ER_OF(name) narrow_##name
 #define ER_READ read_narrow
 #define ER_LIMITS pass->input->limits
-#define ER_BINS er_bins
+#define ER_BINS er_narrow_bins
+#define ER_PLACE er_place_narrow
 #define ER_STANDARDIZE er_standardize
 #include "pass.h"
 ER_TWICE(narrow_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
@@ -230,6 +231,7 @@ ER_TWICE(narrow_sketch_waiting, (const er_pass *pass, const void *rows, size_t c
 #undef ER_READ
 #undef ER_LIMITS
 #undef ER_BINS
+#undef ER_PLACE
 #undef ER_STANDARDIZE
 
 #define ER_NUMBER double
@@ -238,6 +240,7 @@ ER_TWICE(narrow_sketch_waiting, (const er_pass *pass, const void *rows, size_t c
 #define ER_READ read_wide
 #define ER_LIMITS pass->input->wide
 #define ER_BINS er_wide_bins
+#define ER_PLACE er_place_wide
 #define ER_STANDARDIZE er_wide_standardize
 #include "pass.h"
 ER_TWICE(wide_admit_rows, (const er_pass *pass, er_row *row, size_t rows), (pass, row, rows))
@@ -368,24 +371,24 @@ static void admit_input(erai_answer *answer, size_t index, int64_t unix_ns) {
     row.values = values_of(&answer->inputs[index]);
     row.unix_ns = unix_ns;
     next_tag(answer);
-    if (!pass->waiting) er_mutex_lock(&answer->lock);
-    if (pass->input->width == ER_NARROW)
+    if (ER_UNLIKELY(!pass->waiting)) er_mutex_lock(&answer->lock);
+    if (ER_LIKELY(pass->input->width == ER_NARROW))
         narrow_admit_rows(pass, &row, answer->rows);
     else if (pass->input->width == ER_WIDE)
         wide_admit_rows(pass, &row, answer->rows);
     else
         for (row.in_order = 1; row.row < answer->rows; row.row++) finish_row(pass, &row);
-    if (!pass->waiting) er_mutex_unlock(&answer->lock);
+    if (ER_UNLIKELY(!pass->waiting)) er_mutex_unlock(&answer->lock);
 }
 
 /* Whether all tensors have the type and shape that they had in the last call that was in order. */
 static int as_before(const erai_answer *answer) {
     const erai_guard *guard = answer->guard;
-    if (!answer->known_rows) return 0;
+    if (ER_UNLIKELY(!answer->known_rows)) return 0;
     for (size_t i = 0; i < guard->input_count; i++) {
         const er_input *input = &guard->inputs[i];
         const erai_tensor *tensor = &answer->inputs[i];
-        if (input->is_state) continue;
+        if (ER_UNLIKELY(input->is_state)) continue;
         if (tensor->dtype != input->dtype || tensor->rank != answer->known[i].rank) return 0;
         for (uint32_t axis = 0; axis < tensor->rank; axis++)
             if (tensor->shape[axis] != answer->known[i].shape[axis]) return 0;
@@ -428,7 +431,7 @@ static erai_status make_room(erai_answer *answer) {
         return er_fail(answer->detail, ERAI_E_ARGUMENT,
                        "a call of %" PRIu64 " values of a feature; expected at most %" PRIu32, answer->known_most,
                        UINT32_MAX);
-    if (answer->room < answer->known_most) {
+    if (ER_UNLIKELY(answer->room < answer->known_most)) {
         if (!er_answer_carry(answer)) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
         answer->room = UINT32_MAX;
     }
@@ -440,16 +443,16 @@ erai_status er_validate(erai_answer *answer, int64_t unix_ns) {
     const erai_guard *guard = answer->guard;
     int same = as_before(answer);
     erai_status status =
-        er_answer_begin(answer, same ? answer->known_rows : er_believed_rows(answer), ERAI_VERDICT_ACCEPT);
-    if (!status && guard->observed && !er_observe_begin(answer)) status = ERAI_E_MEMORY;
+        er_answer_begin(answer, ER_LIKELY(same) ? answer->known_rows : er_believed_rows(answer), ERAI_VERDICT_ACCEPT);
+    if (!status && ER_UNLIKELY(guard->observed) && !er_observe_begin(answer)) status = ERAI_E_MEMORY;
     if (status) return status;
-    int in_order = same || check_tensors(answer);
+    int in_order = ER_LIKELY(same) || check_tensors(answer);
     if (in_order) status = check_data(answer);
     if (!status) status = make_room(answer); /* what is observed is counted of any call */
     if (!in_order) return status;
-    if (guard->memories) er_mutex_lock(&answer->session->memory.lock);
+    if (ER_UNLIKELY(guard->memories)) er_mutex_lock(&answer->session->memory.lock);
     for (size_t i = 0; !status && i < guard->input_count; i++)
         if (!guard->inputs[i].is_state) admit_input(answer, i, unix_ns);
-    if (guard->memories) er_mutex_unlock(&answer->session->memory.lock);
+    if (ER_UNLIKELY(guard->memories)) er_mutex_unlock(&answer->session->memory.lock);
     return status;
 }
