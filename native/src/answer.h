@@ -3,6 +3,7 @@
 #define ER_ANSWER_H
 
 #include "guard.h"
+#include "likely.h"
 #include "model.h"
 #include "nest.h"
 #include "platform/platform.h"
@@ -231,10 +232,10 @@ int er_fits_shape(const er_output *output, const er_buffer *buffer, int64_t rows
 /* observe.c: what there is none of yet is missing; 0 when out of memory. Of a row: the squared distance of an input. Of
  * all rows that were admitted: what the model's outputs say, before anything takes their place. And when the answer is
  * there, the rest, sketched and watched, under the answer's lock. */
-int er_observe_begin(erai_answer *answer);
-void er_observe_distance(erai_answer *answer, const er_row *row, double squared);
-void er_observe_outputs(erai_answer *answer);
-void er_observe_rows(erai_answer *answer, uint64_t latency_ns);
+int er_observe_begin(erai_answer *answer) ER_APART;
+void er_observe_distance(erai_answer *answer, const er_row *row, double squared) ER_APART;
+void er_observe_outputs(erai_answer *answer) ER_APART;
+void er_observe_rows(erai_answer *answer, uint64_t latency_ns) ER_APART;
 
 /* judge.c: the confidence of the shares that begin at `first`. */
 double er_confidence(const er_buffer *buffer, size_t first, size_t count, int logits);

@@ -5,7 +5,6 @@
 #include "session.h"
 
 #include "feature_row.h"
-#include "likely.h"
 #include "text.h"
 
 #include <math.h>

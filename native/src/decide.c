@@ -3,7 +3,6 @@
  * outputs, -1 in signed integers, which is no class, zero in other numbers, and no text in strings. An output without
  * rows is replaced as a whole, and only when every row was rejected: it stands beside the rows that are the model's.
  * Rows that the model answered well are remembered. */
-#include "likely.h"
 #include "session.h"
 #include "values.h"
 
@@ -318,7 +317,7 @@ static void remember(erai_answer *answer, uint64_t now_ns) {
 }
 
 /* Of an answer that is not the model's alone, or is to be remembered. */
-static erai_status decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
+static ER_APART erai_status decide(erai_answer *answer, uint64_t now_ns, int64_t unix_ns) {
     int guessed = !answer->ran; /* also of no row at all */
     if (guessed && shape_outputs(answer)) return ERAI_E_MEMORY;
     if (answer->ran && answer->verdict == ERAI_VERDICT_REJECT && answer->rejected == answer->rows)

@@ -17,7 +17,7 @@ void er_events_set_key(er_events *events, const uint8_t key[ERAI_DIGEST_SIZE]);
 /* What a call that came to an answer leaves; nothing, of most. Of the rows of one call at most ER_EVENT_ROWS are looked
  * at; the others that are not accepted count as displaced. */
 enum { ER_EVENT_ROWS = 64 };
-void er_events_record(er_events *events, erai_answer *answer, uint64_t latency_ns);
+void er_events_record(er_events *events, erai_answer *answer, uint64_t latency_ns) ER_APART;
 
 /* An alarm of drift, which is urgent; at most as many fields as there is room for. */
 void er_events_alarm(er_events *events, int64_t unix_ns, const erai_event_field *fields, uint32_t count);

@@ -15,7 +15,6 @@
  * erai_judge, is given up after another cooldown. A clock that goes back stands still here until it has caught up. */
 #include "gate.h"
 
-#include "likely.h"
 #include "session.h"
 
 #include <float.h>

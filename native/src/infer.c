@@ -43,7 +43,7 @@ static erai_status stage_inputs(erai_answer *answer, const er_model *model, uint
     return ERAI_OK;
 }
 
-static erai_status run_in_time(erai_answer *answer, const erai_tensor *staged, uint64_t deadline_ns) {
+static ER_APART erai_status run_in_time(erai_answer *answer, const erai_tensor *staged, uint64_t deadline_ns) {
     if (!answer->runner) answer->runner = er_runner_open(answer->session->model);
     if (!answer->runner) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
     uint64_t start_ns = er_monotonic_ns();
@@ -114,7 +114,7 @@ static int keep_trial(erai_answer *answer) {
 /* Where a row was rejected under an assumption, the assumption is tried: the answers of the other rows must not change
  * with what stands in for it. When one does, or the trial fails, rows depend on each other as far as anybody can tell,
  * and the bad one spoils the call. */
-static erai_status run_on_trial(erai_answer *answer) {
+static ER_APART erai_status run_on_trial(erai_answer *answer) {
     int tried = keep_trial(answer);
     erai_status status = run(answer, 0);
     for (size_t i = 0; !status && i < answer->guard->output_count; i++) {

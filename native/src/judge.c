@@ -7,7 +7,6 @@
  * greatest score and Z the sum of e^(x_i - m), so that the entropy is ln Z - sum of p_i (x_i - m); of a single score
  * the sigmoid p and 1 - p. NaN passes no check. */
 #include "answer.h"
-#include "likely.h"
 #include "values.h"
 
 #include <math.h>
@@ -413,17 +412,11 @@ static int is_fine(const erai_answer *answer, size_t index) {
 
 /* Row by row first, and all outputs of a row before the next: what rejects every row would hide which rows were
  * rejected before, and one output what is wrong with another. */
-void er_judge(erai_answer *answer) {
+static ER_APART void judge_closely(erai_answer *answer, int mixed) {
     const erai_guard *guard = answer->guard;
-    if (answer->rejected == answer->rows) return;
-    int mixed = answer->rejected > 0, any = 0;
-    size_t fine = 0;
-    while (!mixed && fine < guard->output_count &&
-           (ER_UNLIKELY(guard->outputs[fine].is_state) || is_fine(answer, fine)))
-        fine++;
-    if (ER_LIKELY(fine == guard->output_count)) return;
     layout layouts[ER_MAX_OUTPUTS];
     uint8_t suspects[ER_MAX_OUTPUTS];
+    int any = 0;
     for (size_t i = 0; i < guard->output_count; i++) {
         suspects[i] = 0;
         if (guard->outputs[i].is_state) continue;
@@ -441,6 +434,17 @@ void er_judge(erai_answer *answer) {
     }
     for (size_t i = 0; i < guard->output_count; i++)
         if (!guard->outputs[i].is_state) judge_whole(answer, i, &layouts[i], mixed);
+}
+
+void er_judge(erai_answer *answer) {
+    const erai_guard *guard = answer->guard;
+    if (ER_UNLIKELY(answer->rejected == answer->rows)) return;
+    int mixed = answer->rejected > 0;
+    size_t fine = 0;
+    while (!mixed && fine < guard->output_count &&
+           (ER_UNLIKELY(guard->outputs[fine].is_state) || is_fine(answer, fine)))
+        fine++;
+    if (ER_UNLIKELY(fine < guard->output_count)) judge_closely(answer, mixed);
 }
 
 int er_judge_fallback(const erai_answer *answer, size_t row) {

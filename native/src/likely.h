@@ -7,11 +7,13 @@
 #if defined(__GNUC__)
 #define ER_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define ER_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-#define ER_COLD __attribute__((cold)) /* of a function: what leads to a call of it is unlikely */
+#define ER_COLD __attribute__((cold))      /* of a function: what leads to a call of it is unlikely */
+#define ER_APART __attribute__((noinline)) /* of a function: what few calls need is no part of its caller */
 #else
 #define ER_LIKELY(condition) (condition)
 #define ER_UNLIKELY(condition) (condition)
 #define ER_COLD
+#define ER_APART
 #endif
 
 #endif

@@ -90,8 +90,8 @@ static void terminate(er_binding *ended, int yes) {
 
 /* Makes a value of the runtime for a tensor, over its memory or, of strings, with memory of the runtime's, and binds it
  * to an input or output. */
-static erai_status make_view(er_ort_binding *binding, er_view *view, enum slot slot, const char *name,
-                             const erai_tensor *tensor, char *detail) {
+static ER_APART erai_status make_view(er_ort_binding *binding, er_view *view, enum slot slot, const char *name,
+                                      const erai_tensor *tensor, char *detail) {
     typedef OrtStatus *(*own_fn)(OrtHandle *, const int64_t *, size_t, int, OrtValue **);
     typedef OrtStatus *(*over_fn)(const OrtHandle *, void *, size_t, const int64_t *, size_t, int, OrtValue **);
     typedef OrtStatus *(*bind_fn)(OrtHandle *, const char *, const OrtValue *);
@@ -148,7 +148,7 @@ static int outputs_bound(const er_ort_binding *binding, const er_buffer *outputs
 /* ---- Runs ---- */
 
 /* A run with the values that are bound, and one that makes its own for those that are not. */
-static erai_status run_values(er_ort_binding *binding, er_buffer *outputs, char *detail) {
+static ER_APART erai_status run_values(er_ort_binding *binding, er_buffer *outputs, char *detail) {
     typedef OrtStatus *(*run_fn)(OrtHandle *, const OrtHandle *, const char *const *, const OrtValue *const *, size_t,
                                  const char *const *, size_t, OrtValue **);
     er_ort *model = binding->model;
@@ -176,7 +176,7 @@ static erai_status run_bound(er_ort_binding *binding, char *detail) {
     return ER_UNLIKELY(error) ? er_ort_error(model, error, ERAI_E_INFERENCE, "ONNX Runtime", detail) : ERAI_OK;
 }
 
-static erai_status run_and_learn(er_ort_binding *binding, er_buffer *outputs, char *detail) {
+static ER_APART erai_status run_and_learn(er_ort_binding *binding, er_buffer *outputs, char *detail) {
     er_ort *model = binding->model;
     binding->learned = 0;
     erai_status status = run_values(binding, outputs, detail);

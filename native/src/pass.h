@@ -1,19 +1,40 @@
 /* The pass over the rows of one input, in one of the two widths: a template that validate.c includes for each, with
  * ER_NUMBER, the number it reads, ER_LANES of which are a vector, and ER_BIN, an integer as wide; ER_OF(name), its own
- * name for something; ER_BINS, a vector of ER_BIN; and ER_READ, ER_LIMITS, ER_PLACE and ER_STANDARDIZE, what it reads,
- * compares and sketches with.
+ * name for something; ER_NUMBERS and ER_BINS, vectors of them; and ER_READ, ER_LIMITS, ER_PLACE and ER_STANDARDIZE,
+ * what it reads, compares and sketches with.
  *
  * A piece of a row is checked first, several values at a time and without a branch for each. Only where all of its
  * values are inside their limits, which says that they are finite too, are they sketched in the same manner; any other
  * piece goes through settle_piece, value by value. */
 
-/* Whether a piece is inside its limits: each value those of its own column, or all of them the same. & and not &&:
- * without a branch, so that the loops vectorize. */
+/* Whether a piece is inside its limits: each value those of its own column, or all of them the same. A vector at a
+ * time, the last values together with some before them; without a branch for each. */
+ER_INLINE int ER_OF(all)(ER_BINS inside) {
+    er_wide_bins bits = (er_wide_bins)inside;
+    return ((bits[0] & bits[1]) & (bits[2] & bits[3])) == UINT64_MAX;
+}
+
+ER_INLINE void ER_OF(narrow_down)(const ER_NUMBER *low, const ER_NUMBER *high, const ER_NUMBER *values,
+                                  ER_BINS *inside) {
+    const ER_NUMBERS value = *(const ER_NUMBERS *)(const void *)values;
+    *inside &= (ER_BINS)(value >= *(const ER_NUMBERS *)(const void *)low);
+    *inside &= (ER_BINS)(value <= *(const ER_NUMBERS *)(const void *)high);
+}
+
 ER_INLINE int ER_OF(columns_inside)(const ER_NUMBER *low, const ER_NUMBER *high, const ER_NUMBER *values,
                                     size_t count) {
-    int outside = 0;
-    for (size_t i = 0; i < count; i++) outside |= !((values[i] >= low[i]) & (values[i] <= high[i]));
-    return !outside;
+    ER_BINS inside = ~(ER_BINS){0};
+    ER_NUMBER few[ER_LANES] = {0};
+    if (ER_UNLIKELY(count < ER_LANES)) { /* the last ones of a row: limits end in zeros too */
+        memcpy(few, values, count * sizeof *few);
+        values = few;
+        count = ER_LANES;
+    }
+    size_t i = 0;
+    for (; i + ER_LANES <= count; i += ER_LANES) ER_OF(narrow_down)(low + i, high + i, values + i, &inside);
+    i = count - ER_LANES;
+    if (count % ER_LANES) ER_OF(narrow_down)(low + i, high + i, values + i, &inside);
+    return ER_OF(all)(inside);
 }
 
 ER_INLINE int ER_OF(run_inside)(ER_NUMBER low, ER_NUMBER high, const ER_NUMBER *values, size_t count) {
@@ -190,8 +211,9 @@ ER_INLINE int ER_OF(tile_inside)(const er_pass *pass, const er_piece *piece, con
 ER_INLINE int ER_OF(row_inside)(const er_pass *pass, const er_row *row, const ER_OF(er_tile) * tile) {
     size_t size = row->outer * row->features;
     int inside = 1;
-    for (size_t at = 0; inside && at < size; at += tile->count) {
-        er_piece piece = {.row = row, .element = at, .count = size - at < tile->count ? size - at : tile->count};
+    for (size_t at = 0; inside && at < size; at += tile->count) { /* the last together with some before them */
+        er_piece piece = {
+            .row = row, .element = size - at < tile->count ? size - tile->count : at, .count = tile->count};
         inside = ER_OF(tile_inside)(pass, &piece, tile);
     }
     return inside;

@@ -12,7 +12,7 @@ void er_recording_begin_window(erai_session *session, uint64_t now_ns, int64_t n
 
 /* Of a session that watches. Where an alarm of drift has come that nobody has told of yet: makes it an event, and
  * returns 1. Any thread. */
-int er_recording_hear_alarm(erai_session *session);
+int er_recording_hear_alarm(erai_session *session) ER_APART;
 
 /* Of a session that watches: says in a view of its window, named already, what has come of it. */
 void er_recording_view_watch(erai_session *session, erai_snapshot *view);

@@ -3,7 +3,6 @@
  * reference's means, kept to what its type, its limits and its categories allow, since a model may end a process on an
  * index that it does not know. */
 #include "answer.h"
-#include "likely.h"
 #include "values.h"
 
 #include <math.h>

@@ -122,7 +122,7 @@ static void keep_waiting(er_waiting *waiting) {
 static void sketch_waiting(erai_answer *answer, size_t index);
 
 /* Those of the present call too. Under the answer's lock. */
-static void sketch_all_waiting(const er_pass *pass) {
+static ER_APART void sketch_all_waiting(const er_pass *pass) {
     keep_waiting(pass->waiting);
     sketch_waiting(pass->answer, (size_t)(pass->waiting - pass->answer->waiting));
     pass->waiting->room = pass->waiting->most;
@@ -138,7 +138,7 @@ static void watch_rows(const er_pass *pass, size_t rows) {
 }
 
 /* A piece in which some value is not inside its limits, or may be missing. */
-static int settle_piece(const er_pass *pass, const er_piece *piece) {
+static ER_APART int settle_piece(const er_pass *pass, const er_piece *piece) {
     int in_order = 1;
     if (pass->waiting) er_mutex_lock(&pass->answer->lock);
     if (pass->waiting && (pass->cells || pass->quantiles)) sketch_all_waiting(pass); /* to keep rows in their order */
@@ -219,6 +219,7 @@ ER_INLINE const double *read_wide(const er_pass *pass, const er_piece *piece, do
 #define ER_OF(name) narrow_##name
 #define ER_READ read_narrow
 #define ER_LIMITS pass->input->limits
+#define ER_NUMBERS er_floats
 #define ER_BINS er_narrow_bins
 #define ER_PLACE er_place_narrow
 #define ER_STANDARDIZE er_standardize
@@ -230,6 +231,7 @@ ER_TWICE(narrow_sketch_waiting, (const er_pass *pass, const void *rows, size_t c
 #undef ER_OF
 #undef ER_READ
 #undef ER_LIMITS
+#undef ER_NUMBERS
 #undef ER_BINS
 #undef ER_PLACE
 #undef ER_STANDARDIZE
@@ -239,6 +241,7 @@ ER_TWICE(narrow_sketch_waiting, (const er_pass *pass, const void *rows, size_t c
 #define ER_OF(name) wide_##name
 #define ER_READ read_wide
 #define ER_LIMITS pass->input->wide
+#define ER_NUMBERS er_doubles
 #define ER_BINS er_wide_bins
 #define ER_PLACE er_place_wide
 #define ER_STANDARDIZE er_wide_standardize
@@ -397,7 +400,7 @@ static int as_before(const erai_answer *answer) {
 }
 
 /* Whether all tensors are in order; then their forms are kept. */
-static int check_tensors(erai_answer *answer) {
+static ER_APART int check_tensors(erai_answer *answer) {
     const erai_guard *guard = answer->guard;
     answer->known_rows = 0;
     answer->known_most = answer->rows; /* of what is observed */
