@@ -38,9 +38,17 @@ ER_INLINE int ER_OF(columns_inside)(const ER_NUMBER *low, const ER_NUMBER *high,
 }
 
 ER_INLINE int ER_OF(run_inside)(ER_NUMBER low, ER_NUMBER high, const ER_NUMBER *values, size_t count) {
-    int outside = 0;
-    for (size_t i = 0; i < count; i++) outside |= !((values[i] >= low) & (values[i] <= high));
-    return !outside;
+    const ER_NUMBERS lows = low + (ER_NUMBERS){0}, highs = high + (ER_NUMBERS){0};
+    const ER_NUMBERS *vectors = (const ER_NUMBERS *)(const void *)values;
+    ER_BINS inside = ~(ER_BINS){0};
+    size_t whole = count / ER_LANES, i = 0;
+    for (; i + 4 <= whole; i += 4) /* unrolled */
+        for (size_t k = i; k < i + 4; k++) inside &= (ER_BINS)(lows <= vectors[k]) & (ER_BINS)(highs >= vectors[k]);
+    for (; i < whole; i++) inside &= (ER_BINS)(lows <= vectors[i]) & (ER_BINS)(highs >= vectors[i]);
+    int few = 1;
+#pragma GCC unroll 1
+    for (i *= ER_LANES; i < count; i++) few &= (values[i] >= low) & (values[i] <= high);
+    return few & ER_OF(all)(inside);
 }
 
 /* Whether the values are those that came: integers of 64 bits are rounded beyond 2^53. */
