@@ -48,11 +48,11 @@ ER_INLINE void standardize_eight(const float *x, const double *mean, const doubl
 ER_INLINE void standardize_narrow(const er_input *input, const void *values, size_t first, size_t count, lanes *z) {
     const double *mean = input->distance->mean + first, *scale = input->distance->scale + first;
     float chunk[CHUNK], *next = (float *)z;
-    const float *x = (const float *)values + first;
-    if (input->dtype != ERAI_DTYPE_FLOAT32) {
+    const float *x = chunk;
+    if (input->dtype == ERAI_DTYPE_FLOAT32)
+        x = (const float *)values + first;
+    else
         er_read_narrow((const char *)values + first * erai_dtype_size(input->dtype), input->dtype, count, chunk);
-        x = chunk;
-    }
     if (count % 8) z[count / 8] = (lanes){0};
     for (size_t f = 0; count >= 8 && f < count; f += 8) {
         size_t at = count - f < 8 ? count - 8 : f;
