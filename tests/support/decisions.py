@@ -97,6 +97,7 @@ def opener(folder: Path, clock: ManualClock) -> Open:
         rules: tuple[FallbackRule, ...] | None = None,
         default: float | None = -1.0,
         cache_bytes: int = 0,
+        threads: int = 1,
         **decision: Any,
     ) -> Session:
         policy = Policy(
@@ -109,6 +110,6 @@ def opener(folder: Path, clock: ManualClock) -> Open:
         )
         path = (model or identity)(folder / "m.onnx")
         bundle = write_bundle(folder / "b.erai", path, policy, {"x": rows(0)}, fallback=fallback)
-        return load(bundle, threads=1, clock=clock, cache_bytes=cache_bytes)
+        return load(bundle, threads=threads, clock=clock, cache_bytes=cache_bytes)
 
     return make
