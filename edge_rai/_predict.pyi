@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edge_rai.types import Answer
+from edge_rai.types import Answer, Reason, Source, Verdict
 
 def prepare(
     array: npt.NDArray[np.float32],
@@ -18,13 +18,30 @@ def prepare(
     /,
 ) -> bool: ...
 def method(kind: type, doc: str, /) -> Any: ...
+def explain_with(
+    functions: tuple[int, ...],
+    verdicts: tuple[Verdict, ...],
+    sources: tuple[Source, ...],
+    findings: Callable[[bytes, dict[int, str]], Sequence[Reason]],
+    /,
+) -> None: ...
 
 class Predictor:
     def _add(self, call: UsualCall, /) -> None: ...
     def _usual(self, array: object, /) -> Answer | None: ...
 
 class UsualCall:
-    def bind(self, predict: int, value: int, session: int, answer: int, tensor: int, accepted: int, /) -> None: ...
+    def bind(
+        self,
+        predict: int,
+        value: int,
+        session: int,
+        answer: int,
+        tensor: int,
+        layout: int,
+        subjects: dict[int, str],
+        /,
+    ) -> None: ...
     def learn(
         self,
         shape: tuple[int, ...] = ...,
@@ -39,6 +56,7 @@ class UsualCall:
     def lend(self, arrays: Sequence[npt.NDArray[Any]], keys: Sequence[bytes], /) -> Answer | None: ...
     def retire(self) -> bool: ...
     def object(self, index: int, /) -> Any: ...
+    def explain(self, answer: Answer, /) -> None: ...
 
 # Where a tensor lies: address, bytes, erai_dtype, shape.
 _Place: TypeAlias = tuple[int, int, int, tuple[int, ...]]

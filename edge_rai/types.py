@@ -243,6 +243,10 @@ class Answer:
     verdict: Verdict = Verdict.ACCEPT
     source: Source = Source.PRIMARY
     _findings: Sequence[Reason] = ()
+    # As C has them; empty: all as in a plain acceptance.
+    _verdicts: bytes = b""
+    _sources: bytes = b""
+    _review_ids: bytes = b""
 
     @cached_property
     def reasons(self) -> tuple[Reason, ...]:
@@ -252,22 +256,25 @@ class Answer:
     @cached_property
     def row_verdicts(self) -> npt.NDArray[np.uint8]:
         """(rows,) Verdict of each row."""
-        return np.zeros(self.rows, dtype=np.uint8)
+        return self._of_rows(self._verdicts, np.uint8)
 
     @cached_property
     def row_sources(self) -> npt.NDArray[np.uint8]:
         """(rows,) Source of each row."""
-        return np.zeros(self.rows, dtype=np.uint8)
+        return self._of_rows(self._sources, np.uint8)
 
     @cached_property
     def review_ids(self) -> npt.NDArray[np.uint64]:
         """(rows,) what a row is called in the review queue, 0 where it is not there."""
-        return np.zeros(self.rows, dtype=np.uint64)
+        return self._of_rows(self._review_ids, np.uint64)
 
     @cached_property
     def receipts(self) -> npt.NDArray[np.uint64]:
         """(rows,) what an outcome is told with; empty where the policy observes none."""
         return np.zeros(0, dtype=np.uint64)
+
+    def _of_rows(self, values: bytes, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return np.frombuffer(values, dtype).copy() if values else np.zeros(self.rows, dtype)
 
     def __repr__(self) -> str:
         return f"Answer({self.verdict.name}, {self.source.name}, rows={self.rows}, reasons={len(self._findings)})"

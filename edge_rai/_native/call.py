@@ -11,12 +11,10 @@ import numpy as np
 from edge_rai._ffi import ffi, lib
 from edge_rai._native.library import Detail, array, raise_interruption, raise_status, text
 from edge_rai._native.tensors import Array, Tensors, unnest, view
-from edge_rai._predict import UsualCall, prepare
+from edge_rai._predict import UsualCall, explain_with, prepare
 from edge_rai.types import Answer, Reason, ReasonCode, Source, Verdict
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from edge_rai._native.session import NativeSession
 
 _REASON_FIELDS = ("subject", "row", "value", "limit", "code", "element")
@@ -41,23 +39,23 @@ def _prepare() -> bool:
     return prepare(known, np.ndarray, known.dtype, at, 2, 3, table, np.dtype(object))
 
 
-_prepare()
-
-
 class _Reasons(Sequence[Reason]):
-    """The findings of one call, copied at once and decoded when somebody looks."""
+    """The findings of one call, decoded when somebody looks.
 
-    def __init__(self, records: npt.NDArray[Any], names: dict[int, str]) -> None:
-        for address in set(records["subject"].tolist()) - names.keys():  # what is not of the policy: "model"
-            names[address] = text(ffi.cast("char *", address))
+    Args:
+        records: As C has them.
+        names: What their subjects point to.
+    """
+
+    def __init__(self, records: bytes, names: dict[int, str]) -> None:
         self._records = records
         self._names = names
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._records) // _REASON.itemsize
 
     def __getitem__(self, index: Any) -> Any:
-        record = self._records[index]
+        record = np.frombuffer(self._records, _REASON)[index]
         return Reason(
             ReasonCode(int(record["code"])),
             self._names[int(record["subject"])],
@@ -66,6 +64,20 @@ class _Reasons(Sequence[Reason]):
             int(record["row"]),
             int(record["element"]),
         )
+
+
+def _addresses(*names: str) -> tuple[int, ...]:
+    """Of functions of the library."""
+    return tuple(int(ffi.cast("uintptr_t", ffi.addressof(lib, f"erai_{name}"))) for name in names)
+
+
+_prepare()
+explain_with(
+    _addresses("answer_verdict", "answer_source", "answer_rows", "answer_reasons", "answer_review"),
+    tuple(Verdict),
+    tuple(Source),
+    _Reasons,
+)
 
 
 class Call(UsualCall):
@@ -84,14 +96,17 @@ class Call(UsualCall):
         self.subjects, self.observed, self.outcomes = session.subjects, session.observed, session.outcomes
         self.answer = out[0]
         self.tensors = Tensors(session.inputs)
-        self.accepted = lib.erai_answer_accepted(self.answer)
+        self.layout = lib.erai_answer_layout(self.answer)
         self.seen = 0
         self.rows = 1
         self.keyed = False  # C may hold keys of a prediction that never came
         self.views: list[tuple[str, Array | None]] = []
-        functions = (ffi.addressof(lib, name) for name in ("erai_session_predict", "erai_answer_value"))
-        addresses = (*functions, session.handle, self.answer, self.tensors.first, self.accepted)
-        self.bind(*(int(ffi.cast("uintptr_t", address)) for address in addresses))
+        predict, value = _addresses("session_predict", "answer_value")
+        handle, answer, tensors, layout = (
+            int(ffi.cast("uintptr_t", pointer))
+            for pointer in (session.handle, self.answer, self.tensors.first, self.layout)
+        )
+        self.bind(predict, value, handle, answer, tensors, layout, self.subjects)
 
     def run(self, arrays: Sequence[Array], keys: Sequence[bytes]) -> Answer:
         """One prediction; the inputs stand in the model's order."""
@@ -115,7 +130,8 @@ class Call(UsualCall):
 
     def finish(self, status: int) -> Answer:
         """What a prediction came to, of which C has said ``status``."""
-        if not self.accepted[0]:
+        explained = self.layout[0] & 1
+        if status or explained:
             raise_interruption()
         if status:
             raise_status(status, text(lib.erai_answer_detail(self.answer)))
@@ -128,21 +144,23 @@ class Call(UsualCall):
         if self.outcomes:
             receipts = (lib.erai_answer_receipt(self.answer, row) for row in range(self.rows))
             result.receipts = np.fromiter(receipts, np.uint64, self.rows)
-        return result if self.accepted[0] else self.explain(result)
+        if explained:
+            self.explain(result)
+        return result
 
     def look(self) -> None:
         """Makes views of the outputs where they stand now, and teaches the usual call."""
-        accepted = self.accepted[0]
-        if accepted != self.seen or not accepted:
+        layout = self.layout[0] & ~1
+        if layout != self.seen:
             self.views = [(spec.name, self.see(i)) for i, spec in enumerate(self.outputs)]
-            self.seen = accepted
+            self.seen = layout
         self.rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
         names, views = zip(*self.views, strict=True)
         single = len(self.inputs) == 1
         shape, dtype = (self.tensors.shapes[0], self.tensors.dtypes[0]) if single else (None, None)
         known = all(seen is None or seen.dtype.isbuiltin == 1 for seen in views)
         known = known and self.inputs[0].dtype not in ("string", "bfloat16") and not self.outcomes
-        if accepted and known and shape is not None and dtype is not None:
+        if known and shape is not None and dtype is not None:
             rows = None if self.rows == Answer.rows else self.rows
             self.learn(shape, dtype, Answer, rows, names, views)
 
@@ -167,20 +185,3 @@ class Call(UsualCall):
         rows = lib.erai_answer_rows(self.answer, ffi.NULL, ffi.NULL)
         table = array(values[0], rows * width, np.float64).reshape(rows, width)
         return {name: table[:, place].copy() for place, name in enumerate(self.observed)}
-
-    def explain(self, result: Answer) -> Answer:
-        """Says what makes an answer more than a plain acceptance."""
-        answer = self.answer
-        verdicts, sources = ffi.new("const uint8_t **"), ffi.new("const uint8_t **")
-        rows = lib.erai_answer_rows(answer, verdicts, sources)
-        first = ffi.new("const erai_reason **")
-        count = lib.erai_answer_reasons(answer, first)
-        result.verdict = Verdict(lib.erai_answer_verdict(answer))
-        result.source = Source(lib.erai_answer_source(answer))
-        result.row_verdicts = array(verdicts[0], rows, np.uint8)
-        result.row_sources = array(sources[0], rows, np.uint8)
-        result._findings = _Reasons(array(first[0], count, _REASON), self.subjects)
-        review_ids = lib.erai_answer_review(answer)
-        if review_ids != ffi.NULL:
-            result.review_ids = array(review_ids, rows, np.uint64)
-        return result

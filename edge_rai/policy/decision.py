@@ -134,7 +134,7 @@ class Decision:
     """When the model is asked, and for how long; None: no such rule.
 
     Attributes:
-        deadline_ms: Of the model's run; past it the call is answered by the fallback chain.
+        deadline_ms: Of a call, from its start; past it the model is stopped and the fallback chain answers.
         review_rows: How many rows the step "abstain" may have waiting.
         provider: The execution provider that must run all of the model.
         last_good: For the step of that name.

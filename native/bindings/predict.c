@@ -2,9 +2,9 @@
  *
  * Through cffi a prediction of a small model spends as long in Python's own work (pinning the input, copying the
  * output, making the answer) as in the guard and half the model. Here the usual call does that work in C: one input, C
- * order, aligned, of the type and shape of the call before; every row accepted; outputs where they were, or such as no
- * array shows (objects.c). Anything else is for edge_rai/_native/session.py, which also teaches this module what is
- * usual.
+ * order, aligned, of the type and shape of the call before; outputs where they were, or such as no array shows
+ * (objects.c). Where rows were flagged or rejected explain.c says so. Anything else is for edge_rai/_native/session.py,
+ * which also teaches this module what is usual.
  *
  * Nothing is decided here: erai_session_predict is called through its address. The module is limited to the stable ABI
  * of Python 3.10. It reads the fields of an array directly and makes arrays through numpy's table of functions, as
@@ -15,6 +15,7 @@
  * runner.c, in the same module, is the way back, for models that Python objects run.
  */
 #include "edge_rai.h"
+#include "explain.h"
 #include "objects.h"
 #include "runner.h"
 
@@ -74,11 +75,12 @@ typedef struct usual {
     erai_session *session;
     erai_answer *answer;
     erai_tensor *input;
-    const uint64_t *accepted;
-    struct usual *next; /* of the same session */
+    const uint64_t *layout; /* see erai_answer_layout */
+    PyObject *subjects;     /* names that reasons point to, by address */
+    struct usual *next;     /* of the same session */
     int taken;          /* by a prediction, or for good by retire */
     int wanted;         /* somebody called retire in vain */
-    uint64_t seen;      /* what *accepted was when the following was learned; 0: nothing was */
+    uint64_t seen;      /* *layout of a plain answer when the following was learned; 0: nothing was */
     int rank;
     Py_ssize_t shape[ERAI_MAX_RANK];
     PyObject *dtype;
@@ -145,6 +147,12 @@ static int add_objects(usual *call, PyObject *answer) {
     return !failed;
 }
 
+/* UsualCall.explain(answer): sets what makes an answer more than a plain acceptance. */
+static PyObject *explain_call(PyObject *self, PyObject *answer) {
+    const usual *call = (const usual *)self;
+    return explain(call->answer, call->subjects, answer) ? none() : NULL;
+}
+
 /* ---- The usual call ---- */
 
 /* Arrays themselves and no subclass: a subclass may mean something else by what it holds, as a masked array does. */
@@ -208,14 +216,16 @@ static PyObject *run(PyObject *session, usual *call, const array_fields *array) 
     call->input->data = array->data;
     PyThreadState *thread = PyEval_SaveThread();
     erai_status status = call->predict(call->session, call->input, 1, call->answer);
-    int as_ever = answer && !status && *call->accepted == call->seen;
+    uint64_t layout = *call->layout;
+    int explained = (layout & 1) != 0, as_ever = answer && !status && (layout & ~(uint64_t)1) == call->seen;
     for (size_t i = 0; as_ever && i < call->outputs; i++)
         if (call->output[i].view) memcpy(call->output[i].copy, data_of(call->output[i].view), call->output[i].bytes);
     PyEval_RestoreThread(thread);
-    if (!as_ever) {
+    if (!as_ever || (explained && interrupted())) {
         Py_DecRef(answer);
         answer = PyObject_CallMethod(session, "_finish", "Oi", (PyObject *)call, (int)status);
-    } else if (call->objects && !add_objects(call, answer)) {
+    } else if ((explained && !explain(call->answer, call->subjects, answer)) ||
+               (call->objects && !add_objects(call, answer))) {
         Py_DecRef(answer);
         answer = NULL;
     }
@@ -320,25 +330,27 @@ static PyObject *learn(PyObject *self, PyObject *arguments) {
     call->answer_type = kept(answer);
     call->new_answer = (newfunc)PyType_GetSlot(answer, Py_tp_new);
     if (rows != Py_None) call->rows = kept(rows);
-    call->seen = *call->accepted;
+    call->seen = *call->layout & ~(uint64_t)1;
     return none();
 }
 
-/* bind(predict, value, session, answer, input, accepted), addresses all. */
+/* bind(predict, value, session, answer, input, layout, subjects): addresses, and a dict. */
 static PyObject *bind(PyObject *self, PyObject *arguments) {
     usual *call = (usual *)self;
-    PyObject *given[6];
+    PyObject *given[6], *subjects;
     void *addresses[6];
-    if (!PyArg_UnpackTuple(arguments, "bind", 6, 6, &given[0], &given[1], &given[2], &given[3], &given[4], &given[5]))
+    if (!PyArg_UnpackTuple(arguments, "bind", 7, 7, &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
+                           &subjects))
         return NULL;
     for (int i = 0; i < 6; i++) addresses[i] = PyLong_AsVoidPtr(given[i]);
     if (PyErr_Occurred()) return NULL;
+    call->subjects = kept(subjects);
     memcpy(&call->predict, &addresses[0], sizeof addresses[0]);
     memcpy(&call->value, &addresses[1], sizeof addresses[1]);
     call->session = addresses[2];
     call->answer = addresses[3];
     call->input = addresses[4];
-    call->accepted = addresses[5];
+    call->layout = addresses[5];
     return none();
 }
 
@@ -392,6 +404,7 @@ static void release(PyObject *self) {
 static void destroy_call(PyObject *self) {
     usual *call = (usual *)self;
     forget(call);
+    Py_DecRef(call->subjects);
     Py_DecRef((PyObject *)call->next);
     release(self);
 }
@@ -463,6 +476,7 @@ PyMODINIT_FUNC PyInit__predict(void) {
                                     {"lend", lend, METH_VARARGS, NULL},
                                     {"retire", retire, METH_NOARGS, NULL},
                                     {"object", object, METH_O, NULL},
+                                    {"explain", explain_call, METH_O, NULL},
                                     {NULL, NULL, 0, NULL}};
     static PyModuleDef definition = {
         .m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = functions};
@@ -474,7 +488,7 @@ PyMODINIT_FUNC PyInit__predict(void) {
     name_of_outputs = PyUnicode_InternFromString("outputs");
     if (module && call_type && predictor_type && no_arguments && name_of_rows && name_of_outputs &&
         PyModule_AddObjectRef(module, "UsualCall", call_type) == 0 &&
-        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0 && add_runner(module) == 0)
+        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0 && add_explain(module) == 0 && add_runner(module) == 0)
         return module;
     Py_DecRef(module);
     return NULL;

@@ -299,11 +299,15 @@ static PyObject *interrupt(PyObject *self, PyObject *raised) {
     return none();
 }
 
+int interrupted(void) {
+    return interruption.raised && interruption.thread == PyThread_get_thread_ident();
+}
+
 /* interruption(): what was raised in this thread's runs and is no Exception, once; or None. */
 static PyObject *take_interruption(PyObject *self, PyObject *unused) {
     (void)self;
     (void)unused;
-    if (!interruption.raised || interruption.thread != PyThread_get_thread_ident()) return none();
+    if (!interrupted()) return none();
     PyObject *raised = interruption.raised;
     interruption.raised = NULL;
     return raised;

@@ -89,7 +89,8 @@ static size_t check_judged(const run *it) {
     }
     must(worst <= ERAI_VERDICT_REJECT && greatest <= ERAI_SOURCE_NONE);
     must((worst == erai_answer_verdict(answer) || !rows) && greatest == erai_answer_source(answer));
-    must((*erai_answer_accepted(answer) != 0) == (erai_answer_verdict(answer) == ERAI_VERDICT_ACCEPT));
+    uint64_t layout = *erai_answer_layout(answer);
+    must(layout >= 2 && layout % 2 == (erai_answer_verdict(answer) != ERAI_VERDICT_ACCEPT));
     check_reasons(answer, rows);
     read_outputs(it);
     return rows;

@@ -67,7 +67,7 @@
  * Deadlines. Where the policy has one, the model runs on a thread of its answer's own, which starts with the first run;
  * the fallback model, once it is asked, on another. A run that misses its deadline is told to end and left to itself,
  * and what it gives is dropped; the answer's next call waits for it, within its own deadline, and erai_answer_close.
- * The fallback model has as long again: a call that asks it may take two deadlines.
+ * A deadline counts from the start of the call; the fallback model has as long again: a call that asks it may take two.
  *
  * The library never prints, exits, aborts or installs a signal handler.
  *
@@ -427,7 +427,7 @@ typedef struct erai_fallback_rule {
 /* When the model is asked, and for how long. Zero switches each of them off. */
 typedef struct erai_decision_rule {
     size_t struct_size;
-    uint64_t deadline_ns;         /* of one model's run; past it the call is answered by the fallback chain */
+    uint64_t deadline_ns;         /* of a call, from its start; past it the fallback chain answers */
     uint64_t last_good_age_ns;    /* the oldest answer that LAST_GOOD may give */
     uint64_t breaker_cooldown_ns; /* open until this has passed, then half open */
     double rate_per_second;       /* rows; the bucket holds rate_burst */
@@ -864,10 +864,11 @@ ERAI_API erai_status erai_answer_value(const erai_answer *answer, size_t index, 
 /* One id a row, 0 where the row is not in the review queue; NULL when no row is. */
 ERAI_API const uint64_t *erai_answer_review(const erai_answer *answer);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);
-/* Points to a number that every call writes, in memory that lives as long as the answer: 0 when a row was flagged or
- * rejected, otherwise a number, at least 1, that changes whenever an output's address, shape or type does. A reader may
- * keep views of the outputs as long as it stays, but for those that are no tensors, of which it says nothing. */
-ERAI_API const uint64_t *erai_answer_accepted(const erai_answer *answer);
+/* Points to a number that every call writes, in memory that lives as long as the answer: 0 without an answer; odd when a
+ * row was flagged or rejected; and the number without that lowest bit, at least 2, changes whenever an output's address,
+ * shape or type does. A reader may keep views of the outputs as long as it stays, but for those that are no tensors, of
+ * which it says nothing. */
+ERAI_API const uint64_t *erai_answer_layout(const erai_answer *answer);
 
 /* What was observed of the rows, erai_observation_rule by rule but for those of outcomes, row by row; NaN: missing. The
  * number of columns; 0 where the policy observes nothing, and after a call that failed. */

@@ -124,7 +124,7 @@ void er_answer_forget(erai_answer *answer) {
     answer->source = ERAI_SOURCE_NONE;
     answer->ran = answer->cached = answer->failed = answer->missed = answer->answered = 0;
     answer->breaker_opened = 0;
-    answer->accepted = 0;
+    answer->presented = 0;
 }
 
 erai_status er_answer_begin(erai_answer *answer, size_t rows, erai_verdict verdict) {
@@ -246,6 +246,6 @@ const char *erai_answer_detail(const erai_answer *answer) {
     return answer->detail;
 }
 
-const uint64_t *erai_answer_accepted(const erai_answer *answer) {
-    return &answer->accepted;
+const uint64_t *erai_answer_layout(const erai_answer *answer) {
+    return &answer->presented;
 }

@@ -103,10 +103,11 @@ struct erai_answer {
 
     erai_verdict verdict;
     erai_source source;
-    uint64_t layout;    /* counts changes of `shown` */
+    uint64_t layout;    /* twice the changes of `shown` */
     int answered;       /* the call came to an answer */
-    uint64_t accepted;  /* layout, or 0 when a row was not accepted */
+    uint64_t presented; /* layout, and 1 when a row was not accepted; 0: there is no answer */
     uint64_t start_ns;  /* of the call, by the session's clock, where somebody asks for it */
+    uint64_t begun_ns;  /* of the call, by the system's monotonic clock, where there is a deadline */
     er_stopwatch call;  /* where the session has no clock of its own */
     int admitted;       /* from erai_admit to the end of erai_judge: the models are the application's own */
     int ran;            /* the outputs are the model's, of this call */

@@ -106,19 +106,18 @@ static int take_outputs(er_job *job, er_buffer *outputs) {
     return 1;
 }
 
-erai_status er_runner_run(er_runner *runner, const erai_tensor *inputs, er_buffer *outputs, uint64_t deadline_ns,
+erai_status er_runner_run(er_runner *runner, const erai_tensor *inputs, er_buffer *outputs, uint64_t until_ns,
                           int *missed, char *detail) {
-    uint64_t now = er_monotonic_ns(), until = now + deadline_ns < now ? UINT64_MAX : now + deadline_ns;
     *missed = 0;
     if (!ensure_worker(runner)) return er_fail(detail, ERAI_E_MEMORY, "no memory or thread for a run with a deadline");
     er_job *job = runner->job;
-    *missed = !er_worker_wait(runner->worker, until);
+    *missed = !er_worker_wait(runner->worker, until_ns);
     if (*missed) return ERAI_OK;
     if (runner->left) er_binding_terminate(job->binding, 0);
     runner->left = 0;
     if (!copy_inputs(job, inputs)) return er_fail(detail, ERAI_E_MEMORY, "out of memory");
     er_worker_ask(runner->worker);
-    *missed = !er_worker_wait(runner->worker, until);
+    *missed = !er_worker_wait(runner->worker, until_ns);
     if (*missed) {
         er_binding_terminate(job->binding, 1);
         runner->left = 1;

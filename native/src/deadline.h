@@ -15,9 +15,9 @@ struct er_buffer;
 er_runner *er_runner_open(er_model *model); /* NULL when out of memory; one thread at a time */
 void er_runner_close(er_runner *runner);    /* waits for a run that was left */
 
-/* As er_binding_run, copying inputs and outputs. When `deadline_ns` have passed since the call (by the system's
- * monotonic clock): ERAI_OK and *missed, and the outputs stay as they were. */
-erai_status er_runner_run(er_runner *runner, const erai_tensor *inputs, struct er_buffer *outputs, uint64_t deadline_ns,
+/* As er_binding_run, copying inputs and outputs. When it lasts until so much of the system's monotonic clock: ERAI_OK
+ * and *missed, and the outputs stay as they were. */
+erai_status er_runner_run(er_runner *runner, const erai_tensor *inputs, struct er_buffer *outputs, uint64_t until_ns,
                           int *missed, char *detail);
 
 #endif

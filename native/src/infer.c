@@ -43,17 +43,21 @@ static erai_status stage_inputs(erai_answer *answer, const er_model *model, uint
     return ERAI_OK;
 }
 
+/* A deadline may be as long as for ever. */
+static uint64_t later(uint64_t from_ns, uint64_t by_ns) {
+    return from_ns + by_ns < from_ns ? UINT64_MAX : from_ns + by_ns;
+}
+
 static ER_APART erai_status run_in_time(erai_answer *answer, const erai_tensor *staged, uint64_t deadline_ns) {
     if (!answer->runner) answer->runner = er_runner_open(answer->session->model);
     if (!answer->runner) return er_fail(answer->detail, ERAI_E_MEMORY, "out of memory");
-    uint64_t start_ns = er_monotonic_ns();
-    erai_status status =
-        er_runner_run(answer->runner, staged, answer->outputs, deadline_ns, &answer->missed, answer->detail);
+    erai_status status = er_runner_run(answer->runner, staged, answer->outputs, later(answer->begun_ns, deadline_ns),
+                                       &answer->missed, answer->detail);
     if (answer->missed)
         er_answer_find(answer, ERAI_VERDICT_REJECT,
                        (erai_reason){.subject = MODEL,
                                      .row = -1,
-                                     .value = (double)(er_monotonic_ns() - start_ns),
+                                     .value = (double)(er_monotonic_ns() - answer->begun_ns),
                                      .limit = (double)deadline_ns,
                                      .code = ERAI_REASON_DEADLINE});
     return status;
@@ -116,8 +120,9 @@ static int keep_trial(erai_answer *answer) {
  * and the bad one spoils the call. */
 static ER_APART erai_status run_on_trial(erai_answer *answer) {
     int tried = keep_trial(answer);
+    if (answer->missed) return ERAI_OK; /* there is no time for another run */
     erai_status status = run(answer, 0);
-    for (size_t i = 0; !status && i < answer->guard->output_count; i++) {
+    for (size_t i = 0; !status && !answer->missed && i < answer->guard->output_count; i++) {
         if (tried && same_rows(answer, &answer->outputs[i], &answer->trial[i])) continue;
         er_answer_find(
             answer, ERAI_VERDICT_REJECT,
@@ -188,7 +193,7 @@ int er_infer_fallback(erai_answer *answer) {
     if (!answer->fallback_runner) answer->fallback_runner = er_runner_open(model);
     int missed = 0;
     return answer->fallback_runner &&
-           er_runner_run(answer->fallback_runner, staged, answer->fallback_outputs, deadline_ns, &missed, NULL) ==
-               ERAI_OK &&
+           er_runner_run(answer->fallback_runner, staged, answer->fallback_outputs,
+                         later(er_monotonic_ns(), deadline_ns), &missed, NULL) == ERAI_OK &&
            !missed;
 }

@@ -80,11 +80,11 @@ static void a_run_in_time_is_the_model_s_answer_in_one_place(void) {
     const float *first = predict(session, answer, x, 3);
     ER_CHECK(first[0] == 10 && first[2] == 30);
     ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_ACCEPT);
-    uint64_t accepted = *erai_answer_accepted(answer);
+    uint64_t layout = *erai_answer_layout(answer);
     const float *second = predict(session, answer, more, 3);
     ER_CHECK(second == first);
     ER_CHECK(second[0] == 40 && second[2] == 60);
-    ER_CHECK_INT(*erai_answer_accepted(answer), accepted);
+    ER_CHECK_INT(*erai_answer_layout(answer), layout);
     close_session(session, answer);
 }
 

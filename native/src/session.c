@@ -166,12 +166,14 @@ static void judge_drift(erai_answer *answer) {
                                  .code = ERAI_REASON_DRIFT});
 }
 
-/* Where no rule asks for it, the time is not read, only how long the call takes. */
+/* Where no rule asks for it, the time is not read, only how long the call takes. A deadline is always the system's: it
+ * has to be waited for. */
 static void start_call(erai_answer *answer) {
     const erai_session *session = answer->session;
     const erai_decision_rule *rule = &answer->guard->decision;
     int asked_for = session->clock || session->last_good || rule->rate_burst || rule->breaker_window;
     answer->start_ns = ER_UNLIKELY(asked_for) ? er_session_ns(session) : 0;
+    if (ER_UNLIKELY(rule->deadline_ns)) answer->begun_ns = er_monotonic_ns();
     if (ER_LIKELY(!session->clock)) answer->call = er_stopwatch_start();
 }
 
@@ -221,8 +223,8 @@ static void show_outputs(erai_answer *answer) {
         answer->shown[i] = answer->outputs[i];
         changed = 1;
     }
-    if (ER_UNLIKELY(changed || !answer->layout)) answer->layout++;
-    answer->accepted = answer->verdict == ERAI_VERDICT_ACCEPT ? answer->layout : 0;
+    if (ER_UNLIKELY(changed || !answer->layout)) answer->layout += 2;
+    answer->presented = answer->layout + (answer->verdict != ERAI_VERDICT_ACCEPT);
     answer->answered = 1;
 }
 

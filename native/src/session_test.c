@@ -58,7 +58,7 @@ static void clean_rows_pass_and_outputs_are_copies(void) {
     ER_CHECK_INT(erai_answer_output(answer, 1, &output), ERAI_E_ARGUMENT);
     ER_CHECK_INT(erai_answer_verdict(answer), ERAI_VERDICT_ACCEPT);
     ER_CHECK_INT(erai_answer_source(answer), ERAI_SOURCE_PRIMARY);
-    ER_CHECK(*erai_answer_accepted(answer) > 0);
+    ER_CHECK(*erai_answer_layout(answer) >= 2 && *erai_answer_layout(answer) % 2 == 0);
     erai_answer_close(answer);
     erai_session_close(session);
 }
@@ -76,7 +76,7 @@ static void a_bad_row_is_answered_by_the_default(void) {
     ER_CHECK_INT(erai_answer_rows(answer, &verdicts, &sources), 2);
     ER_CHECK(verdicts[0] == ERAI_VERDICT_ACCEPT && verdicts[1] == ERAI_VERDICT_REJECT);
     ER_CHECK(sources[0] == ERAI_SOURCE_PRIMARY && sources[1] == ERAI_SOURCE_DEFAULT);
-    ER_CHECK(*erai_answer_accepted(answer) == 0);
+    ER_CHECK(*erai_answer_layout(answer) >= 3 && *erai_answer_layout(answer) % 2 == 1);
     erai_tensor output;
     ER_CHECK_INT(erai_answer_output(answer, 0, &output), ERAI_OK);
     const float expected[] = {0.5f, 0.5f, 0.25f, 0.75f};

@@ -1,4 +1,4 @@
-/* The part of CPython's stable ABI that cffi's generated code, predict.c, objects.c and runner.c use.
+/* The part of CPython's stable ABI that cffi's generated code, predict.c, objects.c, explain.c and runner.c use.
  * SPDX-License-Identifier: Apache-2.0
  *
  * The stable ABI (PEP 384, PEP 652; docs.python.org/3/c-api/stable.html) is frozen, so its functions may be declared
@@ -84,6 +84,12 @@ void *PyCapsule_GetPointer(PyObject *capsule, const char *name);
 PyObject *PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors);
 PyObject *PyList_New(Py_ssize_t size);
 int PyList_SetItem(PyObject *list, Py_ssize_t index, PyObject *value); /* keeps `value` without counting it */
+
+/* ---- Of explain.c ---- */
+
+PyObject *PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t size);
+int PyDict_Contains(PyObject *dictionary, PyObject *key);
+PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...); /* up to a NULL */
 
 /* ---- Of runner.c ---- */
 
