@@ -54,8 +54,8 @@ static int set_findings(const erai_answer *answer, PyObject *subjects, PyObject 
     size_t count = core.reasons(answer, &reasons);
     for (size_t i = 0; i < count; i++)
         if ((!i || reasons[i].subject != reasons[i - 1].subject) && !know(subjects, reasons[i].subject)) return 0;
-    PyObject *records = PyBytes_FromStringAndSize(count ? (const char *)reasons : NULL,
-                                                  (Py_ssize_t)(count * sizeof *reasons));
+    PyObject *records =
+        PyBytes_FromStringAndSize(count ? (const char *)reasons : NULL, (Py_ssize_t)(count * sizeof *reasons));
     int done = records && set(to, findings_name, PyObject_CallFunctionObjArgs(findings_class, records, subjects, NULL));
     Py_DecRef(records);
     return done;
@@ -100,8 +100,8 @@ int add_explain(PyObject *module) {
     static const struct {
         PyObject **name;
         const char *text;
-    } names[] = {{&rows_name, "rows"},          {&verdict_name, "verdict"},       {&source_name, "source"},
-                 {&verdicts_name, "_verdicts"}, {&sources_name, "_sources"},      {&review_name, "_review_ids"},
+    } names[] = {{&rows_name, "rows"},          {&verdict_name, "verdict"},  {&source_name, "source"},
+                 {&verdicts_name, "_verdicts"}, {&sources_name, "_sources"}, {&review_name, "_review_ids"},
                  {&findings_name, "_findings"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!(*names[i].name = PyUnicode_InternFromString(names[i].text))) return -1;

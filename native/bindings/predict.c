@@ -78,9 +78,9 @@ typedef struct usual {
     const uint64_t *layout; /* see erai_answer_layout */
     PyObject *subjects;     /* names that reasons point to, by address */
     struct usual *next;     /* of the same session */
-    int taken;          /* by a prediction, or for good by retire */
-    int wanted;         /* somebody called retire in vain */
-    uint64_t seen;      /* *layout of a plain answer when the following was learned; 0: nothing was */
+    int taken;              /* by a prediction, or for good by retire */
+    int wanted;             /* somebody called retire in vain */
+    uint64_t seen;          /* *layout of a plain answer when the following was learned; 0: nothing was */
     int rank;
     Py_ssize_t shape[ERAI_MAX_RANK];
     PyObject *dtype;
@@ -470,14 +470,10 @@ PyMODINIT_FUNC PyInit__predict(void) {
         {"prepare", prepare, METH_VARARGS, NULL}, {"method", method, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
     static PyMethodDef of_predictor[] = {
         {"_add", add_first, METH_O, NULL}, {"_usual", predict_if_usual, METH_O, NULL}, {NULL, NULL, 0, NULL}};
-    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},
-                                    {"add", add_next, METH_O, NULL},
-                                    {"learn", learn, METH_VARARGS, NULL},
-                                    {"lend", lend, METH_VARARGS, NULL},
-                                    {"retire", retire, METH_NOARGS, NULL},
-                                    {"object", object, METH_O, NULL},
-                                    {"explain", explain_call, METH_O, NULL},
-                                    {NULL, NULL, 0, NULL}};
+    static PyMethodDef of_call[] = {{"bind", bind, METH_VARARGS, NULL},      {"add", add_next, METH_O, NULL},
+                                    {"learn", learn, METH_VARARGS, NULL},    {"lend", lend, METH_VARARGS, NULL},
+                                    {"retire", retire, METH_NOARGS, NULL},   {"object", object, METH_O, NULL},
+                                    {"explain", explain_call, METH_O, NULL}, {NULL, NULL, 0, NULL}};
     static PyModuleDef definition = {
         .m_base = PyModuleDef_HEAD_INIT, .m_name = "edge_rai._predict", .m_methods = functions};
     PyObject *module = PyModule_Create2(&definition, PYTHON_ABI_VERSION);
@@ -488,7 +484,8 @@ PyMODINIT_FUNC PyInit__predict(void) {
     name_of_outputs = PyUnicode_InternFromString("outputs");
     if (module && call_type && predictor_type && no_arguments && name_of_rows && name_of_outputs &&
         PyModule_AddObjectRef(module, "UsualCall", call_type) == 0 &&
-        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0 && add_explain(module) == 0 && add_runner(module) == 0)
+        PyModule_AddObjectRef(module, "Predictor", predictor_type) == 0 && add_explain(module) == 0 &&
+        add_runner(module) == 0)
         return module;
     Py_DecRef(module);
     return NULL;

@@ -864,10 +864,10 @@ ERAI_API erai_status erai_answer_value(const erai_answer *answer, size_t index, 
 /* One id a row, 0 where the row is not in the review queue; NULL when no row is. */
 ERAI_API const uint64_t *erai_answer_review(const erai_answer *answer);
 ERAI_API const char *erai_answer_detail(const erai_answer *answer);
-/* Points to a number that every call writes, in memory that lives as long as the answer: 0 without an answer; odd when a
- * row was flagged or rejected; and the number without that lowest bit, at least 2, changes whenever an output's address,
- * shape or type does. A reader may keep views of the outputs as long as it stays, but for those that are no tensors, of
- * which it says nothing. */
+/* Points to a number that every call writes, in memory that lives as long as the answer: 0 without an answer; odd when
+ * a row was flagged or rejected; and the number without that lowest bit, at least 2, changes whenever an output's
+ * address, shape or type does. A reader may keep views of the outputs as long as it stays, but for those that are no
+ * tensors, of which it says nothing. */
 ERAI_API const uint64_t *erai_answer_layout(const erai_answer *answer);
 
 /* What was observed of the rows, erai_observation_rule by rule but for those of outcomes, row by row; NaN: missing. The

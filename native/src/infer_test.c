@@ -258,6 +258,31 @@ static void rows_assumed_independent_are_tried_where_one_was_rejected(void) {
     }
 }
 
+/* Nanoseconds that a call takes, at least. */
+static uint64_t time_call(erai_session *session, erai_answer *answer, const float *x, size_t count) {
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < 3; i++) {
+        uint64_t start_ns = er_monotonic_ns();
+        predict(session, answer, x, count);
+        uint64_t passed = er_monotonic_ns() - start_ns;
+        if (passed < least) least = passed;
+    }
+    return least;
+}
+
+static void a_deadline_is_that_of_the_call_however_often_the_model_runs(void) {
+    static const float x[] = {1, 2, NAN};
+    erai_session *session = open_session(chain(), NULL, 100000ull * MS);
+    session->rows_assumed = 1;
+    erai_answer *answer = test_answer(session);
+    set_deadline(session, 3 * time_call(session, answer, x, 2) / 2);
+    predict(session, answer, x, 3);
+    ER_CHECK(answer->missed);
+    ER_CHECK_INT(test_reasons(session, ERAI_REASON_DEADLINE), 1);
+    ER_CHECK_INT(test_reasons(session, ERAI_REASON_ROWS_DEPEND), 0);
+    close_session(session, answer);
+}
+
 int main(void) {
     er_model *model = test_times_ten();
     if (!model) {
@@ -276,5 +301,6 @@ int main(void) {
     ER_RUN(the_fallback_model_has_as_long_again_and_no_longer);
     ER_RUN(the_cache_answers_what_it_knows_and_only_whole_calls);
     ER_RUN(rows_assumed_independent_are_tried_where_one_was_rejected);
+    ER_RUN(a_deadline_is_that_of_the_call_however_often_the_model_runs);
     return er_test_result();
 }

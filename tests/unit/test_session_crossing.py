@@ -205,6 +205,30 @@ def test_rejected_row_after_usual_calls_is_explained(session: Session) -> None:
         assert session.predict(ROWS).verdict is Verdict.ACCEPT
 
 
+def test_rejected_rows_of_usual_calls_are_told_as_the_written_method_tells_them(linear_bundle: Path) -> None:
+    values = ROWS.copy()
+    values[1, 2], values[2, 0] = 1e9, np.nan
+    with Counting(str(linear_bundle), threads=1) as session, load(linear_bundle, threads=1) as other:
+        session.predict(values)
+        for _ in range(2):
+            answer, expected = session.predict(values), other.predict({"x": values})
+            assert answer.outputs["y"].tobytes() == expected.outputs["y"].tobytes()
+            assert (answer.rows, answer.verdict, answer.source) == (4, expected.verdict, expected.source)
+            assert str(answer.reasons) == str(expected.reasons) != "()"
+            assert str(answer) == str(expected)
+            for one, another in (
+                (answer.row_verdicts, expected.row_verdicts),
+                (answer.row_sources, expected.row_sources),
+                (answer.review_ids, expected.review_ids),
+            ):
+                assert one.dtype == another.dtype
+                assert one.flags.writeable
+                assert one.tolist() == another.tolist()
+        assert answer.verdict is Verdict.REJECT
+        assert session.predict(ROWS).verdict is Verdict.ACCEPT
+        assert session.written == 1
+
+
 def test_subclass_may_predict_otherwise(linear_bundle: Path) -> None:
     class Doubled(Session):
         def predict(self, inputs: Any, *, strict: bool = False) -> Answer:

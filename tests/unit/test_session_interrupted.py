@@ -92,7 +92,7 @@ def test_usual_call_that_is_rejected_is_nobodys_wherever_it_was_interrupted(sess
         check(session, ROWS[:1])
         session.predict(ROWS[:1])
         steps = step
-    assert steps > 50
+    assert steps > 3  # where what was found is kept; all else of such a call is C's
 
 
 def test_keys_of_an_interrupted_call_are_not_the_next_calls(session: Session) -> None:
