@@ -91,10 +91,11 @@ static void wait_done(er_worker *worker, uint64_t until_ns) {
     }
 }
 
-/* A thread whose last sleep was short is still known to be owed a turn: Linux 6.12 and up keep it in their queue until
- * it has been passed over for as long as it ran ahead. Who slept long begins without a claim. */
+/* Who wakes soon after falling asleep gets a turn at once on Linux 6.12 and up, which keep in the queue a thread that
+ * sleeps ahead of the others until they have caught up with it and the queue is next looked at. One that has left the
+ * queue waits instead where the turn of whoever runs would end before its own. */
 static void doze(er_worker *worker, uint64_t until_ns) {
-    enum { NAPS = 2, NAP = 2000000 }; /* ns: less than a tick of the slowest kernels, 4 ms */
+    enum { NAPS = 2, NAP = 2000000 }; /* ns; ticks, which look at the queue, are 4 ms apart in most kernels */
     for (uint64_t left = NAPS * NAP; left; left -= NAP)
         if (until_ns > left) wait_done(worker, until_ns - left);
     wait_done(worker, until_ns);
