@@ -14,8 +14,8 @@ from edge_rai import ManualClock, Source
 from edge_rai.policy import FallbackRule
 from support.decisions import opener, rows, slow_model
 
-DEADLINE_MS, CALLS = 10.0, 100
-SLOW, REST_S = 0.1, 0.15  # 200 products of 300 by 300 matrices; so long until what was left is over
+DEADLINE_MS, CALLS = 10.0, 400
+SLOW, REST_S = 0.1, 0.1  # 200 products of 300 by 300 matrices; so long until what was left is over
 
 
 def test_lateness_of_a_deadline(figures, capsys, tmp_path) -> None:

@@ -107,13 +107,13 @@ struct erai_answer {
     int answered;       /* the call came to an answer */
     uint64_t presented; /* layout, and 1 when a row was not accepted; 0: there is no answer */
     uint64_t start_ns;  /* of the call, by the session's clock, where somebody asks for it */
-    uint64_t begun_ns;  /* of the call, by the system's monotonic clock, where there is a deadline */
     er_stopwatch call;  /* where the session has no clock of its own */
     int admitted;       /* from erai_admit to the end of erai_judge: the models are the application's own */
     int ran;            /* the outputs are the model's, of this call */
     int cached;         /* of one before with the same inputs: the model was not asked */
     int failed, missed; /* the runtime failed; the deadline was missed */
     int breaker_opened; /* in this call */
+    uint64_t begun_ns;  /* of the call, by the system's monotonic clock, where there is a deadline */
     uint64_t sample_in; /* rows until the next accepted one that becomes an event */
     char detail[ERAI_DETAIL_SIZE];
 };
