@@ -95,20 +95,24 @@ static void wait_done(er_worker *worker, uint64_t until_ns) {
  * sleeps ahead of the others until they have caught up with it and the queue is next looked at. One that has left the
  * queue waits instead where the turn of whoever runs would end before its own. */
 static void doze(er_worker *worker, uint64_t until_ns) {
-    enum { NAPS = 2, NAP = 2000000 }; /* ns; ticks, which look at the queue, are 4 ms apart in most kernels */
-    for (uint64_t left = NAPS * NAP; left; left -= NAP)
+    enum {
+        FIRST = 4000000,
+        LAST = 500000
+    }; /* ns before the end; ticks, which look at the queue, are often 4 ms apart */
+    for (uint64_t left = FIRST; left >= LAST; left /= 2)
         if (until_ns > left) wait_done(worker, until_ns - left);
     wait_done(worker, until_ns);
 }
 
 /* A job may have every processor, and whoever wakes then waits for a turn, some milliseconds. So the second half of the
- * wait asks for short turns and ends in naps; a job that ends in the first half, as nearly all do, is spared what that
- * costs. */
+ * wait, and what else is so near to its end that such a turn could make it late, asks for short turns and ends in naps.
+ * A job that ends before that, as nearly all do, is spared what it costs. */
 int er_worker_wait(er_worker *worker, uint64_t until_ns) {
+    enum { NEAR = 8000000 }; /* ns: two ticks */
     if (!is_busy(worker)) return 1;
-    uint64_t now = er_monotonic_ns(), left = until_ns > now ? until_ns - now : 0;
+    uint64_t now = er_monotonic_ns(), left = until_ns > now ? until_ns - now : 0, far = left > NEAR ? left - NEAR : 0;
     er_mutex_lock(&worker->lock);
-    wait_done(worker, now + left / 2);
+    if (far) wait_done(worker, now + (far < left / 2 ? far : left / 2));
     if (is_busy(worker)) {
         er_turns before = er_thread_hasten();
         doze(worker, until_ns);
