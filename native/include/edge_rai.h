@@ -427,7 +427,7 @@ typedef struct erai_fallback_rule {
 /* When the model is asked, and for how long. Zero switches each of them off. */
 typedef struct erai_decision_rule {
     size_t struct_size;
-    uint64_t deadline_ns;         /* of a call, from its start; past it the fallback chain answers */
+    uint64_t deadline_ns;         /* of a prediction, from its start; past it the fallback chain answers */
     uint64_t last_good_age_ns;    /* the oldest answer that LAST_GOOD may give */
     uint64_t breaker_cooldown_ns; /* open until this has passed, then half open */
     double rate_per_second;       /* rows; the bucket holds rate_burst */

@@ -112,6 +112,7 @@ erai_status er_runner_run(er_runner *runner, const erai_tensor *inputs, er_buffe
     if (!ensure_worker(runner)) return er_fail(detail, ERAI_E_MEMORY, "no memory or thread for a run with a deadline");
     er_job *job = runner->job;
     *missed = !er_worker_wait(runner->worker, until_ns);
+    *missed |= er_monotonic_ns() >= until_ns; /* what went before the run took all of it */
     if (*missed) return ERAI_OK;
     if (runner->left) er_binding_terminate(job->binding, 0);
     runner->left = 0;

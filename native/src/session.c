@@ -166,14 +166,12 @@ static void judge_drift(erai_answer *answer) {
                                  .code = ERAI_REASON_DRIFT});
 }
 
-/* Where no rule asks for it, the time is not read, only how long the call takes. A deadline is always the system's: it
- * has to be waited for. */
+/* Where no rule asks for it, the time is not read, only how long the call takes. */
 static void start_call(erai_answer *answer) {
     const erai_session *session = answer->session;
     const erai_decision_rule *rule = &answer->guard->decision;
     int asked_for = session->clock || session->last_good || rule->rate_burst || rule->breaker_window;
     answer->start_ns = ER_UNLIKELY(asked_for) ? er_session_ns(session) : 0;
-    if (ER_UNLIKELY(rule->deadline_ns)) answer->begun_ns = er_monotonic_ns();
     if (ER_LIKELY(!session->clock)) answer->call = er_stopwatch_start();
 }
 
@@ -297,6 +295,7 @@ erai_status erai_session_predict(erai_session *session, const erai_tensor *input
         return fail_call(answer,
                          er_fail(answer->detail, ERAI_E_NO_MODEL,
                                  "this session has a guard program and no model: use erai_admit and erai_judge"));
+    if (ER_UNLIKELY(session->guard->decision.deadline_ns)) answer->begun_ns = er_monotonic_ns();
     if (ER_UNLIKELY(session->recurrent)) er_mutex_lock(&session->call_lock);
     erai_status status = predict(session, inputs, count, answer);
     if (ER_UNLIKELY(session->recurrent)) er_mutex_unlock(&session->call_lock);

@@ -106,7 +106,7 @@ static void doze(er_worker *worker, uint64_t until_ns) {
 
 /* A job may have every processor, and whoever wakes then waits for a turn, some milliseconds. So the second half of the
  * wait, and what else is so near to its end that such a turn could make it late, asks for short turns and ends in naps.
- * A job that ends before that, as nearly all do, is spared what it costs. */
+ * A job that ends before that, as nearly all do where the end is further away, is spared what it costs. */
 int er_worker_wait(er_worker *worker, uint64_t until_ns) {
     enum { NEAR = 8000000 }; /* ns: two ticks */
     if (!is_busy(worker)) return 1;

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from edge_rai import Breaker, DecisionCount, InferenceError, ManualClock, ReasonCode, Source, load
-from edge_rai.policy import CircuitBreaker, FallbackRule, Hysteresis, RateLimit
+from edge_rai.policy import (
+    CircuitBreaker,
+    Decision,
+    FallbackRule,
+    Hysteresis,
+    InputRule,
+    OutputRule,
+    Policy,
+    RateLimit,
+    StateRule,
+)
 from support.bundles import write_bundle
 from support.decisions import Open, count, failing_model, opener, rows, slow_model
-from support.models import save_identities
+from support.models import FLOAT, save_identities
 
 
 @pytest.fixture
@@ -97,6 +110,33 @@ def test_deadline_is_kept_answered_by_the_chain_and_the_next_call_works(opened: 
             assert 1e8 <= reason.value <= took * 1e9
             assert session.predict(rows(0, 0)).source is Source.PRIMARY
         assert session.snapshot().errors == 0
+
+
+def test_deadline_of_a_model_with_states_counts_while_another_call_has_them(tmp_path: Path) -> None:
+    model = onnx.load(slow_model(tmp_path / "m.onnx"))
+    model.graph.node.append(helper.make_node("Identity", ["h"], ["next h"]))
+    model.graph.input.append(helper.make_tensor_value_info("h", FLOAT, [1]))
+    model.graph.output.append(helper.make_tensor_value_info("next h", FLOAT, [1]))
+    onnx.save(model, tmp_path / "m.onnx")
+    policy = Policy(
+        1,
+        True,
+        (InputRule("x", "float32", (-1, 1), (100, 1)), InputRule("h", "float32", (1,))),
+        (OutputRule("y", "float32", (-1, 1), default=(-1.0,)), OutputRule("next h", "float32", (1,))),
+        decision=Decision(deadline_ms=500),
+        fallback=(FallbackRule(("default",)),),
+        states=(StateRule("h", "next h"),),
+    )
+    golden = {"x": rows(0), "h": np.zeros(1, np.float32)}
+    with load(write_bundle(tmp_path / "b.erai", tmp_path / "m.onnx", policy, golden), threads=1) as session:
+
+        def time_call(_: int) -> float:
+            start = time.perf_counter()
+            assert session.predict(rows(8)).source is Source.DEFAULT
+            return time.perf_counter() - start
+
+        with ThreadPoolExecutor(4) as pool:
+            assert max(pool.map(time_call, range(4))) < 1.4  # one after the other they would take two seconds
 
 
 def test_breaker_opens_on_missed_deadlines(opened: Open) -> None:

@@ -229,6 +229,19 @@ def test_rejected_rows_of_usual_calls_are_told_as_the_written_method_tells_them(
         assert session.written == 1
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2), (0, 3)])
+def test_usual_call_learned_of_a_rejected_one_is_told_as_ever(linear_bundle: Path, shape: tuple[int, int]) -> None:
+    bad = np.full(shape, np.nan, np.float32)
+    with Counting(str(linear_bundle), threads=1) as session, load(linear_bundle, threads=1) as other:
+        for rows in (bad, bad, ROWS, ROWS, bad, ROWS):
+            answer, expected = session.predict(rows), other.predict({"x": rows})
+            assert answer.outputs["y"].tobytes() == expected.outputs["y"].tobytes()
+            assert str(answer) == str(expected)
+            assert str(answer.reasons) == str(expected.reasons)
+            assert answer.row_verdicts.tolist() == expected.row_verdicts.tolist()
+        assert session.written < 6
+
+
 def test_subclass_may_predict_otherwise(linear_bundle: Path) -> None:
     class Doubled(Session):
         def predict(self, inputs: Any, *, strict: bool = False) -> Answer:
