@@ -283,16 +283,6 @@ static void a_deadline_is_that_of_the_call_however_often_the_model_runs(void) {
     close_session(session, answer);
 }
 
-static void a_call_without_time_left_is_answered_at_once(void) {
-    static const float x[] = {1, 2};
-    erai_session *session = open_session(chain(), NULL, 1);
-    erai_answer *answer = test_answer(session);
-    uint64_t start_ns = er_monotonic_ns();
-    predict(session, answer, x, 2);
-    check_missed(answer, 1, start_ns);
-    close_session(session, answer);
-}
-
 int main(void) {
     er_model *model = test_times_ten();
     if (!model) {
@@ -312,6 +302,5 @@ int main(void) {
     ER_RUN(the_cache_answers_what_it_knows_and_only_whole_calls);
     ER_RUN(rows_assumed_independent_are_tried_where_one_was_rejected);
     ER_RUN(a_deadline_is_that_of_the_call_however_often_the_model_runs);
-    ER_RUN(a_call_without_time_left_is_answered_at_once);
     return er_test_result();
 }

@@ -266,6 +266,19 @@ static void a_late_run_is_left_and_never_runs_twice_at_once(void) {
     ER_CHECK_INT(user.open_streams, 0);
 }
 
+static void a_call_without_time_left_asks_no_model(void) {
+    static const float x[] = {1};
+    toy user = make_toy(1);
+    const erai_runtime runtime = runtime_of(&user);
+    erai_session *session = open_session(&runtime, 1);
+    erai_answer *answer = test_answer(session);
+    ER_CHECK_INT(predict(session, answer, x, 1), ERAI_OK);
+    ER_CHECK(answer->missed);
+    ER_CHECK(*(const float *)answer->outputs[0].data == -1);
+    close_session(session, answer); /* waits for a run, if there was one */
+    ER_CHECK_INT(user.runs, 0);
+}
+
 static void a_late_run_of_rows_ends_between_two_of_them(void) {
     static const float x[64] = {1};
     toy user = make_toy(1);
@@ -396,6 +409,7 @@ int main(void) {
     ER_RUN(a_run_that_fails_says_so_in_its_own_words);
     ER_RUN(an_output_that_is_not_as_said_fails_the_run);
     ER_RUN(a_late_run_is_left_and_never_runs_twice_at_once);
+    ER_RUN(a_call_without_time_left_asks_no_model);
     ER_RUN(a_late_run_of_rows_ends_between_two_of_them);
 #ifndef __SANITIZE_THREAD__
     ER_RUN(a_child_forked_in_the_middle_of_a_run_begins_anew_with_a_reset);

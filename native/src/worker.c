@@ -95,10 +95,7 @@ static void wait_done(er_worker *worker, uint64_t until_ns) {
  * sleeps ahead of the others until they have caught up with it and the queue is next looked at. One that has left the
  * queue waits instead where the turn of whoever runs would end before its own. */
 static void doze(er_worker *worker, uint64_t until_ns) {
-    enum {
-        FIRST = 4000000,
-        LAST = 500000
-    }; /* ns before the end; ticks, which look at the queue, are often 4 ms apart */
+    enum { FIRST = 4000000, LAST = 500000 }; /* ns before the end; the queue is looked at every 4 ms in most kernels */
     for (uint64_t left = FIRST; left >= LAST; left /= 2)
         if (until_ns > left) wait_done(worker, until_ns - left);
     wait_done(worker, until_ns);
